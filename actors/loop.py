@@ -1,0 +1,294 @@
+"""The scheduler's loop: fan out -> retry -> stage -> dispatch -> apply. It knows no Ray: a pool is handed to it.
+
+All of its state is in PostgreSQL; what it keeps in memory (tasks in flight, scan cursors) is found again by
+`recover` when another one begins. It alone advances watermarks.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+from actors.ports import Pool, TaskLostError
+from engine import metrics
+from engine.core.lifecycle import Lane
+from engine.errors import TransientError
+from engine.settings import Settings
+from engine.store import results, staging, triggers
+from engine.store.arrow import ArrowReader
+from engine.store.database import Database
+from engine.store.statement import sql
+from engine.store.tasks import Task, TaskResult
+from engine.store.terms import Term
+
+_log = logging.getLogger("revalue.scheduler")
+
+_PAGE_KEYS = 20_000
+_RETRY_JOBS = 50_000
+_BACKOFF_SECONDS = (0.2, 10.0)
+
+
+@dataclass
+class Progress:
+    """What this scheduler has done since it began."""
+
+    term: int
+    rows_written: int = 0
+    jobs_created: int = 0
+    jobs_finished: int = 0
+    jobs_fenced: int = 0
+    tasks_finished: int = 0
+    tasks_lost: int = 0
+    keys_raised: int = 0
+    in_flight: int = 0
+    idle: bool = False
+    statuses: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    trouble: str | None = None
+
+
+class SchedulerLoop:
+    """One scheduler in one term. `run` ends when `stop` is called, or by raising TermLostError."""
+
+    def __init__(self, database: Database, reader: ArrowReader, pool: Pool, term: Term, settings: Settings) -> None:
+        self._database = database
+        self._reader = reader
+        self._pool = pool
+        self._term = term
+        self._settings = settings
+        self._waits = results.Waits(settings.retry_seconds, settings.recheck_seconds)
+        self._queues: dict[Lane, deque[Task]] = {Lane.LIVE: deque(), Lane.HISTORY: deque()}
+        self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
+        self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
+        self._scanned: dict[Lane, staging.Scan | None] = {Lane.LIVE: None, Lane.HISTORY: None}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._next_start = 0.0
+        self.progress = Progress(term=term.number)
+
+    def wake(self) -> None:
+        """Something may have changed: look now. Safe to call at any time from the loop's thread."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Starts no new task; `run` returns when those in flight are applied."""
+        self._stopping = True
+        self.wake()
+
+    async def run(self) -> None:
+        """Recovers what the scheduler before left, then works until stopped. Transient trouble is waited out."""
+        backoff = _BACKOFF_SECONDS[0]
+        recovered = False
+        listener = asyncio.create_task(self._listen())
+        beat = asyncio.create_task(self._beat())
+        try:
+            while not (self._stopping and not self._in_flight):
+                try:
+                    if not recovered:
+                        await results.recover(self._term)
+                        recovered = True
+                    worked = await self.run_once()
+                    self.progress.trouble, backoff = None, _BACKOFF_SECONDS[0]
+                    if beat.done():
+                        beat.result()
+                    if not worked:
+                        await self._sleep()
+                except TransientError as error:
+                    if self.progress.trouble is None:
+                        _log.warning("%s; trying again until it succeeds", error)
+                    self.progress.trouble = str(error)
+                    recovered = False
+                    await asyncio.sleep(backoff * (0.5 + random.random()))
+                    backoff = min(backoff * 2, _BACKOFF_SECONDS[1])
+        finally:
+            for task in (listener, beat, *self._in_flight):
+                task.cancel()
+            await asyncio.gather(listener, beat, *self._in_flight, return_exceptions=True)
+
+    async def run_once(self) -> bool:
+        """One turn of the loop; returns whether it did anything. Raises TermLostError, TransientError."""
+        applied = await self._apply_finished()
+        if self._stopping:
+            return applied
+        raised = await self._fan_out()
+        created = await self._fill_queues()
+        started = await self._dispatch()
+        self.progress.in_flight = len(self._in_flight)
+        worked = applied or raised or created or started
+        self.progress.idle = not worked and not self._in_flight and not any(self._queues.values())
+        return worked
+
+    async def is_quiet(self) -> bool:
+        """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed."""
+        depth = await self._depth()
+        return self.progress.idle and not depth["triggers"] and not depth["jobs_due"] and depth["next_retry_seconds"] is None
+
+    async def _fan_out(self) -> bool:
+        step = await triggers.fan_out(self._term)
+        if step is None:
+            return False
+        self.progress.keys_raised += step.keys_raised
+        # What was scanned before is dropped: a date that was put into a calendar since might lie just outside its ranges.
+        self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
+        self._scanned = {Lane.LIVE: None, Lane.HISTORY: None}
+        metrics.KEYS_RAISED.inc(step.keys_raised)
+        metrics.JOBS_FINISHED.labels(status="SUPERSEDED").inc(step.jobs_superseded)
+        return True
+
+    async def _fill_queues(self) -> bool:
+        """Creates jobs only for the room there is: the live lane first, then what is due again, then history."""
+        created = await self._stage(Lane.LIVE)
+        if self._room(Lane.HISTORY) > 0:
+            retried = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows)
+            for task in retried:
+                self._queues[task.lane].append(task)
+            created = bool(retried) or created
+        return await self._stage(Lane.HISTORY) or created
+
+    async def _stage(self, lane: Lane) -> bool:
+        room = self._room(lane)
+        if room <= 0:
+            return False
+        scanned = self._scanned[lane] or await self._scan(lane)
+        self._scanned[lane] = None
+        if scanned.keys.is_empty():
+            # The end of a pass that did not begin at the first key: what came up behind the cursor is looked for now.
+            begun_behind, self._cursors[lane] = self._cursors[lane] > 0, 0
+            return begun_behind
+        staged = await staging.stage(
+            self._term, scanned, lane, task_rows=self._settings.task_rows, room_rows=room * self._settings.task_rows
+        )
+        self._scanned[lane] = staged.rest
+        if staged.rest is None:
+            self._cursors[lane] = scanned.next_cursor or 0
+        self._queues[lane].extend(staged.tasks)
+        self.progress.jobs_created += staged.jobs
+        metrics.JOBS_CREATED.labels(lane=lane.value).inc(staged.jobs)
+        return True
+
+    async def _scan(self, lane: Lane) -> staging.Scan:
+        scanned = await asyncio.to_thread(
+            staging.scan,
+            self._reader,
+            lane,
+            self._cursors[lane],
+            page_keys=_PAGE_KEYS,
+            live_sessions=self._settings.live_sessions,
+        )
+        metrics.observe_gaps(scanned.ranges["rows"])
+        return scanned
+
+    def _room(self, lane: Lane) -> int:
+        """Tasks of this lane that may still be created. History leaves a place free, so the live lane never waits."""
+        ahead = len(self._in_flight) + sum(len(queue) for queue in self._queues.values())
+        reserved = max(1, self._pool.capacity // 4) if lane is Lane.HISTORY and self._pool.capacity > 1 else 0
+        return self._pool.capacity - reserved - ahead + (1 if lane is Lane.HISTORY else 0)
+
+    async def _dispatch(self) -> bool:
+        """Starts queued tasks, live ones first, staggered: no faster than the configured rate."""
+        started = False
+        while len(self._in_flight) < self._pool.capacity and any(self._queues.values()):
+            wait = self._next_start - monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            queue = self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]
+            task = queue.popleft()
+            attempt = asyncio.create_task(self._pool.run(task))
+            attempt.add_done_callback(lambda _: self.wake())
+            self._in_flight[attempt] = (task, monotonic())
+            self._next_start = monotonic() + (0.5 + random.random()) / self._settings.task_starts_per_second
+            started = True
+        return started
+
+    async def _apply_finished(self) -> bool:
+        finished = [attempt for attempt in self._in_flight if attempt.done()]
+        if not finished:
+            return False
+        done: list[Task] = []
+        for attempt in finished:
+            task, begun = self._in_flight[attempt]
+            failure = attempt.exception()
+            if failure is None:
+                done.append(task)
+                self._count(attempt.result(), monotonic() - begun)
+            elif isinstance(failure, TransientError):
+                _log.warning("task %d (%d rows) is given up and its jobs are free again: %s", task.task_id, task.rows, failure)
+                await results.release(self._term, task, self._waits, reason=f"{type(failure).__name__}: {failure}"[:500])
+                del self._in_flight[attempt]
+                if isinstance(failure, TaskLostError):
+                    self.progress.tasks_lost += 1
+                    metrics.TASKS_LOST.inc()
+                else:
+                    await asyncio.sleep(0.5 + random.random())
+            else:
+                raise failure
+        if done:
+            await results.apply(self._term, done, self._waits)
+        for attempt in finished:
+            self._in_flight.pop(attempt, None)
+        self.progress.in_flight = len(self._in_flight)
+        return True
+
+    def _count(self, result: TaskResult, seconds: float) -> None:
+        progress = self.progress
+        progress.tasks_finished += 1
+        progress.jobs_finished += result.jobs
+        progress.rows_written += result.rows
+        progress.jobs_fenced += result.fenced
+        for total, part in (
+            (progress.statuses, result.statuses),
+            (progress.reasons, result.reasons),
+            (progress.seconds, result.seconds),
+        ):
+            for name, value in part.items():
+                total[name] = total.get(name, 0) + value  # type: ignore[operator]
+        metrics.observe_task(result, seconds)
+
+    async def _depth(self) -> dict[str, float]:
+        async with self._database.connection() as connection:
+            row = await sql("queue_depth").row(connection)
+        assert row is not None
+        return dict(row)
+
+    async def _sleep(self) -> None:
+        """Until woken (a commit, a result), until the next retry is due, or for the poll's time."""
+        metrics.TASKS_IN_FLIGHT.set(len(self._in_flight))
+        seconds = self._settings.poll_seconds
+        if not self._in_flight:
+            due = (await self._depth())["next_retry_seconds"]
+            seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
+        await _wait(self._wake.wait, seconds * (0.9 + 0.2 * random.random()))
+        self._wake.clear()
+
+    async def _listen(self) -> None:
+        """Wakes the loop at every NOTIFY. Losing the connection loses only speed: the poll is the safety net."""
+        while True:
+            try:
+                async with self._database.connection() as connection:
+                    await connection.add_listener("revalue_wake", lambda *_: self.wake())
+                    self.wake()
+                    while not connection.is_closed():
+                        await asyncio.sleep(1)
+            except TransientError:
+                pass
+            await asyncio.sleep(self._settings.poll_seconds)
+
+    async def _beat(self) -> None:
+        """Tells the database that this scheduler is alive. Raises TermLostError when its term is over."""
+        while True:
+            try:
+                await self._term.heartbeat()
+            except TransientError as error:
+                self.progress.trouble = str(error)
+            await asyncio.sleep(self._settings.lease_seconds / 4)
+
+
+async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> None:
+    try:
+        await asyncio.wait_for(what(), seconds)
+    except TimeoutError:
+        return

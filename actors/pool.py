@@ -1,0 +1,134 @@
+"""A bounded pool of valuation actors: least loaded first, and an actor that is lost is replaced.
+
+`ray.util.ActorPool` queues without bound and never replaces a dead actor, so this is not built on it.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from actors.ports import TaskLostError
+from actors.valuation import ValuationActor
+from engine.errors import RevalueError
+from engine.store.tasks import Task, TaskResult
+
+_log = logging.getLogger("revalue.pool")
+
+_START_DEADLINE_SECONDS = 60
+_REPLACE_PAUSE_SECONDS = 0.5
+
+
+@dataclass(eq=False)
+class _Worker:
+    actor: ray.actor.ActorHandle
+    load: int = 0
+    alive: bool = True
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ActorPool:
+    """Runs tasks on `size` actors, `tasks_per_actor` in flight each. Use it from one event loop."""
+
+    def __init__(
+        self, url: str, *, size: int, tasks_per_actor: int, max_attempts: int, task_deadline_seconds: float
+    ) -> None:
+        self._url = url
+        self._size = size
+        self._tasks_per_actor = tasks_per_actor
+        self._max_attempts = max_attempts
+        self._deadline = task_deadline_seconds
+        self._workers: list[_Worker] = []
+        self._free = asyncio.Condition()
+        self._background: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self.replaced = 0
+        for _ in range(size):
+            self._add_worker()
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks may be in flight at once."""
+        return self._size * self._tasks_per_actor
+
+    async def run(self, task: Task) -> TaskResult:
+        """Runs a task on the least loaded actor. Waits for one to be free.
+
+        Raises TaskLostError when the actor died or did not answer by the deadline: it is killed and replaced, and whether
+        the task committed is to be read from its job rows. Raises TransientError when the attempt wrote nothing.
+        """
+        worker = await self._take()
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(worker.actor.run.remote(task).future()), self._deadline)
+        except (RayActorError, TimeoutError) as error:
+            self._replace(worker)
+            why = "did not answer in time" if isinstance(error, TimeoutError) else "died"
+            raise TaskLostError(f"the valuation actor of task {task.task_id} {why}: {error}") from error
+        except RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, BaseException) else error
+            raise cause if isinstance(cause, RevalueError) else error from error
+        finally:
+            async with self._free:
+                worker.load -= 1
+                self._free.notify_all()
+
+    async def close(self) -> None:
+        """Kills the actors."""
+        self._closed = True
+        for task in self._background:
+            task.cancel()
+        for worker in self._workers:
+            ray.kill(worker.actor)
+
+    async def _take(self) -> _Worker:
+        async with self._free:
+            while True:
+                usable = [w for w in self._workers if w.alive and w.ready.is_set() and w.load < self._tasks_per_actor]
+                if usable:
+                    worker = min(usable, key=lambda w: w.load)
+                    worker.load += 1
+                    return worker
+                await self._free.wait()
+
+    def _add_worker(self) -> None:
+        threads = "1"
+        actor = ValuationActor.options(
+            runtime_env={"env_vars": {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}}
+        ).remote(self._url, self._max_attempts)
+        worker = _Worker(actor)
+        self._workers.append(worker)
+        self._in_background(self._await_ready(worker))
+
+    async def _await_ready(self, worker: _Worker) -> None:
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(worker.actor.ready.remote().future()), _START_DEADLINE_SECONDS)
+        except (RayActorError, RayTaskError, TimeoutError) as error:
+            if not self._closed:
+                _log.warning("a valuation actor did not start and is replaced: %s", str(error).splitlines()[-1])
+                self._replace(worker)
+            return
+        worker.ready.set()
+        async with self._free:
+            self._free.notify_all()
+
+    def _replace(self, worker: _Worker) -> None:
+        if not worker.alive or self._closed:
+            return
+        worker.alive = False
+        self.replaced += 1
+        self._workers.remove(worker)
+        ray.kill(worker.actor)
+        self._in_background(self._add_later())
+
+    async def _add_later(self) -> None:
+        await asyncio.sleep(_REPLACE_PAUSE_SECONDS)
+        self._add_worker()
+
+    def _in_background(self, work) -> None:  # type: ignore[no-untyped-def]
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+

@@ -1,0 +1,24 @@
+"""What the scheduler's loop needs of the world around it: a pool that runs tasks, and something that wakes it."""
+
+from typing import Protocol
+
+from engine.errors import TransientError
+from engine.store.tasks import Task, TaskResult
+
+
+class TaskLostError(TransientError):
+    """The actor that ran the task is gone, or was given up: whether it committed is to be read from the job rows."""
+
+
+class Pool(Protocol):
+    """Runs tasks, a bounded number at a time."""
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks may be in flight at once."""
+
+    async def run(self, task: Task) -> TaskResult:
+        """Runs one task. Raises TaskLostError (outcome unknown) or TransientError (nothing written)."""
+
+    async def close(self) -> None:
+        """Stops the workers."""

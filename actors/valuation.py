@@ -1,0 +1,25 @@
+"""The valuation actor: a process of its own that values one task after the other."""
+
+import asyncio
+
+import ray
+
+from engine.store.tasks import Task, TaskResult
+from engine.work import Valuer
+
+
+@ray.remote(max_restarts=0, max_task_retries=0)
+class ValuationActor:
+    """Ray never repeats a call: an attempt that was lost is the scheduler's to give to another, under a new task id."""
+
+    def __init__(self, url: str, max_attempts: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._valuer = self._loop.run_until_complete(Valuer.open(url, max_attempts=max_attempts))
+
+    def ready(self) -> bool:
+        """Answers when the actor is connected."""
+        return True
+
+    def run(self, task: Task) -> TaskResult:
+        """Values the task. Raises TransientError, with nothing written."""
+        return self._loop.run_until_complete(self._valuer.run(task))

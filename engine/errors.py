@@ -1,0 +1,77 @@
+"""Every error the engine raises on purpose: typed, permanent or transient, saying what is wrong, where and what to do."""
+
+
+class RevalueError(Exception):
+    """The root of the engine's errors."""
+
+    exit_code = 1
+
+
+class PermanentError(RevalueError):
+    """Trying again without a change gives the same error."""
+
+
+class TransientError(RevalueError):
+    """Trying again later may succeed; nothing was half done."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class InvalidInputError(PermanentError):
+    """The input breaks a rule; nothing of it was written."""
+
+    exit_code = 65  # EX_DATAERR
+
+
+class UsageError(PermanentError):
+    """The call asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class NotFoundError(PermanentError):
+    """What was asked for does not exist."""
+
+    exit_code = 4
+
+
+class SchemaVersionError(PermanentError):
+    """The database's schema is not the one that this version works with. Run `revalue migrate`."""
+
+    exit_code = 78  # EX_CONFIG
+
+
+class CorrectionRefusedError(PermanentError):
+    """The database refused a change that cannot be turned into a correction; nothing was written."""
+
+    exit_code = 65
+
+
+class OverflowInValuationError(PermanentError):
+    """A result does not fit NUMERIC(28,10)."""
+
+
+class TermLostError(PermanentError):
+    """Another scheduler holds a newer term; this one has stopped and wrote nothing more."""
+
+    exit_code = 3
+
+
+class LeaderActiveError(PermanentError):
+    """Another scheduler holds the term and is alive."""
+
+    exit_code = 3
+
+
+class DatabaseUnavailableError(TransientError):
+    """PostgreSQL cannot be reached or went away."""
+
+
+class WriteConflictError(TransientError):
+    """PostgreSQL chose this transaction to give way (deadlock, serialization failure, lock timeout)."""
+
+
+class ValuationIncompleteError(RevalueError):
+    """The run ended with keys that are not current: they wait for data or have failed."""
+
+    exit_code = 5

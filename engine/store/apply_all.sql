@@ -1,0 +1,14 @@
+-- The same as apply_tasks for every key that still owes something: what a scheduler does when it begins.
+WITH valued AS (
+    SELECT j.position_id, j.epoch, range_agg(daterange(j.first_date, j.valued_through, '[]')) AS dates
+    FROM position_state p
+    JOIN portfolio_valuation_jobs j ON j.position_id = p.position_id AND j.epoch = p.epoch
+    WHERE NOT isempty(p.pending) AND j.valued_through IS NOT NULL
+    GROUP BY j.position_id, j.epoch
+)
+UPDATE position_state p
+SET pending = p.pending - v.dates,
+    published_epoch = CASE WHEN isempty(p.pending - v.dates) THEN p.epoch ELSE p.published_epoch END,
+    published_open_dates = CASE WHEN isempty(p.pending - v.dates) THEN p.open_dates ELSE p.published_open_dates END
+FROM valued v
+WHERE p.position_id = v.position_id AND p.epoch = v.epoch

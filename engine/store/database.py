@@ -1,0 +1,85 @@
+"""Connections and transactions: the control path by asyncpg, with PostgreSQL's errors turned into the engine's own."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+
+import asyncpg
+
+from engine.errors import CorrectionRefusedError, DatabaseUnavailableError, WriteConflictError
+
+_CONFLICTS = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raises the engine's errors in place of the driver's, transient apart from permanent."""
+    try:
+        yield
+    except _CONFLICTS as error:
+        raise WriteConflictError(f"the transaction gave way to another and can be run again: {error}") from error
+    except asyncpg.RestrictViolationError as error:
+        hint = f" {error.hint}" if error.hint else ""
+        raise CorrectionRefusedError(f"{error}.{hint}") from error
+    except _UNAVAILABLE as error:
+        raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
+
+
+class Database:
+    """A small pool of asyncpg connections to one database. Open it in the process and event loop that uses it."""
+
+    def __init__(self, pool: asyncpg.Pool, url: str) -> None:
+        self._pool = pool
+        self.url = url
+
+    @classmethod
+    async def open(cls, url: str, *, connections: int = 4, application: str = "revalue") -> "Database":
+        """Opens up to `connections` connections, the first one at once. Raises DatabaseUnavailableError."""
+        with translated_errors():
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=connections,
+                server_settings={"application_name": application, "jit": "off"},
+                timeout=30,
+            )
+        return cls(pool, url)
+
+    async def __aenter__(self) -> "Database":
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection, those in use too."""
+        self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection without a transaction of its own."""
+        with translated_errors():
+            async with self._pool.acquire() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self, *, isolation: str = "read_committed", readonly: bool = False) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction: committed when the block ends, rolled back when it raises."""
+        with translated_errors():
+            async with self._pool.acquire() as connection, connection.transaction(isolation=isolation, readonly=readonly):
+                yield connection

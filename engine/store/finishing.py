@@ -1,0 +1,38 @@
+"""The second half of move 4: jobs are marked done under their attempt and epoch, and their rows come in the same commit."""
+
+import polars as pl
+
+from engine.store.arrow import copy_encoded, copy_frame, encode_binary_copy
+from engine.store.database import Database
+from engine.store.statement import sql
+from engine.store.tasks import Task
+
+_FINISHED_JOBS = """CREATE TEMP TABLE IF NOT EXISTS finished_jobs (
+    job_id bigint, status text, valued_through date, rows_written integer, failure_reason text, traceback text
+) ON COMMIT DELETE ROWS"""
+
+
+async def finish(
+    database: Database, task: Task, rows: pl.DataFrame, outcomes: pl.DataFrame, encoded: list[bytes]
+) -> tuple[int, int]:
+    """One transaction; returns how many jobs were fenced (their rows are dropped) and how many rows were written.
+
+    rows      columns of daily_position_snapshots, sorted by position_id and date
+    outcomes  one row a job: job_id, status, valued_through, rows_written, failure_reason, traceback
+    encoded   `rows`, by engine.store.arrow.encode_binary_copy: made before, so that the transaction is short
+
+    Raises TransientError, with nothing written.
+    """
+    async with database.transaction() as connection:
+        await connection.execute(_FINISHED_JOBS)
+        await copy_frame(connection, "finished_jobs", outcomes)
+        await connection.execute("ANALYZE finished_jobs")
+        fenced = await sql("finish_jobs").value(connection, task=task.task_id)
+        if fenced:
+            rows = rows.filter(~pl.col("job_id").is_in(fenced))
+            encoded = encode_binary_copy(rows)
+        if outcomes["traceback"].null_count() < len(outcomes):
+            await sql("bury_failed").execute(connection, task=task.task_id)
+        if len(rows):
+            await copy_encoded(connection, "daily_position_snapshots", rows.columns, encoded)
+    return len(fenced), len(rows)

@@ -1,0 +1,63 @@
+"""What one task is valued from, read as of one moment."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.core.calendar import numbered
+from engine.core.decimals import AMOUNT, RATE
+from engine.core.market import Market
+from engine.store.arrow import ArrowReader
+from engine.store.statement import sql
+from engine.store.tasks import Task
+
+
+@dataclass(frozen=True)
+class TaskInputs:
+    """jobs and history: see engine.core.valuation.value (jobs has attempt_count beside). securities and currencies
+    name the numbers: instrument_no, security_id; currency_no, currency."""
+
+    jobs: pl.DataFrame
+    history: pl.DataFrame
+    market: Market
+    securities: pl.DataFrame
+    currencies: pl.DataFrame
+
+
+def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
+    """Reads them in one repeatable-read transaction; None when no job is the task's any more. Blocking.
+
+    Raises DatabaseUnavailableError.
+    """
+    run = {"task": task.task_id, "first_job": task.first_job_id, "last_job": task.last_job_id}
+    with reader.snapshot() as snapshot:
+        jobs = snapshot.read(sql("task_jobs"), **run)
+        if jobs.is_empty():
+            return None
+        history = snapshot.read(sql("task_history"), **run)
+        prices = snapshot.read(sql("task_prices"), **run)
+        rates = snapshot.read(
+            sql("task_rates"), first_date=jobs["first_date"].min(), last_date=jobs["last_date"].max()
+        )
+        instruments = snapshot.read(sql("task_instruments"), **run)
+        sessions = numbered(snapshot.read(sql("scan_sessions")))
+        currencies = snapshot.read(sql("currencies"))
+        policy = snapshot.read(sql("policy"))
+    market = Market(
+        sessions=sessions,
+        currencies=currencies.select("currency_no", "major_no", "units_per_major"),
+        instruments=instruments.drop("security_id").with_columns(
+            pl.col("contract_multiplier").cast(pl.Decimal(38, 6))
+        ),
+        prices=prices.with_columns(pl.col("price").cast(AMOUNT)),
+        rates=rates.with_columns(pl.col("rate").cast(RATE)),
+        pivot_no=int(policy["pivot_no"][0]),
+        fx_max_age=int(policy["fx_max_age_sessions"][0]),
+    )
+    return TaskInputs(
+        jobs=jobs,
+        history=history.with_columns(pl.col("quantity", "cost_basis_local", "cost_basis").cast(AMOUNT)),
+        market=market,
+        securities=instruments.select("instrument_no", "security_id"),
+        currencies=currencies.select("currency_no", "currency"),
+    )

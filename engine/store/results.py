@@ -1,0 +1,67 @@
+"""Move 5, apply, and what becomes of jobs that did not complete: deferred, released, superseded, recovered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.core.lifecycle import Lane
+from engine.store.statement import sql
+from engine.store.tasks import Task
+from engine.store.terms import Term
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Mean seconds before a failed attempt is made again (doubled each time) and before missing data is looked for again."""
+
+    retry_seconds: float
+    recheck_seconds: float
+
+
+async def apply(term: Term, tasks: Sequence[Task], waits: Waits) -> None:
+    """One transaction: pending shrinks by what the tasks valued, complete keys are published, the rest is deferred.
+
+    Applying a task twice changes nothing: dates come back into pending only under a new epoch.
+    """
+    runs = _runs(tasks)
+    async with term.transaction() as connection:
+        await sql("apply_tasks").execute(connection, **runs)
+        await sql("defer_tasks").execute(
+            connection, **runs, retry_seconds=waits.retry_seconds, recheck_seconds=waits.recheck_seconds
+        )
+        await sql("supersede_fenced").execute(connection, **runs)
+
+
+async def release(term: Term, task: Task, waits: Waits, *, reason: str) -> None:
+    """The attempt's actor is lost: what it committed is applied, what it did not finish is free again, uncharged."""
+    async with term.transaction() as connection:
+        await sql("release_task").execute(
+            connection, task=task.task_id, first_job=task.first_job_id, last_job=task.last_job_id, reason=reason
+        )
+    await apply(term, [task], waits)
+
+
+async def recover(term: Term) -> None:
+    """What a scheduler does first: results that nobody applied are applied, attempts of earlier terms are released."""
+    async with term.transaction() as connection:
+        await sql("release_all").execute(connection, term=term.number)
+        await sql("apply_all").execute(connection)
+        await sql("defer_all").execute(connection)
+
+
+async def retry_due(term: Term, *, most: int, task_rows: int) -> list[Task]:
+    """Takes up to `most` deferred jobs whose time has come, as new tasks."""
+    async with term.transaction() as connection:
+        rows = await sql("retry_due").fetch(
+            connection, term=term.number, most=most, task_days=max(1, task_rows * 7 // 5)
+        )
+    return [
+        Task(row["task_id"], row["first_job_id"], row["last_job_id"], row["rows"], Lane(row["lane"])) for row in rows
+    ]
+
+
+def _runs(tasks: Sequence[Task]) -> dict[str, list[int]]:
+    return {
+        "tasks": [task.task_id for task in tasks],
+        "first_jobs": [task.first_job_id for task in tasks],
+        "last_jobs": [task.last_job_id for task in tasks],
+    }

@@ -1,0 +1,106 @@
+"""Move 3, stage: owed dates are scanned into Arrow, decided on by the core, and written as jobs with the frontier."""
+
+from dataclasses import dataclass
+
+import asyncpg
+import polars as pl
+
+from engine.core.batching import fitting, packed
+from engine.core.calendar import numbered
+from engine.core.eligibility import owed_ranges
+from engine.core.lifecycle import Lane
+from engine.store.arrow import ArrowReader, copy_frame
+from engine.store.statement import sql
+from engine.store.tasks import Task
+from engine.store.terms import Term
+
+_TEMP_TABLES = (
+    """CREATE TEMP TABLE IF NOT EXISTS staged_keys
+       (position_id bigint, revision integer, horizon date) ON COMMIT DELETE ROWS""",
+    """CREATE TEMP TABLE IF NOT EXISTS staged_jobs
+       (job_id bigint, task_id bigint, position_id bigint, first_date date, last_date date) ON COMMIT DELETE ROWS""",
+)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One page of keys with something to stage, and what each of them owes (see engine.core.eligibility).
+
+    keys    position_id, calendar_no, epoch, revision, staged, frontier_date, horizon
+    ranges  position_id, first_date, last_date, rows
+    next_cursor  where the next page begins, or None when this one was the last
+    """
+
+    keys: pl.DataFrame
+    ranges: pl.DataFrame
+    next_cursor: int | None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """tasks: what to run; keys and jobs written; rest: the part of the scan there was no room for, or None."""
+
+    tasks: list[Task]
+    keys: int
+    jobs: int
+    rest: Scan | None
+
+
+def scan(reader: ArrowReader, lane: Lane, cursor: int, *, page_keys: int, live_sessions: int) -> Scan:
+    """Reads the next page of keys after `cursor` and decides what they owe. Blocking."""
+    with reader.snapshot() as snapshot:
+        if lane is Lane.LIVE:
+            keys = snapshot.read(sql("scan_live_keys"), cursor=cursor, most=page_keys, sessions=live_sessions)
+        else:
+            keys = snapshot.read(sql("scan_keys"), cursor=cursor, most=page_keys)
+        if keys.is_empty():
+            return Scan(keys, _no_ranges(), None)
+        page = {"first_position": int(keys["position_id"][0]), "last_position": int(keys["position_id"][-1])}
+        pending = snapshot.read(sql("scan_pending"), **page)
+        open_spans = snapshot.read(sql("scan_open"), **page)
+        sessions = numbered(snapshot.read(sql("scan_sessions")))
+    ranges = owed_ranges(keys, pending, open_spans, sessions)
+    return Scan(keys, ranges, page["last_position"] if len(keys) == page_keys else None)
+
+
+def _no_ranges() -> pl.DataFrame:
+    return pl.DataFrame(
+        schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int32}
+    )
+
+
+async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_rows: int) -> Staged:
+    """One transaction: jobs for the first keys of the scan that fit in `room_rows`, and their frontiers moved.
+
+    Keys that owe nothing move their frontier without a job. A key changed by a writer since the scan is left alone.
+    """
+    ranges = fitting(scanned.ranges, room_rows)
+    keys, rest = scanned.keys, None
+    if len(ranges) < len(scanned.ranges):
+        behind = pl.col("position_id") > int(ranges["position_id"][-1])
+        rest = Scan(keys.filter(behind), scanned.ranges.filter(behind), scanned.next_cursor)
+        keys = keys.filter(~behind)
+    async with term.transaction() as connection:
+        for table in _TEMP_TABLES:
+            await connection.execute(table)
+        first_job = await _block(connection, "valuation_job_ids", len(ranges))
+        first_task = await _block(connection, "valuation_task_ids", len(ranges))
+        jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
+        await copy_frame(connection, "staged_keys", keys.select("position_id", "revision", "horizon"))
+        await copy_frame(
+            connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date")
+        )
+        for table in ("staged_keys", "staged_jobs"):
+            await connection.execute(f"ANALYZE {table}")
+        written = await sql("stage_jobs").execute(connection, lane=lane.value, term=term.number)
+    tasks = jobs.group_by("task_id", maintain_order=True).agg(
+        pl.col("job_id").first().alias("first_job_id"), pl.col("job_id").last().alias("last_job_id"), pl.col("rows").sum()
+    )
+    return Staged([Task(*row, lane=lane) for row in tasks.iter_rows()] if written else [], len(keys), written, rest)
+
+
+async def _block(connection: asyncpg.Connection, sequence: str, size: int) -> int:
+    """The first of `size` consecutive ids that nobody else has. The term's lock makes this the sequence's only user."""
+    first: int = await connection.fetchval("SELECT nextval($1::regclass)", sequence)
+    await connection.execute("SELECT setval($1::regclass, $2)", sequence, first + size)
+    return first

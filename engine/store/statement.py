@@ -1,0 +1,66 @@
+"""Statements live in .sql files beside the module that runs them, with :named parameters."""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SQL statement whose :named parameters are given by keyword."""
+
+    text: str
+    parameters: tuple[str, ...]
+    positional: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Statement":
+        """Reads a statement; a parameter may stand in it more than once."""
+        names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+        return cls(text, names, _PARAMETER.sub(lambda m: f"${names.index(m[1]) + 1}", text))
+
+    async def execute(self, connection: asyncpg.Connection, **values: Any) -> int:
+        """Runs it; returns the number of rows it inserted, updated, deleted or selected."""
+        tag = await connection.execute(self.positional, *self._arguments(values))
+        return int(tag.rsplit(" ", 1)[-1]) if tag[-1].isdigit() else 0
+
+    async def fetch(self, connection: asyncpg.Connection, **values: Any) -> list[asyncpg.Record]:
+        """Runs it; returns all rows (control path only: a Python object a row)."""
+        return await connection.fetch(self.positional, *self._arguments(values))
+
+    async def row(self, connection: asyncpg.Connection, **values: Any) -> asyncpg.Record | None:
+        """Runs it; returns the first row."""
+        return await connection.fetchrow(self.positional, *self._arguments(values))
+
+    async def value(self, connection: asyncpg.Connection, **values: Any) -> Any:
+        """Runs it; returns the first column of the first row."""
+        return await connection.fetchval(self.positional, *self._arguments(values))
+
+    def rendered(self, **values: int | date) -> str:
+        """The text with the values written in, for drivers that take no parameters in a COPY: integers and dates only."""
+        for value in self._arguments(values):
+            if not isinstance(value, int | date):
+                raise TypeError(f"only int and date can be written into a statement, not {value!r}")
+        return _PARAMETER.sub(lambda m: _literal(values[m[1]]), self.text)
+
+    def _arguments(self, values: dict[str, Any]) -> list[Any]:
+        if values.keys() != set(self.parameters):
+            raise TypeError(f"statement takes {sorted(self.parameters)}, was given {sorted(values)}")
+        return [values[name] for name in self.parameters]
+
+
+def _literal(value: int | date) -> str:
+    return str(int(value)) if isinstance(value, int) else f"DATE '{value.isoformat()}'"
+
+
+@cache
+def sql(name: str) -> Statement:
+    """The statement of the file `name`.sql of this folder."""
+    return Statement.parse(files(__package__).joinpath(f"{name}.sql").read_text())

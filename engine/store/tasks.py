@@ -1,0 +1,34 @@
+"""A task: one attempt at a run of jobs, packed for one call of a valuation actor. It lives in memory only."""
+
+from dataclasses import dataclass, field
+
+from engine.core.lifecycle import Lane
+
+
+@dataclass(frozen=True)
+class Task:
+    """The jobs of [first_job_id, last_job_id] whose task_id this is. `rows` is the expected number of rows."""
+
+    task_id: int
+    first_job_id: int
+    last_job_id: int
+    rows: int
+    lane: Lane
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What an attempt did. Everything in it can be read back from the job rows; the counts are for metrics.
+
+    fenced: jobs that were no longer this attempt's to finish; their rows were dropped.
+    reasons: number of jobs by failure reason (first word).
+    seconds: by phase (read, compute, encode, write).
+    """
+
+    task: Task
+    jobs: int
+    rows: int
+    fenced: int
+    statuses: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,65 @@
+"""Leadership: terms are issued by the database, and every transaction of a scheduler begins by locking its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from engine.errors import LeaderActiveError, TermLostError
+from engine.store.database import Database
+from engine.store.statement import sql
+
+
+class Term:
+    """One scheduler's leadership. Its transactions fail with TermLostError once another scheduler has a newer term."""
+
+    def __init__(self, database: Database, number: int, holder: str) -> None:
+        self._database = database
+        self.number = number
+        self.holder = holder
+
+    @classmethod
+    async def acquire(cls, database: Database, holder: str, *, lease_seconds: float, take_over: bool = False) -> "Term":
+        """A new term for `holder`. Waits for transactions of the term before to end.
+
+        Raises LeaderActiveError while another holder's heartbeat is younger than the lease, unless `take_over`.
+        """
+        async with database.transaction() as connection:
+            number = await sql("term_acquire").value(
+                connection, holder=holder, lease_seconds=lease_seconds, take_over=take_over
+            )
+            if number is None:
+                row = await connection.fetchrow(
+                    "SELECT holder, term, extract(epoch FROM clock_timestamp() - heartbeat_at) AS silent FROM scheduler_term"
+                )
+                raise LeaderActiveError(
+                    f"scheduler {row['holder']} holds term {row['term']} and was alive {row['silent']:.1f} s ago: "
+                    f"wait for it, stop it, or take over (it is fenced from then on)"
+                )
+        return cls(database, number, holder)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction of this term. Raises TermLostError, with nothing written, when the term is over."""
+        async with self._database.transaction() as connection:
+            if not await connection.fetchval("SELECT true FROM scheduler_term WHERE term = $1 FOR SHARE", self.number):
+                newer = await connection.fetchrow("SELECT term, holder FROM scheduler_term")
+                raise TermLostError(
+                    f"term {self.number} of {self.holder} is over: {newer['holder']} holds term {newer['term']}. "
+                    "This scheduler has stopped and writes nothing more"
+                )
+            yield connection
+
+    async def heartbeat(self) -> None:
+        """Says that this scheduler is alive. Raises TermLostError."""
+        async with self._database.transaction() as connection:
+            tag = await connection.execute(
+                "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() WHERE term = $1", self.number
+            )
+        if tag == "UPDATE 0":
+            raise TermLostError(f"term {self.number} of {self.holder} is over: another scheduler holds a newer one")
+
+    async def release(self) -> None:
+        """Gives the term back, so that the next scheduler need not wait for the lease to end."""
+        async with self._database.transaction() as connection:
+            await connection.execute("UPDATE scheduler_term SET holder = NULL WHERE term = $1", self.number)

@@ -1,0 +1,152 @@
+"""Move 4, value: one task from its inputs to its commit. Runs in a valuation actor, or in any process."""
+
+import asyncio
+import traceback
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from engine.core.lifecycle import FailureReason, JobStatus
+from engine.core.valuation import SNAPSHOT_COLUMNS, Valued, value
+from engine.store.arrow import ArrowReader, encode_binary_copy
+from engine.store.database import Database
+from engine.store.finishing import finish
+from engine.store.inputs import TaskInputs, read_inputs
+from engine.store.tasks import Task, TaskResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TRACEBACK_CHARACTERS = 8_000
+
+
+class Valuer:
+    """Values tasks, one at a time, over connections of its own."""
+
+    def __init__(self, database: Database, reader: ArrowReader, *, max_attempts: int) -> None:
+        self._database = database
+        self._reader = reader
+        self._max_attempts = max_attempts
+
+    @classmethod
+    async def open(cls, url: str, *, max_attempts: int) -> "Valuer":
+        """Connects. Raises DatabaseUnavailableError."""
+        database = await Database.open(url, connections=1, application="revalue valuation actor")
+        return cls(database, ArrowReader(url), max_attempts=max_attempts)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        self._reader.close()
+        await self._database.close()
+
+    async def run(self, task: Task) -> TaskResult:
+        """Values the task's jobs and commits them. Raises TransientError, with nothing written.
+
+        A job whose data makes the computation fail is found by halving the task; its neighbours are valued.
+        """
+        clock = _Clock()
+        inputs = await asyncio.to_thread(read_inputs, self._reader, task)
+        clock.lap("read")
+        if inputs is None:
+            return TaskResult(task, jobs=0, rows=0, fenced=0)
+        valued = _joined(list(_valued(inputs, self._max_attempts)))
+        rows, outcomes = valued.rows, _named(valued.outcomes, inputs)
+        clock.lap("compute")
+        encoded = encode_binary_copy(rows) if len(rows) else []
+        clock.lap("encode")
+        fenced, written = await finish(
+            self._database,
+            task,
+            rows,
+            outcomes.select("job_id", "status", "valued_through", "rows_written", "failure_reason", "traceback"),
+            encoded,
+        )
+        clock.lap("write")
+        return TaskResult(
+            task,
+            jobs=len(outcomes),
+            rows=written,
+            fenced=fenced,
+            statuses=_counts(outcomes, "status"),
+            reasons=_counts(outcomes.filter(pl.col("reason").is_not_null()), "reason"),
+            seconds=clock.seconds,
+        )
+
+
+def _valued(inputs: TaskInputs, max_attempts: int) -> "Iterator[Valued]":
+    try:
+        yield _with_tracebacks(value(inputs.jobs, inputs.history, inputs.market))
+    except Exception as error:  # whatever a job's data made fail: it must not take its neighbours with it
+        if len(inputs.jobs) == 1:
+            yield _failed(inputs.jobs, error, max_attempts)
+            return
+        middle = len(inputs.jobs) // 2
+        for half in (inputs.jobs[:middle], inputs.jobs[middle:]):
+            yield from _valued(replace(inputs, jobs=half), max_attempts)
+
+
+def _with_tracebacks(valued: Valued) -> Valued:
+    """A job that fails by a rule (OVERFLOW) fails at once: its dead letter says the rule in place of a traceback."""
+    explained = pl.when(pl.col("status") == JobStatus.FAILED.value).then(
+        pl.lit("A market value, gain or unit price does not fit NUMERIC(28,10): see docs/valuation.md, section 4.")
+    )
+    return replace(valued, outcomes=valued.outcomes.with_columns(traceback=explained.cast(pl.String)))
+
+
+def _failed(job: pl.DataFrame, error: Exception, max_attempts: int) -> Valued:
+    last = job["attempt_count"][0] >= max_attempts
+    trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
+    outcome = job.select(
+        "job_id",
+        rows_written=pl.lit(0, dtype=pl.Int32),
+        reason=pl.lit(FailureReason.UNEXPECTED_ERROR.value),
+        instrument_no="instrument_no",
+        problem_date="first_date",
+        problem_pair=pl.lit(None, dtype=pl.Int64),
+        status=pl.lit(JobStatus.FAILED.value if last else JobStatus.PENDING.value),
+        valued_through=pl.lit(None, dtype=pl.Date),
+        traceback=pl.lit(trace if last else None, dtype=pl.String),
+    )
+    return Valued(pl.DataFrame(), outcome)
+
+
+def _joined(parts: list[Valued]) -> Valued:
+    """The parts of a task as one, in order."""
+    rows = [part.rows for part in parts if len(part.rows)]
+    return Valued(
+        pl.concat(rows) if rows else pl.DataFrame(schema=dict.fromkeys(SNAPSHOT_COLUMNS, pl.Null)),
+        pl.concat([part.outcomes for part in parts]),
+    )
+
+
+def _named(outcomes: pl.DataFrame, inputs: TaskInputs) -> pl.DataFrame:
+    """Adds failure_reason as docs/valuation.md words it: reason, security or currency pair, date."""
+    if outcomes["reason"].null_count() == len(outcomes):
+        return outcomes.with_columns(failure_reason=pl.lit(None, dtype=pl.String))
+    names = inputs.currencies.with_columns(pl.col("currency_no").cast(pl.Int64))
+    named = (
+        outcomes.with_columns(first=pl.col("problem_pair") // 65536, second=pl.col("problem_pair") % 65536)
+        .join(inputs.securities, on="instrument_no", how="left", maintain_order="left")
+        .join(names.rename({"currency_no": "first", "currency": "from"}), on="first", how="left", maintain_order="left")
+        .join(names.rename({"currency_no": "second", "currency": "to"}), on="second", how="left", maintain_order="left")
+    )
+    of_pair = pl.col("reason") == FailureReason.FX_MISSING.value
+    subject = pl.when(of_pair).then(pl.format("{}/{}", "from", "to")).otherwise("security_id")
+    return named.with_columns(failure_reason=pl.format("{} {} {}", "reason", subject, "problem_date"))
+
+
+def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    return dict(frame.group_by(column).len().iter_rows())
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def lap(self, phase: str) -> None:
+        now = perf_counter()
+        self.seconds[phase] = now - self._last
+        self._last = now
