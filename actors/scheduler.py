@@ -21,7 +21,7 @@ from engine.store.terms import Term
 NAME, NAMESPACE = "revalue-scheduler", "revalue"
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 8})
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=16)
 class ValuationScheduler:
     """Recovers everything from PostgreSQL whenever it is (re)started; `progress` is answered while it works."""
 
@@ -74,7 +74,6 @@ class ValuationScheduler:
                 logging.getLogger("revalue.scheduler").warning("%s; trying again", error)
                 await asyncio.sleep(1)
 
-    @ray.method(concurrency_group="control")
     async def progress(self) -> dict[str, Any]:
         """What was done so far (actors.loop.Progress), and `quiet`: whether nothing is left to do now.
 
@@ -92,7 +91,6 @@ class ValuationScheduler:
             quiet = False
         return {**asdict(self._loop.progress), "quiet": quiet, "metrics_port": self._metrics_port}
 
-    @ray.method(concurrency_group="control")
     async def drain(self) -> None:
         """Starts nothing new, waits for the tasks in flight to be applied and gives the term back."""
         if self._loop is not None:

@@ -272,6 +272,39 @@ VIEWS = (
     FROM reprocessing_triggers t CROSS JOIN position_state p
     WHERE t.kind = 'POLICY'
     """,
+    # Where each key stands. CURRENT is said only of a key that owes nothing and that no queued trigger can touch.
+    """
+    CREATE VIEW position_status AS
+    SELECT p.position_id, p.portfolio_id, p.security_id,
+           CASE WHEN j.status = 'FAILED' THEN 'FAILED'
+                WHEN j.status = 'WAITING_FOR_DATA' THEN 'WAITING_FOR_DATA'
+                WHEN p.published_epoch < p.epoch OR q.queued THEN 'REPROCESSING'
+                WHEN NOT isempty(p.pending) OR p.frontier_date IS NULL OR p.frontier_date < h.horizon THEN 'BEHIND'
+                ELSE 'CURRENT' END AS state,
+           CASE WHEN p.published_epoch < p.epoch OR q.queued THEN 'IN_PROGRESS' ELSE 'CURRENT' END
+               AS reprocessing_status,
+           p.epoch, p.published_epoch, p.watermark_date, p.frontier_date, h.horizon, p.pending, j.job_id,
+           j.failure_reason
+    FROM position_state p
+    JOIN portfolios f USING (portfolio_id)
+    LEFT JOIN (SELECT calendar_id, max(business_date) AS horizon FROM business_dates GROUP BY calendar_id) h
+        USING (calendar_id)
+    LEFT JOIN LATERAL (
+        SELECT true AS queued
+        FROM trigger_reach r
+        WHERE r.position_id = p.position_id AND r.fanned_out_at IS NULL
+          AND NOT isempty(r.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))
+        LIMIT 1
+    ) q ON true
+    LEFT JOIN LATERAL (
+        SELECT w.job_id, w.status, w.failure_reason
+        FROM portfolio_valuation_jobs w
+        WHERE NOT isempty(p.pending) AND w.position_id = p.position_id AND w.epoch = p.epoch
+          AND w.status IN ('WAITING_FOR_DATA', 'FAILED')
+        ORDER BY w.first_date
+        LIMIT 1
+    ) j ON true
+    """,
     # For a key and a date: the row of the greatest epoch that is published, if the position exists on that date by the
     # published history. A key that a queued trigger can touch is not current, though its epoch is not yet raised.
     """
@@ -314,7 +347,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP VIEW position_valuations, trigger_reach, position_conversions")
+    op.execute("DROP VIEW position_valuations, position_status, trigger_reach, position_conversions")
     for table in ("market_prices", "fx_rates", "business_dates", "position_history", "valuation_policy"):
         op.execute(f"DROP TRIGGER {table}_truncated ON {table}")
     op.execute("DROP TRIGGER policy_updated ON valuation_policy")

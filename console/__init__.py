@@ -1,0 +1,1 @@
+"""What a person touches: the command line, progress, the sample book, reports."""

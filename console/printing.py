@@ -1,0 +1,41 @@
+"""How results are shown: JSON for programs, tables for people. Decimals and dates are text in both."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value, default=_plain, indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if hasattr(value, "lower") and hasattr(value, "upper"):
+        return [value.lower, value.upper]
+    return str(value)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table; numbers to the right, None as a dash."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    listed = [list(row) for row in rows]
+    for index, name in enumerate(columns):
+        numeric = any(isinstance(row[index], int | float | Decimal) for row in listed)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*("-" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    out.print(table)

@@ -1,0 +1,43 @@
+"""From settings to an open database: the user's server, or the embedded one, started when it does not run."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from engine.errors import UsageError
+from engine.settings import Settings
+from engine.store import embedded
+from engine.store.database import Database
+from engine.store.schema import require_head
+
+T = TypeVar("T")
+
+
+def database_url(settings: Settings) -> str:
+    """The address of the database; starts the embedded server when no address is set."""
+    url = settings.database_url
+    if url is None:
+        return embedded.start(settings.data_dir)
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise UsageError(f"{url!r} is no PostgreSQL address: it begins with postgresql://")
+    return url
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    """The database, with the schema that this version works with. Raises SchemaVersionError."""
+    url = database_url(settings)
+    await require_head(url)
+    async with await Database.open(url) as database:
+        yield database
+
+
+def with_database(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+    """Runs `work` on an opened database and returns what it returns."""
+
+    async def run() -> T:
+        async with opened(settings) as database:
+            return await work(database)
+
+    return asyncio.run(run())

@@ -1,0 +1,132 @@
+"""`revalue value`: runs the engine on Ray until every key is current, and shows how far it is."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from rich.live import Live
+from rich.table import Table
+
+from actors import cluster
+from console.printing import err
+from console.session import with_database
+from engine.errors import DatabaseUnavailableError, RevalueError
+from engine.settings import Settings
+from engine.store import reports
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what it did and where the keys stand after it."""
+
+    seconds: float
+    rows_written: int
+    jobs_finished: int
+    keys_raised: int
+    tasks_lost: int
+    jobs_fenced: int
+    status: reports.Status
+
+    @property
+    def rows_per_second(self) -> float:
+        """Committed rows a second, from the scheduler's start to the last key's watermark."""
+        return self.rows_written / self.seconds if self.seconds else 0.0
+
+
+class Runner:
+    """The engine on Ray, for as long as the block lasts: a scheduler, found or started, and its pool."""
+
+    def __init__(self, url: str, settings: Settings, *, take_over: bool = False) -> None:
+        self._url = url
+        self._settings = settings
+        self._take_over = take_over
+        self._before: dict[str, Any] = {}
+
+    def __enter__(self) -> "Runner":
+        self._connection = cluster.connected(self._settings)
+        self._connection.__enter__()
+        try:
+            self._scheduler = cluster.start_scheduler(self._url, self._settings, take_over=self._take_over)
+            self.progress()
+        except BaseException:
+            self._connection.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            cluster.stop_scheduler(self._scheduler)
+        finally:
+            self._connection.__exit__(None, None, None)
+
+    def progress(self) -> dict[str, Any]:
+        """What the scheduler has done. Raises what ended it."""
+        while True:
+            try:
+                progress: dict[str, Any] = ray.get(self._scheduler.progress.remote(), timeout=60)
+            except ray.exceptions.RayTaskError as error:
+                cause = error.cause
+                raise cause if isinstance(cause, RevalueError) else error from None
+            except ray.exceptions.RayActorError:
+                time.sleep(1)  # the scheduler is being restarted by Ray; it recovers from the database
+                continue
+            if not progress.get("starting"):
+                return progress
+            time.sleep(0.05)
+
+    def until_quiet(self, *, title: str, show: bool) -> Run:
+        """Until nothing is left that can be done: all keys are current, or wait for data, or have failed."""
+        begun = time.monotonic()
+        first = self._before or dict.fromkeys(("rows_written", "jobs_finished", "keys_raised", "tasks_lost", "jobs_fenced"), 0)
+        with Live(console=err, refresh_per_second=8, transient=True) as live:
+            while True:
+                progress = self.progress()
+                seconds = time.monotonic() - begun
+                done = {name: progress[name] - first[name] for name in first}
+                if show:
+                    live.update(_line(title, done, progress, seconds))
+                if progress["quiet"]:
+                    break
+                time.sleep(_POLL_SECONDS)
+        self._before = {name: progress[name] for name in first}
+        return Run(
+            seconds=seconds,
+            rows_written=done["rows_written"],
+            jobs_finished=done["jobs_finished"],
+            keys_raised=done["keys_raised"],
+            tasks_lost=done["tasks_lost"],
+            jobs_fenced=done["jobs_fenced"],
+            status=with_database(self._settings, reports.status),
+        )
+
+    def watch(self, *, show: bool) -> None:
+        """Until interrupted."""
+        begun = time.monotonic()
+        with Live(console=err, refresh_per_second=4, transient=True) as live:
+            while True:
+                try:
+                    progress = self.progress()
+                    if show:
+                        live.update(_line("watching", progress, progress, time.monotonic() - begun))
+                except DatabaseUnavailableError as error:
+                    live.update(str(error))
+                time.sleep(1)
+
+
+def _line(title: str, done: dict[str, Any], progress: dict[str, Any], seconds: float) -> Table:
+    table = Table.grid(padding=(0, 2))
+    rate = done["rows_written"] / seconds if seconds else 0
+    state = progress["trouble"] or ("idle" if progress["idle"] else f"{progress['in_flight']} tasks in flight")
+    table.add_row(
+        f"[bold]{title}[/bold]",
+        f"{done['rows_written']:,} position-days",
+        f"{rate:,.0f}/s",
+        f"{done['jobs_finished']:,} jobs",
+        f"{done['keys_raised']:,} keys raised",
+        state,
+        f"{seconds:.0f} s",
+    )
+    return table

@@ -1,0 +1,116 @@
+"""Correcting one price, one rate or one position, as a person does: what was, what is now, what it reaches."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+import asyncpg
+import polars as pl
+
+from engine.errors import InvalidInputError, NotFoundError
+from engine.ingest import Kind, load
+from engine.store.database import Database
+
+
+@dataclass(frozen=True)
+class Correction:
+    """what was corrected; the old and new value as text; the trigger it left and the number of keys that it can reach (at
+    most), with its dates. trigger_id is None when nothing scheduled can have changed."""
+
+    what: str
+    old: str
+    new: str
+    trigger_id: int | None
+    keys: int
+    dates: str
+
+
+async def price(database: Database, security: str, day: date, new: Decimal) -> Correction:
+    """Replaces a stored price. Raises NotFoundError when there is none for the date, InvalidInputError if not positive."""
+    _require_positive(new, "price", 10)
+    async with database.transaction() as connection:
+        row = await connection.fetchrow(
+            "SELECT price, currency, quote_basis FROM market_prices WHERE security_id = $1 AND price_date = $2 FOR UPDATE",
+            security,
+            day,
+        )
+        if row is None:
+            raise NotFoundError(f"security {security!r} has no price dated {day}: load it with `revalue load prices`")
+        await connection.execute(
+            "UPDATE market_prices SET price = $3 WHERE security_id = $1 AND price_date = $2", security, day, new
+        )
+        unit = f"{row['currency']} {row['quote_basis']}"
+        return await _described(connection, f"price of {security} on {day} ({unit})", row["price"], new)
+
+
+async def rate(database: Database, base: str, quote: str, day: date, new: Decimal) -> Correction:
+    """Replaces a stored rate. Raises NotFoundError when there is none for the date, InvalidInputError if not positive."""
+    _require_positive(new, "rate", 18)
+    async with database.transaction() as connection:
+        old = await connection.fetchval(
+            "SELECT rate FROM fx_rates WHERE base_currency = $1 AND quote_currency = $2 AND rate_date = $3 FOR UPDATE",
+            base,
+            quote,
+            day,
+        )
+        if old is None:
+            raise NotFoundError(f"pair {base}/{quote} has no rate dated {day}: load it with `revalue load fx_rates`")
+        await connection.execute(
+            "UPDATE fx_rates SET rate = $4 WHERE base_currency = $1 AND quote_currency = $2 AND rate_date = $3",
+            base,
+            quote,
+            day,
+            new,
+        )
+        return await _described(connection, f"rate {base}/{quote} on {day}", old, new)
+
+
+async def position(
+    database: Database, portfolio: str, security: str, day: date, quantity: Decimal, cost_local: Decimal, cost: Decimal
+) -> Correction:
+    """Puts in the fact of one date, keeping later ones. Raises InvalidInputError."""
+    facts = pl.DataFrame(
+        {
+            "portfolio_id": [portfolio],
+            "security_id": [security],
+            "position_date": [day],
+            "quantity": [f"{quantity:f}"],
+            "cost_basis_local": [f"{cost_local:f}"],
+            "cost_basis": [f"{cost:f}"],
+        }
+    )
+    loaded = await load(database, Kind.POSITIONS, facts, merge=True)
+    what, new = f"position {portfolio} / {security} from {day}", f"quantity {quantity}"
+    if not loaded.keys_corrected:
+        return Correction(what, "-", new, None, 0, "")
+    async with database.connection() as connection:
+        trigger = await connection.fetchrow(
+            """SELECT t.trigger_id, t.dates::text FROM position_state p JOIN reprocessing_triggers t USING (trigger_id)
+               WHERE p.portfolio_id = $1 AND p.security_id = $2""",
+            portfolio,
+            security,
+        )
+    return Correction(what, "-", new, trigger["trigger_id"], 1, trigger["dates"])
+
+
+async def _described(connection: asyncpg.Connection, what: str, old: Decimal, new: Decimal) -> Correction:
+    """Finds the trigger that the write has left in this very transaction."""
+    trigger = None
+    if old != new:
+        trigger = await connection.fetchrow(
+            """SELECT t.trigger_id, t.dates::text,
+                      (SELECT count(*) FROM trigger_reach r JOIN position_state p USING (position_id)
+                       WHERE r.trigger_id = t.trigger_id AND NOT isempty(
+                           t.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))) AS keys
+               FROM reprocessing_triggers t WHERE t.xmin = pg_current_xact_id()::xid"""
+        )
+    if trigger is None or not trigger["keys"]:
+        return Correction(what, f"{old:f}", f"{new:f}", None, 0, "")
+    return Correction(what, f"{old:f}", f"{new:f}", trigger["trigger_id"], trigger["keys"], trigger["dates"])
+
+
+def _require_positive(number: Decimal, what: str, places: int) -> None:
+    if number <= 0:
+        raise InvalidInputError(f"a {what} is positive, not {number}")
+    if number != round(number, places) or number >= Decimal(10) ** (28 - places):
+        raise InvalidInputError(f"a {what} has at most {28 - places} digits before and {places} after the point, not {number}")

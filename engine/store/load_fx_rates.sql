@@ -1,0 +1,8 @@
+WITH written AS (
+    INSERT INTO fx_rates AS t (base_currency, quote_currency, rate_date, rate)
+    SELECT base_currency, quote_currency, rate_date, rate FROM incoming ORDER BY base_currency, quote_currency, rate_date
+    ON CONFLICT (base_currency, quote_currency, rate_date) DO UPDATE SET rate = excluded.rate
+    WHERE t.rate <> excluded.rate
+    RETURNING xmax = 0 AS is_new
+)
+SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) FILTER (WHERE NOT is_new) AS changed FROM written

@@ -1,0 +1,103 @@
+"""Writes what was validated: from the temporary table `incoming` into the tables, set by set, and counts what changed."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from engine.store.statement import sql
+
+_MANY_KEYS = 1_000  # so many new keys at once make the planner's statistics of position_state wrong
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A rule that an incoming column is held to against stored rows: `condition` is true of the rows that break it."""
+
+    column: str
+    what: str
+    condition: str
+
+    @property
+    def query(self) -> str:
+        """The first rows that break it, with the count of all."""
+        return (
+            f"SELECT row_no, {self.column}::text AS value, count(*) OVER () FROM incoming i "
+            f"WHERE {self.column} IS NOT NULL AND {self.condition} ORDER BY row_no LIMIT 5"
+        )
+
+
+def _unknown(column: str, table: str, key: str | None = None) -> Reference:
+    key = key or column
+    return Reference(
+        column,
+        f"unknown {key.removesuffix('_id')}",
+        f"NOT EXISTS (SELECT FROM {table} r WHERE r.{key} = i.{column})",
+    )
+
+
+def _minor(column: str) -> Reference:
+    return Reference(
+        column,
+        "a quotation unit, not a currency of its own",
+        f"EXISTS (SELECT FROM currencies r WHERE r.currency = i.{column} AND r.units_per_major > 1)",
+    )
+
+
+REFERENCES: dict[str, tuple[Reference, ...]] = {
+    "business_dates": (),
+    "portfolios": (
+        _unknown("base_currency", "currencies", "currency"),
+        _minor("base_currency"),
+        _unknown("calendar_id", "calendars"),
+    ),
+    "instruments": (_unknown("currency", "currencies"), _minor("currency")),
+    "fx_rates": (
+        _unknown("base_currency", "currencies", "currency"),
+        _unknown("quote_currency", "currencies", "currency"),
+        _minor("base_currency"),
+        _minor("quote_currency"),
+    ),
+    "prices": (
+        _unknown("security_id", "instruments"),
+        _unknown("currency", "currencies"),
+        Reference(
+            "security_id",
+            "quoted PER_CONTRACT, and the instrument has no contract_multiplier",
+            "i.quote_basis = 'PER_CONTRACT' AND EXISTS (SELECT FROM instruments r "
+            "WHERE r.security_id = i.security_id AND r.contract_multiplier IS NULL)",
+        ),
+    ),
+    "positions": (_unknown("portfolio_id", "portfolios"), _unknown("security_id", "instruments")),
+}
+
+
+async def upsert(connection: asyncpg.Connection, kind: str) -> dict[str, int]:
+    """Inserts what is new and updates what differs; the tables' own triggers record what that corrects."""
+    if kind == "business_dates":
+        await connection.execute(
+            "INSERT INTO calendars (calendar_id) SELECT DISTINCT calendar_id FROM incoming ORDER BY 1 ON CONFLICT DO NOTHING"
+        )
+    row = await sql(f"load_{kind}").row(connection)
+    assert row is not None
+    return {**dict(row), "unchanged": await connection.fetchval("SELECT count(*) FROM incoming") - sum(row.values())}
+
+
+async def replace_histories(connection: asyncpg.Connection, *, merge: bool) -> dict[str, int]:
+    """Replaces the histories of the incoming keys: a correction where a change is at or before the key's frontier, a mere
+    extension where all of it is later. Keys whose history stays the same are not touched."""
+    if await sql("position_keys").execute(connection) > _MANY_KEYS:
+        await connection.execute("ANALYZE position_state")
+    await sql("position_lock").execute(connection)
+    await sql("position_becomes").execute(connection, merge=merge)
+    await connection.execute("ANALYZE becomes")
+    await sql("position_changes").execute(connection)
+    await connection.execute("ANALYZE changed_keys")
+    counts = await sql("position_counts").row(connection)
+    corrected = await sql("position_correct").execute(connection)
+    extended = await sql("position_extend").execute(connection)
+    await sql("position_forget").execute(connection)
+    await sql("position_write").execute(connection)
+    await connection.execute("DROP TABLE becomes, changed_keys")
+    if corrected or extended:
+        await connection.execute("NOTIFY revalue_wake")
+    return {**dict(counts), "keys_corrected": corrected, "keys_extended": extended}

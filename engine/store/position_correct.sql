@@ -1,0 +1,17 @@
+WITH recorded AS (
+    INSERT INTO reprocessing_triggers (kind, dates, fanned_out_at, keys_raised)
+    SELECT 'POSITION', range_agg(affected), clock_timestamp(), count(*)
+    FROM changed_keys
+    WHERE is_correction
+    HAVING count(*) > 0
+    RETURNING trigger_id
+)
+UPDATE position_state p
+SET epoch = p.epoch + 1,
+    history_epoch = p.epoch + 1,
+    revision = p.revision + 1,
+    trigger_id = t.trigger_id,
+    open_dates = c.open_dates,
+    pending = p.pending + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')) * c.open_dates
+FROM changed_keys c, recorded t
+WHERE p.position_id = c.position_id AND c.is_correction

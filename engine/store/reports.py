@@ -1,0 +1,98 @@
+"""What an operator asks: where the keys stand, what is queued, which jobs wait or failed. Control path only."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from engine.errors import NotFoundError, UsageError
+from engine.core.lifecycle import JobStatus
+from engine.store.database import Database
+from engine.store.statement import sql
+
+
+@dataclass(frozen=True)
+class Status:
+    """keys: number by state (CURRENT, BEHIND, REPROCESSING, WAITING_FOR_DATA, FAILED), of the view position_status.
+
+    first_watermark, last_watermark: the range of the watermarks of all keys; None: some key has never been scheduled /
+    there is none. reasons: (first word of the failure reason, keys, one example) of keys that wait or have failed.
+    """
+
+    keys: dict[str, int]
+    first_watermark: date | None
+    last_watermark: date | None
+    horizon: date | None
+    reasons: list[tuple[str, int, str]]
+    triggers_queued: int
+    jobs_deferred: int
+    dead_letters: int
+    term: int
+    holder: str | None
+    heartbeat_age_seconds: float | None
+
+    @property
+    def total(self) -> int:
+        """How many keys there are."""
+        return sum(self.keys.values())
+
+    @property
+    def is_current(self) -> bool:
+        """Whether every key is CURRENT and nothing is queued."""
+        return self.keys.get("CURRENT", 0) == self.total and self.triggers_queued == 0
+
+
+async def status(database: Database) -> Status:
+    """Where all keys stand, as of one moment."""
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        states = await sql("status_keys").fetch(connection)
+        reasons = await sql("status_reasons").fetch(connection)
+        work = await sql("status_work").row(connection)
+    assert work is not None
+    firsts = [row["first_watermark"] for row in states]
+    lasts = [row["last_watermark"] for row in states if row["last_watermark"] is not None]
+    horizons = [row["horizon"] for row in states if row["horizon"] is not None]
+    return Status(
+        keys={row["state"]: row["keys"] for row in states},
+        first_watermark=min(firsts) if firsts and None not in firsts else None,
+        last_watermark=max(lasts, default=None),
+        horizon=max(horizons, default=None),
+        reasons=[(row["reason"], row["keys"], row["example"]) for row in reasons],
+        **dict(work),
+    )
+
+
+async def jobs(
+    database: Database,
+    *,
+    status: str | None = None,
+    portfolio: str | None = None,
+    security: str | None = None,
+    job: int | None = None,
+    most: int = 50,
+) -> list[dict[str, Any]]:
+    """The newest jobs that fit, newest first. Raises UsageError for a status that does not exist."""
+    if status is not None and status not in set(JobStatus):
+        raise UsageError(f"no job status {status!r}: one of {', '.join(JobStatus)}")
+    async with database.connection() as connection:
+        rows = await sql("jobs_list").fetch(
+            connection, status=status, portfolio=portfolio, security=security, job=job, most=most
+        )
+    return [dict(row) for row in rows]
+
+
+async def job(database: Database, job_id: int) -> dict[str, Any]:
+    """One job with its dead letters. Raises NotFoundError."""
+    found = await jobs(database, job=job_id)
+    if not found:
+        raise NotFoundError(f"there is no valuation job {job_id}")
+    async with database.connection() as connection:
+        letters = await sql("job_letters").fetch(connection, job=job_id)
+    return {**found[0], "dead_letters": [dict(letter) for letter in letters]}
+
+
+async def retry(database: Database, job_ids: list[int]) -> list[int]:
+    """Takes failed and waiting jobs up again, with fresh attempts; returns those that could be (current epoch only)."""
+    async with database.transaction() as connection:
+        rows = await sql("retry_jobs").fetch(connection, jobs=job_ids)
+        await connection.execute("NOTIFY revalue_wake")
+    return [row["job_id"] for row in rows]

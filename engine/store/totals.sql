@@ -1,0 +1,4 @@
+SELECT base_currency, date, sum(market_value)::text AS market_value, sum(unrealized_gain)::text AS unrealized_gain
+FROM position_valuations
+GROUP BY base_currency, date
+ORDER BY base_currency, date
