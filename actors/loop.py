@@ -68,6 +68,8 @@ class SchedulerLoop:
         self._wake = asyncio.Event()
         self._stopping = False
         self._next_start = 0.0
+        self._turns_begun = self._turns_ended = 0
+        self._turned = asyncio.Condition()
         self.progress = Progress(term=term.number)
 
     def wake(self) -> None:
@@ -111,6 +113,14 @@ class SchedulerLoop:
 
     async def run_once(self) -> bool:
         """One turn of the loop; returns whether it did anything. Raises TermLostError, TransientError."""
+        self._turns_begun += 1
+        worked = await self._turn()
+        self._turns_ended = self._turns_begun
+        async with self._turned:
+            self._turned.notify_all()
+        return worked
+
+    async def _turn(self) -> bool:
         applied = await self._apply_finished()
         if self._stopping:
             return applied
@@ -123,9 +133,18 @@ class SchedulerLoop:
         return worked
 
     async def is_quiet(self) -> bool:
-        """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed."""
+        """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed.
+
+        True only after a whole turn that began after the call, so it includes everything committed before the call.
+        """
+        if not self.progress.idle:
+            return False
+        asked = self._turns_begun
+        self.wake()
+        async with self._turned:
+            await self._turned.wait_for(lambda: self._turns_ended > asked)
         depth = await self._depth()
-        return self.progress.idle and not depth["triggers"] and not depth["jobs_due"] and depth["next_retry_seconds"] is None
+        return self.progress.idle and self._turns_begun == self._turns_ended and not any(depth.values())
 
     async def _fan_out(self) -> bool:
         step = await triggers.fan_out(self._term)
@@ -248,7 +267,7 @@ class SchedulerLoop:
                 total[name] = total.get(name, 0) + value  # type: ignore[operator]
         metrics.observe_task(result, seconds)
 
-    async def _depth(self) -> dict[str, float]:
+    async def _depth(self) -> dict[str, int]:
         async with self._database.connection() as connection:
             row = await sql("queue_depth").row(connection)
         assert row is not None
@@ -259,7 +278,8 @@ class SchedulerLoop:
         metrics.TASKS_IN_FLIGHT.set(len(self._in_flight))
         seconds = self._settings.poll_seconds
         if not self._in_flight:
-            due = (await self._depth())["next_retry_seconds"]
+            async with self._database.connection() as connection:
+                due = await sql("next_retry").value(connection)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
         await _wait(self._wake.wait, seconds * (0.9 + 0.2 * random.random()))
         self._wake.clear()

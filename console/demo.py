@@ -1,0 +1,132 @@
+"""The whole walk on the sample book: load, value, correct one price in the past, reprocess, verify, draw."""
+
+import asyncio
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from time import monotonic
+
+import polars as pl
+from rich.progress import track
+
+from console import sample
+from console.picture import draw_totals
+from console.printing import err, out, print_table
+from console.session import database_url, with_database
+from console.valuing import Run, Runner
+from console.verifying import Comparison, verify_rows
+from engine import corrections
+from engine.errors import RevalueError, ValuationIncompleteError
+from engine.ingest import Kind, LoadResult, load
+from engine.settings import Settings
+from engine.store import schema
+from engine.store.database import Database
+from engine.store.statement import sql
+
+SECURITY, DAY, FACTOR = "AAPL", date(2016, 3, 15), Decimal("1.05")
+VERIFIED_ROWS = 100_000
+
+
+def run_demo(settings: Settings, folder: Path) -> None:
+    """Runs it; raises RevalueError when a number disagrees with the oracle or a key is not current at the end."""
+    begun = monotonic()
+    url = database_url(settings)
+    settings = settings.model_copy(update={"database_url": url})
+    out.print(f"[bold]1. schema[/bold] at {asyncio.run(schema.migrate(url))}")
+    loaded = with_database(settings, _load)
+    out.print(f"[bold]2. sample book[/bold]: {sum(r.rows for r in loaded):,} rows loaded, {sum(r.inserted + r.changed for r in loaded):,} of them new or changed")
+    with Runner(url, settings) as runner:
+        first = runner.until_quiet(title="valuing to the horizon", show=True)
+        _require_current(first)
+        _print_run("3. valued to the horizon", first)
+        before = with_database(settings, _totals)
+        correction = with_database(settings, _correct)
+        out.print(f"[bold]4. correction[/bold]: {correction.what}: {correction.old} -> {correction.new}; it can reach {correction.keys:,} positions, {correction.dates}", markup=True)
+        second = runner.until_quiet(title="reprocessing", show=True)
+        _require_current(second)
+        _print_run("5. reprocessed", second)
+    after = with_database(settings, _totals)
+    _print_money(before, after)
+    verified = with_database(settings, _verify)
+    out.print(f"[bold]6. oracle[/bold]: {verified.rows:,} rows recomputed one by one in plain decimals: {verified.disagreements} disagreements")
+    picture = folder / "revalue-demo.png"
+    draw_totals(after, picture, title="Market value and unrealized gain of the sample book, by base currency")
+    _print_summary(settings, second)
+    out.print(f"picture: {picture.resolve()}\n{monotonic() - begun:.0f} s in all", markup=False)
+    if verified.disagreements:
+        raise RevalueError("stored rows disagree with the data:\n" + "\n".join(verified.examples))
+
+
+async def _load(database: Database) -> list[LoadResult]:
+    frames = sample.frames()
+    return [
+        await load(database, Kind(kind), frames[kind])
+        for kind in track(frames, description="loading the sample book", console=err, transient=True)
+    ]
+
+
+async def _totals(database: Database) -> pl.DataFrame:
+    async with database.connection() as connection:
+        rows = await sql("totals").fetch(connection)
+    amount = pl.Decimal(38, 10)
+    return pl.DataFrame(
+        [tuple(row) for row in rows],
+        schema={"base_currency": pl.String, "date": pl.Date, "market_value": pl.String, "unrealized_gain": pl.String},
+        orient="row",
+    ).with_columns(pl.col("market_value", "unrealized_gain").cast(amount))
+
+
+async def _correct(database: Database) -> corrections.Correction:
+    async with database.connection() as connection:
+        old = await connection.fetchval(
+            "SELECT price FROM market_prices WHERE security_id = $1 AND price_date = $2", SECURITY, DAY
+        )
+    return await corrections.price(database, SECURITY, DAY, (old * FACTOR).quantize(Decimal("0.001")))
+
+
+async def _verify(database: Database) -> Comparison:
+    return await verify_rows(database, rows=VERIFIED_ROWS, seed=1)
+
+
+def _require_current(run: Run) -> None:
+    if not run.status.is_current:
+        raise ValuationIncompleteError(f"not every key is current: {run.status.keys}")
+
+
+def _print_run(title: str, run: Run) -> None:
+    out.print(
+        f"[bold]{title}[/bold]: {run.rows_written:,} position-days in {run.seconds:.1f} s "
+        f"({run.rows_per_second:,.0f}/s), {run.jobs_finished:,} jobs, {run.keys_raised:,} keys raised to a new epoch"
+    )
+
+
+def _print_money(before: pl.DataFrame, after: pl.DataFrame) -> None:
+    changed = (
+        before.join(after, on=["base_currency", "date"], suffix="_after")
+        .with_columns(
+            value=pl.col("market_value_after") - pl.col("market_value"),
+            gain=pl.col("unrealized_gain_after") - pl.col("unrealized_gain"),
+        )
+        .filter((pl.col("value") != 0) | (pl.col("gain") != 0))
+        .sort("base_currency", "date")
+    )
+    print_table(
+        "What the correction changed in money",
+        ("base currency", "date", "market value before", "after", "change", "change of unrealized gain"),
+        [
+            (row[0], row[1], *(f"{amount:,.2f}" for amount in row[2:]))
+            for row in changed.select("base_currency", "date", "market_value", "market_value_after", "value", "gain").rows()
+        ],
+    )
+
+
+def _print_summary(settings: Settings, run: Run) -> None:
+    async def count(database: Database) -> int:
+        async with database.connection() as connection:
+            return int(await sql("position_days").value(connection))
+
+    status = run.status
+    out.print(
+        f"[bold]summary[/bold]: {status.total:,} keys, {with_database(settings, count):,} position-days; keys by state {status.keys}; "
+        f"watermarks {status.first_watermark} to {status.last_watermark}, horizon {status.horizon}"
+    )

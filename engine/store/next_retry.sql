@@ -1,0 +1,1 @@
+SELECT extract(epoch FROM min(not_before) - clock_timestamp())::double precision FROM deferred_jobs
