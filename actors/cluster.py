@@ -43,9 +43,20 @@ def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) ->
     """The cluster's scheduler: the one that runs, or a new one. Its pool has an actor a CPU unless settings say."""
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
     holder = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
-    return ValuationScheduler.options(
-        name=NAME, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
-    ).remote(url, settings, actors, holder, take_over)
+    return (
+        ray.remote(ValuationScheduler)
+        .options(
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=16,
+            name=NAME,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+        )
+        .remote(url, settings, actors, holder, take_over)
+    )
 
 
 def stop_scheduler(scheduler: ActorHandle) -> None:

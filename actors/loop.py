@@ -91,7 +91,7 @@ class SchedulerLoop:
             while not (self._stopping and not self._in_flight):
                 try:
                     if not recovered:
-                        await results.recover(self._term)
+                        await self.recover()
                         recovered = True
                     worked = await self.run_once()
                     self.progress.trouble, backoff = None, _BACKOFF_SECONDS[0]
@@ -110,6 +110,15 @@ class SchedulerLoop:
             for task in (listener, beat, *self._in_flight):
                 task.cancel()
             await asyncio.gather(listener, beat, *self._in_flight, return_exceptions=True)
+
+    async def recover(self) -> None:
+        """Takes over what the scheduler before left: applies unapplied results, frees the attempts of earlier terms."""
+        await results.recover(self._term)
+
+    async def woken(self) -> None:
+        """Returns when something may have changed since the last call: a commit, a finished task."""
+        await self._wake.wait()
+        self._wake.clear()
 
     async def run_once(self) -> bool:
         """One turn of the loop; returns whether it did anything. Raises TermLostError, TransientError."""
@@ -258,13 +267,10 @@ class SchedulerLoop:
         progress.jobs_finished += result.jobs
         progress.rows_written += result.rows
         progress.jobs_fenced += result.fenced
-        for total, part in (
-            (progress.statuses, result.statuses),
-            (progress.reasons, result.reasons),
-            (progress.seconds, result.seconds),
-        ):
-            for name, value in part.items():
-                total[name] = total.get(name, 0) + value  # type: ignore[operator]
+        _add(progress.statuses, result.statuses)
+        _add(progress.reasons, result.reasons)
+        for phase, spent in result.seconds.items():
+            progress.seconds[phase] = progress.seconds.get(phase, 0.0) + spent
         metrics.observe_task(result, seconds)
 
     async def _depth(self) -> dict[str, int]:
@@ -312,3 +318,8 @@ async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> None:
         await asyncio.wait_for(what(), seconds)
     except TimeoutError:
         return
+
+
+def _add(total: dict[str, int], part: dict[str, int]) -> None:
+    for name, count in part.items():
+        total[name] = total.get(name, 0) + count

@@ -5,7 +5,9 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -32,9 +34,7 @@ class _Worker:
 class ActorPool:
     """Runs tasks on `size` actors, `tasks_per_actor` in flight each. Use it from one event loop."""
 
-    def __init__(
-        self, url: str, *, size: int, tasks_per_actor: int, max_attempts: int, task_deadline_seconds: float
-    ) -> None:
+    def __init__(self, url: str, *, size: int, tasks_per_actor: int, max_attempts: int, task_deadline_seconds: float) -> None:
         self._url = url
         self._size = size
         self._tasks_per_actor = tasks_per_actor
@@ -94,9 +94,18 @@ class ActorPool:
 
     def _add_worker(self) -> None:
         threads = "1"
-        actor = ValuationActor.options(
-            runtime_env={"env_vars": {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}}
-        ).remote(self._url, self._max_attempts)
+        # Ray never repeats a call: a lost attempt is the scheduler's to give to another, under a new task id.
+        actor = (
+            ray.remote(ValuationActor)
+            .options(
+                num_cpus=1,
+                scheduling_strategy="SPREAD",
+                max_restarts=0,
+                max_task_retries=0,
+                runtime_env={"env_vars": {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}},
+            )
+            .remote(self._url, self._max_attempts)
+        )
         worker = _Worker(actor)
         self._workers.append(worker)
         self._in_background(self._await_ready(worker))
@@ -126,9 +135,7 @@ class ActorPool:
         await asyncio.sleep(_REPLACE_PAUSE_SECONDS)
         self._add_worker()
 
-    def _in_background(self, work) -> None:  # type: ignore[no-untyped-def]
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-

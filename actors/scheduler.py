@@ -5,7 +5,6 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-import ray
 from prometheus_client import start_http_server
 
 from actors.loop import SchedulerLoop
@@ -21,7 +20,6 @@ from engine.store.terms import Term
 NAME, NAMESPACE = "revalue-scheduler", "revalue"
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=16)
 class ValuationScheduler:
     """Recovers everything from PostgreSQL whenever it is (re)started; `progress` is answered while it works."""
 

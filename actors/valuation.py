@@ -2,15 +2,12 @@
 
 import asyncio
 
-import ray
-
 from engine.store.tasks import Task, TaskResult
 from engine.work import Valuer
 
 
-@ray.remote(max_restarts=0, max_task_retries=0)
 class ValuationActor:
-    """Ray never repeats a call: an attempt that was lost is the scheduler's to give to another, under a new task id."""
+    """A plain class that actors.pool makes an actor of."""
 
     def __init__(self, url: str, max_attempts: int) -> None:
         self._loop = asyncio.new_event_loop()

@@ -16,16 +16,22 @@ from typing import Annotated, Any
 import typer
 
 from console.printing import err, out, print_json, print_table
-from console.session import database_url, opened, with_database
-from engine import corrections, explain as explaining
+from console.session import database_url, with_database
+from engine import corrections
+from engine import explain as explaining
 from engine.errors import RevalueError, UsageError, ValuationIncompleteError
-from engine.ingest import Kind, load as load_input
+from engine.ingest import Kind
+from engine.ingest import load as load_input
 from engine.settings import Settings
 from engine.store import embedded, reports, schema
 from engine.store.database import Database
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Values positions, and puts history right when data was wrong.")
-correct_app = typer.Typer(no_args_is_help=True, help="Correct one price, rate or position; what it touches is revalued by `value`.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Values positions, and puts history right when data was wrong."
+)
+correct_app = typer.Typer(
+    no_args_is_help=True, help="Correct one price, rate or position; what it touches is revalued by `value`."
+)
 jobs_app = typer.Typer(no_args_is_help=True, help="Valuation jobs: list, show, retry.")
 app.add_typer(correct_app, name="correct")
 app.add_typer(jobs_app, name="jobs")
@@ -44,7 +50,9 @@ def configure(
         typer.Option("--database-url", help="postgresql:// address; default: REVALUE_DATABASE_URL, else the embedded server."),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the embedded server lives.")] = None,
-    ray_address: Annotated[str | None, typer.Option(help="A Ray cluster's address; default: REVALUE_RAY_ADDRESS, else local.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A Ray cluster's address; default: REVALUE_RAY_ADDRESS, else local.")
+    ] = None,
 ) -> None:
     given = {"database_url": database, "data_dir": data_dir, "ray_address": ray_address}
     _Call.settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
@@ -77,7 +85,11 @@ def load(
         out.print(
             f"{kind.value}: {result.rows:,} rows: {result.inserted:,} new, {result.changed:,} changed, "
             f"{result.unchanged:,} as they were"
-            + (f"; {result.keys_corrected:,} positions corrected, {result.keys_extended:,} extended" if kind is Kind.POSITIONS else "")
+            + (
+                f"; {result.keys_corrected:,} positions corrected, {result.keys_extended:,} extended"
+                if kind is Kind.POSITIONS
+                else ""
+            )
         )
 
 
@@ -142,8 +154,10 @@ def show_status(as_json: Json = False) -> None:
 def _print_status(status: reports.Status) -> None:
     print_table("Keys", ("state", "keys"), status.keys.items())
     out.print(
-        f"watermarks {status.first_watermark or 'none'} to {status.last_watermark or 'none'}, horizon {status.horizon or 'none'}; "
-        f"{status.triggers_queued:,} triggers queued, {status.jobs_deferred:,} jobs deferred, {status.dead_letters:,} dead letters"
+        f"watermarks {status.first_watermark or 'none'} to {status.last_watermark or 'none'}, "
+        f"horizon {status.horizon or 'none'}; "
+        f"{status.triggers_queued:,} triggers queued, {status.jobs_deferred:,} jobs deferred, "
+        f"{status.dead_letters:,} dead letters"
     )
     if status.reasons:
         print_table("Not current because of", ("reason", "keys", "example"), status.reasons)
@@ -166,7 +180,18 @@ def list_jobs(
     if as_json:
         print_json(found)
         return
-    columns = ("job_id", "portfolio_id", "security_id", "status", "epoch", "first_date", "last_date", "attempt_count", "rows_written", "failure_reason")
+    columns = (
+        "job_id",
+        "portfolio_id",
+        "security_id",
+        "status",
+        "epoch",
+        "first_date",
+        "last_date",
+        "attempt_count",
+        "rows_written",
+        "failure_reason",
+    )
     print_table(f"{len(found)} jobs", columns, ([job[name] for name in columns] for job in found))
 
 
@@ -184,7 +209,10 @@ def show_job(job_id: Annotated[int, typer.Argument()], as_json: Json = False) ->
     letters = found.pop("dead_letters")
     print_table(f"Job {job_id}", ("field", "value"), ((name, str(v) if v is not None else None) for name, v in found.items()))
     for letter in letters:
-        out.print(f"dead letter of {letter['died_at']:%Y-%m-%d %H:%M:%S}: {letter['failure_reason']}\n{letter['traceback']}", markup=False)
+        out.print(
+            f"dead letter of {letter['died_at']:%Y-%m-%d %H:%M:%S}: {letter['failure_reason']}\n{letter['traceback']}",
+            markup=False,
+        )
 
 
 @jobs_app.command("retry")
@@ -241,7 +269,9 @@ def correct_fx(base: str, quote: str, day: Day, rate: Number) -> None:
 
 
 @correct_app.command("position", context_settings={"ignore_unknown_options": True})
-def correct_position(portfolio: str, security: str, day: Day, quantity: Number, cost_basis_local: Number, cost_basis: Number) -> None:
+def correct_position(
+    portfolio: str, security: str, day: Day, quantity: Number, cost_basis_local: Number, cost_basis: Number
+) -> None:
     """Put in the absolute fact of one date (later facts stay)."""
 
     async def run(database: Database) -> corrections.Correction:
@@ -255,7 +285,10 @@ def _print_correction(correction: corrections.Correction) -> None:
     if correction.trigger_id is None:
         out.print("nothing that is already valued can have changed")
     else:
-        out.print(f"trigger {correction.trigger_id}: up to {correction.keys:,} positions, {correction.dates}; run `revalue value`", markup=False)
+        out.print(
+            f"trigger {correction.trigger_id}: up to {correction.keys:,} positions, {correction.dates}; run `revalue value`",
+            markup=False,
+        )
 
 
 @app.command()
@@ -282,7 +315,8 @@ def _print_explanation(found: explaining.Explanation) -> None:
     if stored:
         out.print(
             f"Stored: market value {explaining.plain(stored['market_value'])} {key['base_currency']}, unrealized gain "
-            f"{explaining.plain(stored['unrealized_gain'])} {key['base_currency']}, {stored['valuation_status']}, epoch {stored['epoch']} "
+            f"{explaining.plain(stored['unrealized_gain'])} {key['base_currency']}, "
+            f"{stored['valuation_status']}, epoch {stored['epoch']} "
             f"(key: epoch {key['epoch']}, published {key['published_epoch']}, {key['state']})"
         )
         out.print(

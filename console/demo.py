@@ -34,21 +34,31 @@ def run_demo(settings: Settings, folder: Path) -> None:
     settings = settings.model_copy(update={"database_url": url})
     out.print(f"[bold]1. schema[/bold] at {asyncio.run(schema.migrate(url))}")
     loaded = with_database(settings, _load)
-    out.print(f"[bold]2. sample book[/bold]: {sum(r.rows for r in loaded):,} rows loaded, {sum(r.inserted + r.changed for r in loaded):,} of them new or changed")
+    out.print(
+        f"[bold]2. sample book[/bold]: {sum(r.rows for r in loaded):,} rows loaded, "
+        f"{sum(r.inserted + r.changed for r in loaded):,} of them new or changed"
+    )
     with Runner(url, settings) as runner:
         first = runner.until_quiet(title="valuing to the horizon", show=True)
         _require_current(first)
         _print_run("3. valued to the horizon", first)
         before = with_database(settings, _totals)
         correction = with_database(settings, _correct)
-        out.print(f"[bold]4. correction[/bold]: {correction.what}: {correction.old} -> {correction.new}; it can reach {correction.keys:,} positions, {correction.dates}", markup=True)
+        out.print(
+            f"[bold]4. correction[/bold]: {correction.what}: {correction.old} -> {correction.new}; "
+            f"it can reach {correction.keys:,} positions, {correction.dates}",
+            markup=True,
+        )
         second = runner.until_quiet(title="reprocessing", show=True)
         _require_current(second)
         _print_run("5. reprocessed", second)
     after = with_database(settings, _totals)
     _print_money(before, after)
     verified = with_database(settings, _verify)
-    out.print(f"[bold]6. oracle[/bold]: {verified.rows:,} rows recomputed one by one in plain decimals: {verified.disagreements} disagreements")
+    out.print(
+        f"[bold]6. oracle[/bold]: {verified.rows:,} rows recomputed one by one in plain decimals: "
+        f"{verified.disagreements} disagreements"
+    )
     picture = folder / "revalue-demo.png"
     draw_totals(after, picture, title="Market value and unrealized gain of the sample book, by base currency")
     _print_summary(settings, second)
@@ -127,6 +137,7 @@ def _print_summary(settings: Settings, run: Run) -> None:
 
     status = run.status
     out.print(
-        f"[bold]summary[/bold]: {status.total:,} keys, {with_database(settings, count):,} position-days; keys by state {status.keys}; "
+        f"[bold]summary[/bold]: {status.total:,} keys, {with_database(settings, count):,} position-days; "
+        f"keys by state {status.keys}; "
         f"watermarks {status.first_watermark} to {status.last_watermark}, horizon {status.horizon}"
     )

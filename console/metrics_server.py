@@ -46,7 +46,11 @@ class DatabaseCollector(Collector):
             waiting.add_metric([reason], count)
         yield waiting
         if status.heartbeat_age_seconds is not None:
-            yield GaugeMetricFamily("revalue_scheduler_heartbeat_age_seconds", "Since the leader last spoke", value=status.heartbeat_age_seconds)
+            yield GaugeMetricFamily(
+                "revalue_scheduler_heartbeat_age_seconds",
+                "Since the leader last spoke",
+                value=status.heartbeat_age_seconds,
+            )
         yield _histogram(lags)
 
     async def _ask(self) -> tuple[reports.Status, list[tuple[int, int]]]:

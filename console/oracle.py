@@ -4,6 +4,7 @@ Written from docs/valuation.md alone. It shares no code with the engine, and not
 plain on purpose. `revalue verify`, the demo and the tests compare what PostgreSQL holds with it, digit for digit.
 """
 
+import datetime
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,19 +18,20 @@ _EXACT = Context(prec=150, rounding=ROUND_HALF_EVEN)
 _TEN, _EIGHTEEN = Decimal(1).scaleb(-10), Decimal(1).scaleb(-18)
 _LIMIT = Decimal(10) ** 18
 _ZERO = Decimal(0)
+_NOTHING = (_ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO)
 
 
 class Row(NamedTuple):
     """What a key's row of a date must hold. Names as in the view position_valuations."""
 
-    date: date
+    date: datetime.date
     quantity: Decimal
     cost_basis_local: Decimal
     cost_basis: Decimal
     price: Decimal | None
-    price_date: date | None
+    price_date: datetime.date | None
     fx_rate: Decimal | None
-    fx_date: date | None
+    fx_date: datetime.date | None
     fx_path: int | None
     market_value_local: Decimal
     market_value: Decimal
@@ -43,7 +45,7 @@ class Row(NamedTuple):
 class Hole(NamedTuple):
     """The first date of a key that cannot be valued, and the failure reason that names why."""
 
-    date: date
+    date: datetime.date
     reason: str
 
 
@@ -93,7 +95,7 @@ class Book:
             if quantity == 0:
                 closes = fact_date == day and position > 0 and facts[position - 1][1] != 0
                 if closes:
-                    yield Row(day, _ZERO, cost_local, cost, None, None, None, None, None, *[_ZERO] * 6, "VALUED_CURRENT")
+                    yield Row(day, _ZERO, cost_local, cost, None, None, None, None, None, *_NOTHING, "VALUED_CURRENT")
                 continue
             found = self._unit_price(calendar, security, day)
             if isinstance(found, str):

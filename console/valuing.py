@@ -80,7 +80,9 @@ class Runner:
     def until_quiet(self, *, title: str, show: bool) -> Run:
         """Until nothing is left that can be done: all keys are current, or wait for data, or have failed."""
         begun = time.monotonic()
-        first = self._before or dict.fromkeys(("rows_written", "jobs_finished", "keys_raised", "tasks_lost", "jobs_fenced"), 0)
+        first: dict[str, Any] = self._before or dict.fromkeys(
+            ("rows_written", "jobs_finished", "keys_raised", "tasks_lost", "jobs_fenced"), 0
+        )
         with Live(console=err, refresh_per_second=8, transient=True) as live:
             while True:
                 progress = self.progress()

@@ -2,14 +2,13 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
-
 from console.oracle import Book, Hole, Key, Row
 from engine.store.database import Database
+from engine.store.statement import Connection
 
 _EXAMPLES = 10
 _STORED = """
@@ -34,18 +33,16 @@ class Comparison:
     examples: list[str] = field(default_factory=list)
     holes: dict[Key, str] = field(default_factory=dict)
 
-    def compare(self, key: Key, stored: Sequence[Sequence[Any]], expected: Sequence[Row | Hole]) -> None:
+    def compare(self, key: Key, stored: Sequence[Iterable[Any]], expected: Sequence[Row | Hole]) -> None:
         """Adds one key: its stored rows in order of date, and the oracle's."""
         self.keys += 1
         if expected and isinstance(expected[-1], Hole):
             self.holes[key] = expected[-1].reason
             expected = expected[:-1]
         self.rows += len(stored)
-        if len(stored) == len(expected) and all(
-            tuple(was) == owed for was, owed in zip(stored, expected, strict=True)
-        ):
+        if len(stored) == len(expected) and all(tuple(was) == owed for was, owed in zip(stored, expected, strict=True)):
             return
-        by_date = {row[0]: tuple(row) for row in stored}
+        by_date = {cells[0]: cells for cells in map(tuple, stored)}
         owed_by_date = {row.date: tuple(row) for row in expected}
         for day in sorted(by_date.keys() | owed_by_date.keys()):
             if by_date.get(day) == owed_by_date.get(day):
@@ -83,7 +80,7 @@ async def verify_rows(database: Database, *, rows: int | None, seed: int) -> Com
     return comparison
 
 
-async def read_book(connection: asyncpg.Connection) -> Book:
+async def read_book(connection: Connection) -> Book:
     """Everything that values follow from, as it is in the database now."""
 
     async def grouped(query: str, width: int) -> dict[Any, list[Any]]:
@@ -100,7 +97,10 @@ async def read_book(connection: asyncpg.Connection) -> Book:
         name: {row[0]: tuple(row)[1:] for row in await connection.fetch(query)}
         for name, query in (
             ("portfolios", "SELECT portfolio_id, base_currency, calendar_id FROM portfolios"),
-            ("instruments", "SELECT security_id, currency, contract_multiplier, max_price_age_sessions FROM instruments"),
+            (
+                "instruments",
+                "SELECT security_id, currency, contract_multiplier, max_price_age_sessions FROM instruments",
+            ),
             ("currencies", "SELECT currency, major_currency, units_per_major, currency_no FROM currencies"),
         )
     }
@@ -108,7 +108,9 @@ async def read_book(connection: asyncpg.Connection) -> Book:
         calendars=defaultdict(list, {calendar: [day for (day,) in days] for calendar, days in dates.items()}),
         portfolios=single["portfolios"],
         instruments=single["instruments"],
-        prices=await grouped("SELECT security_id, price_date, price, currency, quote_basis FROM market_prices ORDER BY 1, 2", 1),
+        prices=await grouped(
+            "SELECT security_id, price_date, price, currency, quote_basis FROM market_prices ORDER BY 1, 2", 1
+        ),
         rates=await grouped("SELECT base_currency, quote_currency, rate_date, rate FROM fx_rates ORDER BY 1, 2, 3", 2),
         facts=defaultdict(
             list,

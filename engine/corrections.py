@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-import asyncpg
 import polars as pl
 
 from engine.errors import InvalidInputError, NotFoundError
 from engine.ingest import Kind, load
 from engine.store.database import Database
+from engine.store.statement import Connection
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,11 @@ async def position(
             portfolio,
             security,
         )
+    assert trigger is not None
     return Correction(what, "-", new, trigger["trigger_id"], 1, trigger["dates"])
 
 
-async def _described(connection: asyncpg.Connection, what: str, old: Decimal, new: Decimal) -> Correction:
+async def _described(connection: Connection, what: str, old: Decimal, new: Decimal) -> Correction:
     """Finds the trigger that the write has left in this very transaction."""
     trigger = None
     if old != new:

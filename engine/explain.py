@@ -8,11 +8,9 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any
 
-import asyncpg
-
 from engine.errors import NotFoundError
 from engine.store.database import Database
-from engine.store.statement import sql
+from engine.store.statement import Connection, sql
 
 _PLACES = {10: Decimal(1).scaleb(-10), 18: Decimal(1).scaleb(-18)}
 _COMPARED = (
@@ -94,7 +92,7 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
 
 
 class _Explainer:
-    def __init__(self, connection: asyncpg.Connection, explanation: Explanation) -> None:
+    def __init__(self, connection: Connection, explanation: Explanation) -> None:
         self._connection = connection
         self._explanation = explanation
         self._key = explanation.key
@@ -117,7 +115,7 @@ class _Explainer:
             f"Position: the fact of {fact['position_date']}: quantity {plain(quantity)}, cost basis {plain(cost_local)} "
             f"{key['local_currency']}, {plain(cost)} {key['base_currency']} (history of epoch {key['history_epoch']})"
         )
-        computed: dict[str, Any] = dict(quantity=quantity, cost_basis_local=cost_local, cost_basis=cost)
+        computed: dict[str, Any] = {"quantity": quantity, "cost_basis_local": cost_local, "cost_basis": cost}
         if quantity == 0:
             self._say("Quantity 0: values and gains are exactly 0, no price and no rate is needed")
             computed.update(dict.fromkeys(("price", "price_date", "fx_rate", "fx_date")))
@@ -131,7 +129,9 @@ class _Explainer:
         local_currency, base_currency = key["local_currency"], key["base_currency"]
         self._say(f"Market value, local: {plain(quantity)} x {plain(price)} = {plain(local)} {local_currency}")
         self._say(f"Market value: {plain(local)} x {plain(rate)} = {plain(base)} {base_currency}")
-        self._say(f"Unrealized gain, local: {plain(local)} - {plain(cost_local)} = {plain(local - cost_local)} {local_currency}")
+        self._say(
+            f"Unrealized gain, local: {plain(local)} - {plain(cost_local)} = {plain(local - cost_local)} {local_currency}"
+        )
         self._say(f"Unrealized gain: {plain(base)} - {plain(cost)} = {plain(base - cost)} {base_currency}")
         effect = ((local - cost_local) * rate).quantize(_PLACES[10])
         self._say(f"Of which price {plain(effect)} and FX {plain(base - cost - effect)} {base_currency}")
@@ -149,9 +149,7 @@ class _Explainer:
 
     async def _unit_price(self) -> tuple[Decimal, date]:
         key, day, security = self._key, self._day, self._explanation.security_id
-        quote = await sql("explain_price").row(
-            self._connection, security=security, calendar=key["calendar_id"], date=day
-        )
+        quote = await sql("explain_price").row(self._connection, security=security, calendar=key["calendar_id"], date=day)
         if quote is None:
             raise _Missing(f"PRICE_MISSING {security} {day}")
         self._say(
@@ -192,7 +190,9 @@ class _Explainer:
             first, second = await self._leg(source, pivot), await self._leg(pivot, target)
             if first is not None and second is not None:
                 rate = (first[0] * second[0]).quantize(_PLACES[18])
-                self._say(f"FX {source}/{target}: {plain(first[0])} x {plain(second[0])} = {plain(rate)}, crossed through {pivot}")
+                self._say(
+                    f"FX {source}/{target}: {plain(first[0])} x {plain(second[0])} = {plain(rate)}, crossed through {pivot}"
+                )
                 return rate, min(first[1], second[1])
         raise _Missing(f"FX_MISSING {source}/{target} {self._day}")
 
@@ -209,7 +209,9 @@ class _Explainer:
                 self._say(f"FX {base}/{quote}: {seen}: older than the limit of {limit}, not used")
                 continue
             rate = row["rate"] if path == "direct" else (1 / row["rate"]).quantize(_PLACES[18])
-            self._say(f"FX {source}/{target}: {path}, {base}/{quote} {seen}" + ("" if path == "direct" else f" = {plain(rate)}"))
+            self._say(
+                f"FX {source}/{target}: {path}, {base}/{quote} {seen}" + ("" if path == "direct" else f" = {plain(rate)}")
+            )
             return rate, row["rate_date"]
         return None
 

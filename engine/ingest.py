@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import asyncpg
 import polars as pl
 import pyarrow as pa
 
@@ -13,6 +12,7 @@ from engine.reading import Column, Problem, Source, read, typed
 from engine.store import loads
 from engine.store.arrow import copy_frame
 from engine.store.database import Database
+from engine.store.statement import Connection
 
 
 class Kind(StrEnum):
@@ -151,14 +151,14 @@ def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[Probl
     return [problem for problem in found if problem is not None]
 
 
-async def _copy_in(connection: asyncpg.Connection, kind: Kind, frame: pl.DataFrame) -> None:
+async def _copy_in(connection: Connection, kind: Kind, frame: pl.DataFrame) -> None:
     columns = ", ".join(f"{column.name} {column.sql_type}" for column in COLUMNS[kind])
     await connection.execute(f"CREATE TEMP TABLE incoming (row_no bigint, {columns}) ON COMMIT DROP")
     await copy_frame(connection, "incoming", frame.with_row_index("row_no").with_columns(pl.col("row_no").cast(pl.Int64)))
     await connection.execute("ANALYZE incoming")
 
 
-async def _reference_problems(connection: asyncpg.Connection, kind: Kind, given: Source) -> list[Problem]:
+async def _reference_problems(connection: Connection, kind: Kind, given: Source) -> list[Problem]:
     """What can only be seen against the stored data, in the transaction that loads."""
     problems = []
     for rule in loads.REFERENCES[kind.value]:

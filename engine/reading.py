@@ -75,7 +75,7 @@ def read(source: Path | str | pl.DataFrame | pa.Table) -> Source:
         if path.suffix.lower() == ".parquet":
             return Source(pl.read_parquet(path), str(path), 1, "row")
         if path.suffix.lower() == ".csv":
-            frame = pl.read_csv(path, infer_schema=False, missing_utf8_is_empty_string=True)
+            frame = pl.read_csv(path, infer_schema=False)
             # A quoted line break would make every later line number wrong: then rows are counted, not lines.
             broken = any(frame[name].str.contains("\n", literal=True).any() for name in frame.columns)
             return Source(frame, str(path), *((1, "row") if broken else (2, "line")))

@@ -145,7 +145,7 @@ class Rates:
 
 
 def expected_rows(book: Book, keys: Iterable[Key] | None = None) -> Iterator[ExpectedRow | Hole]:
-    """The owed rows of each key in the order of their dates, up to the key's first hole, which is given in its place."""
+    """The owed rows of each key, by date, up to the key's first hole, which is given in place of its row."""
     rates = Rates(book)
     for key in sorted(book.facts) if keys is None else keys:
         yield from key_rows(book, rates, key)
@@ -266,9 +266,7 @@ async def read_book(connection: asyncpg.Connection) -> Book:
     async with one_snapshot(connection):
         policy = await connection.fetchrow("SELECT fx_pivot_currency, fx_max_age_sessions FROM valuation_policy")
         book = Book(
-            calendars={
-                r["calendar_id"]: [] for r in await connection.fetch("SELECT calendar_id FROM calendars ORDER BY 1")
-            },
+            calendars={r["calendar_id"]: [] for r in await connection.fetch("SELECT calendar_id FROM calendars ORDER BY 1")},
             portfolios={
                 r["portfolio_id"]: (r["base_currency"], r["calendar_id"])
                 for r in await connection.fetch("SELECT portfolio_id, base_currency, calendar_id FROM portfolios")
@@ -284,9 +282,7 @@ async def read_book(connection: asyncpg.Connection) -> Book:
             facts={},
             currencies={
                 r["currency"]: (r["major_currency"], r["units_per_major"], r["currency_no"])
-                for r in await connection.fetch(
-                    "SELECT currency, major_currency, units_per_major, currency_no FROM currencies"
-                )
+                for r in await connection.fetch("SELECT currency, major_currency, units_per_major, currency_no FROM currencies")
             },
             fx_pivot=policy["fx_pivot_currency"],
             fx_max_age=policy["fx_max_age_sessions"],
@@ -298,8 +294,7 @@ async def read_book(connection: asyncpg.Connection) -> Book:
                 book.calendars[calendar_id].append(day)
         async for records in stream(
             connection,
-            "SELECT security_id, price_date, price, currency, quote_basis FROM market_prices "
-            "ORDER BY security_id, price_date",
+            "SELECT security_id, price_date, price, currency, quote_basis FROM market_prices ORDER BY security_id, price_date",
         ):
             for security, *price in records:
                 book.prices.setdefault(security, []).append(tuple(price))
@@ -323,6 +318,10 @@ async def read_book(connection: asyncpg.Connection) -> Book:
 
 
 # Comparing with what the readers see
+
+
+def fields(row: ExpectedRow) -> str:
+    return ", ".join(f"{name} {value}" for name, value in list(zip(row._fields, row, strict=True))[3:])
 
 
 @dataclass
@@ -351,15 +350,13 @@ class Comparison:
 
     def take_missing(self, row: ExpectedRow) -> None:
         self.missing += 1
-        self.note(f"{row.portfolio_id} {row.security_id} {row.date}: missing, expected {row[3:]}")
+        self.note(f"{row.portfolio_id} {row.security_id} {row.date}: missing, expected {fields(row)}")
 
 
 COLUMNS = ", ".join(ExpectedRow._fields)
 
 
-async def compare(
-    connection: asyncpg.Connection, book: Book, *, keys: Iterable[Key] | None = None
-) -> Comparison:  # fmt: skip
+async def compare(connection: asyncpg.Connection, book: Book, *, keys: Iterable[Key] | None = None) -> Comparison:
     """Compare every field of every row that position_valuations shows with the rows of the rules.
 
     With `keys`, only these keys are looked at; without, all of the book's and all that are stored.
@@ -406,7 +403,7 @@ async def _compare_portfolio(
                 want = found.take_expected(expected)
             if want is None or want[1:3] > have[1:3]:
                 found.extra += 1
-                found.note(f"{have.portfolio_id} {have.security_id} {have.date}: not owed, stored {have[3:]}")
+                found.note(f"{have.portfolio_id} {have.security_id} {have.date}: not owed, stored {fields(have)}")
                 continue
             found.rows_compared += 1
             differing = [

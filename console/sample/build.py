@@ -23,7 +23,20 @@ FIRST_SESSION, LAST_SESSION = date(1990, 1, 2), date(2022, 12, 28)
 QUOTED = ("USD", "GBP", "CHF", "JPY")
 AMOUNT, RATE = pl.Decimal(28, 10), pl.Decimal(28, 18)
 TENTH = Decimal(1).scaleb(-10)
-BOOKS = ("GROWTH", "INCOME", "BALANCED", "EQUITY", "PENSION", "FAMILY", "ENDOWMENT", "INSURANCE", "TREASURY", "CORE", "SELECT", "LONGSHORT")
+BOOKS = (
+    "GROWTH",
+    "INCOME",
+    "BALANCED",
+    "EQUITY",
+    "PENSION",
+    "FAMILY",
+    "ENDOWMENT",
+    "INSURANCE",
+    "TREASURY",
+    "CORE",
+    "SELECT",
+    "LONGSHORT",
+)
 
 
 def sessions() -> list[date]:
@@ -110,7 +123,11 @@ def history(rng: random.Random, market: Market, days: list[date], security: str,
         elif quantity == 0 or rng.random() < 0.6:
             bought = (lot * Decimal(rng.randint(2, 20)) / 10).quantize(Decimal("0.0001") if fund_like else Decimal(1))
             paid = bought * market.close(security, day)
-            quantity, cost_local, cost = quantity + bought, cost_local + paid, cost + paid * market.usd_in(currency, day)
+            quantity, cost_local, cost = (
+                quantity + bought,
+                cost_local + paid,
+                cost + paid * market.usd_in(currency, day),
+            )
         else:
             kept = Decimal(rng.randint(40, 95)) / 100
             remaining = (quantity * kept).quantize(Decimal("0.0001") if fund_like else Decimal(1))
@@ -126,7 +143,10 @@ def main() -> None:
     days = sessions()
     price_frame, rate_frame = prices(), fx_rates()
     off = set(price_frame["price_date"].unique()) - set(days)
-    print(f"{len(days)} sessions; price dates that are no session: {len(off)}; sessions without a price: {len(set(days) - set(price_frame['price_date']))}")
+    print(
+        f"{len(days)} sessions; price dates that are no session: {len(off)}; "
+        f"sessions without a price: {len(set(days) - set(price_frame['price_date']))}"
+    )
     market = Market(price_frame, rate_frame)
     securities = sorted(price_frame["security_id"].unique())
     rng = random.Random(2010)
@@ -140,7 +160,14 @@ def main() -> None:
             facts += [(name, security, *fact) for fact in history(rng, market, trading, security, currency)]
     positions = pl.DataFrame(
         facts,
-        schema={"portfolio_id": pl.String, "security_id": pl.String, "position_date": pl.Date, "quantity": AMOUNT, "cost_basis_local": AMOUNT, "cost_basis": AMOUNT},
+        schema={
+            "portfolio_id": pl.String,
+            "security_id": pl.String,
+            "position_date": pl.Date,
+            "quantity": AMOUNT,
+            "cost_basis_local": AMOUNT,
+            "cost_basis": AMOUNT,
+        },
         orient="row",
     )
     frames = {
@@ -169,7 +196,9 @@ def owed(positions: pl.DataFrame, days: list[date]) -> int:
         rows = facts.select("position_date", "quantity").rows()
         ends = [day for day, _ in rows[1:]] + [days[-1] + timedelta(days=1)]
         for (day, quantity), end in zip(rows, ends, strict=True):
-            total += bisect_right(days, end - timedelta(days=1)) - bisect_right(days, day - timedelta(days=1)) if quantity else 1
+            total += (
+                bisect_right(days, end - timedelta(days=1)) - bisect_right(days, day - timedelta(days=1)) if quantity else 1
+            )
     return total
 
 

@@ -25,8 +25,4 @@ def packed(ranges: pl.DataFrame, task_rows: int, *, first_job_id: int, first_tas
 def _rows_before_key(ranges: pl.DataFrame) -> pl.Series:
     """For each range, the rows of all keys before its own."""
     before_range = pl.col("rows").cast(pl.Int64).cum_sum() - pl.col("rows")
-    return (
-        ranges.select("position_id", before=before_range)
-        .select(pl.col("before").first().over("position_id"))
-        .to_series()
-    )
+    return ranges.select("position_id", before=before_range).select(pl.col("before").first().over("position_id")).to_series()

@@ -4,6 +4,8 @@ A sessions frame has one row a business date: calendar_no (i16), date, session (
 2 for the next...), sorted by calendar_no and date.
 """
 
+from typing import Literal
+
 import polars as pl
 
 
@@ -41,7 +43,9 @@ def expanded(ranges: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _nearest(frame: pl.DataFrame, sessions: pl.DataFrame, on: str, name: str, strategy: str) -> pl.DataFrame:
+def _nearest(
+    frame: pl.DataFrame, sessions: pl.DataFrame, on: str, name: str, strategy: Literal["backward", "forward"]
+) -> pl.DataFrame:
     # Looked up once a distinct date, not once a row, and put back in the frame's own order.
     dates = frame.select("calendar_no", on).unique().sort(on)
     numbers = sessions.select("calendar_no", "date", pl.col("session").alias(name)).sort("date")

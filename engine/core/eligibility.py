@@ -8,9 +8,7 @@ _BEGINNING = pl.lit("0001-01-01").str.to_date()
 _ONE_DAY = pl.duration(days=1)
 
 
-def owed_ranges(
-    keys: pl.DataFrame, pending: pl.DataFrame, open_spans: pl.DataFrame, sessions: pl.DataFrame
-) -> pl.DataFrame:
+def owed_ranges(keys: pl.DataFrame, pending: pl.DataFrame, open_spans: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """The contiguous ranges of dates to be valued.
 
     keys        position_id (i64), calendar_no (i16), staged (bool: pending has jobs already), frontier_date (or null)

@@ -42,10 +42,13 @@ class Market:
 def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     """The unit price of each wanted instrument, in the instrument's currency, as of each wanted date.
 
-    `wanted`: calendar_no, instrument_no, date, session; distinct. Adds price (RATE, a unit of the instrument's currency), price_date,
-    price_fx_date (the date of the rate that a quotation in another currency was converted at, or null), price_problem (a
-    FailureReason, or null) and price_problem_pair (base_no * 65536 + quote_no of a missing rate). Null price and no
-    problem: the unit price does not fit.
+    `wanted`: calendar_no, instrument_no, date, session; distinct. Adds
+
+    price               (RATE) a unit's price in the instrument's currency; null with no problem: it does not fit
+    price_date          of the quotation
+    price_fx_date       of the rate at which a quotation in another currency was converted, or null
+    price_problem       a FailureReason, or null
+    price_problem_pair  base_no * 65536 + quote_no of a missing rate
     """
     quotes = _quotes(market, wanted)
     rows = (
@@ -89,7 +92,14 @@ def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     if rows.select(is_foreign.any()).item():
         price = price.zip_with(~rows.select(is_foreign.fill_null(False)).to_series(), product(price, rows["price_fx"], 18))
     return rows.with_columns(price.alias("price")).select(
-        "calendar_no", "instrument_no", "date", "price", "price_date", "price_fx_date", "price_problem", "price_problem_pair"
+        "calendar_no",
+        "instrument_no",
+        "date",
+        "price",
+        "price_date",
+        "price_fx_date",
+        "price_problem",
+        "price_problem_pair",
     )
 
 
@@ -162,9 +172,7 @@ def _quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("contract_multiplier").cast(pl.Decimal(38, 8)))
         .otherwise(one)
     )
-    quotes = quotes.with_columns(
-        basis=basis, unit=pl.when(pl.col("units_per_major") == 100).then(hundredth).otherwise(one)
-    )
+    quotes = quotes.with_columns(basis=basis, unit=pl.when(pl.col("units_per_major") == 100).then(hundredth).otherwise(one))
     # Exact: a multiplier has 6 places, a hundredth 2, a quoted price 10, and 6 + 2 + 10 are the 18 of a unit price.
     factor = product(quotes["basis"], quotes["unit"], 8)
     quotes = quotes.with_columns(
@@ -186,9 +194,9 @@ def _legs(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     """Quoted rate of each pair, else the reciprocal of the opposite pair's; pairs with neither are left out."""
     direct = _quoted(market, wanted, "from_no", "to_no")
     opposite = _quoted(market, wanted, "to_no", "from_no")
-    rows = wanted.join(
-        direct, on=["calendar_no", "date", "from_no", "to_no"], how="left", maintain_order="left"
-    ).join(opposite, on=["calendar_no", "date", "from_no", "to_no"], how="left", suffix="_opposite", maintain_order="left")
+    rows = wanted.join(direct, on=["calendar_no", "date", "from_no", "to_no"], how="left", maintain_order="left").join(
+        opposite, on=["calendar_no", "date", "from_no", "to_no"], how="left", suffix="_opposite", maintain_order="left"
+    )
     rows = rows.with_columns(reciprocal(rows["rate_opposite"]).alias("inverse"))
     is_direct = pl.col("rate").is_not_null()
     return rows.select(

@@ -51,8 +51,9 @@ class Valued:
 def value(jobs: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
     """Values every owed date of every job.
 
-    jobs     job_id, position_id (i64), epoch (i32), first_date, last_date (both included), calendar_no (i16), instrument_no (i32),
-             local_no, base_no (i16: currencies of instrument and portfolio); sorted by position_id and first_date
+    jobs     job_id, position_id (i64), epoch (i32), first_date, last_date (both included), calendar_no (i16),
+             instrument_no (i32), local_no, base_no (i16: currencies of instrument and portfolio); sorted by
+             position_id and first_date
     history  position_id, position_date, quantity, cost_basis_local, cost_basis (AMOUNT): the facts in force
     """
     held = _held(jobs, history, market.sessions)
@@ -100,9 +101,7 @@ def _priced(held: pl.DataFrame, market: Market) -> pl.DataFrame:
     rates = conversion_rates(
         market, invested.select("calendar_no", "date", "session", from_no="local_no", to_no="base_no").unique()
     )
-    rows = held.join(
-        prices, on=["calendar_no", "instrument_no", "date"], how="left", maintain_order="left"
-    ).join(
+    rows = held.join(prices, on=["calendar_no", "instrument_no", "date"], how="left", maintain_order="left").join(
         rates,
         left_on=["calendar_no", "date", "local_no", "base_no"],
         right_on=["calendar_no", "date", "from_no", "to_no"],

@@ -6,14 +6,13 @@ from datetime import date
 from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as adbc
-import asyncpg
 import polars as pl
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 from pgpq import ArrowToPostgresBinaryEncoder
 
 from engine.errors import DatabaseUnavailableError
-from engine.store.statement import Statement
+from engine.store.statement import Connection, Statement
 
 _COPY_CHUNK_ROWS = 10_000
 
@@ -83,12 +82,12 @@ def encode_binary_copy(frame: pl.DataFrame) -> list[bytes]:
     return chunks
 
 
-async def copy_frame(connection: asyncpg.Connection, table: str, frame: pl.DataFrame) -> None:
+async def copy_frame(connection: Connection, table: str, frame: pl.DataFrame) -> None:
     """Appends the frame to the table; columns are matched by name."""
     await copy_encoded(connection, table, frame.columns, encode_binary_copy(frame))
 
 
-async def copy_encoded(connection: asyncpg.Connection, table: str, columns: list[str], chunks: list[bytes]) -> None:
+async def copy_encoded(connection: Connection, table: str, columns: list[str], chunks: list[bytes]) -> None:
     """Appends rows that were encoded before, for a transaction that should be short."""
 
     async def stream() -> AsyncIterator[bytes]:

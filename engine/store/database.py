@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
+from typing import Literal
 
 import asyncpg
 
 from engine.errors import CorrectionRefusedError, DatabaseUnavailableError, WriteConflictError
+from engine.store.statement import Connection
 
 _CONFLICTS = (
     asyncpg.SerializationError,
@@ -40,6 +42,9 @@ def translated_errors() -> Iterator[None]:
         raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
 
 
+Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+
+
 class Database:
     """A small pool of asyncpg connections to one database. Open it in the process and event loop that uses it."""
 
@@ -63,7 +68,9 @@ class Database:
     async def __aenter__(self) -> "Database":
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -71,15 +78,20 @@ class Database:
         self._pool.terminate()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+    async def connection(self) -> AsyncIterator[Connection]:
         """A connection without a transaction of its own."""
         with translated_errors():
             async with self._pool.acquire() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def transaction(self, *, isolation: str = "read_committed", readonly: bool = False) -> AsyncIterator[asyncpg.Connection]:
+    async def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[Connection]:
         """A transaction: committed when the block ends, rolled back when it raises."""
         with translated_errors():
-            async with self._pool.acquire() as connection, connection.transaction(isolation=isolation, readonly=readonly):
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation=isolation, readonly=readonly),
+            ):
                 yield connection

@@ -36,9 +36,8 @@ def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
             return None
         history = snapshot.read(sql("task_history"), **run)
         prices = snapshot.read(sql("task_prices"), **run)
-        rates = snapshot.read(
-            sql("task_rates"), first_date=jobs["first_date"].min(), last_date=jobs["last_date"].max()
-        )
+        first_date, last_date = jobs.select(pl.col("first_date").min(), pl.col("last_date").max()).row(0)
+        rates = snapshot.read(sql("task_rates"), first_date=first_date, last_date=last_date)
         instruments = snapshot.read(sql("task_instruments"), **run)
         sessions = numbered(snapshot.read(sql("scan_sessions")))
         currencies = snapshot.read(sql("currencies"))
@@ -46,9 +45,7 @@ def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
     market = Market(
         sessions=sessions,
         currencies=currencies.select("currency_no", "major_no", "units_per_major"),
-        instruments=instruments.drop("security_id").with_columns(
-            pl.col("contract_multiplier").cast(pl.Decimal(38, 6))
-        ),
+        instruments=instruments.drop("security_id").with_columns(pl.col("contract_multiplier").cast(pl.Decimal(38, 6))),
         prices=prices.with_columns(pl.col("price").cast(AMOUNT)),
         rates=rates.with_columns(pl.col("rate").cast(RATE)),
         pivot_no=int(policy["pivot_no"][0]),

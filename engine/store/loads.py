@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import asyncpg
-
-from engine.store.statement import sql
+from engine.store.statement import Connection, sql
 
 _MANY_KEYS = 1_000  # so many new keys at once make the planner's statistics of position_state wrong
 
@@ -71,7 +69,7 @@ REFERENCES: dict[str, tuple[Reference, ...]] = {
 }
 
 
-async def upsert(connection: asyncpg.Connection, kind: str) -> dict[str, int]:
+async def upsert(connection: Connection, kind: str) -> dict[str, int]:
     """Inserts what is new and updates what differs; the tables' own triggers record what that corrects."""
     if kind == "business_dates":
         await connection.execute(
@@ -82,7 +80,7 @@ async def upsert(connection: asyncpg.Connection, kind: str) -> dict[str, int]:
     return {**dict(row), "unchanged": await connection.fetchval("SELECT count(*) FROM incoming") - sum(row.values())}
 
 
-async def replace_histories(connection: asyncpg.Connection, *, merge: bool) -> dict[str, int]:
+async def replace_histories(connection: Connection, *, merge: bool) -> dict[str, int]:
     """Replaces the histories of the incoming keys: a correction where a change is at or before the key's frontier, a mere
     extension where all of it is later. Keys whose history stays the same are not touched."""
     if await sql("position_keys").execute(connection) > _MANY_KEYS:
@@ -93,6 +91,7 @@ async def replace_histories(connection: asyncpg.Connection, *, merge: bool) -> d
     await sql("position_changes").execute(connection)
     await connection.execute("ANALYZE changed_keys")
     counts = await sql("position_counts").row(connection)
+    assert counts is not None
     corrected = await sql("position_correct").execute(connection)
     extended = await sql("position_extend").execute(connection)
     await sql("position_forget").execute(connection)

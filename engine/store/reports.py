@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from engine.errors import NotFoundError, UsageError
 from engine.core.lifecycle import JobStatus
+from engine.errors import NotFoundError, UsageError
 from engine.store.database import Database
 from engine.store.statement import sql
 

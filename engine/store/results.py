@@ -51,12 +51,8 @@ async def recover(term: Term) -> None:
 async def retry_due(term: Term, *, most: int, task_rows: int) -> list[Task]:
     """Takes up to `most` deferred jobs whose time has come, as new tasks."""
     async with term.transaction() as connection:
-        rows = await sql("retry_due").fetch(
-            connection, term=term.number, most=most, task_days=max(1, task_rows * 7 // 5)
-        )
-    return [
-        Task(row["task_id"], row["first_job_id"], row["last_job_id"], row["rows"], Lane(row["lane"])) for row in rows
-    ]
+        rows = await sql("retry_due").fetch(connection, term=term.number, most=most, task_days=max(1, task_rows * 7 // 5))
+    return [Task(row["task_id"], row["first_job_id"], row["last_job_id"], row["rows"], Lane(row["lane"])) for row in rows]
 
 
 def _runs(tasks: Sequence[Task]) -> dict[str, list[int]]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import asyncpg
 import polars as pl
 
 from engine.core.batching import fitting, packed
@@ -10,7 +9,7 @@ from engine.core.calendar import numbered
 from engine.core.eligibility import owed_ranges
 from engine.core.lifecycle import Lane
 from engine.store.arrow import ArrowReader, copy_frame
-from engine.store.statement import sql
+from engine.store.statement import Connection, sql
 from engine.store.tasks import Task
 from engine.store.terms import Term
 
@@ -64,9 +63,7 @@ def scan(reader: ArrowReader, lane: Lane, cursor: int, *, page_keys: int, live_s
 
 
 def _no_ranges() -> pl.DataFrame:
-    return pl.DataFrame(
-        schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int32}
-    )
+    return pl.DataFrame(schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int32})
 
 
 async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_rows: int) -> Staged:
@@ -87,19 +84,26 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
         first_task = await _block(connection, "valuation_task_ids", len(ranges))
         jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
         await copy_frame(connection, "staged_keys", keys.select("position_id", "revision", "horizon"))
-        await copy_frame(
-            connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date")
-        )
+        await copy_frame(connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"))
         for table in ("staged_keys", "staged_jobs"):
             await connection.execute(f"ANALYZE {table}")
         written = await sql("stage_jobs").execute(connection, lane=lane.value, term=term.number)
     tasks = jobs.group_by("task_id", maintain_order=True).agg(
-        pl.col("job_id").first().alias("first_job_id"), pl.col("job_id").last().alias("last_job_id"), pl.col("rows").sum()
+        pl.col("job_id").first().alias("first_job_id"),
+        pl.col("job_id").last().alias("last_job_id"),
+        pl.col("rows").sum(),
     )
-    return Staged([Task(*row, lane=lane) for row in tasks.iter_rows()] if written else [], len(keys), written, rest)
+    return Staged(
+        [Task(task_id, first_job_id, last_job_id, rows, lane) for task_id, first_job_id, last_job_id, rows in tasks.iter_rows()]
+        if written
+        else [],
+        len(keys),
+        written,
+        rest,
+    )
 
 
-async def _block(connection: asyncpg.Connection, sequence: str, size: int) -> int:
+async def _block(connection: Connection, sequence: str, size: int) -> int:
     """The first of `size` consecutive ids that nobody else has. The term's lock makes this the sequence's only user."""
     first: int = await connection.fetchval("SELECT nextval($1::regclass)", sequence)
     await connection.execute("SELECT setval($1::regclass, $2)", sequence, first + size)

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 
@@ -26,20 +29,20 @@ class Statement:
         names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
         return cls(text, names, _PARAMETER.sub(lambda m: f"${names.index(m[1]) + 1}", text))
 
-    async def execute(self, connection: asyncpg.Connection, **values: Any) -> int:
+    async def execute(self, connection: Connection, **values: Any) -> int:
         """Runs it; returns the number of rows it inserted, updated, deleted or selected."""
         tag = await connection.execute(self.positional, *self._arguments(values))
         return int(tag.rsplit(" ", 1)[-1]) if tag[-1].isdigit() else 0
 
-    async def fetch(self, connection: asyncpg.Connection, **values: Any) -> list[asyncpg.Record]:
+    async def fetch(self, connection: Connection, **values: Any) -> list[asyncpg.Record]:
         """Runs it; returns all rows (control path only: a Python object a row)."""
         return await connection.fetch(self.positional, *self._arguments(values))
 
-    async def row(self, connection: asyncpg.Connection, **values: Any) -> asyncpg.Record | None:
+    async def row(self, connection: Connection, **values: Any) -> asyncpg.Record | None:
         """Runs it; returns the first row."""
         return await connection.fetchrow(self.positional, *self._arguments(values))
 
-    async def value(self, connection: asyncpg.Connection, **values: Any) -> Any:
+    async def value(self, connection: Connection, **values: Any) -> Any:
         """Runs it; returns the first column of the first row."""
         return await connection.fetchval(self.positional, *self._arguments(values))
 

@@ -3,11 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
-
 from engine.errors import LeaderActiveError, TermLostError
 from engine.store.database import Database
-from engine.store.statement import sql
+from engine.store.statement import Connection, sql
 
 
 class Term:
@@ -32,6 +30,7 @@ class Term:
                 row = await connection.fetchrow(
                     "SELECT holder, term, extract(epoch FROM clock_timestamp() - heartbeat_at) AS silent FROM scheduler_term"
                 )
+                assert row is not None
                 raise LeaderActiveError(
                     f"scheduler {row['holder']} holds term {row['term']} and was alive {row['silent']:.1f} s ago: "
                     f"wait for it, stop it, or take over (it is fenced from then on)"
@@ -39,15 +38,11 @@ class Term:
         return cls(database, number, holder)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+    async def transaction(self) -> AsyncIterator[Connection]:
         """A transaction of this term. Raises TermLostError, with nothing written, when the term is over."""
         async with self._database.transaction() as connection:
             if not await connection.fetchval("SELECT true FROM scheduler_term WHERE term = $1 FOR SHARE", self.number):
-                newer = await connection.fetchrow("SELECT term, holder FROM scheduler_term")
-                raise TermLostError(
-                    f"term {self.number} of {self.holder} is over: {newer['holder']} holds term {newer['term']}. "
-                    "This scheduler has stopped and writes nothing more"
-                )
+                raise await self._lost(connection)
             yield connection
 
     async def heartbeat(self) -> None:
@@ -56,10 +51,18 @@ class Term:
             tag = await connection.execute(
                 "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() WHERE term = $1", self.number
             )
-        if tag == "UPDATE 0":
-            raise TermLostError(f"term {self.number} of {self.holder} is over: another scheduler holds a newer one")
+            if tag == "UPDATE 0":
+                raise await self._lost(connection)
 
     async def release(self) -> None:
         """Gives the term back, so that the next scheduler need not wait for the lease to end."""
         async with self._database.transaction() as connection:
             await connection.execute("UPDATE scheduler_term SET holder = NULL WHERE term = $1", self.number)
+
+    async def _lost(self, connection: Connection) -> TermLostError:
+        newer = await connection.fetchrow("SELECT term, holder FROM scheduler_term")
+        assert newer is not None
+        return TermLostError(
+            f"term {self.number} of {self.holder} is over: {newer['holder']} holds term {newer['term']}. "
+            "This scheduler has stopped and writes nothing more"
+        )

@@ -1,0 +1,1 @@
+"""What a benchmark measures is said in docs/performance.md."""

@@ -1,0 +1,88 @@
+"""One embedded PostgreSQL and one Ray a session; a database of its own, made from a migrated template, a test."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+os.environ["RAY_AUTH_MODE"] = "disabled"
+for name in [name for name in os.environ if name.startswith("REVALUE_")]:
+    del os.environ[name]
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, settings
+
+from engine.store import embedded, schema
+from engine.store.database import Database
+
+_numbers = count(1)
+
+settings.register_profile(
+    "revalue", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+settings.load_profile("revalue")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Iterator[Path]:
+    """A data directory with a running server. A short path: that of a Unix socket may have 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="revalue-"))
+    yield folder
+    embedded.stop(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server_url(data_dir: Path) -> str:
+    return embedded.start(data_dir)
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> str:
+    """The name of a database that has the schema and nothing else."""
+
+    async def make() -> None:
+        connection = await asyncpg.connect(server_url)
+        await connection.execute("CREATE DATABASE migrated")
+        await connection.close()
+        await schema.migrate(named(server_url, "migrated"))
+
+    asyncio.run(make())
+    return "migrated"
+
+
+def named(server_url: str, name: str) -> str:
+    """The address of another database of the server."""
+    return server_url.replace("/postgres?", f"/{name}?")
+
+
+async def fresh_database(server_url: str, template: str | None) -> str:
+    """A new database, made from the template (or empty); returns its address."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    connection = await asyncpg.connect(server_url)
+    await connection.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+    await connection.close()
+    return named(server_url, name)
+
+
+async def drop_database(server_url: str, url: str) -> None:
+    connection = await asyncpg.connect(server_url)
+    await connection.execute(f"DROP DATABASE {url.partition('@/')[2].partition('?')[0]} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture
+async def url(server_url: str, template: str) -> AsyncIterator[str]:
+    address = await fresh_database(server_url, template)
+    yield address
+    await drop_database(server_url, address)
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    async with await Database.open(url) as opened:
+        yield opened

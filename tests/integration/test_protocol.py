@@ -1,0 +1,402 @@
+"""Each move of the protocol on a real PostgreSQL, and the invariants it keeps."""
+
+from datetime import date, timedelta
+
+import asyncpg
+import pytest
+
+from engine import work
+from engine.core.lifecycle import Lane
+from engine.errors import CorrectionRefusedError, LeaderActiveError, TermLostError
+from engine.ingest import Kind, load
+from engine.store import results, staging, triggers
+from engine.store.database import Database
+from engine.store.tasks import Task
+from engine.store.terms import Term
+from tests.support import DAYS, Engine, dates, engine, execute, facts, fetch, key_state, load_small_book, prices
+
+
+async def reprice(database: Database, *days: date) -> None:
+    await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = ANY ($1)", list(days))
+
+
+async def scan_all(running: Engine) -> staging.Scan:
+    """What is owed, after the triggers of the first load are gone: nothing was scheduled, so they raise no key."""
+    while await triggers.fan_out(running.term):
+        pass
+    return staging.scan(running.reader, Lane.HISTORY, 0, page_keys=100, live_sessions=5)
+
+
+async def queued(database: Database) -> list[tuple]:  # type: ignore[type-arg]
+    return await fetch(
+        database,
+        """SELECT kind, COALESCE(security_id, base_currency || '/' || quote_currency, calendar_id), dates::text
+           FROM reprocessing_triggers WHERE fanned_out_at IS NULL ORDER BY trigger_id""",
+    )
+
+
+# Move 1: correct ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_price_reaches_to_the_day_before_the_next_one(database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date = $1", DAYS[3])
+    await execute(database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
+    await execute(database, "UPDATE market_prices SET price = price + 1 WHERE price_date = $1", DAYS[-1])
+    assert await queued(database) == [
+        ("PRICE", "A", f"{{[{DAYS[3]},{DAYS[4]})}}"),
+        ("PRICE", "A", f"{{[{DAYS[2]},{DAYS[4]})}}"),
+        ("PRICE", "A", f"{{[{DAYS[-1]},)}}"),
+        ("PRICE", "B", f"{{[{DAYS[-1]},)}}"),
+    ]
+
+
+async def test_a_write_that_changes_nothing_triggers_nothing(database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
+    await execute(database, "UPDATE market_prices SET price = price")
+    await execute(database, "UPDATE fx_rates SET rate = rate WHERE false")
+    await execute(database, "DELETE FROM market_prices WHERE false")
+    assert await queued(database) == []
+
+
+async def test_a_trigger_commits_with_its_write_or_not_at_all(database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
+    async with database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("UPDATE market_prices SET price = 1 WHERE security_id = 'A'")
+        await transaction.rollback()
+    assert await queued(database) == []
+
+
+async def test_a_writer_with_an_old_snapshot_takes_its_reach_to_be_open_ended(database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
+    async with database.transaction(isolation="repeatable_read") as connection:
+        await connection.execute("UPDATE market_prices SET price = 1 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
+    assert await queued(database) == [("PRICE", "A", f"{{[{DAYS[2]},)}}")]
+
+
+async def test_two_writers_of_a_security_are_put_in_a_row(database: Database) -> None:
+    """One deletes the next price while the other puts in an earlier one: together they must reach past both."""
+    await load_small_book(database, portfolios=1)
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date IN ($1, $2)", DAYS[2], DAYS[3])
+    await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
+    async with database.connection() as first, database.connection() as second:
+        transaction = first.transaction()
+        await transaction.start()
+        await first.execute("DELETE FROM market_prices WHERE security_id = 'A' AND price_date = $1", DAYS[4])
+        await second.execute("SET lock_timeout = '200ms'")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await second.execute("INSERT INTO market_prices VALUES ('A', $1, 5, 'USD', 'PER_UNIT')", DAYS[2])
+        await transaction.commit()
+        await second.execute("INSERT INTO market_prices VALUES ('A', $1, 5, 'USD', 'PER_UNIT')", DAYS[2])
+    assert await queued(database) == [("PRICE", "A", f"{{[{DAYS[4]},)}}"), ("PRICE", "A", f"{{[{DAYS[2]},)}}")]
+
+
+async def test_a_date_at_the_end_opens_a_day_and_a_date_in_between_is_a_correction(database: Database) -> None:
+    await load(database, Kind.BUSINESS_DATES, dates([DAYS[0], DAYS[2]]))
+    assert await queued(database) == []
+    await load(database, Kind.BUSINESS_DATES, dates([DAYS[3]]))
+    assert await queued(database) == []
+    await load(database, Kind.BUSINESS_DATES, dates([DAYS[1], DAYS[4]]))
+    assert await queued(database) == [("CALENDAR", "CAL", f"{{[{DAYS[1]},)}}")]
+
+
+async def test_what_cannot_be_corrected_is_refused(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        await running.settle()
+    refused = {
+        "cannot be closed again": "DELETE FROM business_dates WHERE business_date = '2024-01-03'",
+        "cost basis in USD": "UPDATE instruments SET currency = 'EUR' WHERE security_id = 'A'",
+        "cannot change: it has positions": "UPDATE portfolios SET base_currency = 'EUR'",
+        "without a correction": "TRUNCATE market_prices",
+    }
+    before = await fetch(database, "SELECT count(*) FROM business_dates")
+    for message, statement in refused.items():
+        with pytest.raises(CorrectionRefusedError, match=message):
+            await execute(database, statement)
+    assert await fetch(database, "SELECT count(*) FROM business_dates") == before
+
+
+# Move 2: fan out ------------------------------------------------------------------------------------------------------
+
+
+async def test_fan_out_raises_exactly_the_keys_and_dates_in_reach(url: str, database: Database) -> None:
+    await load_small_book(database)
+    async with engine(url) as running:
+        await running.settle()
+        await reprice(database, DAYS[2], DAYS[6])
+        step = await triggers.fan_out(running.term)
+        assert step is not None
+        assert (step.triggers, step.finished, step.keys_raised) == (1, True, 3)
+        assert await triggers.fan_out(running.term) is None
+    assert (
+        await fetch(
+            database, "SELECT security_id, epoch, published_epoch, pending::text FROM position_state ORDER BY 1, portfolio_id"
+        )
+        == [("A", 1, 0, f"{{[{DAYS[2]},{DAYS[3]}),[{DAYS[6]},{DAYS[7]})}}")] * 3 + [("B", 0, 0, "{}")] * 3
+    )
+    state = await key_state(database, "P1", "A")
+    assert state["watermark_date"] == DAYS[1]
+
+
+async def test_triggers_that_wait_together_raise_a_key_once_and_resume_at_the_cursor(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=5)
+    async with engine(url) as running:
+        await running.settle()
+        for day in (DAYS[2], DAYS[9]):
+            await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", day)
+        first = await triggers.fan_out(running.term, most_keys=2)
+        assert first is not None
+        assert (first.triggers, first.finished, first.keys_raised) == (2, False, 2)
+        await execute(database, "UPDATE market_prices SET price = 9 WHERE security_id = 'B' AND price_date = $1", DAYS[3])
+    async with engine(url, holder="the next") as running:
+        steps = []
+        while step := await triggers.fan_out(running.term, most_keys=2):
+            steps.append(step.keys_raised)
+        assert steps == [2, 1, 2, 2, 1]
+    assert set(await fetch(database, "SELECT epoch FROM position_state")) == {(1,)}
+
+
+async def test_a_key_that_is_closed_or_not_yet_scheduled_is_not_raised(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "1", DAYS[3]: "0"}))
+    async with engine(url) as running:
+        await running.settle()
+        await execute(database, "UPDATE market_prices SET price = 7 WHERE price_date = $1", DAYS[5])
+        await load(database, Kind.PRICES, prices("B", {DAYS[-1] + timedelta(days=3): "5"}))
+        await triggers.fan_out(running.term)
+    assert (await key_state(database, "P1", "A"))["epoch"] == 0
+    assert (await key_state(database, "P1", "B"))["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("pair", "raised"),
+    [
+        (("EUR", "USD"), {"P2", "P3"}),  # inverse of local -> base, and a leg of the cross USD -> EUR -> GBP
+        (("EUR", "GBP"), {"P3"}),  # the other leg
+        (("USD", "GBP"), {"P3"}),  # direct
+        (("EUR", "CHF"), set()),
+    ],
+)
+async def test_a_rate_reaches_the_conversions_it_is_a_leg_of(
+    url: str, database: Database, pair: tuple[str, str], raised: set[str]
+) -> None:
+    await load_small_book(database, portfolios=2)
+    await execute(database, "INSERT INTO portfolios VALUES ('P3', DEFAULT, 'GBP', 'CAL')")
+    await execute(database, "INSERT INTO fx_rates SELECT 'EUR', 'GBP', business_date, 0.85 FROM business_dates")
+    await load(database, Kind.POSITIONS, facts("P3", "A", {DAYS[0]: "1"}))
+    async with engine(url) as running:
+        await running.settle()
+        await execute(
+            database,
+            """INSERT INTO fx_rates VALUES ($1, $2, $3, 1.2)
+               ON CONFLICT (base_currency, quote_currency, rate_date) DO UPDATE SET rate = 1.2""",
+            *pair,
+            DAYS[5],
+        )
+        await triggers.fan_out(running.term)
+    assert {row[0] for row in await fetch(database, "SELECT portfolio_id FROM position_state WHERE epoch > 0")} == raised
+
+
+# Move 3: stage --------------------------------------------------------------------------------------------------------
+
+
+async def test_staging_creates_jobs_only_for_the_room_there_is(url: str, database: Database) -> None:
+    await load_small_book(database)
+    async with engine(url) as running:
+        scanned = await scan_all(running)
+        assert (len(scanned.keys), scanned.next_cursor) == (6, None)
+        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=20, room_rows=40)
+        assert (staged.keys, staged.jobs, [task.rows for task in staged.tasks]) == (2, 2, [20, 20])
+        assert await fetch(database, "SELECT count(*) FROM position_state WHERE frontier_date IS NOT NULL") == [(2,)]
+        assert staged.rest is not None
+        assert len(staged.rest.keys) == 4
+
+
+async def test_a_key_that_was_changed_since_the_scan_is_left_for_the_next_one(url: str, database: Database) -> None:
+    """A key is scanned while it is closed; before it is staged it is opened. Its frontier must not pass the opening."""
+    await load_small_book(database, portfolios=1)
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
+    async with engine(url) as running:
+        scanned = await scan_all(running)
+        await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[8]: "3"}))
+        await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=100, room_rows=1000)
+        assert (await key_state(database, "P1", "A"))["frontier_date"] is None
+        await running.settle()
+    rows = await fetch(database, "SELECT min(date) FROM position_valuations WHERE security_id = 'A'")
+    assert rows == [(DAYS[8],)]
+
+
+async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_key_is_published(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        await running.settle()
+        # Closed from the first day on: every date that was owed is owed no more.
+        await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
+        state = await key_state(database, "P1", "A")
+        assert (state["epoch"], state["published_epoch"]) == (1, 0)
+        assert len(await fetch(database, "SELECT 1 FROM position_valuations WHERE security_id = 'A'")) == len(DAYS)
+        jobs = await fetch(database, "SELECT count(*) FROM portfolio_valuation_jobs")
+        await running.settle()
+        assert await fetch(database, "SELECT count(*) FROM portfolio_valuation_jobs") == jobs
+    state = await key_state(database, "P1", "A")
+    assert (state["epoch"], state["published_epoch"], state["watermark_date"]) == (1, 1, DAYS[-1])
+    assert await fetch(database, "SELECT 1 FROM position_valuations WHERE security_id = 'A'") == []
+
+
+# Moves 4 and 5: value, apply ------------------------------------------------------------------------------------------
+
+
+async def test_readers_keep_the_old_history_until_the_last_date_is_valued(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        await running.settle()
+        old = await fetch(database, "SELECT date, price FROM position_valuations WHERE security_id = 'A' ORDER BY 1")
+        await reprice(database, DAYS[2], DAYS[6])
+        status = "SELECT DISTINCT reprocessing_status FROM position_valuations WHERE security_id = 'A'"
+        assert await fetch(database, status) == [("IN_PROGRESS",)], "a queued trigger already makes it not current"
+        await triggers.fan_out(running.term)
+        scanned = await scan_all(running)
+        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1, room_rows=100)
+        (task,) = staged.tasks
+        result = await running.pool.run(task)
+        assert (result.jobs, result.rows, result.fenced) == (2, 2, 0)
+        assert await fetch(database, "SELECT date, price FROM position_valuations WHERE security_id = 'A' ORDER BY 1") == old
+        assert await fetch(database, status) == [("IN_PROGRESS",)]
+        await results.apply(running.term, [task], results.Waits(1, 1))
+        new = dict(await fetch(database, "SELECT date, price FROM position_valuations WHERE security_id = 'A'"))
+        assert await fetch(database, status) == [("CURRENT",)]
+    assert {day for day, price in old if new[day] != price} == {DAYS[2], DAYS[6]}
+
+
+async def test_applying_twice_changes_nothing(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        await running.settle()
+        before = await fetch(database, "SELECT * FROM position_state ORDER BY 1")
+        await results.apply(running.term, running.pool.ran, results.Waits(1, 1))
+        assert await fetch(database, "SELECT * FROM position_state ORDER BY 1") == before
+
+
+async def test_a_result_of_an_older_epoch_is_dropped_and_counted(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        scanned = await scan_all(running)
+        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
+        (task,) = staged.tasks
+        # The epoch moves while the actor computes: after it has read, before it commits.
+        real = work.finish
+
+        async def finish_late(*arguments):  # type: ignore[no-untyped-def]
+            await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
+            await triggers.fan_out(running.term)
+            return await real(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(work, "finish", finish_late)
+            result = await running.pool.run(task)
+        assert (result.jobs, result.fenced, result.rows) == (2, 1, len(DAYS))
+        assert await fetch(database, "SELECT DISTINCT security_id FROM position_valuations") == [("B",)]
+        await results.apply(running.term, [task], results.Waits(1, 1))
+        await running.settle()
+        statuses = await fetch(database, "SELECT status::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1")
+        assert statuses == [("COMPLETE", 2), ("SUPERSEDED", 1)]
+    assert len(await fetch(database, "SELECT 1 FROM position_valuations")) == 2 * len(DAYS)
+
+
+async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Database) -> None:
+    """A zombie: its task is released and given to another, then it wakes up and commits."""
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        scanned = await scan_all(running)
+        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
+        (task,) = staged.tasks
+        await results.release(running.term, task, results.Waits(1, 1), reason="test")
+        (again,) = await results.retry_due(running.term, most=100, task_rows=1000)
+        assert again.task_id != task.task_id
+        zombie = await running.pool.run(task)
+        assert (zombie.rows, zombie.jobs) == (0, 0)
+        result = await running.pool.run(again)
+        assert (result.rows, result.fenced) == (2 * len(DAYS), 0)
+        await results.apply(running.term, [again], results.Waits(1, 1))
+        assert await fetch(database, "SELECT DISTINCT attempt_count, status::text FROM portfolio_valuation_jobs") == [
+            (1, "COMPLETE")
+        ]
+
+
+async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
+    async with engine(url) as running:
+        await running.settle()
+        (position,) = (await fetch(database, "SELECT position_id FROM position_state WHERE security_id = 'A'"))[0]
+        await execute(
+            database,
+            """INSERT INTO portfolio_valuation_jobs
+                   (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term, task_id)
+               VALUES (900, $1, 0, $2, $3, 1, 'HISTORY', 'PROCESSING', 1, 900)""",
+            position,
+            DAYS[0],
+            DAYS[3],
+        )
+        result = await running.pool.run(Task(900, 900, 900, 4, Lane.HISTORY))
+        assert result.statuses == {"SKIPPED_NO_POSITION": 1}
+    assert await fetch(database, "SELECT status::text, valued_through FROM portfolio_valuation_jobs WHERE job_id = 900") == [
+        ("SKIPPED_NO_POSITION", DAYS[3])
+    ]
+    assert await fetch(database, "SELECT 1 FROM dead_letters") == []
+
+
+# Terms ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_scheduler_that_lost_its_term_writes_nothing_more(database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    old = await Term.acquire(database, "first", lease_seconds=60)
+    with pytest.raises(LeaderActiveError, match="first holds term"):
+        await Term.acquire(database, "second", lease_seconds=60)
+    new = await Term.acquire(database, "second", lease_seconds=60, take_over=True)
+    assert new.number == old.number + 1
+    for use in (old.heartbeat, lambda: triggers.fan_out(old), lambda: results.recover(old)):
+        with pytest.raises(TermLostError, match="second"):
+            await use()
+    await new.heartbeat()
+    await new.release()
+    assert (await Term.acquire(database, "third", lease_seconds=60)).number == new.number + 1
+
+
+async def test_a_new_term_waits_for_the_transactions_of_the_old_one(database: Database) -> None:
+    old = await Term.acquire(database, "first", lease_seconds=60)
+    async with old.transaction(), database.connection() as second:
+        await second.execute("SET lock_timeout = '200ms'")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await second.execute("UPDATE scheduler_term SET term = term + 1")
+
+
+async def test_what_a_lost_scheduler_left_is_recovered(url: str, database: Database) -> None:
+    """One task is committed and not applied, one is in flight, when the scheduler vanishes."""
+    await load_small_book(database, portfolios=1)
+    async with engine(url, holder="lost") as running:
+        scanned = await scan_all(running)
+        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1, room_rows=1000)
+        await running.pool.run(staged.tasks[0])
+        assert await fetch(database, "SELECT count(*) FROM position_state WHERE isempty(pending)") == [(0,)]
+    async with engine(url, holder="next") as running:
+        assert await fetch(database, "SELECT count(*) FROM position_state WHERE isempty(pending)") == [(1,)]
+        await running.settle()
+        assert [task.rows for task in running.pool.ran] != []
+    assert await fetch(database, "SELECT count(*), count(DISTINCT (position_id, date)) FROM daily_position_snapshots") == [
+        (2 * len(DAYS), 2 * len(DAYS))
+    ]
+    assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
+
+
+def test_the_days_are_what_the_cases_take_them_for() -> None:
+    assert (DAYS[0], DAYS[4], DAYS[5], DAYS[-1]) == (date(2024, 1, 1), date(2024, 1, 5), date(2024, 1, 8), date(2024, 1, 26))

@@ -1,0 +1,166 @@
+"""What tests share: a small book, an engine without Ray, and the state of a key in words."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+
+from actors.loop import SchedulerLoop
+from engine.ingest import Kind, load
+from engine.settings import Settings
+from engine.store.arrow import ArrowReader
+from engine.store.database import Database
+from engine.store.tasks import Task, TaskResult
+from engine.store.terms import Term
+from engine.work import Valuer
+
+SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, recheck_seconds=600, retry_seconds=0.05)
+
+
+class LocalPool:
+    """A pool whose workers are in this process: the real valuer on the real database, without Ray."""
+
+    def __init__(self, valuers: list[Valuer], capacity: int) -> None:
+        self._free: asyncio.Queue[Valuer] = asyncio.Queue()
+        for valuer in valuers:
+            self._free.put_nowait(valuer)
+        self.capacity = capacity
+        self.ran: list[Task] = []
+        self.most_at_once = 0
+        self._at_once = 0
+
+    async def run(self, task: Task) -> TaskResult:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        valuer = await self._free.get()
+        try:
+            self.ran.append(task)
+            return await valuer.run(task)
+        finally:
+            self._free.put_nowait(valuer)
+            self._at_once -= 1
+
+    async def close(self) -> None:
+        while not self._free.empty():
+            await self._free.get_nowait().close()
+
+
+class Engine:
+    """A scheduler's loop over a LocalPool, driven turn by turn."""
+
+    def __init__(self, loop: SchedulerLoop, pool: LocalPool, term: Term, reader: ArrowReader, database: Database) -> None:
+        self.loop = loop
+        self.pool = pool
+        self.term = term
+        self.reader = reader
+        self.database = database
+
+    async def settle(self) -> None:
+        """Turns the loop until nothing is left to do now, as `revalue value` does."""
+        while True:
+            worked = await self.loop.run_once()
+            if self.loop.progress.idle and not worked:
+                return
+            if not worked:
+                await asyncio.wait_for(self.loop.woken(), 30)
+
+
+@asynccontextmanager
+async def engine(url: str, *, settings: Settings = SETTINGS, workers: int = 2, holder: str = "test") -> AsyncIterator[Engine]:
+    """An engine that has taken the lead of the database."""
+    async with await Database.open(url) as database:
+        valuers = [await Valuer.open(url, max_attempts=settings.max_attempts) for _ in range(workers)]
+        pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
+        reader = ArrowReader(url)
+        term = await Term.acquire(database, holder, lease_seconds=settings.lease_seconds, take_over=True)
+        loop = SchedulerLoop(database, reader, pool, term, settings)
+        try:
+            await loop.recover()
+            yield Engine(loop, pool, term, reader, database)
+        finally:
+            reader.close()
+            await pool.close()
+
+
+def weekdays(first: date, count: int) -> list[date]:
+    days = []
+    day = first
+    while len(days) < count:
+        if day.isoweekday() < 6:
+            days.append(day)
+        day += timedelta(days=1)
+    return days
+
+
+DAYS = weekdays(date(2024, 1, 1), 20)
+"""Four weeks, Monday 2024-01-01 to Friday 2024-01-26."""
+
+
+def dates(days: list[date], calendar: str = "CAL") -> pl.DataFrame:
+    return pl.DataFrame({"calendar_id": [calendar] * len(days), "business_date": days})
+
+
+def prices(security: str, rows: dict[date, str], currency: str = "USD", basis: str = "PER_UNIT") -> pl.DataFrame:
+    return pl.DataFrame(
+        {"security_id": [security] * len(rows), "price_date": list(rows), "price": list(rows.values())},
+        schema={"security_id": pl.String, "price_date": pl.Date, "price": pl.String},
+    ).with_columns(currency=pl.lit(currency), quote_basis=pl.lit(basis))
+
+
+def facts(portfolio: str, security: str, rows: dict[date, str], cost: str = "1000") -> pl.DataFrame:
+    """Facts by date and quantity; a quantity of 0 has no cost."""
+    return pl.DataFrame(
+        {"position_date": list(rows), "quantity": list(rows.values())}, schema={"position_date": pl.Date, "quantity": pl.String}
+    ).select(
+        portfolio_id=pl.lit(portfolio),
+        security_id=pl.lit(security),
+        position_date="position_date",
+        quantity="quantity",
+        cost_basis_local=pl.when(pl.col("quantity") == "0").then(pl.lit("0")).otherwise(pl.lit(cost)),
+        cost_basis=pl.when(pl.col("quantity") == "0").then(pl.lit("0")).otherwise(pl.lit(cost)),
+    )
+
+
+async def load_small_book(database: Database, *, portfolios: int = 3, days: list[date] = DAYS) -> None:
+    """Securities A and B in USD, daily prices, EUR/USD rates, portfolios P1.. in USD, EUR, USD, EUR... that hold both."""
+    bases = ["USD" if n % 2 else "EUR" for n in range(1, portfolios + 1)]
+    names = [f"P{n}" for n in range(1, portfolios + 1)]
+    await load(database, Kind.BUSINESS_DATES, dates(days))
+    await load(
+        database,
+        Kind.PORTFOLIOS,
+        pl.DataFrame({"portfolio_id": names, "base_currency": bases, "calendar_id": ["CAL"] * portfolios}),
+    )
+    await load(
+        database,
+        Kind.INSTRUMENTS,
+        pl.DataFrame({"security_id": ["A", "B"], "currency": ["USD", "USD"], "max_price_age_sessions": [3, 3]}),
+    )
+    rates = {"base_currency": ["EUR"] * len(days), "quote_currency": ["USD"] * len(days), "rate_date": days}
+    await load(database, Kind.FX_RATES, pl.DataFrame({**rates, "rate": [f"1.{1000 + n * 7}" for n in range(len(days))]}))
+    for security, start in (("A", 100), ("B", 50)):
+        await load(database, Kind.PRICES, prices(security, {day: f"{start + n}.25" for n, day in enumerate(days)}))
+    held = [facts(name, security, {days[0]: "10.5", days[4]: "7"}) for name in names for security in ("A", "B")]
+    await load(database, Kind.POSITIONS, pl.concat(held))
+
+
+async def fetch(database: Database, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    async with database.connection() as connection:
+        return [tuple(row) for row in await connection.fetch(query, *values)]
+
+
+async def execute(database: Database, statement: str, *values: Any) -> None:
+    async with database.connection() as connection:
+        await connection.execute(statement, *values)
+
+
+async def key_state(database: Database, portfolio: str, security: str) -> dict[str, Any]:
+    async with database.connection() as connection:
+        row = await connection.fetchrow(
+            "SELECT * FROM position_state WHERE portfolio_id = $1 AND security_id = $2", portfolio, security
+        )
+    assert row is not None
+    return dict(row)

@@ -1,0 +1,22 @@
+"""Statements take named parameters, and only those."""
+
+from datetime import date
+
+import pytest
+
+from engine.store.statement import Statement
+
+
+def test_a_name_that_stands_twice_is_one_parameter_and_a_cast_is_none() -> None:
+    statement = Statement.parse("SELECT :a::int, x::text, :b_c WHERE y = :a")
+    assert statement.parameters == ("a", "b_c")
+    assert statement.positional == "SELECT $1::int, x::text, $2 WHERE y = $1"
+
+
+def test_only_integers_and_dates_are_written_into_a_text() -> None:
+    statement = Statement.parse("SELECT :n, :d")
+    assert statement.rendered(n=5, d=date(2024, 1, 2)) == "SELECT 5, DATE '2024-01-02'"
+    with pytest.raises(TypeError, match="only int and date"):
+        statement.rendered(n="5; DROP TABLE x", d=date(2024, 1, 2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="takes"):
+        statement.rendered(n=5)
