@@ -14,7 +14,7 @@ from console.picture import draw_totals
 from console.printing import err, out, print_table
 from console.session import database_url, with_database
 from console.valuing import Run, Runner
-from console.verifying import Comparison, verify_rows
+from console.verifying import Verified, verify_rows
 from engine import corrections
 from engine.errors import RevalueError, ValuationIncompleteError
 from engine.ingest import Kind, LoadResult, load
@@ -94,7 +94,7 @@ async def _correct(database: Database) -> corrections.Correction:
     return await corrections.price(database, SECURITY, DAY, (old * FACTOR).quantize(Decimal("0.001")))
 
 
-async def _verify(database: Database) -> Comparison:
+async def _verify(database: Database) -> Verified:
     return await verify_rows(database, rows=VERIFIED_ROWS, seed=1)
 
 

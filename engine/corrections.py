@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import polars as pl
 
@@ -111,7 +111,9 @@ async def _described(connection: Connection, what: str, old: Decimal, new: Decim
 
 
 def _require_positive(number: Decimal, what: str, places: int) -> None:
-    if number <= 0:
+    if not number.is_finite() or number <= 0:
         raise InvalidInputError(f"a {what} is positive, not {number}")
-    if number != round(number, places) or number >= Decimal(10) ** (28 - places):
+    exponent = number.normalize(Context(prec=60)).as_tuple().exponent
+    assert isinstance(exponent, int), "the sign was checked: it is a number"
+    if -exponent > places or number.adjusted() >= 28 - places:
         raise InvalidInputError(f"a {what} has at most {28 - places} digits before and {places} after the point, not {number}")

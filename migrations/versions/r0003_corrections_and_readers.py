@@ -334,7 +334,8 @@ VIEWS = (
         ORDER BY d.date, d.epoch DESC
     ) s
     CROSS JOIN LATERAL (
-        SELECT COALESCE(round_half_even(s.unrealized_gain_local * s.fx_rate, 10), 0)::numeric(28, 10) AS price_effect
+        -- Not bound to 18 digits: a gain that fits can split into two effects that do not.
+        SELECT COALESCE(round_half_even(s.unrealized_gain_local * s.fx_rate, 10), 0) AS price_effect
     ) e
     WHERE s.date <@ p.published_open_dates
     """,

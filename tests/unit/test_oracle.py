@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.oracle import Book, ExpectedRow, Hole, Rates, expected_rows
+from console.oracle import Book, ExpectedRow, Hole, Rates, expected_rows
 
 # January 2024: the 1st is a Monday, the 6th and 7th are a weekend.
 WEEK = [1, 2, 3, 4, 5, 8, 9, 10]

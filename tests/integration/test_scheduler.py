@@ -1,0 +1,192 @@
+"""The scheduler's policies, without Ray: room, lanes, retries, poison, lost tasks, trouble with the database."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from actors.ports import TaskLostError
+from engine import work
+from engine.core.lifecycle import Lane
+from engine.errors import DatabaseUnavailableError, TermLostError
+from engine.ingest import Kind, load
+from engine.store import reports
+from engine.store.database import Database
+from engine.store.tasks import Task, TaskResult
+from engine.store.terms import Term
+from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, load_small_book
+
+
+async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_only_for_those(
+    url: str, database: Database
+) -> None:
+    await load_small_book(database, portfolios=30)
+    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20}), workers=2) as running:
+        most = 0
+        real = running.pool.run
+
+        async def counted(task: Task) -> TaskResult:
+            nonlocal most
+            rows = await fetch(database, "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'")
+            most = max(most, rows[0][0])
+            return await real(task)
+
+        running.pool.run = counted  # type: ignore[method-assign]
+        await running.settle()
+        assert running.pool.most_at_once <= running.pool.capacity
+        assert len(running.pool.ran) == 60
+        assert most <= 2 * running.pool.capacity, "jobs were created far ahead of the room to run them"
+
+
+async def test_todays_valuations_do_not_wait_behind_a_mass_correction(url: str, database: Database) -> None:
+    """A day is opened while 59 keys are being reprocessed: the key that is not corrected is valued in the next tasks."""
+    await load_small_book(database, portfolios=30)
+    tomorrow = DAYS[-1] + timedelta(days=3)
+    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 1}), workers=1) as running:
+        await running.settle()
+        done = len(running.pool.ran)
+        await execute(
+            database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A' AND price_date > $1", DAYS[2]
+        )
+        await running.loop.run_once()
+        await execute(database, "INSERT INTO market_prices SELECT 'B', $1, 9, 'USD', 'PER_UNIT'", tomorrow)
+        await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", tomorrow)
+        await running.settle()
+        lanes = [task.lane for task in running.pool.ran[done:]]
+    live = [index for index, lane in enumerate(lanes) if lane is Lane.LIVE]
+    assert len(live) >= 30
+    history_before = lanes[: live[29]].count(Lane.HISTORY)
+    assert history_before <= 2 * running.pool.capacity, "the keys that were not corrected waited"
+
+
+async def failing_when(running: Engine, monkeypatch: pytest.MonkeyPatch, breaks: Callable[[set[int]], bool]) -> None:
+    real = work.value
+
+    def value(jobs, history, market):  # type: ignore[no-untyped-def]
+        if breaks(set(jobs["position_id"].to_list())):
+            raise ArithmeticError("a poisonous position")
+        return real(jobs, history, market)
+
+    monkeypatch.setattr(work, "value", value)
+
+
+async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valued(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load_small_book(database, portfolios=8)
+    async with engine(url) as running:
+        poison = (
+            await fetch(database, "SELECT position_id FROM position_state WHERE portfolio_id = 'P5' AND security_id = 'A'")
+        )[0][0]
+        await failing_when(running, monkeypatch, lambda positions: poison in positions)
+        while (await reports.status(database)).dead_letters == 0:
+            await running.loop.run_once()
+            await asyncio.wait_for(running.loop.woken(), 30) if running.loop.progress.in_flight else await asyncio.sleep(0)
+        await running.settle()
+        states = await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1")
+        assert states == [("CURRENT", 15), ("FAILED", 1)]
+        (letter,) = await fetch(database, "SELECT job_id, attempt_count, failure_reason, traceback FROM dead_letters")
+        assert letter[1:3] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
+        assert "ArithmeticError: a poisonous position" in letter[3]
+        monkeypatch.undo()
+        assert await reports.retry(database, [letter[0], 10**9]) == [letter[0]]
+        await running.settle()
+        assert (await reports.status(database)).is_current
+        assert (await reports.status(database)).dead_letters == 0
+
+
+async def test_an_overflow_fails_its_job_at_once_and_only_it(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=2)
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "1", DAYS[3]: "99999999999999999"}))
+    async with engine(url) as running:
+        await running.settle()
+    states = await fetch(database, "SELECT state, watermark_date, failure_reason FROM position_status WHERE state <> 'CURRENT'")
+    assert states == [("FAILED", DAYS[3] - timedelta(days=1), f"OVERFLOW A {DAYS[3]}")]
+    assert await fetch(database, "SELECT attempt_count, failure_reason FROM dead_letters") == [(1, f"OVERFLOW A {DAYS[3]}")]
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(url: str, database: Database, committed: bool) -> None:
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        real = running.pool.run
+        lost: list[Task] = []
+
+        async def losing(task: Task) -> TaskResult:
+            if lost:
+                return await real(task)
+            lost.append(task)
+            if committed:
+                await real(task)
+            raise TaskLostError("the actor is gone")
+
+        running.pool.run = losing  # type: ignore[method-assign]
+        await running.settle()
+        assert running.loop.progress.tasks_lost == 1
+        assert len(running.pool.ran) == 1, "a committed task was done again" if committed else "the task was not done again"
+    assert (await reports.status(database)).is_current
+    assert await fetch(database, "SELECT DISTINCT attempt_count FROM portfolio_valuation_jobs") == [(1,)], "it was charged"
+
+
+async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_term_does(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        real = running.pool.run
+        failures = [DatabaseUnavailableError("down"), DatabaseUnavailableError("still down")]
+
+        async def away(task: Task) -> TaskResult:
+            if failures:
+                raise failures.pop()
+            return await real(task)
+
+        running.pool.run = away  # type: ignore[method-assign]
+        task = asyncio.create_task(running.loop.run())
+        while not await running.loop.is_quiet():
+            assert not task.done(), task.exception()
+            await asyncio.sleep(0.02)
+        assert (await reports.status(database)).is_current
+        # Every connection is cut; then a correction comes.
+        await execute(
+            database,
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE pid <> pg_backend_pid() AND datname = current_database()""",
+        )
+        await execute(database, "UPDATE market_prices SET price = 8 WHERE security_id = 'A' AND price_date = $1", DAYS[4])
+        while (await fetch(database, "SELECT count(*) FROM position_state WHERE published_epoch = 1"))[0][0] < 2:
+            assert not task.done(), task.exception()
+            await asyncio.sleep(0.02)
+        other = await Term.acquire(database, "other", lease_seconds=60, take_over=True)
+        await execute(database, "UPDATE market_prices SET price = 9 WHERE security_id = 'A' AND price_date = $1", DAYS[4])
+        with pytest.raises(TermLostError, match=f"other holds term {other.number}"):
+            await asyncio.wait_for(task, 30)
+    assert (await reports.status(database)).keys == {"CURRENT": 2, "REPROCESSING": 2}
+    shown = await fetch(
+        database, "SELECT DISTINCT price FROM position_valuations WHERE security_id = 'A' AND date = $1", DAYS[4]
+    )
+    assert shown == [(Decimal(8),)]
+
+
+async def test_jobs_that_wait_for_data_are_looked_at_again_though_nothing_triggers(url: str, database: Database) -> None:
+    """The safety net: a wait is over after its time, the job goes on behind what it has valued, and writes nothing twice."""
+    await load_small_book(database, portfolios=1)
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+    async with engine(url) as running:
+        await running.settle()
+        assert (await reports.status(database)).keys == {"CURRENT": 1, "WAITING_FOR_DATA": 1}
+        await execute(database, "ALTER TABLE market_prices DISABLE TRIGGER USER")
+        await execute(
+            database,
+            """INSERT INTO market_prices SELECT 'A', business_date, 7, 'USD', 'PER_UNIT' FROM business_dates
+               ON CONFLICT DO NOTHING""",
+        )
+        await running.settle()
+        assert (await reports.status(database)).keys == {"CURRENT": 1, "WAITING_FOR_DATA": 1}
+        await execute(database, "UPDATE deferred_jobs SET not_before = now()")
+        await running.settle()
+        assert (await reports.status(database)).is_current
+        jobs = await fetch(
+            database, "SELECT status::text, attempt_count, rows_written FROM portfolio_valuation_jobs ORDER BY job_id"
+        )
+        assert jobs == [("COMPLETE", 1, len(DAYS))] * 2
