@@ -1,1 +1,1 @@
-"""What a benchmark measures is said in docs/performance.md."""
+"""How fast the engine is, beside what a user would pick instead: seeded workloads, peers, one report."""

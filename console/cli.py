@@ -396,6 +396,28 @@ def demo(folder: Annotated[Path, typer.Option(help="Where the picture is written
 
 
 @app.command()
+def bench(
+    workloads: Annotated[
+        list[str], typer.Argument(help="backfill, roll, correction-day, correction-history, fx, storm, late.")
+    ],
+    keys: Annotated[int, typer.Option(min=1)] = 4_000,
+    dates: Annotated[int, typer.Option(min=2)] = 250,
+    runs: Annotated[int, typer.Option(min=1, help="Runs that count, after one that is dropped.")] = 3,
+    peers: Annotated[str, typer.Option(help="ceiling,sql,per-job, or empty.")] = "",
+    actors: Annotated[int | None, typer.Option(min=1)] = None,
+    json_path: Annotated[Path | None, typer.Option("--json-file", help="Write the figures here too.")] = None,
+) -> None:
+    """Measure the engine, beside what a user would pick instead, in a database of its own on the same server."""
+    from console.benching import run_benchmarks
+
+    settings = _Call.settings.model_copy(update={"actors": actors} if actors else {})
+    names = tuple(name for name in peers.split(",") if name)
+    run_benchmarks(
+        settings, database_url(settings), workloads, keys=keys, dates=dates, runs=runs, peers=names, json_path=json_path
+    )
+
+
+@app.command()
 def down() -> None:
     """Stop the embedded PostgreSQL (its data stay)."""
     if _Call.settings.database_url is not None:
@@ -414,3 +436,7 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -125,8 +125,11 @@ class Rates:
         second = self._leg(pivot, target, days, at)
         if first is None or second is None:
             return None
+        value = round_18(EXACT.multiply(first.value, second.value))
+        if not ZERO < value < LIMIT:
+            return None
         path = 16 * self.book.currencies[pivot][2] + 4 * first.path + second.path
-        return Rate(round_18(EXACT.multiply(first.value, second.value)), min(first.date, second.date), path)
+        return Rate(value, min(first.date, second.date), path)
 
     def _leg(self, source: str, target: str, days: list[date], at: int) -> Rate | None:
         quoted = self._quoted(source, target, days, at)
@@ -235,7 +238,7 @@ def key_rows(book: Book, rates: Rates, key: Key) -> Iterator[ExpectedRow | Hole]
         value = quantize(multiply(value_local, fx_rate), PLACES_10)
         gain_local = subtract(value_local, cost_local)
         gain = subtract(value, cost)
-        if not (price < LIMIT and -LIMIT < value_local < LIMIT and -LIMIT < value < LIMIT
+        if not (ZERO < price < LIMIT and unit < LIMIT and -LIMIT < value_local < LIMIT and -LIMIT < value < LIMIT
                 and -LIMIT < gain_local < LIMIT and -LIMIT < gain < LIMIT):  # fmt: skip
             yield Hole(key, day, f"OVERFLOW {security} {day}")
             continue

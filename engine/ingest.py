@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from engine.errors import InvalidInputError
-from engine.reading import Column, Problem, Source, read, typed
+from engine.errors import InvalidInputError, UsageError
+from engine.reading import Column, Problem, ProblemKind, Source, read, typed
 from engine.store import loads
 from engine.store.arrow import copy_frame
 from engine.store.database import Database
@@ -48,11 +48,18 @@ class RejectedInputError(InvalidInputError):
         self.problems = problems
         lines = [f"{source.place}: {len(source.frame):,} rows, nothing loaded"]
         for problem in problems:
-            rows = ", ".join(f"{source.unit} {number}: {value}" for number, value in problem.rows)
-            lines.append(f"  {problem.column}: {problem.what}: {problem.count:,} rows" + (f" ({rows})" if rows else ""))
+            rows = ", ".join(f"{source.unit} {number}: {_shown(value)}" for number, value in problem.rows)
+            lines.append(f"  {problem.column}: {problem.hint}: {problem.count:,} rows" + (f" ({rows})" if rows else ""))
         super().__init__("\n".join(lines))
 
 
+def _shown(value: str) -> str:
+    """A value as a message shows it: quoted where it could be misread, and not more of it than helps."""
+    text = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}..."
+    return text if text and text.isprintable() and text == text.strip() else repr(text)
+
+
+_SHOWN_CHARACTERS = 60
 _CURRENCY = Column("currency", "text")
 COLUMNS: dict[Kind, tuple[Column, ...]] = {
     Kind.BUSINESS_DATES: (Column("calendar_id", "text"), Column("business_date", "date")),
@@ -107,9 +114,11 @@ async def load(
     Positions are dated absolute facts: for each key the load replaces its history from the earliest date it gives;
     `merge` keeps the later facts that it does not mention. Loading the same again changes and triggers nothing.
 
-    Raises InvalidInputError (with .problems when rows are at fault), CorrectionRefusedError, TransientError; each with
-    nothing written.
+    Raises UsageError for an unknown kind, InvalidInputError (with .problems when rows are at fault),
+    CorrectionRefusedError, TransientError; each with nothing written.
     """
+    if kind not in list(Kind):
+        raise UsageError(f"nothing called {kind!r} can be loaded: {', '.join(Kind)} can")
     kind = Kind(kind)
     given = read(source)
     frame, problems = typed(given, COLUMNS[kind])
@@ -132,22 +141,44 @@ def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[Probl
     complete = frame.select(pl.all_horizontal(pl.col(key).is_not_null())).to_series()
     repeated = complete & frame.select(pl.struct(key).is_first_distinct().not_()).to_series()
     shown = frame.select(pl.concat_str(pl.col(key).cast(pl.String), separator=" ", ignore_nulls=True)).to_series()
-    found = [given.problem(f"the same {', '.join(key)} as a row before", key[0], repeated, shown)]
+    found = [given.problem(ProblemKind.DUPLICATE_KEY, f"the same {', '.join(key)} as a row before", key[0], repeated, shown)]
     if kind in _POSITIVE:
         column = _POSITIVE[kind]
-        found.append(given.problem("not positive", column, frame[column] <= 0, frame[column]))
+        found.append(given.problem(ProblemKind.NOT_POSITIVE, "not positive", column, frame[column] <= 0, frame[column]))
     if kind is Kind.INSTRUMENTS:
         ages = frame["max_price_age_sessions"]
-        found.append(given.problem("not between 0 and 100000", "max_price_age_sessions", ~ages.is_between(0, 100_000), ages))
+        found.append(
+            given.problem(
+                ProblemKind.OUT_OF_RANGE,
+                "not between 0 and 100000",
+                "max_price_age_sessions",
+                ~ages.is_between(0, 100_000),
+                ages,
+            )
+        )
     if kind is Kind.PRICES:
         basis = frame["quote_basis"]
-        found.append(given.problem(f"none of {', '.join(_QUOTE_BASES)}", "quote_basis", ~basis.is_in(_QUOTE_BASES), basis))
+        found.append(
+            given.problem(
+                ProblemKind.UNKNOWN_QUOTE_BASIS,
+                f"none of {', '.join(_QUOTE_BASES)}",
+                "quote_basis",
+                ~basis.is_in(_QUOTE_BASES),
+                basis,
+            )
+        )
     if kind is Kind.FX_RATES:
         same = frame["base_currency"] == frame["quote_currency"]
-        found.append(given.problem("a rate of a currency to itself", "quote_currency", same, frame["quote_currency"]))
+        found.append(
+            given.problem(
+                ProblemKind.SAME_CURRENCY, "a rate of a currency to itself", "quote_currency", same, frame["quote_currency"]
+            )
+        )
     if kind is Kind.POSITIONS:
         costly = (frame["quantity"] == 0) & ((frame["cost_basis"] != 0) | (frame["cost_basis_local"] != 0))
-        found.append(given.problem("a cost basis without a quantity", "quantity", costly, shown))
+        found.append(
+            given.problem(ProblemKind.COST_WITHOUT_QUANTITY, "a cost basis without a quantity", "quantity", costly, shown)
+        )
     return [problem for problem in found if problem is not None]
 
 
@@ -165,5 +196,5 @@ async def _reference_problems(connection: Connection, kind: Kind, given: Source)
         rows = await connection.fetch(rule.query)
         if rows:
             shown = tuple((row["row_no"] + given.first_line, row["value"]) for row in rows)
-            problems.append(Problem(rule.what, rule.column, rows[0]["count"], shown))
+            problems.append(Problem(ProblemKind(rule.kind), rule.column, rows[0]["count"], rule.hint, shown))
     return problems

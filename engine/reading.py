@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,32 @@ from engine.errors import InvalidInputError
 
 EARLIEST, LATEST = date(1900, 1, 1), date(2200, 12, 31)
 _SHOWN_ROWS = 5
-_NUMBER = r"^[+-]?\d+(\.\d+)?$"
+_NUMBER = r"^[+-]?[0-9]+(\.[0-9]+)?$"
+
+
+class ProblemKind(StrEnum):
+    """Which rule an input breaks, for programs; a problem's hint says it to people."""
+
+    MISSING_COLUMN = "missing_column"
+    UNKNOWN_COLUMN = "unknown_column"
+    WRONG_TYPE = "wrong_type"
+    EMPTY = "empty"
+    BLANKS = "blanks"
+    CONTROL_CHARACTER = "control_character"
+    NOT_A_DATE = "not_a_date"
+    DATE_OUT_OF_RANGE = "date_out_of_range"
+    NOT_A_NUMBER = "not_a_number"
+    TOO_MANY_PLACES = "too_many_places"
+    TOO_LARGE = "too_large"
+    OUT_OF_RANGE = "out_of_range"
+    NOT_POSITIVE = "not_positive"
+    DUPLICATE_KEY = "duplicate_key"
+    SAME_CURRENCY = "same_currency"
+    UNKNOWN_QUOTE_BASIS = "unknown_quote_basis"
+    COST_WITHOUT_QUANTITY = "cost_without_quantity"
+    UNKNOWN_REFERENCE = "unknown_reference"
+    MINOR_CURRENCY = "minor_currency"
+    MULTIPLIER_MISSING = "multiplier_missing"
 
 
 @dataclass(frozen=True)
@@ -36,9 +62,10 @@ class Column:
 class Problem:
     """One thing that is wrong: in which column, in how many rows, and the first of them as (line or row, value)."""
 
-    what: str
+    kind: ProblemKind
     column: str
     count: int
+    hint: str
     rows: tuple[tuple[int, str], ...] = ()
 
 
@@ -51,15 +78,17 @@ class Source:
     first_line: int
     unit: str
 
-    def problem(self, what: str, column: str, bad: pl.Series, values: pl.Series | None = None) -> Problem | None:
+    def problem(
+        self, kind: ProblemKind, hint: str, column: str, bad: pl.Series, values: pl.Series | None = None
+    ) -> Problem | None:
         """The problem of the rows where `bad` is true; None when there are none."""
         index = bad.fill_null(False).arg_true()
         if index.is_empty():
             return None
         shown = index[:_SHOWN_ROWS]
         cells = (values if values is not None else self.frame[column]).gather(shown)
-        rows = tuple((int(i) + self.first_line, str(v)) for i, v in zip(shown, cells, strict=True))
-        return Problem(what, column, len(index), rows)
+        rows = tuple((int(i) + self.first_line, "" if v is None else str(v)) for i, v in zip(shown, cells, strict=True))
+        return Problem(kind, column, len(index), hint, rows)
 
 
 def read(source: Path | str | pl.DataFrame | pa.Table) -> Source:
@@ -67,21 +96,34 @@ def read(source: Path | str | pl.DataFrame | pa.Table) -> Source:
     if isinstance(source, pl.DataFrame):
         return Source(source, "the frame", 1, "row")
     if isinstance(source, pa.Table):
-        return Source(pl.DataFrame(pl.from_arrow(source)), "the table", 1, "row")
+        return Source(_from_arrow(source), "the table", 1, "row")
     path = Path(source)
     if not path.is_file():
         raise InvalidInputError(f"there is no file {path}")
     try:
         if path.suffix.lower() == ".parquet":
-            return Source(pl.read_parquet(path), str(path), 1, "row")
+            return Source(pl.read_parquet(path, glob=False), str(path), 1, "row")
         if path.suffix.lower() == ".csv":
-            frame = pl.read_csv(path, infer_schema=False)
-            # A quoted line break would make every later line number wrong: then rows are counted, not lines.
-            broken = any(frame[name].str.contains("\n", literal=True).any() for name in frame.columns)
-            return Source(frame, str(path), *((1, "row") if broken else (2, "line")))
+            content = path.read_bytes()
+            frame = pl.read_csv(content, infer_schema=False)
+            # A quoted line break or a line left out makes later line numbers wrong: then rows are counted, not lines.
+            lines = content.count(b"\n") + (not content.endswith(b"\n"))
+            return Source(frame, str(path), *((2, "line") if lines == len(frame) + 1 else (1, "row")))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
     raise InvalidInputError(f"{path}: the suffix {path.suffix!r} is not known: .parquet and .csv are")
+
+
+def _from_arrow(table: pa.Table) -> pl.DataFrame:
+    """The table in polars; decimals wider than polars has, or scaled up, come as their exact text."""
+    try:
+        for index, field in enumerate(table.schema):
+            if pa.types.is_decimal256(field.type) or (pa.types.is_decimal(field.type) and field.type.scale < 0):
+                wide = pa.decimal256(76, max(field.type.scale, 0))
+                table = table.set_column(index, field.name, table.column(index).cast(wide).cast(pa.string()))
+        return pl.DataFrame(pl.from_arrow(table))
+    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+        raise InvalidInputError(f"the table cannot be read: {error}") from error
 
 
 def typed(source: Source, columns: tuple[Column, ...]) -> tuple[pl.DataFrame, list[Problem]]:
@@ -89,20 +131,23 @@ def typed(source: Source, columns: tuple[Column, ...]) -> tuple[pl.DataFrame, li
     problems: list[Problem] = []
     frame = source.frame
     known = {column.name for column in columns}
-    problems += [Problem("unknown column", name, len(frame)) for name in frame.columns if name not in known]
+    unknown = f"unknown column: {', '.join(column.name for column in columns)} are expected"
+    problems += [Problem(ProblemKind.UNKNOWN_COLUMN, name, len(frame), unknown) for name in frame.columns if name not in known]
     series: list[pl.Series] = []
     for column in columns:
         if column.name not in frame.columns:
             if column.required:
-                problems.append(Problem("missing column", column.name, len(frame)))
+                problems.append(Problem(ProblemKind.MISSING_COLUMN, column.name, len(frame), "missing column"))
             series.append(pl.repeat(None, len(frame), dtype=_dtype(column), eager=True).alias(column.name))
             continue
         raw = frame[column.name]
+        if raw.dtype in (pl.Null, pl.Categorical, pl.Enum):
+            raw = raw.cast(pl.String)
         empty = raw.is_null() | (raw.str.len_bytes() == 0 if raw.dtype == pl.String else False)
         values, found = _converted(source, column, raw, empty)
         problems += found
         if column.required:
-            problems += _some(source.problem("missing value", column.name, empty))
+            problems += _some(source.problem(ProblemKind.EMPTY, "missing value", column.name, empty))
         series.append(values.alias(column.name))
     return pl.DataFrame(series), problems
 
@@ -119,15 +164,20 @@ def _converted(source: Source, column: Column, raw: pl.Series, empty: pl.Series)
 
 def _wrong_type(column: Column, raw: pl.Series) -> tuple[pl.Series, list[Problem]]:
     nothing = pl.repeat(None, len(raw), dtype=_dtype(column), eager=True)
-    return nothing, [Problem(f"wrong type {raw.dtype}: a column of {column.kind}s is expected", column.name, len(raw))]
+    hint = f"wrong type {raw.dtype}: a column of {column.kind}s is expected"
+    return nothing, [Problem(ProblemKind.WRONG_TYPE, column.name, len(raw), hint)]
 
 
 def _text(source: Source, column: Column, raw: pl.Series, empty: pl.Series) -> tuple[pl.Series, list[Problem]]:
-    if raw.dtype not in (pl.String, pl.Categorical, pl.Enum, pl.Null):
+    if raw.dtype != pl.String:
         return _wrong_type(column, raw)
-    text = raw.cast(pl.String)
-    blank = ~empty & (text.str.strip_chars() != text)
-    return _without(text, empty | blank), _some(source.problem("blanks around the text", column.name, blank))
+    blank = ~empty & (raw.str.strip_chars() != raw)
+    control = ~blank & raw.str.contains(r"[\x00-\x1f\x7f]")  # PostgreSQL has no NUL, and a reader sees none of them
+    problems = _some(
+        source.problem(ProblemKind.BLANKS, "blanks around the text", column.name, blank),
+        source.problem(ProblemKind.CONTROL_CHARACTER, "a control character in the text", column.name, control),
+    )
+    return _without(raw, empty | blank | control), problems
 
 
 def _date(source: Source, column: Column, raw: pl.Series, empty: pl.Series) -> tuple[pl.Series, list[Problem]]:
@@ -144,26 +194,27 @@ def _date(source: Source, column: Column, raw: pl.Series, empty: pl.Series) -> t
         return _wrong_type(column, raw)
     outside = ~days.is_between(EARLIEST, LATEST).fill_null(True)
     problems = _some(
-        source.problem("no date (written YYYY-MM-DD)", column.name, bad),
-        source.problem(f"date out of range ({EARLIEST} to {LATEST})", column.name, outside),
+        source.problem(ProblemKind.NOT_A_DATE, "no date (written YYYY-MM-DD)", column.name, bad),
+        source.problem(ProblemKind.DATE_OUT_OF_RANGE, f"date out of range ({EARLIEST} to {LATEST})", column.name, outside),
     )
     return _without(days, bad | outside), problems
 
 
 def _integer(source: Source, column: Column, raw: pl.Series, empty: pl.Series) -> tuple[pl.Series, list[Problem]]:
     if raw.dtype.is_integer():
-        return raw.cast(pl.Int64), []
+        raw = raw.cast(pl.String)
     if raw.dtype != pl.String:
         return _wrong_type(column, raw)
-    bad = ~empty & ~raw.str.contains(r"^[+-]?\d{1,9}$").fill_null(True)
-    return _without(raw, empty | bad).cast(pl.Int64), _some(source.problem("no whole number", column.name, bad))
+    bad = ~empty & ~raw.str.contains(r"^[+-]?[0-9]{1,9}$").fill_null(True)
+    problems = _some(source.problem(ProblemKind.NOT_A_NUMBER, "no whole number of up to 9 digits", column.name, bad))
+    return _without(raw, empty | bad).cast(pl.Int64), problems
 
 
 def _decimal(source: Source, column: Column, raw: pl.Series, empty: pl.Series) -> tuple[pl.Series, list[Problem]]:
     problems: list[Problem] = []
     if raw.dtype.is_float():
         infinite = ~empty & ~raw.is_finite().fill_null(True)
-        problems += _some(source.problem("not a number (NaN or infinite)", column.name, infinite))
+        problems += _some(source.problem(ProblemKind.NOT_A_NUMBER, "not a number (NaN or infinite)", column.name, infinite))
         text = _printed(_without(raw, infinite))
         empty = empty | infinite
     elif raw.dtype == pl.String:
@@ -178,12 +229,17 @@ def _decimal(source: Source, column: Column, raw: pl.Series, empty: pl.Series) -
         return _wrong_type(column, raw)
     bad = ~empty & ~text.str.contains(_NUMBER).fill_null(False)
     text = _without(text, empty | bad)
-    long = text.str.extract(r"\.(\d+)$").str.strip_chars_end("0").str.len_bytes() > column.places
-    large = text.str.extract(r"^[+-]?0*(\d*)").str.len_bytes() > column.digits
+    long = text.str.extract(r"\.([0-9]+)$").str.strip_chars_end("0").str.len_bytes() > column.places
+    large = text.str.extract(r"^[+-]?0*([0-9]*)").str.len_bytes() > column.digits
     problems += _some(
-        source.problem("not a number", column.name, bad),
-        source.problem(f"more than {column.places} decimal places: round it before loading", column.name, long),
-        source.problem(f"more than {column.digits} digits before the point", column.name, large),
+        source.problem(ProblemKind.NOT_A_NUMBER, "not a number", column.name, bad),
+        source.problem(
+            ProblemKind.TOO_MANY_PLACES,
+            f"more than {column.places} decimal places: round it before loading",
+            column.name,
+            long,
+        ),
+        source.problem(ProblemKind.TOO_LARGE, f"more than {column.digits} digits before the point", column.name, large),
     )
     fits = _without(text, (long | large).fill_null(False))
     return fits.cast(pl.Decimal(38, column.places)), problems

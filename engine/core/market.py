@@ -91,7 +91,7 @@ def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     price = rows["quoted_price"]
     if rows.select(is_foreign.any()).item():
         price = price.zip_with(~rows.select(is_foreign.fill_null(False)).to_series(), product(price, rows["price_fx"], 18))
-    return rows.with_columns(price.alias("price")).select(
+    return rows.with_columns(_positive(price).alias("price")).select(
         "calendar_no",
         "instrument_no",
         "date",
@@ -131,7 +131,8 @@ def conversion_rates(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         .join(to_pivot, on=[*keys, "from_no"], how="left", suffix="_1", maintain_order="left")
         .join(from_pivot, on=[*keys, "to_no"], how="left", suffix="_2", maintain_order="left")
     )
-    rows = rows.with_columns(product(rows["rate_1"], rows["rate_2"], 18).alias("cross"))
+    cross = product(rows["rate_1"], rows["rate_2"], 18)
+    rows = rows.with_columns(_positive(cross).alias("cross"))
     same, direct = pl.col("from_no") == pl.col("to_no"), pl.col("rate").is_not_null()
     cross_path = _PATH_CROSS * pivot + _PATH_FIRST_LEG * pl.col("path_1") + pl.col("path_2")
     return rows.select(
@@ -188,6 +189,11 @@ def _quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         "no_multiplier",
         quoted_no="major_no",
     )
+
+
+def _positive(values: pl.Series) -> pl.Series:
+    """The values, null where they rounded to 0: a rate or a price of 0 would make a value of 0 that looks right."""
+    return values.zip_with((values > 0).fill_null(False), pl.repeat(None, len(values), dtype=values.dtype, eager=True))
 
 
 def _legs(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:

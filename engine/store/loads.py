@@ -9,10 +9,12 @@ _MANY_KEYS = 1_000  # so many new keys at once make the planner's statistics of 
 
 @dataclass(frozen=True)
 class Reference:
-    """A rule that an incoming column is held to against stored rows: `condition` is true of the rows that break it."""
+    """A rule that an incoming column is held to against stored rows: `condition` is true of the rows that break it.
+    `kind` and `hint` are those of the problem that they are."""
 
+    kind: str
     column: str
-    what: str
+    hint: str
     condition: str
 
     @property
@@ -27,6 +29,7 @@ class Reference:
 def _unknown(column: str, table: str, key: str | None = None) -> Reference:
     key = key or column
     return Reference(
+        "unknown_reference",
         column,
         f"unknown {key.removesuffix('_id')}",
         f"NOT EXISTS (SELECT FROM {table} r WHERE r.{key} = i.{column})",
@@ -35,6 +38,7 @@ def _unknown(column: str, table: str, key: str | None = None) -> Reference:
 
 def _minor(column: str) -> Reference:
     return Reference(
+        "minor_currency",
         column,
         "a quotation unit, not a currency of its own",
         f"EXISTS (SELECT FROM currencies r WHERE r.currency = i.{column} AND r.units_per_major > 1)",
@@ -59,6 +63,7 @@ REFERENCES: dict[str, tuple[Reference, ...]] = {
         _unknown("security_id", "instruments"),
         _unknown("currency", "currencies"),
         Reference(
+            "multiplier_missing",
             "security_id",
             "quoted PER_CONTRACT, and the instrument has no contract_multiplier",
             "i.quote_basis = 'PER_CONTRACT' AND EXISTS (SELECT FROM instruments r "

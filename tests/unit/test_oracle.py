@@ -197,12 +197,18 @@ class TestPrice:
         assert (row.price, row.market_value_local, row.fx_rate, row.fx_path) == (3, 12, 1, 0)
 
     def test_the_amount_before_conversion_is_rounded_once_to_18_places(self):
-        # 0.0000000001 * 0.000001 / 100 = 1e-18; of a rate of 0.5 half of that is a tie: to the even 0, and of 1.5, 1.5e-18
+        # 0.0000000001 * 0.000001 / 100 = 1e-18; at a rate of 2.5, 2.5e-18 is a tie: to the even 2e-18, and at 1.5, 1.5e-18
         # is a tie as well: to the even 2e-18.
-        for rate, unit_price in (("0.5", "0"), ("1.5", "2E-18")):
+        for rate, unit_price in (("2.5", "2E-18"), ("1.5", "2E-18")):
             prices = [(10, "0.0000000001", "GBX", "PER_CONTRACT")]
             a_book = book((10, "1"), prices=prices, multiplier="0.000001", rates={"GBP/USD": [(10, rate)]})
             assert last(a_book).price == Decimal(unit_price)
+
+    def test_a_price_that_rounds_to_0_is_an_overflow_and_no_value_of_0(self):
+        # 1e-18 at a rate of 0.5 is a tie: to the even 0.
+        prices = [(10, "0.0000000001", "GBX", "PER_CONTRACT")]
+        a_book = book((10, "1"), prices=prices, multiplier="0.000001", rates={"GBP/USD": [(10, "0.5")]})
+        assert list(expected_rows(a_book))[-1].reason == "OVERFLOW S 2024-01-10"
 
     def test_the_converted_price_is_rounded_to_18_places(self):
         # 0.1 GBP at 1.000000000000000025 is 0.1000000000000000025, at ...015 it is 0.1000000000000000015, both 19 places:

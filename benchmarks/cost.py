@@ -1,0 +1,62 @@
+"""What a run cost: CPU seconds and memory by kind of process, WAL bytes."""
+
+from dataclasses import dataclass, field
+
+import psutil
+
+from engine.store.database import Database
+
+_KINDS = {"ray::ValuationActor": "actors", "ray::ValuationScheduler": "scheduler", "postgres:": "postgresql"}
+
+
+def _processes() -> dict[tuple[int, float], tuple[str, float, int]]:
+    """(pid, start) -> (kind, CPU seconds, resident bytes that are the process's own)."""
+    found = {}
+    for process in psutil.process_iter(["pid", "create_time", "cmdline"]):
+        try:
+            title = " ".join(process.info["cmdline"] or ())
+            kind = next((kind for prefix, kind in _KINDS.items() if title.startswith(prefix)), None)
+            if kind is not None:
+                times, memory = process.cpu_times(), process.memory_full_info()
+                found[process.info["pid"], process.info["create_time"]] = (kind, times.user + times.system, memory.uss)
+        except psutil.Error:
+            continue
+    return found
+
+
+@dataclass
+class Cost:
+    """cpu_seconds by kind of process; peak_mib: the largest single process of each kind (its own memory, without what it
+    shares: PostgreSQL's buffers are counted nowhere); wal_bytes."""
+
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    peak_mib: dict[str, int] = field(default_factory=dict)
+    wal_bytes: int = 0
+
+
+class Meter:
+    """Begins at `start`, is looked at while the work runs (`sample`), ends with `stop`."""
+
+    def __init__(self) -> None:
+        self._cost = Cost()
+
+    async def start(self, database: Database) -> None:
+        self._before = _processes()
+        self._wal = await self._wal_position(database)
+
+    def sample(self) -> None:
+        """Takes the peaks of memory."""
+        for kind, _, memory in _processes().values():
+            self._cost.peak_mib[kind] = max(self._cost.peak_mib.get(kind, 0), memory >> 20)
+
+    async def stop(self, database: Database) -> Cost:
+        self.sample()
+        for key, (kind, seconds, _) in _processes().items():
+            spent = seconds - (self._before[key][1] if key in self._before else 0.0)
+            self._cost.cpu_seconds[kind] = round(self._cost.cpu_seconds.get(kind, 0.0) + spent, 2)
+        self._cost.wal_bytes = int(await self._wal_position(database) - self._wal)
+        return self._cost
+
+    async def _wal_position(self, database: Database) -> int:
+        async with database.connection() as connection:
+            return int(await connection.fetchval("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"))

@@ -1,0 +1,217 @@
+"""Runs a workload on the real engine and its peers in turn, verifies every row, and says how long it took.
+
+A run is timed from the committed input (dates opened, prices written) to the moment at which every key is published and
+valued to its horizon, as the database says it.
+"""
+
+import asyncio
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
+from typing import Any
+
+import asyncpg
+import ray
+
+from actors import cluster
+from benchmarks import peers
+from benchmarks.book import CHECKSUM, HOLDERS, VISIBLE, make_book
+from benchmarks.cost import Cost, Meter
+from engine.errors import RevalueError, UsageError
+from engine.settings import Settings
+from engine.store import schema
+from engine.store.database import Database
+
+WORKLOADS = {
+    "backfill": "",
+    "roll": """INSERT INTO business_dates SELECT 'BENCH', max(business_date) + 3 FROM business_dates""",
+    "correction-day": """UPDATE market_prices SET price = price + 1 WHERE security_id = 'S000001' AND price_date = (
+                             SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
+    "correction-history": """UPDATE market_prices SET price = price + 1 WHERE security_id = 'S000001' AND price_date IN (
+                                 SELECT business_date FROM business_dates ORDER BY 1 DESC LIMIT 250)""",
+    "fx": """UPDATE fx_rates SET rate = rate + 0.01 WHERE rate_date = (
+                 SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
+    "storm": """UPDATE market_prices SET price = price + 1 WHERE security_id <= 'S001000' AND price_date = (
+                    SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
+    "late": """INSERT INTO market_prices SELECT security_id, max(price_date) + 1, 50.25, 'USD', 'PER_UNIT'
+               FROM market_prices GROUP BY security_id""",
+}
+"""The committed input that a run is timed from; before it, all but `backfill` value the whole book."""
+
+PEERS = ("ceiling", "sql", "per-job")
+_PER_JOB_SAMPLE = 2_000
+
+
+@dataclass
+class Outcome:
+    """One workload: the engine's rows, seconds of each run and cost of the last; peers' rows/s, median of their runs."""
+
+    workload: str
+    keys: int
+    dates: int
+    actors: int
+    rows: int
+    seconds: list[float] = field(default_factory=list)
+    rows_per_second: float = 0.0
+    spread: float = 0.0
+    peers: dict[str, float] = field(default_factory=dict)
+    ratios: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
+    verified: str = ""
+
+
+class BenchmarkFailedError(RevalueError):
+    """The engine and the SQL peer do not hold the same rows: the times mean nothing."""
+
+
+async def run(
+    server_url: str,
+    workload: str,
+    *,
+    keys: int,
+    dates: int,
+    runs: int,
+    wanted: tuple[str, ...],
+    settings: Settings,
+    say: Callable[[str], None],
+) -> Outcome:
+    """Runs one workload `runs` times after one run that is dropped. Each run has a database of its own.
+
+    Raises UsageError for an unknown workload or peer, BenchmarkFailedError when a row is wrong.
+    """
+    if workload not in WORKLOADS:
+        raise UsageError(f"no workload {workload!r}: one of {', '.join(WORKLOADS)}")
+    if unknown := set(wanted) - set(PEERS):
+        raise UsageError(f"no peer {unknown}: {', '.join(PEERS)}")
+    outcome = Outcome(workload, keys, dates, settings.actors or 0, 0)
+    rates: dict[str, list[float]] = {}
+    for number in range(runs + 1):
+        async with _database(server_url) as database:
+            holders = keys if workload.startswith("correction") else min(HOLDERS, keys)
+            await make_book(database, keys=keys, dates=dates, holders=holders)
+            measured = await _engine(database, workload, settings, dates)
+            outcome.actors = measured.actors
+            await _verify(database, outcome)
+            name = "warm-up" if number == 0 else f"run {number}"
+            rate = measured.rows / measured.seconds
+            say(f"{workload} {name}: {measured.rows:,} rows in {measured.seconds:.2f} s, {rate:,.0f}/s")
+            if number == 0:
+                continue
+            outcome.rows = measured.rows
+            outcome.seconds.append(round(measured.seconds, 3))
+            outcome.cost, outcome.phases = asdict(measured.cost), measured.phases
+            for name, timed in [found async for found in _peers(database, wanted, measured.actors)]:
+                rates.setdefault(name, []).append(timed.rows / timed.seconds)
+                say(f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, {timed.rows / timed.seconds:,.0f}/s")
+    speeds = [outcome.rows / seconds for seconds in outcome.seconds]
+    outcome.rows_per_second = round(statistics.median(speeds))
+    outcome.spread = round((max(speeds) - min(speeds)) / statistics.median(speeds), 3)
+    outcome.peers = {name: round(statistics.median(found)) for name, found in rates.items()}
+    outcome.ratios = {name: round(outcome.rows_per_second / rate, 2) for name, rate in outcome.peers.items() if rate}
+    return outcome
+
+
+class _database:
+    """A migrated database for one run, dropped after it."""
+
+    def __init__(self, server_url: str) -> None:
+        self._server = server_url
+        self._path, _, self._query = server_url.partition("?")
+
+    async def __aenter__(self) -> Database:
+        connection = await asyncpg.connect(self._server)
+        await connection.execute("DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)")
+        await connection.execute("CREATE DATABASE revalue_bench")
+        await connection.close()
+        url = f"{self._path.rpartition('/')[0]}/revalue_bench" + (f"?{self._query}" if self._query else "")
+        await schema.migrate(url)
+        self._opened = await Database.open(url)
+        return self._opened
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._opened.close()
+        connection = await asyncpg.connect(self._server)
+        await connection.execute("DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)")
+        await connection.close()
+
+
+@dataclass
+class _Measured:
+    rows: int
+    seconds: float
+    actors: int
+    cost: Cost
+    phases: dict[str, float]
+
+
+async def _engine(database: Database, workload: str, settings: Settings, dates: int) -> _Measured:
+    """Starts a scheduler; times from the committed input until the database says that every key is current."""
+    statement = WORKLOADS[workload].format(middle=dates // 2)
+    async with database.connection() as connection:
+        opened = [row[0] for row in await connection.fetch("SELECT business_date FROM business_dates")]
+        if workload == "backfill":
+            # The scheduler is up and idle before the dates are opened, as it is in service.
+            await connection.execute("ALTER TABLE business_dates DISABLE TRIGGER USER")
+            await connection.execute("DELETE FROM business_dates")
+            await connection.execute("ALTER TABLE business_dates ENABLE TRIGGER USER")
+    scheduler = cluster.start_scheduler(database.url, settings)
+    try:
+        before = await _quiet(scheduler)
+        async with database.connection() as connection:
+            await connection.execute("CHECKPOINT")
+            meter = Meter()
+            await meter.start(database)
+            begun = perf_counter()
+            if workload == "backfill":
+                await connection.execute("INSERT INTO business_dates SELECT 'BENCH', unnest($1::date[])", opened)
+            else:
+                await connection.execute(statement)
+            progress = await _quiet(scheduler, meter)
+            seconds = perf_counter() - begun
+            cost = await meter.stop(database)
+            left = await connection.fetchval("SELECT count(*) FROM position_status WHERE state <> 'CURRENT'")
+        if left:
+            raise BenchmarkFailedError(f"{left} keys are not current after {workload}")
+        phases = {name: round(spent - before["seconds"].get(name, 0.0), 2) for name, spent in progress["seconds"].items()}
+        actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return _Measured(progress["rows_written"] - before["rows_written"], seconds, actors, cost, phases)
+    finally:
+        cluster.stop_scheduler(scheduler)
+
+
+async def _quiet(scheduler: Any, meter: Meter | None = None) -> dict[str, Any]:
+    looked = perf_counter()
+    while True:
+        progress: dict[str, Any] = await asyncio.to_thread(lambda: ray.get(scheduler.progress.remote(), timeout=60))
+        if progress["quiet"]:
+            return progress
+        if meter is not None and perf_counter() - looked > 0.5:
+            meter.sample()
+            looked = perf_counter()
+        await asyncio.sleep(0.02)
+
+
+async def _verify(database: Database, outcome: Outcome) -> None:
+    """The rows that readers see are those that one SQL statement computes from the data as they are now."""
+    timed = await peers.sql(database)
+    async with database.connection() as connection:
+        ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
+        theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="peer_sql"))
+    if tuple(ours) != tuple(theirs):
+        raise BenchmarkFailedError(
+            f"{outcome.workload}: readers see {tuple(ours)} (rows, digest), SQL computes {tuple(theirs)}"
+        )
+    outcome.verified = f"{timed.rows} rows, digest {ours['digest']}"
+
+
+async def _peers(database: Database, wanted: tuple[str, ...], actors: int) -> Any:
+    if "sql" in wanted:
+        yield "sql", await peers.sql(database)
+    if "ceiling" in wanted:
+        yield "ceiling, 1 connection", await peers.ceiling(database, 1)
+        if actors > 1:
+            yield f"ceiling, {actors} connections", await peers.ceiling(database, actors)
+    if "per-job" in wanted:
+        yield "per-job", await peers.per_job(database, _PER_JOB_SAMPLE)

@@ -1,0 +1,61 @@
+"""`revalue bench`: runs workloads, prints one table, writes JSON."""
+
+import asyncio
+import json
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+
+from actors import cluster
+from benchmarks import harness
+from console.printing import err, out, print_table
+from engine.settings import Settings
+
+
+def run_benchmarks(
+    settings: Settings,
+    url: str,
+    workloads: list[str],
+    *,
+    keys: int,
+    dates: int,
+    runs: int,
+    peers: tuple[str, ...],
+    json_path: Path | None,
+) -> None:
+    """Runs them one after the other on one local Ray; a summary of what is done is printed on Ctrl-C too."""
+    done: list[harness.Outcome] = []
+    with cluster.connected(settings):
+        try:
+            for workload in workloads:
+                work = harness.run(
+                    url, workload, keys=keys, dates=dates, runs=runs, wanted=peers, settings=settings, say=err.print
+                )
+                done.append(asyncio.run(work))
+        except KeyboardInterrupt:
+            err.print("interrupted: this is what was done")
+    _print(done)
+    if json_path is not None:
+        json_path.write_text(json.dumps([asdict(outcome) for outcome in done], indent=2) + "\n")
+
+
+def _print(done: list[harness.Outcome]) -> None:
+    columns = ("workload", "keys", "dates", "actors", "rows", "median s", "rows/s", "spread")
+    medians = [f"{statistics.median(o.seconds):.2f}" for o in done]
+    print_table(
+        "Engine, from committed input to every key current",
+        columns,
+        [
+            (o.workload, o.keys, o.dates, o.actors, o.rows, median, int(o.rows_per_second), f"{o.spread:.0%}")
+            for o, median in zip(done, medians, strict=True)
+        ],
+    )
+    rows = [(o.workload, name, int(rate), f"{o.ratios[name]:.2f}") for o in done for name, rate in o.peers.items()]
+    if rows:
+        print_table("Peers, in the same run", ("workload", "peer", "rows/s", "engine / peer"), rows)
+    for o in done:
+        wal = o.cost["wal_bytes"] / o.rows if o.rows else 0
+        out.print(
+            f"{o.workload}: CPU seconds {o.cost['cpu_seconds']}, largest process in MiB {o.cost['peak_mib']}, "
+            f"WAL {wal:,.0f} bytes a row, actor seconds by phase {o.phases}; verified {o.verified}"
+        )

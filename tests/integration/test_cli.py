@@ -1,0 +1,152 @@
+"""The command line as a person meets it: right calls, wrong calls, exit codes."""
+
+import json
+import re
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from console.cli import app, main
+from engine.store.database import Database
+from tests.support import DAYS, engine, execute, load_small_book
+
+
+@pytest.fixture
+async def valued(url: str, database: Database) -> str:
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        await running.settle()
+    return url
+
+
+def run(url: str, *arguments: str) -> Result:
+    """In this process, on a thread of its own: the commands have an event loop of their own."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(CliRunner().invoke, app, ["--database-url", url, *arguments]).result()
+
+
+def code(url: str, *arguments: str) -> tuple[int, str]:
+    """The exit code and the message of a call that ends in one of the engine's errors."""
+    result = run(url, *arguments)
+    error = result.exception
+    return getattr(error, "exit_code", result.exit_code), f"{result.output}{error or ''}"
+
+
+async def test_status_jobs_and_explain_for_programs(valued: str, database: Database) -> None:
+    status = json.loads(run(valued, "status", "--json").stdout)
+    assert (status["keys"], status["is_current"], status["horizon"]) == ({"CURRENT": 4}, True, DAYS[-1].isoformat())
+    jobs = json.loads(run(valued, "jobs", "list", "--json", "--portfolio", "P1").stdout)
+    assert {job["status"] for job in jobs} == {"COMPLETE"}
+    shown = json.loads(run(valued, "jobs", "show", str(jobs[0]["job_id"]), "--json").stdout)
+    assert shown["rows_written"] == len(DAYS)
+    explained = json.loads(run(valued, "explain", "P2", "A", DAYS[9].isoformat(), "--json").stdout)
+    assert explained["verdict"] == "AGREES"
+    stored = await database_value(database, "P2", "A", DAYS[9])
+    assert explained["stored"]["market_value"] == stored
+
+
+async def database_value(database: Database, portfolio: str, security: str, day: date) -> str:
+    async with database.connection() as connection:
+        return await connection.fetchval(
+            "SELECT market_value::text FROM position_valuations WHERE portfolio_id = $1 AND security_id = $2 AND date = $3",
+            portfolio,
+            security,
+            day,
+        )
+
+
+async def test_explain_says_step_by_step_and_does_not_hide_a_wrong_number(valued: str, database: Database) -> None:
+    output = run(valued, "explain", "P2", "A", DAYS[9].isoformat()).output
+    for part in ("quantity 7", "109.25 USD PER_UNIT", "EUR/USD 1.1063", "inverse", "Verdict: AGREES", "epoch 0"):
+        assert part in output, part
+    await execute(database, "UPDATE daily_position_snapshots SET market_value = market_value + 1 WHERE date = $1", DAYS[9])
+    wrong, message = code(valued, "explain", "P2", "A", DAYS[9].isoformat())
+    assert wrong == 1
+    assert "DISAGREES" in message
+    verified, message = code(valued, "verify", "--all")
+    assert verified == 1
+    assert "disagree" in message
+
+
+async def test_a_correction_says_what_it_reaches(valued: str) -> None:
+    output = run(valued, "correct", "price", "A", DAYS[3].isoformat(), "55.5").output
+    assert "103.2500000000 -> 55.5" in output
+    assert "up to 2 positions" in output
+    assert re.search(r"REPROCESSING\s*│\s*2", run(valued, "status").output)
+    output = run(valued, "correct", "position", "P1", "B", DAYS[3].isoformat(), "-4", "-8", "-8").output
+    assert "run `revalue value`" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (("correct", "price", "A", "2024-13-01", "5"), 2, "no date"),
+        (("correct", "price", "A", "2024-01-01", "five"), 2, "no decimal number"),
+        (("correct", "price", "A", "2024-01-01", "-5"), 2, ""),
+        (("correct", "price", "A", "2024-01-06", "5"), 4, "no price dated 2024-01-06"),
+        (("explain", "P1", "Z", "2024-01-01"), 4, "never held"),
+        (("jobs", "show", "99999"), 4, "no valuation job 99999"),
+        (("jobs", "list", "--status", "LOST"), 2, "no job status 'LOST'"),
+        (("load", "prices", "nowhere.csv"), 65, "no file nowhere.csv"),
+        (("load", "cheese", "nowhere.csv"), 2, "cheese"),
+        (("down",), 2, "only the embedded server"),
+        (("frobnicate",), 2, "No such command"),
+    ],
+)
+async def test_a_wrong_call_is_told_what_is_wrong(
+    valued: str, arguments: tuple[str, ...], exit_code: int, message: str
+) -> None:
+    got, output = code(valued, *arguments)
+    assert got == exit_code, output
+    assert message in output
+
+
+async def test_every_command_has_help(valued: str) -> None:
+    commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    assert {"migrate", "load", "value", "explain", "sample", "serve-metrics", "down", "verify", "demo"} <= {
+        c.replace("_", "-") for c in commands
+    }
+    for command in [*commands, "correct", "jobs"]:
+        result = run(valued, command.replace("_", "-"), "--help")
+        assert result.exit_code == 0, command
+        assert "Usage" in result.output
+
+
+async def test_a_file_is_loaded_and_a_bad_one_is_refused_whole(valued: str, tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    frame = {
+        "security_id": ["A"],
+        "price_date": ["2024-02-05"],
+        "price": ["5"],
+        "currency": ["USD"],
+        "quote_basis": ["PER_UNIT"],
+    }
+    pl.DataFrame(frame).write_csv(path)
+    assert json.loads(run(valued, "load", "prices", str(path), "--json").stdout)["inserted"] == 1
+    pl.DataFrame({**frame, "price": ["x"]}).write_csv(path)
+    got, output = code(valued, "load", "prices", str(path))
+    assert got == 65
+    assert "price: not a number: 1 rows (line 2: x)" in output
+
+
+async def test_the_sample_book_is_written_out(valued: str, tmp_path: Path) -> None:
+    output = run(valued, "sample", str(tmp_path / "book")).output
+    assert len(list((tmp_path / "book").glob("*.parquet"))) == 6
+    assert "positions.parquet" in output.replace("\n", "")
+
+
+def test_errors_become_a_message_and_an_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["revalue", "--database-url", "mysql://x", "status"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert "it begins with postgresql://" in capsys.readouterr().err.replace("\n", " ")
+    monkeypatch.setattr("sys.argv", ["revalue", "--database-url", "postgresql://nobody@127.0.0.1:1/none", "status"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 75
