@@ -67,7 +67,7 @@ async def ceiling(database: Database, connections: int) -> Timed:
             whole = b"".join(parts)
             chunks.append([whole[at : at + 1_000_000] for at in range(0, len(whole), 1_000_000)])
     await _empty_copy(database, "peer_ceiling")
-    opened = [await asyncpg.connect(database.url) for _ in range(connections)]
+    opened: list[Any] = [await asyncpg.connect(database.url) for _ in range(connections)]
     queue = list(reversed(chunks))
 
     async def send(connection: Any) -> None:
@@ -84,8 +84,8 @@ async def ceiling(database: Database, connections: int) -> Timed:
     begun = perf_counter()
     await asyncio.gather(*(send(connection) for connection in opened))
     seconds = perf_counter() - begun
-    for connection in opened:
-        await connection.close()
+    for used in opened:
+        await used.close()
     return Timed(total, seconds)
 
 

@@ -82,6 +82,9 @@ async def upsert(connection: Connection, kind: str) -> dict[str, int]:
         )
     row = await sql(f"load_{kind}").row(connection)
     assert row is not None
+    if row["inserted"] and kind in ("portfolios", "instruments", "business_dates", "fx_rates"):
+        # Readers join these at once, and would be planned for empty tables until autovacuum comes by.
+        await connection.execute(f"ANALYZE {kind}")
     return {**dict(row), "unchanged": await connection.fetchval("SELECT count(*) FROM incoming") - sum(row.values())}
 
 

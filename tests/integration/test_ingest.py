@@ -1,17 +1,20 @@
 """What comes in: everything wrong is found at once, nothing is half loaded, the same twice changes nothing."""
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import asyncpg
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import InvalidInputError
+from engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
 from engine.ingest import Kind, RejectedInputError, load
+from engine.reading import ProblemKind
 from engine.store.database import Database
 from tests.conftest import drop_database, fresh_database
 from tests.support import DAYS, execute, facts, fetch, key_state, load_small_book, prices
@@ -259,3 +262,277 @@ async def check_key(database, becomes, history, corrected, frontier, before, aft
 async def test_the_days_of_a_load_are_dates() -> None:
     assert DAYS[0] == day(0)
     assert prices("A", {day(0): "1"})["price_date"][0] == day(0)
+
+
+# Rules that need a look at the problems themselves --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells", "column", "problem"),
+    [
+        ("prices", {"security_id": ""}, "security_id", ProblemKind.EMPTY),
+        ("prices", {"price": None}, "price", ProblemKind.EMPTY),
+        ("prices", {"price_date": None}, "price_date", ProblemKind.EMPTY),
+        ("prices", {"security_id": "A "}, "security_id", ProblemKind.BLANKS),
+        ("prices", {"security_id": "A\x00"}, "security_id", ProblemKind.CONTROL_CHARACTER),
+        ("prices", {"security_id": 7}, "security_id", ProblemKind.WRONG_TYPE),
+        ("prices", {"price_date": datetime(2024, 2, 1, tzinfo=UTC)}, "price_date", ProblemKind.WRONG_TYPE),
+        ("prices", {"price_date": date(2201, 1, 1)}, "price_date", ProblemKind.DATE_OUT_OF_RANGE),
+        ("prices", {"price_date": "1899-12-31"}, "price_date", ProblemKind.DATE_OUT_OF_RANGE),
+        ("prices", {"price_date": "2024-2-1"}, "price_date", ProblemKind.NOT_A_DATE),
+        ("prices", {"price": float("-inf")}, "price", ProblemKind.NOT_A_NUMBER),
+        ("prices", {"price": "١٢"}, "price", ProblemKind.NOT_A_NUMBER),
+        ("prices", {"price": ".5"}, "price", ProblemKind.NOT_A_NUMBER),
+        ("prices", {"price": 1e-11}, "price", ProblemKind.TOO_MANY_PLACES),
+        ("prices", {"price": Decimal("1.12345678901")}, "price", ProblemKind.TOO_MANY_PLACES),
+        ("prices", {"price": 1e18}, "price", ProblemKind.TOO_LARGE),
+        ("fx_rates", {"rate": "10000000000"}, "rate", ProblemKind.TOO_LARGE),
+        ("fx_rates", {"rate": "0.1234567890123456789"}, "rate", ProblemKind.TOO_MANY_PLACES),
+        ("fx_rates", {"base_currency": "ZZZ"}, "base_currency", ProblemKind.UNKNOWN_REFERENCE),
+        ("fx_rates", {"base_currency": "ILA"}, "base_currency", ProblemKind.MINOR_CURRENCY),
+        ("instruments", {"currency": "GBX"}, "currency", ProblemKind.MINOR_CURRENCY),
+        ("instruments", {"contract_multiplier": "0.0000001"}, "contract_multiplier", ProblemKind.TOO_MANY_PLACES),
+        ("instruments", {"max_price_age_sessions": "2.5"}, "max_price_age_sessions", ProblemKind.NOT_A_NUMBER),
+        ("instruments", {"max_price_age_sessions": 2**40}, "max_price_age_sessions", ProblemKind.NOT_A_NUMBER),
+        ("positions", {"security_id": "Z"}, "security_id", ProblemKind.UNKNOWN_REFERENCE),
+        ("business_dates", {"calendar_id": None}, "calendar_id", ProblemKind.EMPTY),
+    ],
+)
+async def test_a_broken_rule_is_one_problem_of_its_kind(
+    book: Database, kind: str, cells: dict[str, object], column: str, problem: ProblemKind
+) -> None:
+    with pytest.raises(RejectedInputError) as refused:
+        await load(book, kind, changed(kind, **cells))
+    assert [(p.kind, p.column, p.count) for p in refused.value.problems] == [(problem, column, 1)]
+
+
+async def test_five_rows_are_shown_and_all_are_counted(book: Database) -> None:
+    many = pl.concat([changed("prices", price_date=day(n), price="0") for n in range(9)])
+    with pytest.raises(RejectedInputError, match="not positive: 9 rows") as refused:
+        await load(book, "prices", many)
+    assert [row for row, _ in refused.value.problems[0].rows] == [1, 2, 3, 4, 5]
+
+
+async def test_a_categorical_id_without_text_is_missing(book: Database) -> None:
+    with pytest.raises(RejectedInputError, match="security_id: missing value"):
+        await load(book, "prices", changed("prices", security_id="").cast({"security_id": pl.Categorical}))
+
+
+async def test_rows_are_counted_where_line_numbers_would_be_wrong(book: Database, tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    header, bad = "security_id,price_date,price,currency,quote_basis\n", "A,2024-03-01,x,USD,PER_UNIT\n"
+    for text, unit in (
+        (header + bad, "line 2: x"),
+        ("\n" + header + bad, "row 1: x"),
+        (header + '"A\nB",,,,\n' + bad, "row 2: x"),
+    ):
+        path.write_text(text)
+        with pytest.raises(RejectedInputError) as refused:
+            await load(book, "prices", path)
+        assert f"price: not a number: 1 rows ({unit})" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        lambda: changed("prices", price=1.5, price_date=datetime(2024, 2, 1)).cast({"security_id": pl.Categorical}),
+        lambda: changed("prices", price=Decimal("1.500"), price_date=date(2024, 2, 1)),
+        lambda: pa.table({**GOOD["prices"], "price": pa.array([Decimal("1.5")], pa.decimal256(50, 12))}),
+        lambda: pa.table({**GOOD["prices"], "security_id": pa.array(["A"]).dictionary_encode(), "price": ["+01.50"]}),
+    ],
+)
+async def test_every_type_that_can_hold_the_value_is_read_exactly(
+    book: Database, frame: Callable[[], pl.DataFrame | pa.Table]
+) -> None:
+    assert (await load(book, "prices", frame())).inserted == 1
+    assert await fetch(book, "SELECT price FROM market_prices WHERE price_date = '2024-02-01'") == [(Decimal("1.5"),)]
+
+
+async def test_an_optional_column_may_be_empty_and_an_input_may_have_no_rows(book: Database) -> None:
+    assert (await load(book, "instruments", changed("instruments", contract_multiplier=None))).inserted == 1
+    for kind in Kind:
+        assert (await load(book, kind, pl.DataFrame(GOOD[kind]).clear())).rows == 0
+
+
+async def test_an_unknown_kind_is_a_usage_error(book: Database) -> None:
+    with pytest.raises(UsageError, match=r"'bonds'.*positions"):
+        await load(book, "bonds", pl.DataFrame())
+
+
+async def test_a_changed_price_leaves_a_trigger_of_exactly_its_reach(book: Database) -> None:
+    await execute(book, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
+    await load(book, "prices", prices("A", {DAYS[0]: "100.25", DAYS[3]: "9", DAYS[4]: "9", DAYS[9]: "9"}))
+    assert await fetch(
+        book, "SELECT kind, security_id, dates::text FROM reprocessing_triggers WHERE fanned_out_at IS NULL"
+    ) == [("PRICE", "A", f"{{[{DAYS[3]},{DAYS[5]}),[{DAYS[9]},{DAYS[10]})}}")]
+
+
+async def test_a_change_that_the_database_refuses_rolls_everything_back(book: Database, connection: asyncpg.Connection) -> None:
+    both = pl.DataFrame({"portfolio_id": ["P0", "P1"], "base_currency": ["CHF", "CHF"], "calendar_id": ["CAL", "CAL"]})
+    with pytest.raises(CorrectionRefusedError, match="P1 cannot change"):
+        await load(book, "portfolios", both)
+    assert await connection.fetchval("SELECT count(*) FROM portfolios WHERE base_currency = 'CHF'") == 0
+
+
+# One key's load against a plain model, exactly -------------------------------------------------------------------------
+
+FACT_DAYS, END = 12, 16  # the last day of the window stands for all days after it
+Values = tuple[int, int, int]
+Model = dict[int, Values]
+
+
+def open_days(model: Model) -> set[int]:
+    found, quantity = set(), 0
+    for d in range(END):
+        before = quantity
+        quantity = model[d][0] if d in model else quantity
+        if quantity or (d in model and before):
+            found.add(d)
+    return found
+
+
+def after_load(model: Model, given_facts: Model, merge: bool) -> Model:
+    first = min(given_facts)
+    return {d: v for d, v in model.items() if d < first or merge} | given_facts
+
+
+def affected_days(was: Model, becomes: Model) -> set[int]:
+    union = sorted(was.keys() | becomes.keys())
+    found = open_days(becomes) - open_days(was)
+    for place, d in enumerate(union):
+        if was.get(d) != becomes.get(d):
+            found |= set(range(d, union[place + 1] if place + 1 < len(union) else END))
+    return found
+
+
+def days_of(spans) -> set[int]:  # type: ignore[no-untyped-def]
+    return {d for d in range(END) if inside(spans, d)}
+
+
+def frame_of(security: str, model: Model) -> pl.DataFrame:
+    rows = [("P1", security, day(d), *(str(value) for value in values)) for d, values in model.items()]
+    return pl.DataFrame(rows, schema=list(GOOD["positions"]), orient="row")
+
+
+async def check_load(
+    book: Database, was: dict[str, Model], given_facts: dict[str, Model], frontier: int | None, merge: bool
+) -> dict[str, Model]:
+    """Loads facts of several keys at once and compares everything that a load may write with the model's."""
+    at = day(frontier) if frontier is not None else None
+    held_back = "pending = pending * datemultirange(daterange(NULL, $1, '(]'))" if at else "pending = '{}'"
+    await execute(book, f"UPDATE position_state SET frontier_date = $1::date, {held_back}", at)
+    before = {s: await key_state(book, "P1", s) for s in was}
+    newest = (await fetch(book, "SELECT COALESCE(max(trigger_id), 0) FROM reprocessing_triggers"))[0][0]
+    result = await load(book, "positions", pl.concat([frame_of(s, m) for s, m in given_facts.items()]), merge=merge)
+    reached: set[int] = set()
+    corrected = extended = 0
+    becomes = {s: after_load(m, given_facts[s], merge) if s in given_facts else m for s, m in was.items()}
+    for s, new in becomes.items():
+        state, old = await key_state(book, "P1", s), before[s]
+        stored = await fetch(
+            book,
+            "SELECT position_date, quantity, cost_basis_local, cost_basis FROM position_history "
+            "WHERE position_id = $1 AND epoch = $2",
+            state["position_id"],
+            state["history_epoch"],
+        )
+        assert {row[0]: tuple(map(int, row[1:])) for row in stored} == {day(d): v for d, v in new.items()}
+        assert days_of(state["open_dates"]) == open_days(new)
+        differing = [d for d in range(FACT_DAYS) if was[s].get(d) != new.get(d)]
+        if not differing:
+            assert state == old
+            continue
+        if frontier is None or differing[0] > frontier:
+            extended += 1
+            is_published = old["published_epoch"] >= old["history_epoch"]
+            shown = state["open_dates"] if is_published else old["published_open_dates"]
+            moved = {"revision": old["revision"] + 1, "open_dates": state["open_dates"], "published_open_dates": shown}
+            assert state == old | moved
+            continue
+        corrected += 1
+        reach = affected_days(was[s], new)
+        reached |= reach
+        assert (state["epoch"], state["history_epoch"], state["revision"]) == (
+            old["epoch"] + 1,
+            old["epoch"] + 1,
+            old["revision"] + 1,
+        )
+        assert state["published_open_dates"] == old["published_open_dates"]
+        owed = {d for d in reach & open_days(new) if d <= frontier}
+        assert days_of(state["pending"]) == days_of(old["pending"]) | owed
+        audit = "SELECT count(*) FROM position_history WHERE position_id = $1 AND epoch = $2"
+        assert await fetch(book, audit, state["position_id"], old["history_epoch"]) == [(len(was[s]),)]
+    assert (result.keys_corrected, result.keys_extended) == (corrected, extended)
+    left = await fetch(
+        book,
+        "SELECT kind, dates, keys_raised, fanned_out_at IS NOT NULL FROM reprocessing_triggers WHERE trigger_id > $1",
+        newest,
+    )
+    assert [(kind, days_of(dates), keys, done) for kind, dates, keys, done in left] == (
+        [("POSITION", reached, corrected, True)] if corrected else []
+    )
+    return becomes
+
+
+HELD, MORE, GONE = (5, 50, 45), (8, 80, 70), (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("was", "given_facts", "frontier", "merge"),
+    [
+        pytest.param({}, {2: HELD}, None, False, id="new"),
+        pytest.param({}, {2: GONE, 4: GONE, 6: HELD}, None, False, id="zero facts first"),
+        pytest.param({2: HELD}, {6: MORE}, 5, False, id="extension"),
+        pytest.param({2: HELD}, {6: MORE}, 6, False, id="correction on the frontier itself"),
+        pytest.param({2: HELD, 6: MORE}, {4: MORE}, 9, False, id="replaced: the later fact is gone"),
+        pytest.param({2: HELD, 6: HELD}, {4: MORE}, 9, True, id="merged: the later fact stays"),
+        pytest.param({2: HELD, 6: MORE}, {2: HELD, 6: MORE}, 9, False, id="nothing new"),
+        pytest.param({2: HELD, 6: MORE}, {2: HELD}, 9, True, id="nothing new, merged"),
+        pytest.param({2: HELD, 6: MORE}, {2: HELD}, 9, False, id="the same fact, and the later one is gone"),
+        pytest.param({2: HELD}, {6: GONE}, 9, False, id="closed"),
+        pytest.param({2: HELD, 4: GONE}, {7: MORE}, 9, False, id="opened again"),
+        pytest.param({2: HELD, 7: GONE}, {4: GONE}, 9, True, id="closed earlier: no closing date twice"),
+        pytest.param({4: GONE}, {2: HELD}, 9, True, id="a zero fact becomes a closing date"),
+        pytest.param({2: HELD}, {2: GONE}, 9, False, id="never open"),
+        pytest.param({2: HELD}, {0: MORE}, 9, True, id="earlier than all known"),
+        pytest.param({2: HELD}, {2: (5, 50, 46)}, 9, False, id="only a cost basis differs"),
+    ],
+)
+async def test_a_position_load_writes_what_the_model_says(
+    book: Database, was: Model, given_facts: Model, frontier: int | None, merge: bool
+) -> None:
+    await load(book, "instruments", changed("instruments"))
+    await load(book, "positions", frame_of("C", was or given_facts))
+    if not was:  # the first load is the one in question
+        state = await key_state(book, "P1", "C")
+        assert (state["epoch"], state["revision"], days_of(state["open_dates"])) == (0, 1, open_days(given_facts))
+        assert state["published_open_dates"] == state["open_dates"]
+        return
+    await check_load(book, {"C": was}, {"C": given_facts}, frontier, merge)
+
+
+histories = st.dictionaries(
+    st.integers(0, FACT_DAYS - 1), st.sampled_from([HELD, (5, 51, 45), MORE, GONE, GONE]), min_size=1, max_size=4
+)
+steps = st.tuples(
+    st.dictionaries(st.sampled_from("AB"), histories, min_size=1),
+    st.one_of(st.none(), st.integers(0, END - 2)),
+    st.booleans(),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(steps, min_size=1, max_size=6))
+async def test_any_sequence_of_loads_of_two_keys_follows_the_model(
+    server_url: str, template: str, sequence: list[tuple[dict[str, Model], int | None, bool]]
+) -> None:
+    url = await fresh_database(server_url, template)
+    try:
+        async with await Database.open(url) as opened:
+            await load_small_book(opened, portfolios=1)
+            model: dict[str, Model] = {s: {0: (10, 1000, 1000)} for s in "AB"}
+            await load(opened, "positions", pl.concat([frame_of(s, m) for s, m in model.items()]))
+            for given_facts, frontier, merge in sequence:
+                model = await check_load(opened, model, given_facts, frontier, merge)
+    finally:
+        await drop_database(server_url, url)
