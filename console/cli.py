@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 unexpected; 2 wrong call; 3 another scheduler leads; 4 not
 import asyncio
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from console.correcting import Made, print_correction, print_preview
 from console.printing import err, out, print_json, print_table
 from console.session import database_url, with_database
 from engine import corrections
@@ -22,6 +24,7 @@ from engine import explain as explaining
 from engine.errors import RevalueError, UsageError, ValuationIncompleteError
 from engine.ingest import Kind
 from engine.ingest import load as load_input
+from engine.preview import Preview, preview
 from engine.settings import Settings
 from engine.store import embedded, reports, schema
 from engine.store.database import Database
@@ -248,47 +251,61 @@ Day = Annotated[date, typer.Argument(parser=_date, metavar="YYYY-MM-DD")]
 Number = Annotated[Decimal, typer.Argument(parser=_decimal, metavar="NUMBER")]
 
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be revalued and what it would change; write nothing.")]
+
+
 @correct_app.command("price")
-def correct_price(security: str, day: Day, price: Number) -> None:
+def correct_price(security: str, day: Day, price: Number, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Replace the price that SECURITY has for a date (its currency and quote basis stay)."""
-
-    async def run(database: Database) -> corrections.Correction:
-        return await corrections.price(database, security, day, price)
-
-    _print_correction(with_database(_Call.settings, run))
+    _correct(lambda database: corrections.price(database, security, day, price), dry_run, as_json)
 
 
 @correct_app.command("fx")
-def correct_fx(base: str, quote: str, day: Day, rate: Number) -> None:
+def correct_fx(base: str, quote: str, day: Day, rate: Number, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Replace the stored rate of a date: 1 BASE = RATE QUOTE."""
-
-    async def run(database: Database) -> corrections.Correction:
-        return await corrections.rate(database, base, quote, day, rate)
-
-    _print_correction(with_database(_Call.settings, run))
+    _correct(lambda database: corrections.rate(database, base, quote, day, rate), dry_run, as_json)
 
 
 @correct_app.command("position", context_settings={"ignore_unknown_options": True})
 def correct_position(
-    portfolio: str, security: str, day: Day, quantity: Number, cost_basis_local: Number, cost_basis: Number
+    portfolio: str,
+    security: str,
+    day: Day,
+    quantity: Number,
+    cost_basis_local: Number,
+    cost_basis: Number,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Put in the absolute fact of one date (later facts stay)."""
-
-    async def run(database: Database) -> corrections.Correction:
-        return await corrections.position(database, portfolio, security, day, quantity, cost_basis_local, cost_basis)
-
-    _print_correction(with_database(_Call.settings, run))
+    given = (portfolio, security, day, quantity, cost_basis_local, cost_basis)
+    _correct(lambda database: corrections.position(database, *given), dry_run, as_json)
 
 
-def _print_correction(correction: corrections.Correction) -> None:
-    out.print(f"{correction.what}: {correction.old} -> {correction.new}", markup=False)
-    if correction.trigger_id is None:
-        out.print("nothing that is already valued can have changed")
+@correct_app.command("file")
+def correct_file(
+    file: Annotated[Path, typer.Argument(help="Parquet or CSV, with the columns of a file of prices, fx_rates or positions.")],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Replace every price, rate or fact of a file, or none of them: what it names has to be stored already."""
+    _correct(lambda database: corrections.file(database, file), dry_run, as_json)
+
+
+def _correct(correct: Callable[[Database], Awaitable[Made]], dry_run: bool, as_json: bool) -> None:
+    async def run(database: Database) -> Made | Preview:
+        return await (preview(database, correct, _Call.settings) if dry_run else correct(database))
+
+    made = with_database(_Call.settings, run)
+    if isinstance(made, Preview):
+        if as_json:
+            print_json({**made.as_dict(), "correction": asdict(made.correction)})
+        else:
+            print_preview(made)
+    elif as_json:
+        print_json(made)
     else:
-        out.print(
-            f"trigger {correction.trigger_id}: up to {correction.keys:,} positions, {correction.dates}; run `revalue value`",
-            markup=False,
-        )
+        print_correction(made)
 
 
 @app.command()

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal
+from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from engine.errors import InvalidInputError, NotFoundError
-from engine.ingest import Kind, load
-from engine.store.database import Database
-from engine.store.statement import Connection
+from engine.ingest import COLUMNS, Kind, LoadResult, load
+from engine.reading import read
+from engine.store.database import Database, OneTransaction
+from engine.store.statement import Connection, sql
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,19 @@ class Correction:
     trigger_id: int | None
     keys: int
     dates: str
+
+
+@dataclass(frozen=True)
+class FileCorrection:
+    """What a file of corrections did: rows by what became of them, its triggers, and how many keys they can reach (at most;
+    for positions: how many were corrected)."""
+
+    kind: str
+    rows: int
+    changed: int
+    unchanged: int
+    trigger_ids: tuple[int, ...]
+    keys: int
 
 
 async def price(database: Database, security: str, day: date, new: Decimal) -> Correction:
@@ -94,20 +110,42 @@ async def position(
     return Correction(what, "-", new, trigger["trigger_id"], 1, trigger["dates"])
 
 
+async def file(database: Database, source: Path | str | pl.DataFrame | pa.Table) -> FileCorrection:
+    """Corrects every price, rate or position of a file, or none: it has the columns of the file that loads them.
+
+    A price or rate that is not stored cannot be corrected; later facts of a position stay. Raises what `load` raises.
+    """
+    kind = _kind_of(read(source).frame.columns)
+    async with database.transaction() as connection:
+        loaded = await load(OneTransaction(connection), kind, source, merge=True, replacing=True)
+        reach = await sql("correction_reach").row(connection)
+    assert reach is not None
+    keys = loaded.keys_corrected if kind is Kind.POSITIONS else reach["keys"]
+    return FileCorrection(kind.value, loaded.rows, _changed(loaded), loaded.unchanged, tuple(reach["trigger_ids"]), keys)
+
+
+def _kind_of(columns: list[str]) -> Kind:
+    correctable = (Kind.PRICES, Kind.FX_RATES, Kind.POSITIONS)
+    for kind in correctable:
+        if {column.name for column in COLUMNS[kind] if column.required} <= set(columns):
+            return kind
+    wanted = "; ".join(f"{kind.value}: {', '.join(column.name for column in COLUMNS[kind])}" for kind in correctable)
+    raise InvalidInputError(f"a file of corrections has the columns of one of these kinds: {wanted}")
+
+
+def _changed(loaded: LoadResult) -> int:
+    """Facts that were put in or taken out, and values that were replaced."""
+    return loaded.inserted + loaded.changed + loaded.removed
+
+
 async def _described(connection: Connection, what: str, old: Decimal, new: Decimal) -> Correction:
     """Finds the trigger that the write has left in this very transaction."""
     trigger = None
     if old != new:
-        trigger = await connection.fetchrow(
-            """SELECT t.trigger_id, t.dates::text,
-                      (SELECT count(*) FROM trigger_reach r JOIN position_state p USING (position_id)
-                       WHERE r.trigger_id = t.trigger_id AND NOT isempty(
-                           t.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))) AS keys
-               FROM reprocessing_triggers t WHERE t.xmin = pg_current_xact_id()::xid"""
-        )
+        trigger = await sql("correction_reach").row(connection)
     if trigger is None or not trigger["keys"]:
         return Correction(what, f"{old:f}", f"{new:f}", None, 0, "")
-    return Correction(what, f"{old:f}", f"{new:f}", trigger["trigger_id"], trigger["keys"], trigger["dates"])
+    return Correction(what, f"{old:f}", f"{new:f}", trigger["trigger_ids"][0], trigger["keys"], trigger["dates"])
 
 
 def _require_positive(number: Decimal, what: str, places: int) -> None:

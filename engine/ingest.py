@@ -107,12 +107,18 @@ _QUOTE_BASES = ("PER_UNIT", "PERCENT_OF_PAR", "PER_CONTRACT")
 
 
 async def load(
-    database: Database, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, *, merge: bool = False
+    database: Database,
+    kind: Kind | str,
+    source: Path | str | pl.DataFrame | pa.Table,
+    *,
+    merge: bool = False,
+    replacing: bool = False,
 ) -> LoadResult:
     """Validates and loads an input of COLUMNS[kind].
 
     Positions are dated absolute facts: for each key the load replaces its history from the earliest date it gives;
-    `merge` keeps the later facts that it does not mention. Loading the same again changes and triggers nothing.
+    `merge` keeps the later facts that it does not mention. With `replacing`, a price or rate that is not stored yet is a
+    problem. Loading the same again changes and triggers nothing.
 
     Raises UsageError for an unknown kind, InvalidInputError (with .problems when rows are at fault),
     CorrectionRefusedError, TransientError; each with nothing written.
@@ -125,7 +131,7 @@ async def load(
     problems += _rule_problems(kind, given, frame)
     async with database.transaction() as connection:
         await _copy_in(connection, kind, frame)
-        problems += await _reference_problems(connection, kind, given)
+        problems += await _reference_problems(connection, kind, given, replacing)
         if problems:
             raise RejectedInputError(given, problems)
         if kind is Kind.POSITIONS:
@@ -189,10 +195,10 @@ async def _copy_in(connection: Connection, kind: Kind, frame: pl.DataFrame) -> N
     await connection.execute("ANALYZE incoming")
 
 
-async def _reference_problems(connection: Connection, kind: Kind, given: Source) -> list[Problem]:
+async def _reference_problems(connection: Connection, kind: Kind, given: Source, replacing: bool) -> list[Problem]:
     """What can only be seen against the stored data, in the transaction that loads."""
     problems = []
-    for rule in loads.REFERENCES[kind.value]:
+    for rule in (*loads.REFERENCES[kind.value], *(loads.STORED.get(kind.value, ()) if replacing else ())):
         rows = await connection.fetch(rule.query)
         if rows:
             shown = tuple((row["row_no"] + given.first_line, row["value"]) for row in rows)

@@ -39,6 +39,7 @@ class ProblemKind(StrEnum):
     UNKNOWN_REFERENCE = "unknown_reference"
     MINOR_CURRENCY = "minor_currency"
     MULTIPLIER_MISSING = "multiplier_missing"
+    NOT_STORED = "not_stored"
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ class Valuer:
         clock.lap("read")
         if inputs is None:
             return TaskResult(task, jobs=0, rows=0, fenced=0)
-        valued = _joined(list(_valued(inputs, self._max_attempts)))
-        rows, outcomes = valued.rows, _named(valued.outcomes, inputs)
+        valued = compute(inputs, max_attempts=self._max_attempts)
+        rows, outcomes = valued.rows, valued.outcomes
         clock.lap("compute")
         encoded = encode_binary_copy(rows) if len(rows) else []
         clock.lap("encode")
@@ -73,6 +73,13 @@ class Valuer:
             reasons=_counts(outcomes.filter(pl.col("reason").is_not_null()), "reason"),
             seconds=clock.seconds,
         )
+
+
+def compute(inputs: TaskInputs, *, max_attempts: int) -> Valued:
+    """Values a task from its inputs alone. Its outcomes have failure_reason and traceback too; it raises nothing that a
+    job's data can cause."""
+    valued = _joined(list(_valued(inputs, max_attempts)))
+    return replace(valued, outcomes=_named(valued.outcomes, inputs))
 
 
 def _valued(inputs: TaskInputs, max_attempts: int) -> "Iterator[Valued]":

@@ -95,3 +95,28 @@ class Database:
                 connection.transaction(isolation=isolation, readonly=readonly),
             ):
                 yield connection
+
+
+class OneTransaction(Database):
+    """A database seen from inside of a transaction that is open: whatever runs on it is committed, or not, with that one.
+
+    Its transactions are no savepoints: rows they write have the open transaction's own id.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """The one connection."""
+        yield self._connection
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[Connection]:
+        """The transaction that is open, whatever isolation is asked for."""
+        yield self._connection
+
+    async def close(self) -> None:
+        """Leaves the connection to whoever opened it."""

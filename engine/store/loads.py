@@ -73,6 +73,27 @@ REFERENCES: dict[str, tuple[Reference, ...]] = {
     "positions": (_unknown("portfolio_id", "portfolios"), _unknown("security_id", "instruments")),
 }
 
+STORED: dict[str, tuple[Reference, ...]] = {
+    "prices": (
+        Reference(
+            "not_stored",
+            "price_date",
+            "no price is stored for that date: load it with `revalue load prices`",
+            "NOT EXISTS (SELECT FROM market_prices r WHERE (r.security_id, r.price_date) = (i.security_id, i.price_date))",
+        ),
+    ),
+    "fx_rates": (
+        Reference(
+            "not_stored",
+            "rate_date",
+            "no rate is stored for that date: load it with `revalue load fx_rates`",
+            "NOT EXISTS (SELECT FROM fx_rates r WHERE (r.base_currency, r.quote_currency, r.rate_date) "
+            "= (i.base_currency, i.quote_currency, i.rate_date))",
+        ),
+    ),
+}
+"""What a correction is held to: it replaces, and does not add."""
+
 
 async def upsert(connection: Connection, kind: str) -> dict[str, int]:
     """Inserts what is new and updates what differs; the tables' own triggers record what that corrects."""

@@ -9,7 +9,7 @@ from engine.core.calendar import numbered
 from engine.core.eligibility import owed_ranges
 from engine.core.lifecycle import Lane
 from engine.store.arrow import ArrowReader, copy_frame
-from engine.store.statement import Connection, sql
+from engine.store.statement import sql
 from engine.store.tasks import Task
 from engine.store.terms import Term
 
@@ -80,8 +80,8 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
     async with term.transaction() as connection:
         for table in _TEMP_TABLES:
             await connection.execute(table)
-        first_job = await _block(connection, "valuation_job_ids", len(ranges))
-        first_task = await _block(connection, "valuation_task_ids", len(ranges))
+        first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))
+        first_task = await term.take_ids(connection, "valuation_task_ids", len(ranges))
         jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
         await copy_frame(connection, "staged_keys", keys.select("position_id", "revision", "horizon"))
         await copy_frame(connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"))
@@ -101,10 +101,3 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
         written,
         rest,
     )
-
-
-async def _block(connection: Connection, sequence: str, size: int) -> int:
-    """The first of `size` consecutive ids that nobody else has. The term's lock makes this the sequence's only user."""
-    first: int = await connection.fetchval("SELECT nextval($1::regclass)", sequence)
-    await connection.execute("SELECT setval($1::regclass, $2)", sequence, first + size)
-    return first

@@ -59,6 +59,12 @@ class Term:
         async with self._database.transaction() as connection:
             await connection.execute("UPDATE scheduler_term SET holder = NULL WHERE term = $1", self.number)
 
+    async def take_ids(self, connection: Connection, sequence: str, size: int) -> int:
+        """The first of `size` consecutive ids that nobody else has. The term's lock makes this the sequence's only user."""
+        first: int = await connection.fetchval("SELECT nextval($1::regclass)", sequence)
+        await connection.execute("SELECT setval($1::regclass, $2)", sequence, first + size)
+        return first
+
     async def _lost(self, connection: Connection) -> TermLostError:
         newer = await connection.fetchrow("SELECT term, holder FROM scheduler_term")
         assert newer is not None
@@ -66,3 +72,24 @@ class Term:
             f"term {self.number} of {self.holder} is over: {newer['holder']} holds term {newer['term']}. "
             "This scheduler has stopped and writes nothing more"
         )
+
+
+class Rehearsal(Term):
+    """The moves without leadership, in a transaction that is going to be rolled back.
+
+    A sequence would not be rolled back, so the ids given are negative, which no job or task has.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.number = 0
+        self.holder = "rehearsal"
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """The transaction that is open."""
+        yield self._connection
+
+    async def take_ids(self, connection: Connection, sequence: str, size: int) -> int:
+        """The first of `size` consecutive ids that are never stored."""
+        return -size - 1

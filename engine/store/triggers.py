@@ -1,5 +1,6 @@
 """Move 2, fan out: what a queued trigger can have made wrong is put into its keys' pending dates, under a new epoch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.store.statement import sql
@@ -17,14 +18,18 @@ class FannedOut:
     jobs_superseded: int
 
 
-async def fan_out(term: Term, *, most_triggers: int = 5_000, most_keys: int = 50_000) -> FannedOut | None:
+async def fan_out(
+    term: Term, *, most_triggers: int = 5_000, most_keys: int = 50_000, only: Sequence[int] | None = None
+) -> FannedOut | None:
     """One transaction: the triggers that wait together raise each key once. None when nothing is queued.
+
+    `only`: no others than these triggers are taken.
 
     A key whose frontier is before the dates, or which is not open on any of them, is left as it is. A crash resumes at
     the cursor, which moves in the same transaction as the keys.
     """
     async with term.transaction() as connection:
-        queue = await sql("fan_out_queue").fetch(connection, most=most_triggers)
+        queue = await sql("fan_out_queue").fetch(connection, most=most_triggers, only=only)
         if not queue:
             return None
         triggers = [row["trigger_id"] for row in queue]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from console.cli import app, main
 from engine.store.database import Database
-from tests.support import DAYS, engine, execute, load_small_book
+from tests.support import DAYS, engine, execute, load_small_book, prices
 
 
 @pytest.fixture
@@ -150,3 +150,25 @@ def test_errors_become_a_message_and_an_exit_code(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 75
+
+
+async def test_a_dry_run_says_what_a_correction_would_do_and_does_not_do_it(
+    valued: str, database: Database, tmp_path: Path
+) -> None:
+    told = json.loads(run(valued, "correct", "price", "A", DAYS[3].isoformat(), "55.5", "--dry-run", "--json").stdout)
+    assert (told["keys"], told["position_days"]) == (2, 2)
+    assert {(line["portfolio_id"], line["date"]) for line in told["portfolios"]} == {
+        (p, DAYS[3].isoformat()) for p in ("P1", "P2")
+    }
+    assert told["portfolios"][0]["market_value_before"] == await database_value(database, "P1", "A", DAYS[3])
+    assert told["correction"]["new"] == "55.5"
+    output = run(valued, "correct", "fx", "EUR", "USD", DAYS[3].isoformat(), "1.5", "--dry-run").output
+    assert "would revalue 2 positions, 2 position-days" in output
+    assert "not written" in output
+    assert "CURRENT" in run(valued, "status").output
+    path = tmp_path / "prices.csv"
+    prices("A", {DAYS[3]: "55.5", DAYS[5]: "60"}).write_csv(path)
+    assert "would revalue 2 positions, 4 position-days" in run(valued, "correct", "file", str(path), "--dry-run").output
+    assert json.loads(run(valued, "status", "--json").stdout)["is_current"]
+    assert "2 rows of prices: 2 changed" in run(valued, "correct", "file", str(path)).output
+    assert re.search(r"REPROCESSING\s*│\s*2", run(valued, "status").output)

@@ -1,0 +1,296 @@
+"""What a correction would do, by doing it: applied, fanned out and staged in a transaction that is rolled back, and then
+valued from what that transaction read. The code is the engine's own, so the plan is the one that will be carried out.
+
+Nothing stays behind: no row, no notification, no job or task id (only a gap in the numbers of triggers). The rows of the
+keys are locked while the plan is made and its inputs are read, not while it is valued. It gives way to whoever holds one of
+them for longer than a second.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from engine.core.decimals import AMOUNT
+from engine.core.lifecycle import JobStatus, Lane
+from engine.settings import Settings
+from engine.store import staging, triggers
+from engine.store.arrow import copy_frame
+from engine.store.database import Database, OneTransaction
+from engine.store.inputs import TaskInputs, read_inputs
+from engine.store.inside import InsideReader, read_frame
+from engine.store.statement import Connection, sql
+from engine.store.terms import Rehearsal
+from engine.work import compute
+
+Correct = Callable[[Database], Awaitable[Any]]
+
+_ONE_AT_A_TIME = 7_263_548_202  # an arbitrary number that only previews lock: their negative job ids are all the same
+_PAGE_KEYS = 20_000
+_RECENT_JOBS = 20_000
+_TOTAL = pl.Decimal(38, 10)
+_RANGES = {"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int64}
+
+
+@dataclass(frozen=True)
+class PortfolioChange:
+    """A portfolio, in its base currency, on the date on which its value changes most: the market value, before and after,
+    of its positions that would be revalued on that date."""
+
+    portfolio_id: str
+    base_currency: str
+    keys: int
+    position_days: int
+    date: date
+    market_value_before: Decimal
+    market_value_after: Decimal
+
+    @property
+    def change(self) -> Decimal:
+        """After less before."""
+        return self.market_value_after - self.market_value_before
+
+
+@dataclass(frozen=True)
+class Mover:
+    """A position on the date on which its market value changes most. A value that is not there counts as 0: before, it
+    was not valued yet; after, the position does not exist any more."""
+
+    portfolio_id: str
+    security_id: str
+    base_currency: str
+    date: date
+    market_value_before: Decimal
+    market_value_after: Decimal
+
+    @property
+    def change(self) -> Decimal:
+        """After less before."""
+        return self.market_value_after - self.market_value_before
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a correction would do.
+
+    correction         what the correction itself would answer
+    keys, position_days, first_date, last_date   what would be revalued: what the keys owe from before is part of it
+    portfolios         by portfolio_id; of rows, so without keys that would wait
+    movers             the biggest changes of each base currency, the biggest first
+    waiting            keys that would not complete, by failure reason: readers go on seeing what they see now
+    estimated_seconds  at the speed of the jobs done last; None: none are recorded
+    rows_per_second    that speed
+    values             portfolio_id, base_currency, date, market_value_before, market_value_after: every date of `portfolios`
+    rows               every row that would be written, as daily_position_snapshots has them (without job_id and epoch)
+    """
+
+    correction: Any
+    keys: int
+    position_days: int
+    first_date: date | None
+    last_date: date | None
+    portfolios: list[PortfolioChange]
+    movers: list[Mover]
+    waiting: dict[str, int]
+    estimated_seconds: float | None
+    rows_per_second: float | None
+    values: pl.DataFrame
+    rows: pl.DataFrame
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the frames, for programs."""
+        named = ("correction", "keys", "position_days", "first_date", "last_date", "waiting")
+        return {
+            **{name: getattr(self, name) for name in named},
+            "portfolios": [{**vars(each), "change": each.change} for each in self.portfolios],
+            "movers": [{**vars(each), "change": each.change} for each in self.movers],
+            "estimated_seconds": self.estimated_seconds,
+            "rows_per_second": self.rows_per_second,
+        }
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """keys: position_id, portfolio_id, security_id, base_currency. rows: that the ranges hold. before: position_id, date,
+    market_value, unrealized_gain, of the planned ranges and of dates that leave the history."""
+
+    correction: Any
+    keys: pl.DataFrame
+    ranges: pl.DataFrame
+    inputs: list[TaskInputs]
+    before: pl.DataFrame
+    rows_per_second: float | None
+
+
+async def preview(database: Database, correct: Correct, settings: Settings, *, movers: int = 10) -> Preview:
+    """What `correct` would do: an act on the database that it is given, say `lambda d: corrections.price(d, ...)`.
+
+    Raises what the act raises, and WriteConflictError when the engine or a writer is at work on the same keys just now.
+    Needs two connections of the database.
+    """
+    plan = await _rehearsed(database, correct, settings)
+    return await asyncio.to_thread(_told, plan, movers, settings)
+
+
+async def _rehearsed(database: Database, correct: Correct, settings: Settings) -> _Plan:
+    async with database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute("SET LOCAL lock_timeout = '1s'")
+            await connection.fetchval("SELECT pg_advisory_xact_lock($1)", _ONE_AT_A_TIME)
+            correction = await correct(OneTransaction(connection))
+            return await _planned(database, connection, correction, settings)
+        finally:
+            await transaction.rollback()
+
+
+async def _planned(database: Database, connection: Connection, correction: Any, settings: Settings) -> _Plan:
+    rehearsal, reader = Rehearsal(connection), InsideReader(connection)
+    own = await connection.fetchval(
+        "SELECT COALESCE(array_agg(trigger_id), '{}') FROM reprocessing_triggers WHERE xmin = pg_current_xact_id()::xid"
+    )
+    while step := await triggers.fan_out(rehearsal, only=own):
+        if not step.triggers:
+            break
+    keys = await read_frame(connection, sql("preview_keys").text)
+    if keys.is_empty():
+        return _Plan(correction, keys, pl.DataFrame(schema=_RANGES), [], pl.DataFrame(), None)
+    leaving = await read_frame(connection, sql("preview_leaving").text)
+    owed = await asyncio.to_thread(_owed, reader, keys["position_id"], settings)
+    room = int(owed.ranges["rows"].sum()) + 1
+    staged = await staging.stage(rehearsal, owed, Lane.HISTORY, task_rows=settings.task_rows, room_rows=room)
+    read = [await asyncio.to_thread(read_inputs, reader, task) for task in staged.tasks]
+    ranges = owed.ranges.select(pl.col(name).cast(kind) for name, kind in _RANGES.items())
+    before, speed = await _before(database, pl.concat([ranges.drop("rows"), leaving]), settings)
+    return _Plan(correction, keys, ranges, [inputs for inputs in read if inputs is not None], before, speed)
+
+
+def _owed(reader: InsideReader, positions: pl.Series, settings: Settings) -> staging.Scan:
+    """All pages of what the keys owe, as one."""
+    pages = []
+    cursor: int | None = int(positions[0]) - 1
+    while cursor is not None and cursor < positions[-1]:
+        page = staging.scan(reader, Lane.HISTORY, cursor, page_keys=_PAGE_KEYS, live_sessions=settings.live_sessions)
+        pages.append(page)
+        cursor = page.next_cursor
+    mine = pl.col("position_id").is_in(positions.implode())
+    keys, ranges = (pl.concat(part) for part in ([p.keys for p in pages], [p.ranges for p in pages]))
+    return staging.Scan(keys.filter(mine), ranges.filter(mine), None)
+
+
+async def _before(database: Database, ranges: pl.DataFrame, settings: Settings) -> tuple[pl.DataFrame, float | None]:
+    """What readers see now, on another connection; the plan's locks keep it from changing meanwhile. And the speed."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            "CREATE TEMP TABLE previewed_ranges (position_id bigint, first_date date, last_date date) ON COMMIT DROP"
+        )
+        await copy_frame(connection, "previewed_ranges", ranges)
+        await connection.execute("ANALYZE previewed_ranges")
+        rows = await read_frame(connection, sql("preview_before").text)
+        speed = await sql("throughput").value(connection, most_jobs=_RECENT_JOBS, most_seconds=settings.task_deadline_seconds)
+    return rows.with_columns(pl.col("market_value", "unrealized_gain").cast(AMOUNT)), float(speed) if speed else None
+
+
+def _told(plan: _Plan, movers: int, settings: Settings) -> Preview:
+    valued = [compute(inputs, max_attempts=settings.max_attempts) for inputs in plan.inputs]
+    jobs = pl.concat([inputs.jobs.select("job_id", "position_id") for inputs in plan.inputs]) if valued else None
+    outcomes = pl.concat([each.outcomes for each in valued]).join(jobs, on="job_id") if jobs is not None else None
+    stuck, waiting = _stuck(outcomes)
+    written = [each.rows for each in valued if len(each.rows)]
+    rows = pl.concat(written).drop("job_id", "epoch") if written else pl.DataFrame(schema={"position_id": pl.Int64})
+    values, lines = pl.DataFrame(), pl.DataFrame()
+    if len(plan.keys):
+        lines = _lines(plan, rows, stuck)
+        values = _values(lines)
+    days = int(plan.ranges["rows"].sum())
+    speed = plan.rows_per_second
+    return Preview(
+        correction=plan.correction,
+        keys=len(plan.keys),
+        position_days=days,
+        first_date=plan.ranges["first_date"].min(),  # type: ignore[arg-type]
+        last_date=plan.ranges["last_date"].max(),  # type: ignore[arg-type]
+        portfolios=_portfolios(lines, values),
+        movers=_movers(lines, movers),
+        waiting=waiting,
+        estimated_seconds=days / speed if speed else None,
+        rows_per_second=speed,
+        values=values,
+        rows=rows,
+    )
+
+
+def _stuck(outcomes: pl.DataFrame | None) -> tuple[pl.Series, dict[str, int]]:
+    """The keys that would not complete, and how many by their first failure reason."""
+    if outcomes is None:
+        return pl.Series(dtype=pl.Int64), {}
+    done = [JobStatus.COMPLETE.value, JobStatus.SKIPPED_NO_POSITION.value]
+    first = (
+        outcomes.filter(~pl.col("status").is_in(done))
+        .sort("position_id", "problem_date")
+        .unique("position_id", keep="first", maintain_order=True)
+    )
+    counted = first.group_by("failure_reason").len().sort("failure_reason")
+    return first["position_id"], dict(counted.iter_rows())
+
+
+def _lines(plan: _Plan, rows: pl.DataFrame, stuck: pl.Series) -> pl.DataFrame:
+    """Every position and date that changes hands: its market value before and after, null where it has none."""
+    after = rows if "date" in rows.columns else plan.before.clear()
+    return (
+        plan.before.select("position_id", "date", before="market_value")
+        .join(after.select("position_id", "date", after="market_value"), on=["position_id", "date"], how="full", coalesce=True)
+        .filter(~pl.col("position_id").is_in(stuck.implode()))
+        .join(plan.keys, on="position_id")
+        .with_columns(pl.col("before", "after").cast(_TOTAL).fill_null(pl.lit(0).cast(_TOTAL)))
+        .with_columns(change=pl.col("after") - pl.col("before"))
+    )
+
+
+def _values(lines: pl.DataFrame) -> pl.DataFrame:
+    return (
+        lines.group_by("portfolio_id", "base_currency", "date")
+        .agg(
+            market_value_before=pl.col("before").sum(),
+            market_value_after=pl.col("after").sum(),
+            keys=pl.col("position_id").n_unique(),
+        )
+        .sort("portfolio_id", "date")
+    )
+
+
+def _portfolios(lines: pl.DataFrame, values: pl.DataFrame) -> list[PortfolioChange]:
+    if lines.is_empty():
+        return []
+    counts = lines.group_by("portfolio_id").agg(keys=pl.col("position_id").n_unique(), position_days=pl.len())
+    change = pl.col("market_value_after") - pl.col("market_value_before")
+    widest = (
+        values.drop("keys")
+        .sort("portfolio_id", change.abs(), "date", descending=[False, True, True])
+        .unique("portfolio_id", keep="first", maintain_order=True)
+        .join(counts, on="portfolio_id", maintain_order="left")
+    )
+    return [PortfolioChange(**row) for row in widest.iter_rows(named=True)]
+
+
+def _movers(lines: pl.DataFrame, most: int) -> list[Mover]:
+    """One line a position, the first `most` of each base currency: amounts of two currencies are not to be compared."""
+    if lines.is_empty():
+        return []
+    size = pl.col("change").abs()
+    widest = (
+        lines.filter(pl.col("change") != 0)
+        .sort(size, "portfolio_id", "security_id", "date", descending=[True, False, False, True])
+        .unique("position_id", keep="first", maintain_order=True)
+        .group_by("base_currency", maintain_order=True)
+        .head(most)
+        .sort("base_currency", size, descending=[False, True], maintain_order=True)
+        .rename({"before": "market_value_before", "after": "market_value_after"})
+    )
+    named = ("portfolio_id", "security_id", "base_currency", "date", "market_value_before", "market_value_after")
+    return [Mover(**row) for row in widest.select(named).iter_rows(named=True)]
