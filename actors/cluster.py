@@ -16,7 +16,11 @@ from engine.settings import Settings
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
-    """A block with Ray: the cluster at `ray_address` (or that of the Ray job this is), else a local one of its own."""
+    """A block with Ray: the one that this process is connected to already (which is left as it is), else the cluster at
+    `ray_address` (or that of the Ray job this is), else a local one of its own."""
+    if ray.is_initialized():
+        yield
+        return
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     address = settings.ray_address or os.environ.get("RAY_ADDRESS")
     if address is None:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from engine.errors import UsageError
 from engine.settings import Settings
 from engine.store import embedded
 from engine.store.database import Database
@@ -16,12 +15,7 @@ T = TypeVar("T")
 
 def database_url(settings: Settings) -> str:
     """The address of the database; starts the embedded server when no address is set."""
-    url = settings.database_url
-    if url is None:
-        return embedded.start(settings.data_dir)
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise UsageError(f"{url!r} is no PostgreSQL address: it begins with postgresql://")
-    return url
+    return embedded.address(settings)
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """`revalue value`: runs the engine on Ray until every key is current, and shows how far it is."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -12,28 +11,20 @@ from actors import cluster
 from console.printing import err
 from console.session import with_database
 from engine.errors import DatabaseUnavailableError, RevalueError
+from engine.runtime import Run
 from engine.settings import Settings
 from engine.store import reports
 
 _POLL_SECONDS = 0.25
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run: what it did and where the keys stand after it."""
+__all__ = ["Run", "Runner", "run_until_quiet"]
 
-    seconds: float
-    rows_written: int
-    jobs_finished: int
-    keys_raised: int
-    tasks_lost: int
-    jobs_fenced: int
-    status: reports.Status
 
-    @property
-    def rows_per_second(self) -> float:
-        """Committed rows a second, from the scheduler's start to the last key's watermark."""
-        return self.rows_written / self.seconds if self.seconds else 0.0
+def run_until_quiet(url: str, settings: Settings, *, show: bool) -> Run:
+    """The runtime `ray` of engine.runtime: one run on Ray, from a scheduler's start to its end."""
+    with Runner(url, settings) as runner:
+        return runner.until_quiet(title="valuing", show=show)
 
 
 class Runner:

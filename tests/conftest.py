@@ -84,6 +84,14 @@ async def url(server_url: str, template: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+def bare_url(server_url: str) -> Iterator[str]:
+    """A database without a schema, as a user's first one is."""
+    address = asyncio.run(fresh_database(server_url, None))
+    yield address
+    asyncio.run(drop_database(server_url, address))
+
+
+@pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
     async with await Database.open(url) as opened:
         yield opened

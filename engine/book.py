@@ -1,0 +1,217 @@
+"""The public Python API: a book is a database of positions, loaded, corrected, valued and read. Its calls block."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+import polars as pl
+import pyarrow as pa
+
+from engine import corrections
+from engine import explain as explaining
+from engine import preview as previewing
+from engine.core.decimals import AMOUNT, RATE
+from engine.corrections import Correction, FileCorrection
+from engine.ingest import Kind, LoadResult, load
+from engine.runtime import Run, runtime
+from engine.settings import Settings
+from engine.store import embedded, reports, schema
+from engine.store.database import Database
+from engine.store.inside import read_frame
+from engine.store.statement import sql
+
+T = TypeVar("T")
+
+_AMOUNTS = "quantity cost_basis_local cost_basis market_value_local market_value unrealized_gain_local unrealized_gain".split()
+
+
+@dataclass(frozen=True)
+class Price:
+    """The price that a security has on a date should be `price`; its currency and quote basis stay."""
+
+    security: str
+    date: date
+    price: Decimal
+
+    async def apply(self, database: Database) -> Correction:
+        """Makes the correction."""
+        return await corrections.price(database, self.security, self.date, self.price)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """On that date, 1 `base` should be `rate` `quote`."""
+
+    base: str
+    quote: str
+    date: date
+    rate: Decimal
+
+    async def apply(self, database: Database) -> Correction:
+        """Makes the correction."""
+        return await corrections.rate(database, self.base, self.quote, self.date, self.rate)
+
+
+@dataclass(frozen=True)
+class Position:
+    """The absolute fact of one date; later facts stay. The costs are in the currencies of security and portfolio."""
+
+    portfolio: str
+    security: str
+    date: date
+    quantity: Decimal
+    cost_basis_local: Decimal
+    cost_basis: Decimal
+
+    async def apply(self, database: Database) -> Correction:
+        """Makes the correction."""
+        return await corrections.position(
+            database, self.portfolio, self.security, self.date, self.quantity, self.cost_basis_local, self.cost_basis
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FileOf:
+    """Every row of a file or frame, with the columns of one that loads prices, fx_rates or positions; all of it or none."""
+
+    source: Path | str | pl.DataFrame | pa.Table
+
+    async def apply(self, database: Database) -> FileCorrection:
+        """Makes the corrections."""
+        return await corrections.file(database, self.source)
+
+
+Change: TypeAlias = Price | Rate | Position | FileOf
+
+
+def connect(database_url: str | None = None, *, migrate: bool = False, **settings: Any) -> "Book":
+    """Opens a book: the database at a postgresql:// address, or the embedded one, which is started when it does not run.
+
+    `migrate` brings its schema to this version. `settings` are fields of engine.settings.Settings; what is not given is
+    taken from REVALUE_ variables. Raises SchemaVersionError, DatabaseUnavailableError, UsageError.
+    """
+    given = {**settings, **({"database_url": database_url} if database_url else {})}
+    chosen = Settings(**given)
+    return Book(embedded.address(chosen), chosen, migrate=migrate)
+
+
+class Book:
+    """An open book. Close it, or use it as a context manager; it may be used where an event loop runs, as in a notebook."""
+
+    def __init__(self, url: str, settings: Settings, *, migrate: bool = False) -> None:
+        self.url = url
+        self.settings = settings.model_copy(update={"database_url": url})
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="revalue book", daemon=True)
+        self._thread.start()
+        try:
+            if migrate:
+                self._wait(schema.migrate(url))
+            self._wait(schema.require_head(url))
+            self._database = self._wait(Database.open(url))
+        except BaseException:
+            self._stop()
+            raise
+
+    def __enter__(self) -> "Book":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections. The embedded server goes on running, until `revalue down`."""
+        if self._thread.is_alive():
+            self._wait(self._database.close())
+            self._stop()
+
+    def load(self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, *, merge: bool = False) -> LoadResult:
+        """Validates and loads a file or frame (engine.ingest.COLUMNS has the columns of each kind); all of it or nothing.
+
+        Loading the same again changes nothing. Raises UsageError, InvalidInputError (with .problems), TransientError.
+        """
+        return self._wait(load(self._database, kind, source, merge=merge))
+
+    def correct(self, change: Change) -> Correction | FileCorrection:
+        """Corrects; what it reaches is revalued by `value`. Raises NotFoundError, InvalidInputError, TransientError."""
+        return self._wait(self._correct(change))
+
+    def preview(self, change: Change, *, movers: int = 10) -> previewing.Preview:
+        """What `correct` would do, by the engine's own plan; nothing is written. Raises what `correct` raises."""
+        return self._wait(previewing.preview(self._database, change.apply, self.settings, movers=movers))
+
+    def value(self, *, show: bool = False) -> Run:
+        """Values what is owed until nothing is left that can be: on the Ray that this process is connected to, else at
+        settings.ray_address, else on a local one of its own. `run.status` says whether every key is current.
+
+        Raises LeaderActiveError when another scheduler is at work, and whatever ended the run.
+        """
+        run = runtime()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return run(self.url, self.settings, show=show)
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(run, self.url, self.settings, show=show).result()
+
+    def status(self) -> reports.Status:
+        """Where the keys stand."""
+        return self._wait(reports.status(self._database))
+
+    def valuations(
+        self,
+        *,
+        portfolio: str | None = None,
+        security: str | None = None,
+        first_date: date | None = None,
+        last_date: date | None = None,
+    ) -> pl.DataFrame:
+        """The valued position-days that readers see, by portfolio_id, security_id and date; both dates included.
+
+        Amounts are Decimal(38, 10), price and fx_rate Decimal(38, 18), in the currencies local_currency and base_currency.
+        reprocessing_status is IN_PROGRESS while the position is being corrected: its rows are those of before.
+        """
+        return self._wait(self._valuations(portfolio, security, first_date, last_date))
+
+    def valuations_arrow(
+        self,
+        *,
+        portfolio: str | None = None,
+        security: str | None = None,
+        first_date: date | None = None,
+        last_date: date | None = None,
+    ) -> pa.Table:
+        """The same as an Arrow table."""
+        frame = self.valuations(portfolio=portfolio, security=security, first_date=first_date, last_date=last_date)
+        return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    def explain(self, portfolio: str, security: str, day: date) -> explaining.Explanation:
+        """How a number came about, recomputed, and whether the stored one agrees. Raises NotFoundError."""
+        return self._wait(explaining.explain(self._database, portfolio, security, day))
+
+    async def _correct(self, change: Change) -> Correction | FileCorrection:
+        return await change.apply(self._database)
+
+    async def _valuations(
+        self, portfolio: str | None, security: str | None, first_date: date | None, last_date: date | None
+    ) -> pl.DataFrame:
+        statement = sql("valuations")
+        given = {"portfolio": portfolio, "security": security, "first_date": first_date, "last_date": last_date}
+        async with self._database.transaction(readonly=True) as connection:
+            rows = await read_frame(connection, statement.positional, *(given[name] for name in statement.parameters))
+        return rows.with_columns(pl.col(_AMOUNTS).cast(AMOUNT), pl.col("price", "fx_rate").cast(RATE))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -1,0 +1,37 @@
+"""The pages for users are run as they stand: Python by doctest, shell commands by bash."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment(url: str) -> dict[str, str]:
+    """That of a user who has set a database and nothing else; of two CPUs, Ray takes one."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "REVALUE_DATABASE_URL": url, "REVALUE_ACTORS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def ran(command: list[str], url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment(url), cwd=folder, capture_output=True, text=True, timeout=180, check=False)
+
+
+def test_the_python_page(bare_url: str, tmp_path: Path) -> None:
+    run = ran([sys.executable, "-m", "doctest", str(ROOT / "docs/python.md")], bare_url, tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert ">>> book.value()" in (ROOT / "docs/python.md").read_text().replace("run = ", "")
+
+
+def test_the_page_on_data_of_ones_own(bare_url: str, tmp_path: Path) -> None:
+    """The blocks marked `sh` are run in their order, as one script that stops at the first failure."""
+    page = (ROOT / "docs/own-data.md").read_text()
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
+    run = ran(["bash", "-euo", "pipefail", "-c", script], bare_url, tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    promised = re.findall(r"^```text\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert promised
+    for output in promised:
+        assert output.strip() in run.stdout, run.stdout
