@@ -12,9 +12,11 @@ FUNCTIONS = (
     CREATE FUNCTION sees_committed_writes() RETURNS boolean LANGUAGE sql AS
     $$ SELECT current_setting('transaction_isolation') = 'read committed' $$
     """,
-    # A price of date d is carried forward to the day before the next price, so that is its reach. Two writers of one
-    # security are put in a row by locking its instrument: each must see the other's dates to know where its reach ends.
-    # A writer that reads by an older snapshot cannot see them even so, and its reach is taken to be open-ended.
+    # A price of date d is carried forward to the day before the next price, so that is its reach. Where the next one has
+    # changed as well, its own reach goes on from there: ranges between neighbours of "what stands or has changed" add up
+    # to the whole, without a search a row. Two writers of one security are put in a row by locking its instrument: each
+    # must see the other's dates to know where its reach ends. A writer that reads by an older snapshot cannot see them
+    # even so, and its reach is taken to be open-ended.
     """
     CREATE FUNCTION record_price_correction(securities text[], dates date[]) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
@@ -22,13 +24,31 @@ FUNCTIONS = (
             RETURN;
         END IF;
         PERFORM 1 FROM instruments WHERE security_id = ANY (securities) ORDER BY security_id FOR NO KEY UPDATE;
+        WITH changed AS (
+            SELECT c.security_id, c.price_date FROM unnest(securities, dates) AS c (security_id, price_date)
+        ), span AS MATERIALIZED (
+            SELECT c.security_id, min(c.price_date) AS first, max(c.price_date) AS last FROM changed c GROUP BY 1
+        ), neighbours AS (
+            SELECT security_id, price_date, bool_or(has_changed) AS has_changed
+            FROM (SELECT security_id, price_date, true AS has_changed FROM changed
+                  UNION ALL
+                  SELECT p.security_id, p.price_date, false
+                  FROM span s JOIN market_prices p USING (security_id)
+                  WHERE p.price_date > s.first AND p.price_date < s.last) dates
+            GROUP BY 1, 2
+        ), reaches AS (
+            SELECT security_id, price_date, has_changed,
+                   lead(price_date) OVER (PARTITION BY security_id ORDER BY price_date) AS next
+            FROM neighbours
+        )
         INSERT INTO reprocessing_triggers (kind, security_id, dates)
-        SELECT 'PRICE', c.security_id, range_agg(daterange(c.price_date, CASE WHEN sees_committed_writes() THEN (
-                   SELECT min(p.price_date) FROM market_prices p
-                   WHERE p.security_id = c.security_id AND p.price_date > c.price_date) END))
-        FROM unnest(securities, dates) AS c (security_id, price_date)
-        GROUP BY c.security_id
-        ORDER BY c.security_id;
+        SELECT 'PRICE', s.security_id, range_agg(daterange(r.price_date, CASE WHEN sees_committed_writes() THEN COALESCE(
+                   r.next, (SELECT min(p.price_date) FROM market_prices p
+                            WHERE p.security_id = s.security_id AND p.price_date > s.last)) END))
+        FROM span s JOIN reaches r USING (security_id)
+        WHERE r.has_changed
+        GROUP BY s.security_id
+        ORDER BY s.security_id;
         NOTIFY revalue_wake;
     END $$
     """,
@@ -68,13 +88,35 @@ FUNCTIONS = (
         END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('revalue.fx:' || pair, 0))
         FROM (SELECT DISTINCT b || '/' || q AS pair FROM unnest(bases, quotes) AS u (b, q) ORDER BY 1) pairs;
+        WITH changed AS (
+            SELECT c.base_currency, c.quote_currency, c.rate_date
+            FROM unnest(bases, quotes, dates) AS c (base_currency, quote_currency, rate_date)
+        ), span AS MATERIALIZED (
+            SELECT c.base_currency, c.quote_currency, min(c.rate_date) AS first, max(c.rate_date) AS last
+            FROM changed c GROUP BY 1, 2
+        ), neighbours AS (
+            SELECT base_currency, quote_currency, rate_date, bool_or(has_changed) AS has_changed
+            FROM (SELECT base_currency, quote_currency, rate_date, true AS has_changed FROM changed
+                  UNION ALL
+                  SELECT r.base_currency, r.quote_currency, r.rate_date, false
+                  FROM span s JOIN fx_rates r USING (base_currency, quote_currency)
+                  WHERE r.rate_date > s.first AND r.rate_date < s.last) dates
+            GROUP BY 1, 2, 3
+        ), reaches AS (
+            SELECT base_currency, quote_currency, rate_date, has_changed,
+                   lead(rate_date) OVER (PARTITION BY base_currency, quote_currency ORDER BY rate_date) AS next
+            FROM neighbours
+        )
         INSERT INTO reprocessing_triggers (kind, base_currency, quote_currency, dates)
-        SELECT 'FX', c.b, c.q, range_agg(daterange(c.d, CASE WHEN sees_committed_writes() THEN (
-                   SELECT min(r.rate_date) FROM fx_rates r
-                   WHERE r.base_currency = c.b AND r.quote_currency = c.q AND r.rate_date > c.d) END))
-        FROM unnest(bases, quotes, dates) AS c (b, q, d)
-        GROUP BY c.b, c.q
-        ORDER BY c.b, c.q;
+        SELECT 'FX', s.base_currency, s.quote_currency, range_agg(daterange(r.rate_date,
+                   CASE WHEN sees_committed_writes() THEN COALESCE(
+                   r.next, (SELECT min(f.rate_date) FROM fx_rates f
+                            WHERE f.base_currency = s.base_currency AND f.quote_currency = s.quote_currency
+                              AND f.rate_date > s.last)) END))
+        FROM span s JOIN reaches r USING (base_currency, quote_currency)
+        WHERE r.has_changed
+        GROUP BY s.base_currency, s.quote_currency
+        ORDER BY s.base_currency, s.quote_currency;
         NOTIFY revalue_wake;
     END $$
     """,
@@ -108,10 +150,11 @@ FUNCTIONS = (
         INSERT INTO reprocessing_triggers (kind, calendar_id, dates)
         SELECT 'CALENDAR', c.calendar_id, datemultirange(daterange(min(c.business_date), NULL))
         FROM changed c
-        WHERE NOT sees_committed_writes() OR c.business_date < (
-            SELECT max(b.business_date) FROM business_dates b
-            WHERE b.calendar_id = c.calendar_id AND NOT EXISTS (
-                SELECT FROM changed n WHERE n.calendar_id = b.calendar_id AND n.business_date = b.business_date))
+        LEFT JOIN (SELECT b.calendar_id, max(b.business_date) AS last
+                   FROM business_dates b LEFT JOIN changed n USING (calendar_id, business_date)
+                   WHERE n.calendar_id IS NULL AND b.calendar_id IN (SELECT calendar_id FROM changed)
+                   GROUP BY b.calendar_id) before USING (calendar_id)
+        WHERE NOT sees_committed_writes() OR c.business_date < before.last
         GROUP BY c.calendar_id
         ORDER BY c.calendar_id;
         NOTIFY revalue_wake;
