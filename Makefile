@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint bench reference lock clean
 
 demo: .venv/installed
 	$(BIN)/revalue demo
@@ -18,6 +18,11 @@ lint: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/revalue bench backfill --keys 1000 --dates 250 --runs 3 --peers ceiling,sql,per-job
+
+# The public Python API from its docstrings, as HTML.
+reference: .venv/installed
+	$(BIN)/pdoc --output-directory build/reference --no-show-source engine.book engine.runtime engine.corrections engine.preview \
+		engine.explain engine.ingest engine.errors engine.settings engine.store.reports
 
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
