@@ -382,6 +382,15 @@ def serve_metrics(
     serve(url, host, port)
 
 
+@app.command("monitoring")
+def export_monitoring(folder: Annotated[Path, typer.Argument(help="Where the files are written.")]) -> None:
+    """Write the Prometheus alert rules and the Grafana dashboard to FOLDER."""
+    from console import monitoring
+
+    for path in monitoring.export(folder):
+        out.print(str(path), markup=False)
+
+
 @app.command()
 def verify(
     rows: Annotated[int, typer.Option(min=1, help="At least this many rows, of keys drawn at random.")] = 100_000,

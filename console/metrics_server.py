@@ -29,10 +29,14 @@ class DatabaseCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """One scrape; while the database is away only revalue_database_up is given, as 0."""
         try:
-            status, lags = asyncio.run(self._ask())
+            status, lags, oldest = asyncio.run(self._ask())
         except TransientError:
             yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=0)
             return
+        yield from self.families(status, lags, oldest)
+
+    def families(self, status: reports.Status, lags: list[tuple[int, int]], oldest: dict[str, float]) -> Iterator[Metric]:
+        """What a scrape that found the database gives."""
         yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=1)
         keys = GaugeMetricFamily("revalue_keys", "Keys by state", labels=["state"])
         for state in ("CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"):
@@ -51,14 +55,24 @@ class DatabaseCollector(Collector):
                 "Since the leader last spoke",
                 value=status.heartbeat_age_seconds,
             )
+        for state, seconds in oldest.items():
+            yield GaugeMetricFamily(
+                f"revalue_oldest_{state}_seconds", f"Longest time that a key has been {state}; 0: none is", value=seconds
+            )
         yield _histogram(lags)
 
-    async def _ask(self) -> tuple[reports.Status, list[tuple[int, int]]]:
+    async def _ask(self) -> tuple[reports.Status, list[tuple[int, int]], dict[str, float]]:
         async with await Database.open(self._url, connections=1, application="revalue metrics") as database:
             status = await reports.status(database)
             async with database.connection() as connection:
                 rows = await sql("watermark_lags").fetch(connection)
-        return status, [(row["lag_days"], row["keys"]) for row in rows]
+                oldest = await sql("oldest_work").row(connection)
+        assert oldest is not None
+        return (
+            status,
+            [(row["lag_days"], row["keys"]) for row in rows],
+            {state: seconds or 0.0 for state, seconds in oldest.items()},
+        )
 
 
 def _histogram(lags: list[tuple[int, int]]) -> Metric:

@@ -1,0 +1,158 @@
+"""Alert rules, dashboard and runbook against the engine that they are about, and against promtool."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+import yaml
+
+from console import monitoring
+from console.cli import app
+from console.metrics_server import DatabaseCollector
+from engine import metrics
+from engine.store.database import Database
+from engine.store.terms import Term
+from tests.support import DAYS, engine, execute, load_small_book
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+METRIC = re.compile(r"\brevalue_\w+")
+
+
+@pytest.fixture(scope="session")
+def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """That of the machine; else Debian's prometheus package, unpacked and not installed, so that no server is started."""
+    if found := shutil.which("promtool"):
+        return found
+    if not shutil.which("apt-get"):
+        pytest.skip("promtool is not installed, and this is no Debian whose package could be fetched")
+    folder = tmp_path_factory.mktemp("prometheus")
+    fetched = subprocess.run(["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, text=True, check=False)
+    if fetched.returncode:
+        pytest.skip(f"promtool is not installed, and Debian's package cannot be fetched: {fetched.stderr.strip()}")
+    package = next(folder.glob("*.deb"))
+    subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
+    return str(folder / "usr/bin/promtool")
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    monitoring.export(tmp_path)
+    return tmp_path
+
+
+def rules() -> list[dict[str, Any]]:
+    text = (Path(monitoring.__file__).parent / "alerts.yml").read_text()
+    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads((Path(monitoring.__file__).parent / "dashboard.json").read_text())["panels"]
+    return listed
+
+
+def expressions() -> list[str]:
+    return [rule["expr"] for rule in rules()] + [target["expr"] for panel in panels() for target in panel["targets"]]
+
+
+def checked(command: list[str], folder: Path) -> None:
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_rules_are_rules_and_fire_when_they_should(promtool: str, exported: Path) -> None:
+    checked([promtool, "check", "rules", "alerts.yml"], exported)
+    shutil.copy(HERE / "alerts_test.yml", exported)
+    checked([promtool, "test", "rules", "alerts_test.yml"], exported)
+    fired = {
+        case["alertname"]
+        for test in yaml.safe_load((HERE / "alerts_test.yml").read_text())["tests"]
+        for case in test["alert_rule_test"]
+        if case.get("exp_alerts")
+    }
+    assert fired == {rule["alert"] for rule in rules()}, "an alert that no test has seen firing"
+
+
+def test_the_dashboard_asks_what_prometheus_understands(promtool: str, exported: Path) -> None:
+    asked = [text.replace("$__rate_interval", "5m") for panel in panels() for text in (t["expr"] for t in panel["targets"])]
+    recorded = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(asked)]
+    (exported / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}))
+    checked([promtool, "check", "rules", "panels.yml"], exported)
+
+
+async def test_every_metric_that_is_asked_for_exists(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    await Term.acquire(database, "test", lease_seconds=10)
+    collector = DatabaseCollector(url)
+    found = await collector._ask()
+    exist: set[str] = set()
+    for family in [*metrics.REGISTRY.collect(), *collector.families(*found)]:
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
+        exist |= {family.name + suffix for suffix in suffixes}
+    asked = {name for text in expressions() for name in METRIC.findall(text)}
+    assert asked - exist == set()
+    assert len(asked) > 15
+    named = set(METRIC.findall(RUNBOOK))
+    assert named - exist == set(), "the runbook names a metric that is none"
+
+
+async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+
+    async def oldest() -> tuple[bool, bool]:
+        """Whether it is over a day, of what is reprocessed and of what waits."""
+        _, _, found = await DatabaseCollector(url)._ask()
+        return found["reprocessing"] > 86_400, found["waiting"] > 86_400
+
+    async with engine(url) as running:
+        await running.settle()
+        assert await oldest() == (False, False)
+        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[3])
+        await execute(database, "UPDATE reprocessing_triggers SET created_at = created_at - interval '2 days'")
+        assert await oldest() == (True, False), "queued"
+        await running.loop._fan_out()
+        assert await oldest() == (True, False), "raised, and not valued yet"
+        await running.settle()
+        assert await oldest() == (False, False)
+        await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3])
+        await running.settle()
+        assert await oldest() == (False, False)
+        await execute(database, "UPDATE portfolio_valuation_jobs SET created_at = created_at - interval '2 days'")
+        assert await oldest() == (False, True)
+
+
+def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
+    sections = re.findall(r"^## (\w+)$", RUNBOOK, flags=re.MULTILINE)
+    assert sections == [rule["alert"] for rule in rules()]
+    for rule in rules():
+        assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
+        section = RUNBOOK.split(f"## {rule['alert']}\n")[1].split("\n## ")[0]
+        for part in ("**Means.**", "**Look at.**", "**Do.**"):
+            assert part in section, (rule["alert"], part)
+
+
+def test_the_commands_of_the_runbook_exist() -> None:
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", RUNBOOK, flags=re.DOTALL) for line in block.splitlines()]
+    commands += re.findall(r"`(revalue [^`]+)`", RUNBOOK)
+    assert len(commands) > 20
+    for command in commands:
+        name, *arguments = shlex.split(command.replace("FOLDER", "folder").replace(" N", " 4"))
+        assert name == "revalue"
+        parsed(typer.main.get_command(app), arguments, command)
+
+
+def parsed(command: click.Command, arguments: list[str], text: str) -> None:
+    """Reads the arguments as the command line does, without running anything."""
+    context = command.make_context("revalue", list(arguments), resilient_parsing=False)
+    if isinstance(command, click.Group):
+        rest = [*context._protected_args, *context.args]
+        _, sub, rest = command.resolve_command(context, rest)
+        assert sub is not None, text
+        parsed(sub, rest, text)
