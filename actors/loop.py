@@ -5,7 +5,6 @@ All of its state is in PostgreSQL; what it keeps in memory (tasks in flight, sca
 """
 
 import asyncio
-import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -13,8 +12,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from actors.ports import Pool, TaskLostError
-from engine import metrics
-from engine.core.lifecycle import Lane
+from engine import logs, metrics
+from engine.core.lifecycle import JobStatus, Lane
 from engine.errors import TransientError
 from engine.settings import Settings
 from engine.store import results, staging, triggers
@@ -23,8 +22,9 @@ from engine.store.database import Database
 from engine.store.statement import sql
 from engine.store.tasks import Task, TaskResult
 from engine.store.terms import Term
+from engine.store.unfinished import tell_unfinished
 
-_log = logging.getLogger("revalue.scheduler")
+_log = logs.logger("scheduler")
 
 _PAGE_KEYS = 20_000
 _RETRY_JOBS = 50_000
@@ -101,7 +101,7 @@ class SchedulerLoop:
                         await self._sleep()
                 except TransientError as error:
                     if self.progress.trouble is None:
-                        _log.warning("%s; trying again until it succeeds", error)
+                        _log.warning("trying again until it succeeds", trouble=str(error), term=self._term.number)
                     self.progress.trouble = str(error)
                     recovered = False
                     await asyncio.sleep(backoff * (0.5 + random.random()))
@@ -163,6 +163,8 @@ class SchedulerLoop:
         # What was scanned before is dropped: a date that was put into a calendar since might lie just outside its ranges.
         self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
         self._scanned = {Lane.LIVE: None, Lane.HISTORY: None}
+        taken = logs.ranges((trigger, trigger) for trigger in step.trigger_ids)
+        _log.info("fanned out", trigger=taken, keys_raised=step.keys_raised, term=self._term.number)
         metrics.KEYS_RAISED.inc(step.keys_raised)
         metrics.JOBS_FINISHED.labels(status="SUPERSEDED").inc(step.jobs_superseded)
         return True
@@ -237,14 +239,23 @@ class SchedulerLoop:
         if not finished:
             return False
         done: list[Task] = []
+        unfinished: list[Task] = []
         for attempt in finished:
             task, begun = self._in_flight[attempt]
             failure = attempt.exception()
             if failure is None:
                 done.append(task)
+                if attempt.result().statuses.keys() & {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}:
+                    unfinished.append(task)
                 self._count(attempt.result(), monotonic() - begun)
             elif isinstance(failure, TransientError):
-                _log.warning("task %d (%d rows) is given up and its jobs are free again: %s", task.task_id, task.rows, failure)
+                _log.warning(
+                    "task given up, its jobs are free again",
+                    task=task.task_id,
+                    job=logs.ranges([(task.first_job_id, task.last_job_id)]),
+                    rows=task.rows,
+                    reason=str(failure),
+                )
                 await results.release(self._term, task, self._waits, reason=f"{type(failure).__name__}: {failure}"[:500])
                 del self._in_flight[attempt]
                 if isinstance(failure, TaskLostError):
@@ -256,6 +267,8 @@ class SchedulerLoop:
                 raise failure
         if done:
             await results.apply(self._term, done, self._waits)
+        if unfinished:
+            await tell_unfinished(self._database, unfinished)
         for attempt in finished:
             self._in_flight.pop(attempt, None)
         self.progress.in_flight = len(self._in_flight)

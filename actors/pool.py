@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +13,11 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from actors.ports import TaskLostError
 from actors.valuation import ValuationActor
+from engine import logs
 from engine.errors import RevalueError
 from engine.store.tasks import Task, TaskResult
 
-_log = logging.getLogger("revalue.pool")
+_log = logs.logger("pool")
 
 _START_DEADLINE_SECONDS = 60
 _REPLACE_PAUSE_SECONDS = 0.5
@@ -115,7 +115,7 @@ class ActorPool:
             await asyncio.wait_for(asyncio.wrap_future(worker.actor.ready.remote().future()), _START_DEADLINE_SECONDS)
         except (RayActorError, RayTaskError, TimeoutError) as error:
             if not self._closed:
-                _log.warning("a valuation actor did not start and is replaced: %s", str(error).splitlines()[-1])
+                _log.warning("a valuation actor did not start and is replaced", reason=str(error).splitlines()[-1])
                 self._replace(worker)
             return
         worker.ready.set()

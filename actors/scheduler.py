@@ -1,7 +1,6 @@
 """The scheduler actor: one named, detached actor that gives the loop a home on Ray."""
 
 import asyncio
-import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -9,13 +8,15 @@ from prometheus_client import start_http_server
 
 from actors.loop import SchedulerLoop
 from actors.pool import ActorPool
-from engine import metrics
+from engine import logs, metrics
 from engine.errors import RevalueError, TransientError
 from engine.settings import Settings
 from engine.store.arrow import ArrowReader
 from engine.store.database import Database
 from engine.store.schema import require_head
 from engine.store.terms import Term
+
+_log = logs.logger("scheduler")
 
 NAME, NAMESPACE = "revalue-scheduler", "revalue"
 
@@ -24,7 +25,7 @@ class ValuationScheduler:
     """Recovers everything from PostgreSQL whenever it is (re)started; `progress` is answered while it works."""
 
     def __init__(self, url: str, settings: Settings, actors: int, holder: str, take_over: bool) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        logs.configure(settings.log_level)
         self._url = url
         self._settings = settings
         self._actors = actors
@@ -69,7 +70,7 @@ class ValuationScheduler:
                 await require_head(self._url)
                 return await Database.open(self._url, application="revalue scheduler")
             except TransientError as error:
-                logging.getLogger("revalue.scheduler").warning("%s; trying again", error)
+                _log.warning("trying again until it succeeds", trouble=str(error))
                 await asyncio.sleep(1)
 
     async def progress(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import typer
 from console.correcting import Made, print_correction, print_preview
 from console.printing import err, out, print_json, print_table
 from console.session import database_url, with_database
-from engine import corrections
+from engine import corrections, logs
 from engine import explain as explaining
 from engine.errors import RevalueError, UsageError, ValuationIncompleteError
 from engine.ingest import Kind
@@ -59,6 +59,8 @@ def configure(
 ) -> None:
     given = {"database_url": database, "data_dir": data_dir, "ray_address": ray_address}
     _Call.settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    logs.configure(_Call.settings.log_level)
+    logs.correlate()
 
 
 @app.command()
@@ -294,7 +296,11 @@ def correct_file(
 
 def _correct(correct: Callable[[Database], Awaitable[Made]], dry_run: bool, as_json: bool) -> None:
     async def run(database: Database) -> Made | Preview:
-        return await (preview(database, correct, _Call.settings) if dry_run else correct(database))
+        if dry_run:
+            return await preview(database, correct, _Call.settings)
+        made = await correct(database)
+        corrections.told(made)
+        return made
 
     made = with_database(_Call.settings, run)
     if isinstance(made, Preview):

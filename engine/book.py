@@ -197,7 +197,9 @@ class Book:
         return self._wait(explaining.explain(self._database, portfolio, security, day))
 
     async def _correct(self, change: Change) -> Correction | FileCorrection:
-        return await change.apply(self._database)
+        made = await change.apply(self._database)
+        corrections.told(made)
+        return made
 
     async def _valuations(
         self, portfolio: str | None, security: str | None, first_date: date | None, last_date: date | None

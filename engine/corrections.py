@@ -1,6 +1,6 @@
 """Correcting one price, one rate or one position, as a person does: what was, what is now, what it reaches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Context, Decimal
 from pathlib import Path
@@ -8,17 +8,20 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from engine import logs
 from engine.errors import InvalidInputError, NotFoundError
 from engine.ingest import COLUMNS, Kind, LoadResult, load
 from engine.reading import read
 from engine.store.database import Database, OneTransaction
 from engine.store.statement import Connection, sql
 
+_log = logs.logger("corrections")
+
 
 @dataclass(frozen=True)
 class Correction:
     """what was corrected; the old and new value as text; the trigger it left and the number of keys that it can reach (at
-    most), with its dates. trigger_id is None when nothing scheduled can have changed."""
+    most), with its dates. trigger_id is None when nothing scheduled can have changed. portfolio, security: of what it is."""
 
     what: str
     old: str
@@ -26,6 +29,8 @@ class Correction:
     trigger_id: int | None
     keys: int
     dates: str
+    portfolio: str | None = None
+    security: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ async def price(database: Database, security: str, day: date, new: Decimal) -> C
             "UPDATE market_prices SET price = $3 WHERE security_id = $1 AND price_date = $2", security, day, new
         )
         unit = f"{row['currency']} {row['quote_basis']}"
-        return await _described(connection, f"price of {security} on {day} ({unit})", row["price"], new)
+        made = await _described(connection, f"price of {security} on {day} ({unit})", row["price"], new)
+        return replace(made, security=security)
 
 
 async def rate(database: Database, base: str, quote: str, day: date, new: Decimal) -> Correction:
@@ -98,7 +104,7 @@ async def position(
     loaded = await load(database, Kind.POSITIONS, facts, merge=True)
     what, new = f"position {portfolio} / {security} from {day}", f"quantity {quantity}"
     if not loaded.keys_corrected:
-        return Correction(what, "-", new, None, 0, "")
+        return Correction(what, "-", new, None, 0, "", portfolio, security)
     async with database.connection() as connection:
         trigger = await connection.fetchrow(
             """SELECT t.trigger_id, t.dates::text FROM position_state p JOIN reprocessing_triggers t USING (trigger_id)
@@ -107,7 +113,7 @@ async def position(
             security,
         )
     assert trigger is not None
-    return Correction(what, "-", new, trigger["trigger_id"], 1, trigger["dates"])
+    return Correction(what, "-", new, trigger["trigger_id"], 1, trigger["dates"], portfolio, security)
 
 
 async def file(database: Database, source: Path | str | pl.DataFrame | pa.Table) -> FileCorrection:
@@ -146,6 +152,17 @@ async def _described(connection: Connection, what: str, old: Decimal, new: Decim
     if trigger is None or not trigger["keys"]:
         return Correction(what, f"{old:f}", f"{new:f}", None, 0, "")
     return Correction(what, f"{old:f}", f"{new:f}", trigger["trigger_ids"][0], trigger["keys"], trigger["dates"])
+
+
+def told(made: Correction | FileCorrection) -> None:
+    """Logs a correction that is committed: with it begins whatever else bears its triggers' ids."""
+    if isinstance(made, FileCorrection):
+        triggers = logs.ranges((trigger, trigger) for trigger in made.trigger_ids)
+        _log.info("file corrected", kind=made.kind, rows=made.rows, changed=made.changed, trigger=triggers, keys=made.keys)
+        return
+    ids = {"portfolio": made.portfolio, "security": made.security, "trigger": made.trigger_id}
+    given = {name: value for name, value in ids.items() if value is not None}
+    _log.info("corrected", what=made.what, old=made.old, new=made.new, keys=made.keys, dates=made.dates, **given)
 
 
 def _require_positive(number: Decimal, what: str, places: int) -> None:

@@ -154,9 +154,8 @@ async def _planned(database: Database, connection: Connection, correction: Any, 
     own = await connection.fetchval(
         "SELECT COALESCE(array_agg(trigger_id), '{}') FROM reprocessing_triggers WHERE xmin = pg_current_xact_id()::xid"
     )
-    while step := await triggers.fan_out(rehearsal, only=own):
-        if not step.triggers:
-            break
+    while await triggers.fan_out(rehearsal, only=own):
+        pass
     keys = await read_frame(connection, sql("preview_keys").text)
     if keys.is_empty():
         return _Plan(correction, keys, pl.DataFrame(schema=_RANGES), [], pl.DataFrame(), None)

@@ -16,6 +16,7 @@ class FannedOut:
     keys_reached: int
     keys_raised: int
     jobs_superseded: int
+    trigger_ids: tuple[int, ...]
 
 
 async def fan_out(
@@ -42,4 +43,4 @@ async def fan_out(
             connection, triggers=triggers, cursor=step["last_position_id"], raised=step["raised"], finished=finished
         )
         superseded = await sql("supersede_deferred").execute(connection) if step["raised"] else 0
-    return FannedOut(len(triggers), finished, step["reached"], step["raised"], superseded)
+    return FannedOut(len(triggers), finished, step["reached"], step["raised"], superseded, tuple(triggers))
