@@ -30,10 +30,11 @@ def print_preview(told: Preview) -> None:
     if not told.keys:
         out.print("nothing that is already valued would change")
         return
-    if told.estimated_seconds is None:
+    if told.estimate is None:
         time = "time unknown: no finished jobs to go by"
     else:
-        time = f"about {told.estimated_seconds:,.1f} s at the {told.rows_per_second:,.0f} rows/s of the jobs done last"
+        took = told.estimate
+        time = f"{took.bound} {took.seconds:,.2g} s, by {took.jobs:,} recorded jobs ({took.rows_per_second:,.0f} rows/s)"
     dates = f" from {told.first_date} to {told.last_date}" if told.first_date else ""
     out.print(f"would revalue {told.keys:,} positions, {told.position_days:,} position-days{dates}; {time}")
     print_table(

@@ -74,6 +74,17 @@ class Mover:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """seconds at rows_per_second, the speed of `jobs` recorded jobs. bound: "about" where those are of like size; else
+    "at least" where they are larger (rows of small jobs cost more) and "at most" where they are smaller."""
+
+    seconds: float
+    bound: str
+    rows_per_second: float
+    jobs: int
+
+
+@dataclass(frozen=True)
 class Preview:
     """What a correction would do.
 
@@ -82,8 +93,7 @@ class Preview:
     portfolios         by portfolio_id; of rows, so without keys that would wait
     movers             the biggest changes of each base currency, the biggest first
     waiting            keys that would not complete, by failure reason: readers go on seeing what they see now
-    estimated_seconds  at the speed of the jobs done last; None: none are recorded
-    rows_per_second    that speed
+    estimate           how long it would take, by the jobs done last; None: none are recorded
     values             portfolio_id, base_currency, date, market_value_before, market_value_after: every date of `portfolios`
     rows               every row that would be written, as daily_position_snapshots has them (without job_id and epoch)
     """
@@ -96,8 +106,7 @@ class Preview:
     portfolios: list[PortfolioChange]
     movers: list[Mover]
     waiting: dict[str, int]
-    estimated_seconds: float | None
-    rows_per_second: float | None
+    estimate: Estimate | None
     values: pl.DataFrame
     rows: pl.DataFrame
 
@@ -108,8 +117,8 @@ class Preview:
             **{name: getattr(self, name) for name in named},
             "portfolios": [{**vars(each), "change": each.change} for each in self.portfolios],
             "movers": [{**vars(each), "change": each.change} for each in self.movers],
-            "estimated_seconds": self.estimated_seconds,
-            "rows_per_second": self.rows_per_second,
+            "estimated_seconds": self.estimate and self.estimate.seconds,
+            "estimate": self.estimate and vars(self.estimate),
         }
 
 
@@ -123,7 +132,7 @@ class _Plan:
     ranges: pl.DataFrame
     inputs: list[TaskInputs]
     before: pl.DataFrame
-    rows_per_second: float | None
+    estimate: Estimate | None
 
 
 async def preview(database: Database, correct: Correct, settings: Settings, *, movers: int = 10) -> Preview:
@@ -165,8 +174,10 @@ async def _planned(database: Database, connection: Connection, correction: Any, 
     staged = await staging.stage(rehearsal, owed, Lane.HISTORY, task_rows=settings.task_rows, room_rows=room)
     read = [await asyncio.to_thread(read_inputs, reader, task) for task in staged.tasks]
     ranges = owed.ranges.select(pl.col(name).cast(kind) for name, kind in _RANGES.items())
-    before, speed = await _before(database, pl.concat([ranges.drop("rows"), leaving]), settings)
-    return _Plan(correction, keys, ranges, [inputs for inputs in read if inputs is not None], before, speed)
+    async with database.transaction() as beside:
+        before = await _before(beside, pl.concat([ranges.drop("rows"), leaving]))
+        estimate = await _estimate(beside, ranges["rows"], settings)
+    return _Plan(correction, keys, ranges, [inputs for inputs in read if inputs is not None], before, estimate)
 
 
 def _owed(reader: InsideReader, positions: pl.Series, settings: Settings) -> staging.Scan:
@@ -182,17 +193,30 @@ def _owed(reader: InsideReader, positions: pl.Series, settings: Settings) -> sta
     return staging.Scan(keys.filter(mine), ranges.filter(mine), None)
 
 
-async def _before(database: Database, ranges: pl.DataFrame, settings: Settings) -> tuple[pl.DataFrame, float | None]:
-    """What readers see now, on another connection; the plan's locks keep it from changing meanwhile. And the speed."""
-    async with database.transaction() as connection:
-        await connection.execute(
-            "CREATE TEMP TABLE previewed_ranges (position_id bigint, first_date date, last_date date) ON COMMIT DROP"
-        )
-        await copy_frame(connection, "previewed_ranges", ranges)
-        await connection.execute("ANALYZE previewed_ranges")
-        rows = await read_frame(connection, sql("preview_before").text)
-        speed = await sql("throughput").value(connection, most_jobs=_RECENT_JOBS, most_seconds=settings.task_deadline_seconds)
-    return rows.with_columns(pl.col("market_value", "unrealized_gain").cast(AMOUNT)), float(speed) if speed else None
+async def _before(connection: Connection, ranges: pl.DataFrame) -> pl.DataFrame:
+    """What readers see now: on another connection than the plan's, whose locks keep it from changing meanwhile."""
+    await connection.execute(
+        "CREATE TEMP TABLE previewed_ranges (position_id bigint, first_date date, last_date date) ON COMMIT DROP"
+    )
+    await copy_frame(connection, "previewed_ranges", ranges)
+    await connection.execute("ANALYZE previewed_ranges")
+    rows = await read_frame(connection, sql("preview_before").text)
+    return rows.with_columns(pl.col("market_value", "unrealized_gain").cast(AMOUNT))
+
+
+async def _estimate(connection: Connection, rows: pl.Series, settings: Settings) -> Estimate | None:
+    """`rows`: of each job of the plan."""
+    if rows.is_empty():
+        return None
+    mean = float(rows.sum() / len(rows))
+    found = await sql("throughput").row(
+        connection, rows=mean, most_jobs=_RECENT_JOBS, most_seconds=settings.task_deadline_seconds
+    )
+    if found is None:
+        return None
+    unlike = "at least" if found["rows_per_job"] > mean else "at most"
+    speed = float(found["rows_per_second"])
+    return Estimate(int(rows.sum()) / speed, "about" if found["only_like"] else unlike, speed, found["jobs"])
 
 
 def _told(plan: _Plan, movers: int, settings: Settings) -> Preview:
@@ -207,7 +231,6 @@ def _told(plan: _Plan, movers: int, settings: Settings) -> Preview:
         lines = _lines(plan, rows, stuck)
         values = _values(lines)
     days = int(plan.ranges["rows"].sum())
-    speed = plan.rows_per_second
     return Preview(
         correction=plan.correction,
         keys=len(plan.keys),
@@ -217,8 +240,7 @@ def _told(plan: _Plan, movers: int, settings: Settings) -> Preview:
         portfolios=_portfolios(lines, values),
         movers=_movers(lines, movers),
         waiting=waiting,
-        estimated_seconds=days / speed if speed else None,
-        rows_per_second=speed,
+        estimate=plan.estimate,
         values=values,
         rows=rows,
     )

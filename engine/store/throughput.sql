@@ -1,14 +1,27 @@
--- Rows a second while the engine was busy, of the jobs done last: overlapping jobs count once, idle time does not count.
--- A job that took longer than any task may was waiting for something, so it says nothing about speed.
+-- Rows a second while the engine was busy, of the jobs done last: of those about as large as :rows, and of all. Overlapping
+-- jobs count once, idle time does not count. A job that took longer than any task may was waiting for something, so it says
+-- nothing about speed.
 WITH recent AS (
-    SELECT created_at, finished_at, rows_written
+    SELECT created_at, finished_at, rows_written,
+           rows_written BETWEEN :rows::double precision / 4 AND :rows::double precision * 4 AS is_like
     FROM portfolio_valuation_jobs
     WHERE status = 'COMPLETE' AND attempt_count = 1 AND rows_written > 0
       AND finished_at - created_at < make_interval(secs => :most_seconds::double precision)
     ORDER BY job_id DESC
     LIMIT :most_jobs
-), busy AS (
-    SELECT sum(extract(epoch FROM upper(r) - lower(r)))::double precision AS seconds
-    FROM (SELECT unnest(range_agg(tstzrange(created_at, finished_at))) AS r FROM recent) spans
+), spans AS (
+    SELECT true AS only_like, range_agg(tstzrange(created_at, finished_at)) AS busy, count(*) AS jobs,
+           sum(rows_written) AS rows_written
+    FROM recent WHERE is_like
+    UNION ALL
+    SELECT false, range_agg(tstzrange(created_at, finished_at)), count(*), sum(rows_written) FROM recent
+), speeds AS (
+    SELECT only_like, jobs, rows_written,
+           (SELECT sum(extract(epoch FROM upper(r) - lower(r)))::double precision FROM unnest(busy) AS r) AS seconds
+    FROM spans
 )
-SELECT (SELECT sum(rows_written) FROM recent) / NULLIF((SELECT seconds FROM busy), 0)
+SELECT only_like, jobs, rows_written::double precision / jobs AS rows_per_job, rows_written / seconds AS rows_per_second
+FROM speeds
+WHERE seconds > 0
+ORDER BY only_like DESC
+LIMIT 1

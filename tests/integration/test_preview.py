@@ -14,7 +14,7 @@ from engine import corrections
 from engine.core.valuation import SNAPSHOT_COLUMNS
 from engine.errors import InvalidInputError, NotFoundError, WriteConflictError
 from engine.ingest import Kind, RejectedInputError, load
-from engine.preview import Preview, preview
+from engine.preview import Estimate, Preview, preview
 from engine.reading import ProblemKind
 from engine.store.database import Database
 from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, load_small_book, prices
@@ -140,20 +140,34 @@ async def test_nobody_is_woken_and_the_next_preview_is_the_same(valued: Engine, 
     assert first.as_dict() == {**second.as_dict(), "correction": first.correction}
 
 
-async def test_the_time_is_that_of_recorded_work_and_unknown_without_any(valued: Engine, database: Database) -> None:
-    told = await preview(database, ACTS["a price"], SETTINGS)
-    assert told.rows_per_second is not None
-    assert told.estimated_seconds == told.position_days / told.rows_per_second
+@pytest.mark.parametrize(
+    ("rows_written", "bound", "speed"), [(1, "about", 8 / 10), (500, "at least", 8 * 500 / 10), (4, "about", 8 * 4 / 10)]
+)
+async def test_the_time_is_that_of_recorded_work(
+    rows_written: int, bound: str, speed: float, valued: Engine, database: Database
+) -> None:
+    """Eight jobs, half of which took ten seconds and the others the first five of those."""
     await execute(
         database,
-        "UPDATE portfolio_valuation_jobs SET rows_written = 500, created_at = '2024-01-01 10:00', finished_at = "
-        "CASE WHEN job_id % 2 = 0 THEN '2024-01-01 10:00:10'::timestamptz ELSE '2024-01-01 10:00:05' END",
+        """UPDATE portfolio_valuation_jobs SET rows_written = $1, created_at = '2024-01-01 10:00', finished_at =
+           CASE WHEN job_id % 2 = 0 THEN '2024-01-01 10:00:10'::timestamptz ELSE '2024-01-01 10:00:05' END""",
+        rows_written,
     )
     told = await preview(database, ACTS["a price"], SETTINGS)
-    assert told.rows_per_second == 500 * 8 / 10
+    assert told.estimate == Estimate(told.position_days / speed, bound, speed, 8)
+    every_day = price_file({day: f"{n + 1}" for n, day in enumerate(DAYS)})
+    long = await preview(database, lambda d: corrections.file(d, every_day), SETTINGS)
+    assert long.position_days == 4 * len(DAYS)
+    assert long.estimate is not None
+    assert long.estimate.bound == {1: "at most", 4: "at most", 500: "at least"}[rows_written]
+
+
+async def test_the_time_is_unknown_where_nothing_is_recorded(valued: Engine, database: Database) -> None:
+    assert (await preview(database, ACTS["a price"], SETTINGS)).estimate is not None
     await execute(database, "UPDATE portfolio_valuation_jobs SET finished_at = created_at + interval '1 day'")
     told = await preview(database, ACTS["a price"], SETTINGS)
-    assert (told.rows_per_second, told.estimated_seconds) == (None, None)
+    assert told.estimate is None
+    assert told.as_dict()["estimated_seconds"] is None
 
 
 async def test_a_correction_that_reaches_nothing_is_said_to(valued: Engine, database: Database) -> None:
