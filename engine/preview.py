@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from engine.core.decimals import AMOUNT
+from engine.core.decimals import AMOUNT, RATE
 from engine.core.lifecycle import JobStatus, Lane
 from engine.settings import Settings
 from engine.store import staging, triggers
@@ -33,7 +33,16 @@ _ONE_AT_A_TIME = 7_263_548_202  # an arbitrary number that only previews lock: t
 _PAGE_KEYS = 20_000
 _RECENT_JOBS = 20_000
 _TOTAL = pl.Decimal(38, 10)
-_RANGES = {"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int64}
+_AMOUNTS = "quantity cost_basis_local cost_basis market_value_local market_value unrealized_gain_local unrealized_gain".split()
+_ROWS: dict[str, pl.DataType] = {
+    "position_id": pl.Int64(),
+    **dict.fromkeys(("date", "price_date", "fx_date"), pl.Date()),
+    **dict.fromkeys(("fx_path", "status"), pl.Int16()),
+    **dict.fromkeys(("price", "fx_rate"), RATE),
+    **dict.fromkeys(_AMOUNTS, AMOUNT),
+}
+_BEFORE = {"position_id": pl.Int64(), "date": pl.Date(), "market_value": AMOUNT, "unrealized_gain": AMOUNT}
+_RANGES = {"position_id": pl.Int64(), "first_date": pl.Date(), "last_date": pl.Date(), "rows": pl.Int64()}
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,7 @@ async def _planned(database: Database, connection: Connection, correction: Any, 
         pass
     keys = await read_frame(connection, sql("preview_keys").text)
     if keys.is_empty():
-        return _Plan(correction, keys, pl.DataFrame(schema=_RANGES), [], pl.DataFrame(), None)
+        return _Plan(correction, keys, pl.DataFrame(schema=_RANGES), [], pl.DataFrame(schema=_BEFORE), None)
     leaving = await read_frame(connection, sql("preview_leaving").text)
     owed = await asyncio.to_thread(_owed, reader, keys["position_id"], settings)
     room = int(owed.ranges["rows"].sum()) + 1
@@ -225,11 +234,9 @@ def _told(plan: _Plan, movers: int, settings: Settings) -> Preview:
     outcomes = pl.concat([each.outcomes for each in valued]).join(jobs, on="job_id") if jobs is not None else None
     stuck, waiting = _stuck(outcomes)
     written = [each.rows for each in valued if len(each.rows)]
-    rows = pl.concat(written).drop("job_id", "epoch") if written else pl.DataFrame(schema={"position_id": pl.Int64})
-    values, lines = pl.DataFrame(), pl.DataFrame()
-    if len(plan.keys):
-        lines = _lines(plan, rows, stuck)
-        values = _values(lines)
+    rows = pl.concat(written).drop("job_id", "epoch") if written else pl.DataFrame(schema=_ROWS)
+    lines = _lines(plan, rows, stuck)
+    values = _values(lines)
     days = int(plan.ranges["rows"].sum())
     return Preview(
         correction=plan.correction,
@@ -262,10 +269,9 @@ def _stuck(outcomes: pl.DataFrame | None) -> tuple[pl.Series, dict[str, int]]:
 
 def _lines(plan: _Plan, rows: pl.DataFrame, stuck: pl.Series) -> pl.DataFrame:
     """Every position and date that changes hands: its market value before and after, null where it has none."""
-    after = rows if "date" in rows.columns else plan.before.clear()
     return (
         plan.before.select("position_id", "date", before="market_value")
-        .join(after.select("position_id", "date", after="market_value"), on=["position_id", "date"], how="full", coalesce=True)
+        .join(rows.select("position_id", "date", after="market_value"), on=["position_id", "date"], how="full", coalesce=True)
         .filter(~pl.col("position_id").is_in(stuck.implode()))
         .join(plan.keys, on="position_id")
         .with_columns(pl.col("before", "after").cast(_TOTAL).fill_null(pl.lit(0).cast(_TOTAL)))
@@ -279,20 +285,16 @@ def _values(lines: pl.DataFrame) -> pl.DataFrame:
         .agg(
             market_value_before=pl.col("before").sum(),
             market_value_after=pl.col("after").sum(),
-            keys=pl.col("position_id").n_unique(),
         )
         .sort("portfolio_id", "date")
     )
 
 
 def _portfolios(lines: pl.DataFrame, values: pl.DataFrame) -> list[PortfolioChange]:
-    if lines.is_empty():
-        return []
     counts = lines.group_by("portfolio_id").agg(keys=pl.col("position_id").n_unique(), position_days=pl.len())
     change = pl.col("market_value_after") - pl.col("market_value_before")
     widest = (
-        values.drop("keys")
-        .sort("portfolio_id", change.abs(), "date", descending=[False, True, True])
+        values.sort("portfolio_id", change.abs(), "date", descending=[False, True, True])
         .unique("portfolio_id", keep="first", maintain_order=True)
         .join(counts, on="portfolio_id", maintain_order="left")
     )
@@ -301,8 +303,6 @@ def _portfolios(lines: pl.DataFrame, values: pl.DataFrame) -> list[PortfolioChan
 
 def _movers(lines: pl.DataFrame, most: int) -> list[Mover]:
     """One line a position, the first `most` of each base currency: amounts of two currencies are not to be compared."""
-    if lines.is_empty():
-        return []
     size = pl.col("change").abs()
     widest = (
         lines.filter(pl.col("change") != 0)

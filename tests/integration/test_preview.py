@@ -109,7 +109,7 @@ async def test_what_it_says_is_what_the_correction_then_does(name: str, valued: 
     sums: dict[tuple[Any, ...], Decimal] = {}
     for (portfolio, _, day), change in moved.items():
         sums[portfolio, day] = sums.get((portfolio, day), Decimal(0)) + change
-    said = {(row[0], row[2]): row[4] - row[3] for row in told.values.drop("keys").iter_rows()}
+    said = {(row[0], row[2]): row[4] - row[3] for row in told.values.iter_rows()}
     assert {key: change for key, change in said.items() if change} == {key: change for key, change in sums.items() if change}
     widest = {max(moved, key=lambda key: abs(moved[key]))}
     assert widest & {(mover.portfolio_id, mover.security_id, mover.date) for mover in told.movers}

@@ -1,0 +1,61 @@
+"""Previews of corrections of made-up books that try every rule: the rows, the keys and the holes are those that come."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from hypothesis import given, settings
+
+from console.oracle import Book
+from engine.preview import preview
+from engine.store.database import Database
+from tests.books import books
+from tests.conftest import drop_database, fresh_database
+from tests.integration.test_preview import WRITTEN, new_rows, stored
+from tests.integration.test_valuation import CORRECTIONS, correct, load_book
+from tests.support import SETTINGS, engine, fetch
+
+KEYS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
+SEEN = "SELECT portfolio_id, base_currency, date, sum(market_value) FROM position_valuations GROUP BY 1, 2, 3"
+STUCK = """SELECT position_id, failure_reason FROM position_status
+           WHERE state IN ('WAITING_FOR_DATA', 'FAILED') AND published_epoch < epoch"""
+
+
+@settings(max_examples=25)
+@given(book=books(), corrections=CORRECTIONS)
+async def test_a_preview_is_what_then_comes(
+    server_url: str, template: str, book: Book, corrections: list[Sequence[Any]]
+) -> None:
+    url = await fresh_database(server_url, template)
+    try:
+        async with await Database.open(url) as database, engine(url) as running:
+            await load_book(database, book)
+            await running.settle()
+            for correction in corrections:
+                await held_against_the_act(database, book, correction, running)
+    finally:
+        await drop_database(server_url, url)
+
+
+async def held_against_the_act(database: Database, book: Book, correction: Sequence[Any], running: Any) -> None:
+    before, epochs = await stored(database), await fetch(database, KEYS)
+    seen = {row[:3]: row[3] for row in await fetch(database, SEEN)}
+    told = await preview(database, lambda inside: correct(inside, book, correction), SETTINGS)
+    assert await stored(database) == before
+    await correct(database, book, correction)
+    await running.settle()
+    raised = {position for (position, was), (_, now) in zip(epochs, await fetch(database, KEYS), strict=True) if now > was}
+    assert len(raised) == told.keys
+    came = await new_rows(database, epochs)
+    assert told.rows.select(WRITTEN).rows() == came
+    holes: dict[str, int] = {}
+    for position, reason in await fetch(database, STUCK):
+        if position in raised:
+            holes[reason] = holes.get(reason, 0) + 1
+    assert told.waiting == holes
+    now = {row[:3]: row[3] for row in await fetch(database, SEEN)}
+    changed = {key: now.get(key, 0) - seen.get(key, 0) for key in now.keys() | seen.keys()}
+    said = told.values.select(
+        "portfolio_id", "base_currency", "date", pl.col("market_value_after") - pl.col("market_value_before")
+    )
+    assert {row[:3]: row[3] for row in said.rows() if row[3]} == {key: change for key, change in changed.items() if change}
