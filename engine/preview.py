@@ -150,7 +150,8 @@ async def preview(database: Database, correct: Correct, settings: Settings, *, m
     Raises what the act raises, and WriteConflictError when the engine or a writer is at work on the same keys just now.
     Needs two connections of the database.
     """
-    plan = await _rehearsed(database, correct, settings)
+    # Cancelled or not, the rehearsal ends by itself: it has threads that use the connection which it rolls back.
+    plan = await asyncio.shield(asyncio.create_task(_rehearsed(database, correct, settings)))
     return await asyncio.to_thread(_told, plan, movers, settings)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from engine import corrections
+from engine import preview as previewing
 from engine.core.valuation import SNAPSHOT_COLUMNS
 from engine.errors import InvalidInputError, NotFoundError, WriteConflictError
 from engine.ingest import Kind, RejectedInputError, load
@@ -217,8 +218,6 @@ async def test_the_engine_is_not_held_up_while_a_preview_values(
     valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The correction itself is made and applied by the engine while the preview of the same one is still computing."""
-    import engine.preview as previewing
-
     loop = asyncio.get_running_loop()
     computing, go_on = asyncio.Event(), asyncio.Event()
     real = previewing.compute
@@ -237,6 +236,33 @@ async def test_the_engine_is_not_held_up_while_a_preview_values(
     go_on.set()
     assert (await running).keys == 4
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
+
+
+async def test_one_that_is_cancelled_lets_go_of_the_keys(
+    valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    real = previewing.read_inputs
+
+    def held(*given: Any) -> Any:
+        loop.call_soon_threadsafe(reading.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(30)
+        return real(*given)
+
+    monkeypatch.setattr(previewing, "read_inputs", held)
+    running = asyncio.create_task(preview(database, ACTS["a price"], SETTINGS))
+    await asyncio.wait_for(reading.wait(), 30)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await fetch(database, "SELECT count(*) FROM position_state WHERE epoch > 0") == [(0,)]
+    go_on.set()
+    await ACTS["a price"](database)
+    await asyncio.wait_for(valued.settle(), 30)
+    assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
+    idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()"
+    assert await fetch(database, idle) == [(0,)]
 
 
 async def test_a_file_of_corrections_replaces_and_does_not_add(valued: Engine, database: Database, tmp_path: Path) -> None:
