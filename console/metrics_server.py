@@ -1,6 +1,7 @@
 """`revalue serve-metrics`: what the database says, for Prometheus, asked anew at every scrape."""
 
 import asyncio
+import math
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -49,12 +50,12 @@ class DatabaseCollector(Collector):
         for reason, count, _ in status.reasons:
             waiting.add_metric([reason], count)
         yield waiting
-        if status.heartbeat_age_seconds is not None:
-            yield GaugeMetricFamily(
-                "revalue_scheduler_heartbeat_age_seconds",
-                "Since the leader last spoke",
-                value=status.heartbeat_age_seconds,
-            )
+        age = status.heartbeat_age_seconds
+        yield GaugeMetricFamily(
+            "revalue_scheduler_heartbeat_age_seconds",
+            "Since a leader last spoke; infinite: none ever has",
+            value=math.inf if age is None else age,
+        )
         for state, seconds in oldest.items():
             yield GaugeMetricFamily(
                 f"revalue_oldest_{state}_seconds", f"Longest time that a key has been {state}; 0: none is", value=seconds

@@ -35,3 +35,19 @@ def test_the_page_on_data_of_ones_own(bare_url: str, tmp_path: Path) -> None:
     assert promised
     for output in promised:
         assert output.strip() in run.stdout, run.stdout
+
+
+def test_the_reference_is_made_of_modules_that_exist(tmp_path: Path) -> None:
+    rule = (ROOT / "Makefile").read_text().partition("\nreference:")[2].partition("\n\n")[0]
+    modules = re.findall(r"\bengine\.[\w.]+", rule)
+    assert "engine.book" in modules
+    made = subprocess.run(
+        [sys.executable, "-m", "pdoc", "--output-directory", str(tmp_path), *modules],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert "Warn" not in made.stderr, made.stderr
+    assert "rolled back" in (tmp_path / "engine/book.html").read_text()

@@ -1,6 +1,7 @@
 """Alert rules, dashboard and runbook against the engine that they are about, and against promtool."""
 
 import json
+import math
 import re
 import shlex
 import shutil
@@ -89,7 +90,6 @@ def test_the_dashboard_asks_what_prometheus_understands(promtool: str, exported:
 
 async def test_every_metric_that_is_asked_for_exists(url: str, database: Database) -> None:
     await load_small_book(database, portfolios=1)
-    await Term.acquire(database, "test", lease_seconds=10)
     collector = DatabaseCollector(url)
     found = await collector._ask()
     exist: set[str] = set()
@@ -126,6 +126,14 @@ async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(u
         assert await oldest() == (False, False)
         await execute(database, "UPDATE portfolio_valuation_jobs SET created_at = created_at - interval '2 days'")
         assert await oldest() == (False, True)
+
+
+async def test_an_engine_that_never_had_a_leader_is_one_without_a_leader(url: str, database: Database) -> None:
+    collected = {family.name: family for family in DatabaseCollector(url).families(*await DatabaseCollector(url)._ask())}
+    assert collected["revalue_scheduler_heartbeat_age_seconds"].samples[0].value == math.inf
+    await Term.acquire(database, "test", lease_seconds=10)
+    collected = {family.name: family for family in DatabaseCollector(url).families(*await DatabaseCollector(url)._ask())}
+    assert collected["revalue_scheduler_heartbeat_age_seconds"].samples[0].value < 60
 
 
 def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
