@@ -315,6 +315,15 @@ VIEWS = (
     FROM reprocessing_triggers t CROSS JOIN position_state p
     WHERE t.kind = 'POLICY'
     """,
+    # The keys that a trigger will raise which is not fanned out yet: what is stored of them may be old already.
+    # Readers of many rows ask first whether there is such a trigger at all: a question that is answered once.
+    """
+    CREATE VIEW queued_keys AS
+    SELECT r.position_id
+    FROM trigger_reach r JOIN position_state p USING (position_id)
+    WHERE r.fanned_out_at IS NULL
+      AND NOT isempty(r.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))
+    """,
     # Where each key stands. CURRENT is said only of a key that owes nothing and that no queued trigger can touch.
     """
     CREATE VIEW position_status AS
@@ -332,13 +341,10 @@ VIEWS = (
     JOIN portfolios f USING (portfolio_id)
     LEFT JOIN (SELECT calendar_id, max(business_date) AS horizon FROM business_dates GROUP BY calendar_id) h
         USING (calendar_id)
-    LEFT JOIN LATERAL (
-        SELECT true AS queued
-        FROM trigger_reach r
-        WHERE r.position_id = p.position_id AND r.fanned_out_at IS NULL
-          AND NOT isempty(r.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))
-        LIMIT 1
-    ) q ON true
+    CROSS JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM reprocessing_triggers WHERE fanned_out_at IS NULL)
+               AND EXISTS (SELECT FROM queued_keys k WHERE k.position_id = p.position_id) AS queued
+    ) q
     LEFT JOIN LATERAL (
         SELECT w.job_id, w.status, w.failure_reason
         FROM portfolio_valuation_jobs w
@@ -363,24 +369,20 @@ VIEWS = (
     FROM position_state p
     JOIN portfolios f USING (portfolio_id)
     JOIN instruments i USING (security_id)
-    LEFT JOIN LATERAL (
-        SELECT true AS queued
-        FROM trigger_reach r
-        WHERE r.position_id = p.position_id AND r.fanned_out_at IS NULL
-          AND NOT isempty(r.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))
-        LIMIT 1
-    ) q ON true
+    JOIN daily_position_snapshots s
+      ON s.position_id = p.position_id AND s.epoch <= p.published_epoch AND s.date <@ p.published_open_dates
     CROSS JOIN LATERAL (
-        SELECT DISTINCT ON (d.date) d.*
-        FROM daily_position_snapshots d
-        WHERE d.position_id = p.position_id AND d.epoch <= p.published_epoch
-        ORDER BY d.date, d.epoch DESC
-    ) s
+        SELECT EXISTS (SELECT FROM reprocessing_triggers WHERE fanned_out_at IS NULL)
+               AND EXISTS (SELECT FROM queued_keys k WHERE k.position_id = p.position_id) AS queued
+    ) q
     CROSS JOIN LATERAL (
         -- Not bound to 18 digits: a gain that fits can split into two effects that do not.
         SELECT COALESCE(round_half_even(s.unrealized_gain_local * s.fx_rate, 10), 0) AS price_effect
     ) e
-    WHERE s.date <@ p.published_open_dates
+    WHERE NOT EXISTS (
+        SELECT FROM daily_position_snapshots n
+        WHERE n.position_id = s.position_id AND n.date = s.date AND n.epoch > s.epoch AND n.epoch <= p.published_epoch
+    )
     """,
 )
 
@@ -391,7 +393,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP VIEW position_valuations, position_status, trigger_reach, position_conversions")
+    op.execute("DROP VIEW position_valuations, position_status, queued_keys, trigger_reach, position_conversions")
     for table in ("market_prices", "fx_rates", "business_dates", "position_history", "valuation_policy"):
         op.execute(f"DROP TRIGGER {table}_truncated ON {table}")
     op.execute("DROP TRIGGER policy_updated ON valuation_policy")
