@@ -8,6 +8,8 @@ from engine.preview import Preview
 
 Made: TypeAlias = Correction | FileCorrection
 
+_MOST_LINES = 20
+
 
 def print_correction(made: Made) -> None:
     """What was corrected and what it reaches."""
@@ -74,9 +76,6 @@ def print_preview(told: Preview) -> None:
     )
     if told.waiting:
         print_table("Would wait for data, and go on showing what they show now", ("reason", "keys"), told.waiting.items())
-
-
-_MOST_LINES = 20
 
 
 def _what(made: Made) -> str:
