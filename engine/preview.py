@@ -84,8 +84,9 @@ class Mover:
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds at rows_per_second, the speed of `jobs` recorded jobs. bound: "about" where those are of like size; else
-    "at least" where they are larger (rows of small jobs cost more) and "at most" where they are smaller."""
+    """seconds at rows_per_second, the speed of `jobs` recorded jobs. bound: "about" where those are of like size, else
+    "at least" where they are larger and "at most" where they are smaller (rows of small jobs cost more); "at most" also where
+    they are like and together fewer rows than the plan (each run has costs that more rows share)."""
 
     seconds: float
     bound: str
@@ -224,9 +225,12 @@ async def _estimate(connection: Connection, rows: pl.Series, settings: Settings)
     )
     if found is None:
         return None
-    unlike = "at least" if found["rows_per_job"] > mean else "at most"
+    if found["only_like"]:
+        bound = "about" if found["rows_written"] >= rows.sum() else "at most"
+    else:
+        bound = "at least" if found["rows_per_job"] > mean else "at most"
     speed = float(found["rows_per_second"])
-    return Estimate(int(rows.sum()) / speed, "about" if found["only_like"] else unlike, speed, found["jobs"])
+    return Estimate(int(rows.sum()) / speed, bound, speed, found["jobs"])
 
 
 def _told(plan: _Plan, movers: int, settings: Settings) -> Preview:

@@ -20,7 +20,8 @@ WITH recent AS (
            (SELECT sum(extract(epoch FROM upper(r) - lower(r)))::double precision FROM unnest(busy) AS r) AS seconds
     FROM spans
 )
-SELECT only_like, jobs, rows_written::double precision / jobs AS rows_per_job, rows_written / seconds AS rows_per_second
+SELECT only_like, jobs, rows_written::bigint AS rows_written, rows_written::double precision / jobs AS rows_per_job,
+       rows_written / seconds AS rows_per_second
 FROM speeds
 WHERE seconds > 0
 ORDER BY only_like DESC

@@ -163,6 +163,17 @@ async def test_the_time_is_that_of_recorded_work(
     assert long.estimate.bound == {1: "at most", 4: "at most", 500: "at least"}[rows_written]
 
 
+async def test_the_time_of_a_plan_larger_than_all_that_is_recorded_is_a_bound(valued: Engine, database: Database) -> None:
+    """What few rows took holds costs that more rows share."""
+    await execute(
+        database,
+        """UPDATE portfolio_valuation_jobs SET finished_at = created_at + interval '1 second',
+           rows_written = CASE WHEN job_id = (SELECT min(job_id) FROM portfolio_valuation_jobs) THEN 1 ELSE 0 END""",
+    )
+    told = await preview(database, ACTS["a price"], SETTINGS)
+    assert told.estimate == Estimate(4.0, "at most", 1.0, 1)
+
+
 async def test_the_time_is_unknown_where_nothing_is_recorded(valued: Engine, database: Database) -> None:
     assert (await preview(database, ACTS["a price"], SETTINGS)).estimate is not None
     await execute(database, "UPDATE portfolio_valuation_jobs SET finished_at = created_at + interval '1 day'")
