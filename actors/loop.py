@@ -71,6 +71,8 @@ class SchedulerLoop:
         self._turns_begun = self._turns_ended = 0
         self._turned = asyncio.Condition()
         self.progress = Progress(term=term.number)
+        metrics.TASKS_IN_FLIGHT.set_function(lambda: len(self._in_flight))
+        metrics.OLDEST_IN_FLIGHT.set_function(self._oldest_in_flight)
 
     def wake(self) -> None:
         """Something may have changed: look now. Safe to call at any time from the loop's thread."""
@@ -286,6 +288,10 @@ class SchedulerLoop:
             progress.seconds[phase] = progress.seconds.get(phase, 0.0) + spent
         metrics.observe_task(result, seconds)
 
+    def _oldest_in_flight(self) -> float:
+        """Seconds. Asked by the metrics server's thread: it looks at a copy."""
+        return max((monotonic() - begun for _, begun in list(self._in_flight.values())), default=0.0)
+
     async def _depth(self) -> dict[str, int]:
         async with self._database.connection() as connection:
             row = await sql("queue_depth").row(connection)
@@ -294,7 +300,6 @@ class SchedulerLoop:
 
     async def _sleep(self) -> None:
         """Until woken (a commit, a result), until the next retry is due, or for the poll's time."""
-        metrics.TASKS_IN_FLIGHT.set(len(self._in_flight))
         seconds = self._settings.poll_seconds
         if not self._in_flight:
             async with self._database.connection() as connection:

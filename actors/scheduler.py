@@ -9,6 +9,7 @@ from prometheus_client import start_http_server
 from actors.loop import SchedulerLoop
 from actors.pool import ActorPool
 from engine import logs, metrics
+from engine.database_metrics import DatabaseCollector
 from engine.errors import RevalueError, TransientError
 from engine.settings import Settings
 from engine.store.arrow import ArrowReader
@@ -39,6 +40,7 @@ class ValuationScheduler:
     async def _run(self) -> None:
         settings = self._settings
         if settings.metrics_port is not None:
+            metrics.REGISTRY.register(DatabaseCollector(self._url))
             server, _ = start_http_server(settings.metrics_port, registry=metrics.REGISTRY)
             self._metrics_port = server.server_port
         pool = ActorPool(

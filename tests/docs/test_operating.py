@@ -20,5 +20,7 @@ def test_every_setting_is_on_the_page_as_the_code_has_it() -> None:
 
 
 def test_every_exit_code_is_on_the_page() -> None:
-    codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.RevalueError)}
+    codes = {
+        error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.RevalueError)
+    }
     assert codes == {code for code in codes if f"\n| {code} | " in PAGE}

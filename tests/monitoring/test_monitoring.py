@@ -16,8 +16,8 @@ import yaml
 
 from console import monitoring
 from console.cli import app
-from console.metrics_server import DatabaseCollector
 from engine import metrics
+from engine.database_metrics import DatabaseCollector
 from engine.store.database import Database
 from engine.store.terms import Term
 from tests.support import DAYS, engine, execute, load_small_book

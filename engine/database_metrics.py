@@ -1,0 +1,87 @@
+"""What the database says of keys, triggers, jobs and watermarks, for Prometheus: asked anew at every scrape."""
+
+import asyncio
+import math
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from engine.errors import TransientError
+from engine.store import reports
+from engine.store.database import Database
+from engine.store.statement import sql
+
+_LAG_DAYS = (0, 1, 2, 3, 5, 10, 30, 90, 365)
+
+
+class DatabaseCollector(Collector):
+    """Keys by state, queues, dead letters, and the lag of the watermarks. No label per key."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def describe(self) -> list[Metric]:
+        """Nothing is asked of the database before the first scrape."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """One scrape; while the database is away only revalue_database_up is given, as 0."""
+        try:
+            status, lags, oldest = asyncio.run(self._ask())
+        except TransientError:
+            yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=0)
+            return
+        yield from self.families(status, lags, oldest)
+
+    def families(self, status: reports.Status, lags: list[tuple[int, int]], oldest: dict[str, float]) -> Iterator[Metric]:
+        """What a scrape that found the database gives."""
+        yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=1)
+        keys = GaugeMetricFamily("revalue_keys", "Keys by state", labels=["state"])
+        for state in ("CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"):
+            keys.add_metric([state], status.keys.get(state, 0))
+        yield keys
+        yield GaugeMetricFamily("revalue_triggers_queued", "Corrections not yet fanned out", value=status.triggers_queued)
+        yield GaugeMetricFamily("revalue_jobs_deferred", "Jobs that wait for data or for a retry", value=status.jobs_deferred)
+        yield GaugeMetricFamily("revalue_dead_letters", "Jobs that failed for good", value=status.dead_letters)
+        waiting = GaugeMetricFamily("revalue_keys_not_current", "Keys that wait or failed, by reason", labels=["reason"])
+        for reason, count, _ in status.reasons:
+            waiting.add_metric([reason], count)
+        yield waiting
+        age = status.heartbeat_age_seconds
+        yield GaugeMetricFamily(
+            "revalue_scheduler_heartbeat_age_seconds",
+            "Since a leader last spoke; infinite: none ever has",
+            value=math.inf if age is None else age,
+        )
+        for state, seconds in oldest.items():
+            yield GaugeMetricFamily(
+                f"revalue_oldest_{state}_seconds", f"Longest time that a key has been {state}; 0: none is", value=seconds
+            )
+        yield GaugeMetricFamily(
+            "revalue_snapshot_lag_days",
+            "Calendar days from the oldest watermark to its horizon",
+            value=max((lag for lag, _ in lags), default=0),
+        )
+        yield _histogram(lags)
+
+    async def _ask(self) -> tuple[reports.Status, list[tuple[int, int]], dict[str, float]]:
+        async with await Database.open(self._url, connections=1, application="revalue metrics") as database:
+            status = await reports.status(database)
+            async with database.connection() as connection:
+                rows = await sql("watermark_lags").fetch(connection)
+                oldest = await sql("oldest_work").row(connection)
+        assert oldest is not None
+        return (
+            status,
+            [(row["lag_days"], row["keys"]) for row in rows],
+            {state: seconds or 0.0 for state, seconds in oldest.items()},
+        )
+
+
+def _histogram(lags: list[tuple[int, int]]) -> Metric:
+    family = HistogramMetricFamily("revalue_watermark_lag_days", "Calendar days from watermark to horizon, over keys")
+    buckets = [(str(float(bound)), float(sum(n for lag, n in lags if lag <= bound))) for bound in _LAG_DAYS]
+    total = float(sum(n for _, n in lags))
+    family.add_metric([], [*buckets, ("+Inf", total)], sum_value=float(sum(lag * n for lag, n in lags)))
+    return family

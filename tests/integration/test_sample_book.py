@@ -1,0 +1,19 @@
+"""The whole sample book: every one of its three million rows, digit for digit, against the oracle."""
+
+from console import sample
+from console.verifying import verify_rows
+from engine.ingest import Kind, load
+from engine.store.database import Database
+from tests.support import engine, fetch
+
+
+async def test_every_row_of_the_sample_book_is_the_oracles(url: str, database: Database) -> None:
+    for kind, frame in sample.frames().items():
+        await load(database, Kind(kind), frame)
+    async with engine(url) as running:
+        await running.settle()
+    assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
+    [(stored,)] = await fetch(database, "SELECT count(*) FROM position_valuations")
+    assert 2_000_000 <= stored <= 4_000_000
+    verified = await verify_rows(database, rows=None, seed=1)
+    assert (verified.rows, verified.disagreements) == (stored, 0), "\n".join(verified.examples)
