@@ -120,14 +120,23 @@ def _print_money(before: pl.DataFrame, after: pl.DataFrame) -> None:
         .filter((pl.col("value") != 0) | (pl.col("gain") != 0))
         .sort("base_currency", "date")
     )
+    # Five columns, so that no amount is broken on a terminal of 80.
     print_table(
-        "What the correction changed in money",
-        ("base currency", "date", "market value before", "after", "change", "change of unrealized gain"),
+        "What the correction changed in money: market value",
+        ("base", "date", "before", "after", "change"),
         [
             (row[0], row[1], *(f"{amount:,.2f}" for amount in row[2:]))
-            for row in changed.select("base_currency", "date", "market_value", "market_value_after", "value", "gain").rows()
+            for row in changed.select("base_currency", "date", "market_value", "market_value_after", "value").rows()
         ],
     )
+    if changed["value"].equals(changed["gain"]):
+        out.print("The unrealized gains change by the same amounts: the cost bases have not changed.")
+    else:
+        print_table(
+            "Unrealized gain",
+            ("base", "date", "change"),
+            [(row[0], row[1], f"{row[2]:,.2f}") for row in changed.select("base_currency", "date", "gain").rows()],
+        )
 
 
 def _print_summary(settings: Settings, run: Run) -> None:
