@@ -74,7 +74,10 @@ SQL_PEER = f"""
         SELECT 'USD' AS base_currency, date, 1::numeric(38, 18) AS fx_rate, NULL::date AS fx_date, 0::smallint AS fx_path
         FROM sessions
         UNION ALL
-        SELECT 'EUR', rate_date, round(1::numeric(60, 40) / rate, 18), rate_date, 2::smallint FROM fx_rates
+        SELECT 'EUR', k.date, round(1::numeric(60, 40) / r.rate, 18), r.rate_date, 2::smallint
+        FROM (SELECT s.date, max(r.rate_date) OVER (ORDER BY s.date) AS known_date
+              FROM sessions s LEFT JOIN fx_rates r ON r.rate_date = s.date) k
+        JOIN fx_rates r ON r.rate_date = k.known_date
     )
     SELECT p.position_id, 0, x.date, 0, x.price_date, r.fx_date, r.fx_path,
            CASE WHEN x.price_date = x.date THEN 0 ELSE 1 END, h.quantity, h.cost_basis_local, h.cost_basis, x.price, r.fx_rate,
