@@ -34,8 +34,9 @@ WORKLOADS = {
                  SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
     "storm": """UPDATE market_prices SET price = price + 1 WHERE security_id <= 'S001000' AND price_date = (
                     SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
-    "late": """INSERT INTO market_prices
-               SELECT security_id, (SELECT max(business_date) FROM business_dates), 50.25, 'USD', 'PER_UNIT' FROM instruments""",
+    "late": """INSERT INTO market_prices (security_id, price_date, price, currency, quote_basis)
+               SELECT security_id, (SELECT max(business_date) FROM business_dates), 50.25, 'USD', 'PER_UNIT'
+               FROM instruments""",
 }
 """The committed input that a run is timed from; before it, all but `backfill` value the whole book."""
 
