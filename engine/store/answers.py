@@ -17,19 +17,19 @@ MOST = 1_000
 """Rows of one page, at most."""
 
 Rows = list[dict[str, Any]]
-_LAST_ID = 2**63 - 1
+LAST_ID = 2**63 - 1
 
 
 class Answers:
     """Asks one database; a statement that takes longer than `timeout_seconds` is ended."""
 
     def __init__(self, database: Database, *, timeout_seconds: float = 10) -> None:
-        self._database = database
+        self.database = database
         self._timeout = f"{int(timeout_seconds * 1000)}ms"
 
     @asynccontextmanager
     async def _moment(self) -> AsyncIterator[Connection]:
-        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        async with self.database.transaction(isolation="repeatable_read", readonly=True) as connection:
             await connection.execute("SELECT set_config('statement_timeout', $1, true)", self._timeout)
             yield connection
 
@@ -78,17 +78,22 @@ class Answers:
             row["changed"] = {name: [before[name], row[name]] for name in _INPUTS if before[name] != row[name]}
         return head, rows
 
-    async def jobs(self, *, status: str | None = None, before: int = _LAST_ID, most: int = 200) -> Rows:
+    async def jobs(self, *, status: str | None = None, before: int = LAST_ID, most: int = 200) -> Rows:
         """Jobs older than `before`, newest first. Raises UsageError for a status that does not exist."""
         if status is not None and status not in set(JobStatus):
             raise UsageError(f"no job status {status!r}: one of {', '.join(JobStatus)}")
         async with self._moment() as connection:
             return [dict(r) for r in await sql("read_jobs").fetch(connection, status=status, before=before, most=most)]
 
-    async def letters(self, *, before: int = _LAST_ID, most: int = 200) -> Rows:
+    async def letters(self, *, before: int = LAST_ID, most: int = 200) -> Rows:
         """Dead letters older than `before`, newest first, those requeued too."""
         async with self._moment() as connection:
             return [dict(row) for row in await sql("read_letters").fetch(connection, before=before, most=most)]
+
+    async def corrections(self, *, most: int = 200) -> Rows:
+        """Corrections that are queued or have keys that are not published yet, oldest first."""
+        async with self._moment() as connection:
+            return [dict(row) for row in await sql("read_corrections").fetch(connection, most=most)]
 
     async def stuck(self, *, after: int = 0, most: int = 200) -> Rows:
         """Keys that wait, failed or are being corrected, by position_id."""
