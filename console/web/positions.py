@@ -34,7 +34,7 @@ async def history(
 async def changes(
     request: Request, portfolio: Name, security: Name, answers: Answering, day: Annotated[date, Query(alias="date")]
 ) -> Response:
-    """Every number that the date has had, the oldest first, with the correction that was its cause and the inputs it changed."""
+    """Every number that the date has had, the oldest first, with its cause and the inputs that changed."""
     head, rows = await answers.changes(portfolio, security, day)
     return answer(request, head, rows)
 

@@ -1,5 +1,7 @@
 """Errors as application/problem+json (RFC 9457): the engine's own, and calls that do not fit the schema."""
 
+from typing import Any
+
 import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +21,7 @@ class Problem(BaseModel):
     detail: str
 
 
-RESPONSES = {code: {"model": Problem, "description": "See detail"} for code in (404, 422, 503)}
+RESPONSES: dict[int | str, dict[str, Any]] = {code: {"model": Problem, "description": "See detail"} for code in (404, 422, 503)}
 
 
 def problem(status: int, title: str, detail: str, kind: str = "about:blank") -> JSONResponse:

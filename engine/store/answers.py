@@ -44,9 +44,7 @@ class Answers:
         """The portfolio and its totals, one a business date. Raises NotFoundError."""
         async with self._moment() as connection:
             head = await _portfolio(connection, portfolio)
-            rows = await sql("read_totals").fetch(
-                connection, portfolio=portfolio, first_date=first, last_date=last, most=most
-            )
+            rows = await sql("read_totals").fetch(connection, portfolio=portfolio, first_date=first, last_date=last, most=most)
         return head, [dict(row) for row in rows]
 
     async def history(
