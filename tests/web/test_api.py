@@ -24,7 +24,7 @@ async def client(url: str, **options: float) -> AsyncIterator[httpx.AsyncClient]
     app = create_app(url, **options)  # type: ignore[arg-type]
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as opened,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as opened,
     ):
         yield opened
 
@@ -194,3 +194,31 @@ async def test_a_statement_that_takes_too_long_is_ended(url: str, valued: Engine
         await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
         answer = await web.get(f"/portfolios/P1/positions?as_of={DAYS[3]}")
         assert (answer.status_code, answer.json()["title"]) == (503, "StatementTimeout")
+
+
+async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(web: httpx.AsyncClient, database: Database) -> None:
+    asked = {
+        "/portfolios/P1/positions": {"as_of": DAYS[3]},
+        "/portfolios/P1/valuation": {"from": DAYS[3], "to": DAYS[3]},
+        "/positions/P1/A/history": {},
+        "/positions/P1/A/changes": {"date": DAYS[3]},
+    }
+    before = {path: (await got(web, path, **query))["items"] for path, query in asked.items()}
+    await execute(database, "UPDATE position_state SET epoch = epoch + 1")
+    await execute(
+        database,
+        """INSERT INTO daily_position_snapshots
+           SELECT (jsonb_populate_record(s, '{"epoch": 1, "market_value": 1}')).* FROM daily_position_snapshots s""",
+    )
+    for path, query in asked.items():
+        after = (await got(web, path, **query))["items"]
+        for shown in (*before[path], *after):
+            shown.pop("reprocessing_status", None), shown.pop("lines_in_correction", None), shown.pop("state", None)
+        assert after == before[path], path
+
+
+async def test_a_page_of_another_site_cannot_ask(url: str, valued: Engine) -> None:
+    """A name that its owner points at 127.0.0.1 is refused: a browser sends it as the Host."""
+    async with client(url) as web:
+        answer = await web.get("/health/live", headers={"host": "attacker.example"})
+        assert answer.status_code == 400
