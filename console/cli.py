@@ -388,6 +388,18 @@ def serve_metrics(
     serve(url, host, port)
 
 
+@app.command()
+def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8460) -> None:
+    """Serve the read API over HTTP, on this machine only (127.0.0.1)."""
+    import uvicorn
+
+    from console.web.app import create_app
+
+    url = database_url(_Call.settings)
+    asyncio.run(schema.require_head(url))
+    uvicorn.run(create_app(url), host="127.0.0.1", port=port, log_level="warning", timeout_keep_alive=5, limit_concurrency=64)
+
+
 @app.command("monitoring")
 def export_monitoring(folder: Annotated[Path, typer.Argument(help="Where the files are written.")]) -> None:
     """Write the Prometheus alert rules and the Grafana dashboard to FOLDER."""

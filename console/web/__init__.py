@@ -1,0 +1,1 @@
+"""What people and programs read over HTTP: `revalue serve`."""

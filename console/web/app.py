@@ -1,0 +1,34 @@
+"""The application: `create_app` over a database's address, for uvicorn, for Ray Serve and for tests."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from console.web import operations, portfolios, positions, problems
+from console.web.asking import PathText
+from engine.store.answers import Answers
+from engine.store.database import Database
+
+
+def create_app(
+    url: str, *, timeout_seconds: float = 10, connections: int = 4, hosts: Sequence[str] = ("localhost", "127.0.0.1")
+) -> FastAPI:
+    """Reads only. A request's statement is ended after `timeout_seconds`; `connections` is how many run at once.
+
+    `hosts`: names that a request may call this server by, so that no other site's page can read it through a browser.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with await Database.open(url, connections=connections, application="revalue serve") as database:
+            app.state.answers = Answers(database, timeout_seconds=timeout_seconds)
+            yield
+
+    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[PathText])
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    problems.install(app)
+    for each in (portfolios, positions, operations):
+        app.include_router(each.router)
+    return app

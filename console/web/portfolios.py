@@ -1,0 +1,44 @@
+"""Portfolios: the lines of a date, and the totals of dates."""
+
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from console.web.answering import answer
+from console.web.asking import Answering, Day, Most, Name, require_text
+from console.web.problems import RESPONSES
+from engine.errors import UsageError
+
+router = APIRouter(prefix="/portfolios", tags=["portfolios"], responses=RESPONSES)
+
+
+def _flag(head: dict[str, Any]) -> dict[str, Any]:
+    return {**head, "reprocessing_status": "IN_PROGRESS" if head["keys_in_correction"] else "CURRENT"}
+
+
+@router.get("/{portfolio}/positions")
+async def positions(
+    request: Request, portfolio: Name, answers: Answering, as_of: Day, after: str = Query("", max_length=200), limit: Most = 200
+) -> Response:
+    """The lines on the last business date at or before as_of. Cursor: the last security_id."""
+    head, rows = await answers.positions(portfolio, as_of, after=require_text(after), most=limit)
+    return answer(request, _flag(head), rows, rows[-1]["security_id"] if len(rows) == limit else None)
+
+
+@router.get("/{portfolio}/valuation")
+async def valuation(
+    request: Request,
+    portfolio: Name,
+    answers: Answering,
+    first: Annotated[date, Query(alias="from")],
+    last: Annotated[date, Query(alias="to")],
+    limit: Most = 200,
+) -> Response:
+    """Totals, one a business date. Lines that are stale, wait or are missing are counted and named, not summed as 0. The
+    cursor is the next page's `from`."""
+    if last < first:
+        raise UsageError(f"from {first} is after to {last}")
+    head, rows = await answers.totals(portfolio, first, last, most=limit)
+    full = len(rows) == limit and rows[-1]["date"] < last
+    return answer(request, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None)

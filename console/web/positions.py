@@ -1,0 +1,49 @@
+"""One position: its valued dates, how a number came about, and every number that a date has had."""
+
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from console.web.answering import answer
+from console.web.asking import Answering, Most, Name
+from console.web.problems import RESPONSES
+from engine import explain as explaining
+
+router = APIRouter(prefix="/positions/{portfolio}/{security}", tags=["positions"], responses=RESPONSES)
+
+
+@router.get("/history")
+async def history(
+    request: Request,
+    portfolio: Name,
+    security: Name,
+    answers: Answering,
+    first: Annotated[date, Query(alias="from")] = date.min,
+    last: Annotated[date, Query(alias="to")] = date.max,
+    limit: Most = 200,
+) -> Response:
+    """Valued dates by the published history. The cursor is the next page's `from`."""
+    head, rows = await answers.history(portfolio, security, first, last, most=limit)
+    full = len(rows) == limit and rows[-1]["date"] < last
+    return answer(request, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
+
+
+@router.get("/changes")
+async def changes(
+    request: Request, portfolio: Name, security: Name, answers: Answering, day: Annotated[date, Query(alias="date")]
+) -> Response:
+    """Every number that the date has had, the oldest first, with its cause and the inputs that changed."""
+    head, rows = await answers.changes(portfolio, security, day)
+    return answer(request, head, rows)
+
+
+@router.get("/explain")
+async def explain(
+    request: Request, portfolio: Name, security: Name, answers: Answering, day: Annotated[date, Query(alias="date")]
+) -> Response:
+    """The inputs and the arithmetic, recomputed from today's data, and whether the stored row agrees."""
+    found = await explaining.explain(answers.database, portfolio, security, day)
+    told = {**asdict(found), "verdict": found.verdict, "reprocessing_status": found.key["reprocessing_status"]}
+    return answer(request, told, [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)])

@@ -1,0 +1,116 @@
+"""What readers ask of portfolios and positions: the numbers of published epochs, with the state of the keys they are of.
+
+Every answer is read as of one moment, and every list has a bound.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+
+from engine.core.lifecycle import JobStatus
+from engine.errors import NotFoundError, UsageError
+from engine.store.database import Database
+from engine.store.statement import Connection, sql
+
+MOST = 1_000
+"""Rows of one page, at most."""
+
+Rows = list[dict[str, Any]]
+LAST_ID = 2**63 - 1
+
+
+class Answers:
+    """Asks one database; a statement that takes longer than `timeout_seconds` is ended."""
+
+    def __init__(self, database: Database, *, timeout_seconds: float = 10) -> None:
+        self.database = database
+        self._timeout = f"{int(timeout_seconds * 1000)}ms"
+
+    @asynccontextmanager
+    async def _moment(self) -> AsyncIterator[Connection]:
+        async with self.database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            await connection.execute("SELECT set_config('statement_timeout', $1, true)", self._timeout)
+            yield connection
+
+    async def positions(self, portfolio: str, as_of: date, *, after: str = "", most: int = 200) -> tuple[dict[str, Any], Rows]:
+        """The portfolio and its lines after security `after`. Raises NotFoundError."""
+        async with self._moment() as connection:
+            head = await _portfolio(connection, portfolio)
+            rows = await sql("read_positions").fetch(connection, portfolio=portfolio, as_of=as_of, after=after, most=most)
+        return head, [dict(row) for row in rows]
+
+    async def totals(self, portfolio: str, first: date, last: date, *, most: int = 200) -> tuple[dict[str, Any], Rows]:
+        """The portfolio and its totals, one a business date. Raises NotFoundError."""
+        async with self._moment() as connection:
+            head = await _portfolio(connection, portfolio)
+            rows = await sql("read_totals").fetch(connection, portfolio=portfolio, first_date=first, last_date=last, most=most)
+        return head, [dict(row) for row in rows]
+
+    async def history(
+        self, portfolio: str, security: str, first: date, last: date, *, after: date = date.min, most: int = 200
+    ) -> tuple[dict[str, Any], Rows]:
+        """The key's state and its valued dates after `after`. Raises NotFoundError."""
+        async with self._moment() as connection:
+            head = await _key(connection, portfolio, security)
+            rows = await sql("read_history").fetch(
+                connection,
+                portfolio=portfolio,
+                security=security,
+                first_date=first,
+                last_date=last,
+                after=after,
+                most=most,
+            )
+        return head, [dict(row) for row in rows]
+
+    async def changes(self, portfolio: str, security: str, day: date) -> tuple[dict[str, Any], Rows]:
+        """The key's state and every number it had on a date, with its cause; `changed` names the inputs that differ from
+        the number before, as (old, new). Raises NotFoundError."""
+        async with self._moment() as connection:
+            head = await _key(connection, portfolio, security)
+            found = await sql("read_changes").fetch(connection, portfolio=portfolio, security=security, date=day, most=MOST)
+        rows = [dict(row) for row in found]
+        for number, row in enumerate(rows):
+            before = rows[number - 1] if number else row
+            row["changed"] = {name: [before[name], row[name]] for name in _INPUTS if before[name] != row[name]}
+        return head, rows
+
+    async def jobs(self, *, status: str | None = None, before: int = LAST_ID, most: int = 200) -> Rows:
+        """Jobs older than `before`, newest first. Raises UsageError for a status that does not exist."""
+        if status is not None and status not in set(JobStatus):
+            raise UsageError(f"no job status {status!r}: one of {', '.join(JobStatus)}")
+        async with self._moment() as connection:
+            return [dict(r) for r in await sql("read_jobs").fetch(connection, status=status, before=before, most=most)]
+
+    async def letters(self, *, before: int = LAST_ID, most: int = 200) -> Rows:
+        """Dead letters older than `before`, newest first, those requeued too."""
+        async with self._moment() as connection:
+            return [dict(row) for row in await sql("read_letters").fetch(connection, before=before, most=most)]
+
+    async def corrections(self, *, most: int = 200) -> Rows:
+        """Corrections that are queued or have keys that are not published yet, oldest first."""
+        async with self._moment() as connection:
+            return [dict(row) for row in await sql("read_corrections").fetch(connection, most=most)]
+
+    async def stuck(self, *, after: int = 0, most: int = 200) -> Rows:
+        """Keys that wait, failed or are being corrected, by position_id."""
+        async with self._moment() as connection:
+            return [dict(row) for row in await sql("read_stuck").fetch(connection, after=after, most=most)]
+
+
+_INPUTS = ("quantity", "cost_basis_local", "cost_basis", "price", "price_date", "fx_rate", "fx_date")
+
+
+async def _portfolio(connection: Connection, portfolio: str) -> dict[str, Any]:
+    row = await sql("read_portfolio").row(connection, portfolio=portfolio)
+    if row is None:
+        raise NotFoundError(f"there is no portfolio {portfolio!r}")
+    return dict(row)
+
+
+async def _key(connection: Connection, portfolio: str, security: str) -> dict[str, Any]:
+    row = await sql("read_key").row(connection, portfolio=portfolio, security=security)
+    if row is None:
+        raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
+    return dict(row)

@@ -1,0 +1,224 @@
+"""Every endpoint on a real database: the numbers are the oracle's, and what is not current says so."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import httpx
+import polars as pl
+import pytest
+
+from console.oracle import ExpectedRow, expected_rows, read_book
+from console.web.app import create_app
+from engine import corrections
+from engine.store.database import Database
+from tests.support import DAYS, Engine, engine, execute, load_small_book
+
+JSON = dict[str, object]
+
+
+@asynccontextmanager
+async def client(url: str, **options: float) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(url, **options)  # type: ignore[arg-type]
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
+async def web(url: str, valued: Engine) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def valued(url: str, database: Database) -> AsyncIterator[Engine]:
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        await running.settle()
+        yield running
+
+
+async def oracle(database: Database) -> dict[tuple[object, ...], ExpectedRow]:
+    async with database.connection() as connection:
+        book = await read_book(connection)
+    return {row[:3]: row for row in expected_rows(book) if isinstance(row, ExpectedRow)}
+
+
+async def got(web: httpx.AsyncClient, path: str, status: int = 200, **query: object) -> dict[str, list[dict[str, object]]]:
+    answer = await web.get(path, params={name.rstrip("_"): str(value) for name, value in query.items()})
+    assert answer.status_code == status, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+async def test_lines_totals_and_history_are_the_oracles(web: httpx.AsyncClient, database: Database) -> None:
+    want = await oracle(database)
+    lines = (await got(web, "/portfolios/P2/positions", as_of=DAYS[7]))["items"]
+    assert [line["security_id"] for line in lines] == ["A", "B"]
+    for line in lines:
+        row = want["P2", line["security_id"], DAYS[7]]
+        for name in ("quantity", "price", "fx_rate", "market_value", "unrealized_gain"):
+            assert Decimal(str(line[name])) == getattr(row, name), name
+    totals = (await got(web, "/portfolios/P2/valuation", from_=DAYS[0], to=DAYS[-1]))["items"]
+    assert [each["date"] for each in totals] == [day.isoformat() for day in DAYS]
+    for day, each in zip(DAYS, totals, strict=True):
+        assert Decimal(str(each["market_value"])) == sum(want["P2", security, day].market_value for security in "AB")
+        assert (each["lines"], each["lines_valued"], each["lines_missing"]) == (2, 2, 0)
+    history = (await got(web, "/positions/P1/A/history"))["items"]
+    assert [Decimal(str(each["market_value"])) for each in history] == [want["P1", "A", day].market_value for day in DAYS]
+    weekend = (await got(web, "/portfolios/P2/positions", as_of="2024-01-07"))["items"]
+    assert {line["date"] for line in weekend} == {"2024-01-05"}
+
+
+async def test_a_key_in_correction_shows_its_last_history_and_says_so(
+    web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
+    before = await oracle(database)
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    day = {"as_of": DAYS[7]}
+    for _ in ("queued", "fanned out"):
+        answer = await got(web, "/portfolios/P1/positions", **day)
+        assert (answer["reprocessing_status"], answer["keys_in_correction"], answer["keys"]) == ("IN_PROGRESS", 1, 2)
+        line = answer["items"][0]
+        assert line["reprocessing_status"] == "IN_PROGRESS"
+        assert Decimal(str(line["market_value"])) == before["P1", "A", DAYS[7]].market_value
+        total = (await got(web, "/portfolios/P1/valuation", from_=DAYS[7], to=DAYS[7]))["items"][0]
+        assert total["lines_in_correction"] == 1
+        assert len((await got(web, "/reprocessing"))["items"]) == 1
+        await valued.loop.run_once()
+    await valued.settle()
+    after = await oracle(database)
+    answer = await got(web, "/portfolios/P1/positions", **day)
+    assert answer["reprocessing_status"] == "CURRENT"
+    assert Decimal(str(answer["items"][0]["market_value"])) == after["P1", "A", DAYS[7]].market_value
+    assert (await got(web, "/reprocessing"))["items"] == []
+
+
+async def test_changes_lists_every_number_with_its_cause(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
+    first = await oracle(database)
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    await valued.settle()
+    second = await oracle(database)
+    await corrections.rate(database, "EUR", "USD", DAYS[7], Decimal("1.5"))
+    await valued.settle()
+    third = await oracle(database)
+    items = (await got(web, "/positions/P2/A/changes", date=DAYS[7]))["items"]
+    assert [item["cause"] for item in items] == [None, "PRICE", "FX"]
+    key = ("P2", "A", DAYS[7])
+    assert [Decimal(str(i["market_value"])) for i in items] == [book[key].market_value for book in (first, second, third)]
+    assert items[1]["changed"] == {"price": ["107.250000000000000000", "31.500000000000000000"]}
+    assert list(items[2]["changed"]) == ["fx_rate"]  # type: ignore[call-overload]
+    assert [item["is_shown"] for item in items] == [False, False, True]
+
+
+async def test_a_total_names_the_lines_it_lacks(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A'")
+    await execute(database, "INSERT INTO business_dates VALUES ('CAL', '2024-01-29')")
+    await valued.settle()
+    total = (await got(web, "/portfolios/P1/valuation", from_="2024-01-29", to="2024-01-29"))["items"][0]
+    want = await oracle(database)
+    assert (total["lines"], total["lines_valued"], total["lines_waiting"], total["without_value"]) == (2, 1, 1, ["A"])
+    assert Decimal(str(total["market_value"])) == want["P1", "B", DAYS[-1].replace(day=29)].market_value
+    stuck = (await got(web, "/keys/stuck"))["items"]
+    assert {(s["portfolio_id"], s["security_id"], s["state"]) for s in stuck} == {
+        (portfolio, "A", "WAITING_FOR_DATA") for portfolio in ("P1", "P2")
+    }
+
+
+async def test_pages_join_to_the_whole(web: httpx.AsyncClient) -> None:
+    lines, after = [], ""
+    while after is not None:
+        page = await got(web, "/portfolios/P1/positions", as_of=DAYS[3], after=after, limit=1)
+        lines += [line["security_id"] for line in page["items"]]
+        after = page["next"]  # type: ignore[assignment]
+    assert lines == ["A", "B"]
+    jobs, before = [], 2**63 - 1
+    while before is not None:
+        page = await got(web, "/jobs", before=before, limit=1)
+        jobs += [job["job_id"] for job in page["items"]]
+        before = page["next"]  # type: ignore[assignment]
+    assert len(jobs) == 4
+    assert jobs == sorted(jobs, reverse=True)
+
+
+async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -> None:
+    path = f"/portfolios/P1/positions?as_of={DAYS[3]}"
+    rows = (await web.get(path)).json()["items"]
+    values = [row["market_value"] for row in rows]
+    for kind, read in (
+        ("text/csv", lambda body: [row["market_value"] for row in csv.DictReader(io.StringIO(body.decode()))]),
+        ("application/vnd.apache.parquet", lambda body: pl.read_parquet(body)["market_value"].to_list()),
+        ("application/vnd.apache.arrow.stream", lambda body: pl.read_ipc_stream(body)["market_value"].to_list()),
+    ):
+        answer = await web.get(path, headers={"accept": kind})
+        assert answer.headers["content-type"].startswith(kind)
+        assert read(answer.content) == values
+        again = await web.get(path, headers={"accept": kind, "if-none-match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert (await web.get(path, headers={"accept": "image/png"})).status_code == 406
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [
+        ("/portfolios/P9/positions?as_of=2024-01-01", 404, "no portfolio 'P9'"),
+        ("/positions/P1/Z/history", 404, "never held"),
+        ("/portfolios/P1/positions?as_of=x", 422, "as_of"),
+        ("/portfolios/P1/positions", 422, "as_of"),
+        ("/portfolios/P1/valuation?from=2024-02-01&to=2024-01-01", 422, "is after"),
+        ("/jobs?status=LOST", 422, "LOST"),
+        ("/jobs?limit=0", 422, "limit"),
+        ("/portfolios/%00/positions?as_of=2024-01-01", 422, "NUL"),
+        ("/nowhere", 404, "Not Found"),
+    ],
+)
+async def test_a_wrong_call_is_a_problem(web: httpx.AsyncClient, path: str, status: int, detail: str) -> None:
+    answer = await web.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert detail in answer.json()["detail"]
+
+
+async def test_explanation_letters_and_health(web: httpx.AsyncClient) -> None:
+    told = await got(web, "/positions/P1/A/explain", date=DAYS[3])
+    assert told["verdict"] == "AGREES"
+    assert (await got(web, "/dead-letters"))["items"] == []
+    assert (await got(web, "/health/live")) == (await got(web, "/health/ready")) == {"status": "ok"}
+
+
+async def test_a_statement_that_takes_too_long_is_ended(url: str, valued: Engine, database: Database) -> None:
+    async with client(url, timeout_seconds=0.05) as web, database.transaction() as blocking:
+        await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
+        answer = await web.get(f"/portfolios/P1/positions?as_of={DAYS[3]}")
+        assert (answer.status_code, answer.json()["title"]) == (503, "StatementTimeout")
+
+
+async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(web: httpx.AsyncClient, database: Database) -> None:
+    asked = {
+        "/portfolios/P1/positions": {"as_of": DAYS[3]},
+        "/portfolios/P1/valuation": {"from": DAYS[3], "to": DAYS[3]},
+        "/positions/P1/A/history": {},
+        "/positions/P1/A/changes": {"date": DAYS[3]},
+    }
+    before = {path: (await got(web, path, **query))["items"] for path, query in asked.items()}
+    await execute(database, "UPDATE position_state SET epoch = epoch + 1")
+    await execute(
+        database,
+        """INSERT INTO daily_position_snapshots
+           SELECT (jsonb_populate_record(s, '{"epoch": 1, "market_value": 1}')).* FROM daily_position_snapshots s""",
+    )
+    for path, query in asked.items():
+        after = (await got(web, path, **query))["items"]
+        for shown in (*before[path], *after):
+            shown.pop("reprocessing_status", None), shown.pop("lines_in_correction", None), shown.pop("state", None)
+        assert after == before[path], path
+
+
+async def test_a_page_of_another_site_cannot_ask(url: str, valued: Engine) -> None:
+    """A name that its owner points at 127.0.0.1 is refused: a browser sends it as the Host."""
+    async with client(url) as web:
+        answer = await web.get("/health/live", headers={"host": "attacker.example"})
+        assert answer.status_code == 400
