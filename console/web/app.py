@@ -9,7 +9,6 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from console.web import operations, portfolios, positions, problems
 from console.web.asking import PathText
 from engine.store.answers import Answers
-from engine.store.database import Database
 
 
 def create_app(
@@ -22,9 +21,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with await Database.open(url, connections=connections, application="revalue serve") as database:
-            app.state.answers = Answers(database, timeout_seconds=timeout_seconds)
+        answers = await Answers.open(url, timeout_seconds=timeout_seconds, connections=connections)
+        app.state.answers = answers
+        try:
             yield
+        finally:
+            await answers.close()
 
     app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[PathText])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
+from urllib.parse import quote
 
 from engine.core.lifecycle import JobStatus
 from engine.errors import NotFoundError, UsageError
@@ -21,16 +22,25 @@ LAST_ID = 2**63 - 1
 
 
 class Answers:
-    """Asks one database; a statement that takes longer than `timeout_seconds` is ended."""
+    """Asks one database, over connections whose statements are ended when they take too long."""
 
-    def __init__(self, database: Database, *, timeout_seconds: float = 10) -> None:
+    def __init__(self, database: Database) -> None:
         self.database = database
-        self._timeout = f"{int(timeout_seconds * 1000)}ms"
+
+    @classmethod
+    async def open(cls, url: str, *, timeout_seconds: float, connections: int) -> "Answers":
+        """Connects; every statement has `timeout_seconds`, its wait for locks included. Raises DatabaseUnavailableError."""
+        limit = quote(f"-c statement_timeout={max(1, round(timeout_seconds * 1000))}")
+        limited = f"{url}{'&' if '?' in url else '?'}options={limit}"
+        return cls(await Database.open(limited, connections=connections, application="revalue serve"))
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.database.close()
 
     @asynccontextmanager
     async def _moment(self) -> AsyncIterator[Connection]:
         async with self.database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            await connection.execute("SELECT set_config('statement_timeout', $1, true)", self._timeout)
             yield connection
 
     async def positions(self, portfolio: str, as_of: date, *, after: str = "", most: int = 200) -> tuple[dict[str, Any], Rows]:

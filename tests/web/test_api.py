@@ -192,8 +192,9 @@ async def test_explanation_letters_and_health(web: httpx.AsyncClient) -> None:
 async def test_a_statement_that_takes_too_long_is_ended(url: str, valued: Engine, database: Database) -> None:
     async with client(url, timeout_seconds=0.05) as web, database.transaction() as blocking:
         await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
-        answer = await web.get(f"/portfolios/P1/positions?as_of={DAYS[3]}")
-        assert (answer.status_code, answer.json()["title"]) == (503, "StatementTimeout")
+        for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", f"/positions/P1/A/explain?date={DAYS[3]}", "/reprocessing"):
+            answer = await web.get(path)
+            assert (answer.status_code, answer.json()["title"]) == (503, "StatementTimeout"), path
 
 
 async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(web: httpx.AsyncClient, database: Database) -> None:
