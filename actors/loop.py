@@ -45,6 +45,7 @@ class Progress:
     keys_raised: int = 0
     in_flight: int = 0
     idle: bool = False
+    paused: bool = False
     statuses: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -84,7 +85,10 @@ class SchedulerLoop:
         self.wake()
 
     async def run(self) -> None:
-        """Recovers what the scheduler before left, then works until stopped. Transient trouble is waited out."""
+        """Recovers what the scheduler before left, then works until stopped. Transient trouble is waited out.
+
+        At the end the tasks in flight are applied, and those that were not yet begun are free again, uncharged.
+        """
         backoff = _BACKOFF_SECONDS[0]
         recovered = False
         listener = asyncio.create_task(self._listen())
@@ -108,10 +112,15 @@ class SchedulerLoop:
                     recovered = False
                     await asyncio.sleep(backoff * (0.5 + random.random()))
                     backoff = min(backoff * 2, _BACKOFF_SECONDS[1])
+            await self._hand_back()
         finally:
             for task in (listener, beat, *self._in_flight):
                 task.cancel()
             await asyncio.gather(listener, beat, *self._in_flight, return_exceptions=True)
+
+    async def _hand_back(self) -> None:
+        while queue := self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]:
+            await results.release(self._term, queue.popleft(), self._waits, reason="released: the scheduler was stopped")
 
     async def recover(self) -> None:
         """Takes over what the scheduler before left: applies unapplied results, frees the attempts of earlier terms."""
@@ -133,7 +142,14 @@ class SchedulerLoop:
 
     async def _turn(self) -> bool:
         applied = await self._apply_finished()
-        if self._stopping:
+        asked = await self._term.control()
+        if asked.drain and not self._stopping:
+            _log.info("draining: asked by an operator", term=self._term.number)
+            self._stopping = True
+        self.progress.paused = asked.paused
+        if self._stopping or asked.paused:
+            self.progress.in_flight = len(self._in_flight)
+            self.progress.idle = not applied and not self._in_flight
             return applied
         raised = await self._fan_out()
         created = await self._fill_queues()
@@ -144,7 +160,8 @@ class SchedulerLoop:
         return worked
 
     async def is_quiet(self) -> bool:
-        """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed.
+        """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed, or it is
+        paused.
 
         True only after a whole turn that began after the call, so it includes everything committed before the call.
         """
@@ -154,7 +171,7 @@ class SchedulerLoop:
         self.wake()
         async with self._turned:
             await self._turned.wait_for(lambda: self._turns_ended > asked)
-        depth = await self._depth()
+        depth = {} if self.progress.paused else await self._depth()
         return self.progress.idle and self._turns_begun == self._turns_ended and not any(depth.values())
 
     async def _fan_out(self) -> bool:
@@ -301,7 +318,7 @@ class SchedulerLoop:
     async def _sleep(self) -> None:
         """Until woken (a commit, a result), until the next retry is due, or for the poll's time."""
         seconds = self._settings.poll_seconds
-        if not self._in_flight:
+        if not self._in_flight and not self.progress.paused:
             async with self._database.connection() as connection:
                 due = await sql("next_retry").value(connection)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds

@@ -31,6 +31,7 @@ async def finish(
         if fenced:
             rows = rows.filter(~pl.col("job_id").is_in(fenced))
             encoded = encode_binary_copy(rows)
+            await sql("record_fenced").execute(connection, task=task.task_id, jobs=fenced)
         if outcomes["traceback"].null_count() < len(outcomes):
             await sql("bury_failed").execute(connection, task=task.task_id)
         if len(rows):

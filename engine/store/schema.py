@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 import migrations
-from engine.errors import SchemaVersionError
+from engine.errors import SchemaVersionError, UsageError
 from engine.store.database import translated_errors
 
 # Two starters at once must not migrate at once: an arbitrary number that only migrations use.
@@ -33,7 +33,10 @@ def head() -> str:
 
 
 async def migrate(url: str, revision: str = "head") -> str:
-    """Upgrades (or, to an older revision, downgrades) the schema; returns the revision it has now."""
+    """Upgrades (or, to an older revision, downgrades) the schema; returns the revision it has now. Raises UsageError."""
+    known = [r.revision for r in ScriptDirectory.from_config(_config()).walk_revisions()]
+    if revision not in ("head", "base", *known):
+        raise UsageError(f"there is no revision {revision!r}: `head`, `base`, or one of {', '.join(sorted(known))}")
 
     def run(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
