@@ -29,6 +29,7 @@ _log = logs.logger("scheduler")
 _PAGE_KEYS = 20_000
 _RETRY_JOBS = 50_000
 _BACKOFF_SECONDS = (0.2, 10.0)
+_UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
 
 
 @dataclass
@@ -69,6 +70,7 @@ class SchedulerLoop:
         self._wake = asyncio.Event()
         self._stopping = False
         self._next_start = 0.0
+        self._setback = False  # a task could not write, and none has since: what stands in its way may stand still
         self._turns_begun = self._turns_ended = 0
         self._turned = asyncio.Condition()
         self.progress = Progress(term=term.number)
@@ -100,7 +102,8 @@ class SchedulerLoop:
                         await self.recover()
                         recovered = True
                     worked = await self.run_once()
-                    self.progress.trouble, backoff = None, _BACKOFF_SECONDS[0]
+                    if not self._setback or self.progress.idle:
+                        self._setback, self.progress.trouble, backoff = False, None, _BACKOFF_SECONDS[0]
                     if beat.done():
                         beat.result()
                     if not worked:
@@ -123,8 +126,9 @@ class SchedulerLoop:
             await results.release(self._term, queue.popleft(), self._waits, reason="released: the scheduler was stopped")
 
     async def recover(self) -> None:
-        """Takes over what the scheduler before left: applies unapplied results, frees the attempts of earlier terms."""
-        await results.recover(self._term)
+        """Takes over what the scheduler before left: applies unapplied results, frees the attempts that nobody waits for."""
+        known = [task for task, _ in self._in_flight.values()]
+        await results.recover(self._term, [*known, *self._queues[Lane.LIVE], *self._queues[Lane.HISTORY]])
 
     async def woken(self) -> None:
         """Returns when something may have changed since the last call: a commit, a finished task."""
@@ -257,44 +261,48 @@ class SchedulerLoop:
         finished = [attempt for attempt in self._in_flight if attempt.done()]
         if not finished:
             return False
-        done: list[Task] = []
-        unfinished: list[Task] = []
+        done: list[asyncio.Task[TaskResult]] = []
+        setback: TransientError | None = None
         for attempt in finished:
-            task, begun = self._in_flight[attempt]
             failure = attempt.exception()
             if failure is None:
-                done.append(task)
-                if attempt.result().statuses.keys() & {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}:
-                    unfinished.append(task)
-                self._count(attempt.result(), monotonic() - begun)
+                done.append(attempt)
             elif isinstance(failure, TransientError):
-                _log.warning(
-                    "task given up, its jobs are free again",
-                    task=task.task_id,
-                    job=logs.ranges([(task.first_job_id, task.last_job_id)]),
-                    rows=task.rows,
-                    reason=str(failure),
-                )
-                await results.release(self._term, task, self._waits, reason=f"{type(failure).__name__}: {failure}"[:500])
-                del self._in_flight[attempt]
-                if isinstance(failure, TaskLostError):
-                    self.progress.tasks_lost += 1
-                    metrics.TASKS_LOST.inc()
-                else:
-                    await asyncio.sleep(0.5 + random.random())
+                await self._give_up(attempt, failure)
+                if not isinstance(failure, TaskLostError):
+                    setback = failure
             else:
                 raise failure
         if done:
-            await results.apply(self._term, done, self._waits)
-        if unfinished:
+            await results.apply(self._term, [self._in_flight[attempt][0] for attempt in done], self._waits)
+            unfinished = [self._in_flight[attempt][0] for attempt in done if attempt.result().statuses.keys() & _UNFINISHED]
             await tell_unfinished(self._database, unfinished)
-        for attempt in finished:
-            self._in_flight.pop(attempt, None)
+        for attempt in done:
+            _, begun = self._in_flight.pop(attempt)
+            self._count(attempt.result(), monotonic() - begun)
         self.progress.in_flight = len(self._in_flight)
+        if setback is not None:
+            self._setback = True
+            raise setback
         return True
+
+    async def _give_up(self, attempt: "asyncio.Task[TaskResult]", failure: TransientError) -> None:
+        task, _ = self._in_flight[attempt]
+        reason = f"{type(failure).__name__}: {failure}"[:500]
+        worker = failure.worker if isinstance(failure, TaskLostError) else None
+        await results.release(self._term, task, self._waits, reason=reason, worker=worker)
+        del self._in_flight[attempt]
+        if isinstance(failure, TaskLostError):
+            jobs = logs.ranges([(task.first_job_id, task.last_job_id)])
+            _log.warning(
+                "task given up, its jobs are free again", task=task.task_id, job=jobs, rows=task.rows, reason=str(failure)
+            )
+            self.progress.tasks_lost += 1
+            metrics.TASKS_LOST.inc()
 
     def _count(self, result: TaskResult, seconds: float) -> None:
         progress = self.progress
+        self._setback = False
         progress.tasks_finished += 1
         progress.jobs_finished += result.jobs
         progress.rows_written += result.rows

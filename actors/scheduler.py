@@ -15,6 +15,7 @@ from engine.settings import Settings
 from engine.store.arrow import ArrowReader
 from engine.store.database import Database
 from engine.store.schema import require_head
+from engine.store.sessions import session_name
 from engine.store.terms import Term
 
 _log = logs.logger("scheduler")
@@ -70,7 +71,7 @@ class ValuationScheduler:
         while True:
             try:
                 await require_head(self._url)
-                return await Database.open(self._url, application="revalue scheduler")
+                return await Database.open(self._url, application=session_name("scheduler", self._holder))
             except TransientError as error:
                 _log.warning("trying again until it succeeds", trouble=str(error))
                 await asyncio.sleep(1)

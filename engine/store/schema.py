@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 import migrations
@@ -75,11 +75,17 @@ class _connect:
     """An SQLAlchemy connection over asyncpg, which alone reads the address (sockets included)."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url, timeout=30))
+        self._url = url
 
     async def __aenter__(self) -> AsyncConnection:
         with translated_errors():
-            self._connection = await self._engine.connect()
+            opened = await asyncpg.connect(self._url, timeout=30)
+
+        async def take() -> asyncpg.Connection[asyncpg.Record]:
+            return opened
+
+        self._engine = create_async_engine("postgresql+asyncpg://", async_creator=take, poolclass=NullPool)
+        self._connection = await self._engine.connect()
         return self._connection
 
     async def __aexit__(self, *failure: object) -> None:
