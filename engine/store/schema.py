@@ -81,7 +81,7 @@ class _connect:
         with translated_errors():
             opened = await asyncpg.connect(self._url, timeout=30)
 
-        async def take() -> asyncpg.Connection[asyncpg.Record]:
+        async def take() -> "asyncpg.Connection[asyncpg.Record]":
             return opened
 
         self._engine = create_async_engine("postgresql+asyncpg://", async_creator=take, poolclass=NullPool)

@@ -14,7 +14,8 @@ async def end_sessions(connection: Connection, name: str) -> int:
     """Ends the sessions of that name but this one, and waits until they are gone; returns how many there were."""
     ended: int = await connection.fetchval(
         """SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
-           WHERE datname = current_database() AND usename = current_user AND application_name = $1 AND pid <> pg_backend_pid()""",
+           WHERE datname = current_database() AND usename = current_user AND application_name = $1
+             AND pid <> pg_backend_pid()""",
         name,
     )
     return ended

@@ -39,7 +39,9 @@ class Term:
         while True:
             async with database.transaction() as connection:
                 faults.reach("acquire.begun")
-                before = await sql("term_given_up").row(connection, lease_seconds=lease_seconds, take_over=take_over)
+                before = await sql("term_given_up").row(
+                    connection, holder=holder, lease_seconds=lease_seconds, take_over=take_over
+                )
                 if before is not None:
                     await end_sessions(connection, session_name("scheduler", before["holder"]))
                 number = await sql("term_acquire").value(
