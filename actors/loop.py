@@ -338,13 +338,20 @@ class SchedulerLoop:
         while True:
             try:
                 async with self._database.connection() as connection:
-                    await connection.add_listener("revalue_wake", lambda *_: self.wake())
-                    self.wake()
-                    while not connection.is_closed():
-                        await asyncio.sleep(1)
+                    await connection.add_listener("revalue_wake", self._woken)
+                    try:
+                        self.wake()
+                        while not connection.is_closed():
+                            await asyncio.sleep(1)
+                    finally:
+                        if not connection.is_closed():
+                            await connection.remove_listener("revalue_wake", self._woken)
             except TransientError:
                 pass
             await asyncio.sleep(self._settings.poll_seconds)
+
+    def _woken(self, *_: object) -> None:
+        self.wake()
 
     async def _beat(self) -> None:
         """Tells the database that this scheduler is alive. Raises TermLostError when its term is over."""

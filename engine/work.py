@@ -50,7 +50,6 @@ class Valuer:
 
         A job whose data makes reading, computing or writing fail is found by halving the task; its neighbours are valued.
         """
-        faults.reach("value.begun")
         try:
             return await self._attempt(task)
         except TransientError:
@@ -64,6 +63,7 @@ class Valuer:
         return low.joined(high, task)
 
     async def _attempt(self, task: Task) -> TaskResult:
+        faults.reach("value.begun")
         clock = _Clock()
         inputs = await asyncio.to_thread(read_inputs, self._reader, task)
         faults.reach("value.read")

@@ -23,7 +23,8 @@ BROKEN = {
     "nothing twice": """
         SELECT position_id FROM daily_position_snapshots GROUP BY position_id, date, epoch HAVING count(*) > 1""",
     "no epoch ahead of its key": """
-        SELECT s.position_id FROM daily_position_snapshots s JOIN position_state p USING (position_id) WHERE s.epoch > p.epoch""",
+        SELECT s.position_id FROM daily_position_snapshots s JOIN position_state p USING (position_id)
+        WHERE s.epoch > p.epoch""",
     "two jobs never finish the same date of an epoch": """
         SELECT a.job_id FROM portfolio_valuation_jobs a
         JOIN portfolio_valuation_jobs b ON b.position_id = a.position_id AND b.epoch = a.epoch AND b.job_id > a.job_id
@@ -66,7 +67,8 @@ async def all_is_right(database: Database) -> int:
         found = await compare(connection, await read_book(connection))
         assert found.agrees, "\n".join(found.examples)
         stray = await connection.fetch(
-            "SELECT job_id, status::text FROM portfolio_valuation_jobs WHERE status IN ('PROCESSING', 'PENDING', 'WAITING_FOR_DATA')"
+            """SELECT job_id, status::text FROM portfolio_valuation_jobs
+               WHERE status IN ('PROCESSING', 'PENDING', 'WAITING_FOR_DATA')"""
         )
         assert stray == [], [tuple(row) for row in stray]
     return found.rows_compared

@@ -79,7 +79,7 @@ async def test_an_actor_that_stands_still_is_given_up_and_does_no_harm_when_it_w
     await execute(database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A'")
     victim = await armory.happened(point, "STOP")
     progress = wait_until_quiet(scheduler)
-    assert progress["tasks_lost"] == 1
+    assert progress["tasks_lost"] >= 1
     await all_is_right(database)
     if psutil.pid_exists(victim):
         os.kill(victim, signal.SIGCONT)

@@ -1,0 +1,123 @@
+"""python -m tests.faults.campaign --seed S --faults N: an engine at work, and whatever can happen to it.
+
+It runs the service, corrects, reads and checks while it kills at random; at the end everything has to be current and equal
+to the oracle. Exit code 1 when anything was violated.
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import asyncpg
+
+from engine.store import embedded, reports, schema
+from engine.store.database import Database
+from tests.faults.arming import Armory
+from tests.faults.checks import all_is_right
+from tests.faults.damage import Damage, Service
+from tests.faults.scenes import PORTFOLIOS, Checker, Corrector, Reader, Seen, load_book
+
+_MOST_SECONDS_TO_SETTLE = 180
+
+
+async def campaign(seed: int, faults: int, folder: Path, *, say: bool = True) -> tuple[Seen, Counter[str], int, str]:
+    """Returns what was seen, the faults by kind, the rows compared at the end, and the words of the record."""
+    begun = time.monotonic()
+    url = embedded.start(folder / "data")
+    await schema.migrate(url)
+    (folder / "armed").mkdir()
+    async with await Database.open(url, connections=1) as database:
+        await load_book(database)
+    seen, happened = Seen(), Counter[str]()
+    service = Service(url, folder / "data", Armory(folder / "armed"), folder / "service.log")
+    damage = Damage(service, seed)
+    stop, end = asyncio.Event(), asyncio.Event()
+    supervised = asyncio.create_task(service.run())
+    corrected = asyncio.create_task(Corrector(url, seed, seen).run(stop))
+    watching = [
+        asyncio.create_task(Checker(url, seen).run(end)),
+        *(asyncio.create_task(Reader(url, f"P{number}", seen).run(end)) for number in (1, PORTFOLIOS)),
+    ]
+    try:
+        while happened.total() < faults and not seen.violations:
+            kind = await damage.one()
+            if kind is not None:
+                happened[kind] += 1
+                if say and happened.total() % 25 == 0:
+                    sys.stderr.write(f"{happened.total()} faults, {time.monotonic() - begun:.0f} s\n")
+            for task in (supervised, corrected, *watching):
+                if task.done():
+                    task.result()
+        service.armory.disarm()
+        await damage.mend()
+        stop.set()
+        await corrected
+        status = await _settled(url)
+        end.set()
+        await asyncio.gather(*watching)
+    finally:
+        stop.set()
+        end.set()
+        for task in (corrected, *watching):
+            task.cancel()
+        await service.end()
+        await supervised
+    async with await Database.open(url, connections=1) as database:
+        rows = await all_is_right(database)
+    lines = [
+        f"seed {seed}: {happened.total()} faults in {time.monotonic() - begun:.0f} s",
+        *(f"  {count:4}  {kind}" for kind, count in sorted(happened.items())),
+        f"{seen.corrections} corrections ({seen.refused} refused), {status.term} terms, "
+        f"{status.zombie_jobs_fenced} jobs of zombies fenced, exits of the service: {dict(sorted(service.exits.items()))}",
+        f"{seen.reads} reads of a portfolio, {seen.looks} looks at the whole database with {seen.rows_checked} current rows "
+        f"compared, {rows} rows compared at the end",
+        f"violations: {len(seen.violations)}",
+        *seen.violations[:20],
+    ]
+    return seen, happened, rows, "\n".join(lines)
+
+
+async def _settled(url: str) -> reports.Status:
+    until = time.monotonic() + _MOST_SECONDS_TO_SETTLE
+    while True:
+        try:
+            async with await Database.open(url, connections=1) as database:
+                while True:
+                    status = await reports.status(database)
+                    if status.is_current:
+                        return status
+                    if status.dead_letters:
+                        await reports.retry(database, await reports.failed_jobs(database))
+                    if time.monotonic() > until:
+                        raise AssertionError(f"it does not come to rest: {status}")
+                    await asyncio.sleep(0.2)
+        except (asyncpg.PostgresError, OSError):
+            await asyncio.sleep(0.2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument("--keep", action="store_true", help="leave the database and the service's log behind")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="revalue-campaign-"))
+    try:
+        seen, _, _, words = asyncio.run(campaign(given.seed, given.faults, folder))
+    finally:
+        embedded.stop(folder / "data")
+        if given.keep:
+            sys.stderr.write(f"kept: {folder}\n")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.write(words + "\n")
+    sys.exit(1 if seen.violations else 0)
+
+
+if __name__ == "__main__":
+    main()
