@@ -73,6 +73,7 @@ class SchedulerLoop:
         self._setback = False  # a task could not write, and none has since: what stands in its way may stand still
         self._turns_begun = self._turns_ended = 0
         self._turned = asyncio.Condition()
+        self._ended = False
         self.progress = Progress(term=term.number)
         metrics.TASKS_IN_FLIGHT.set_function(lambda: len(self._in_flight))
         metrics.OLDEST_IN_FLIGHT.set_function(self._oldest_in_flight)
@@ -120,6 +121,9 @@ class SchedulerLoop:
             for task in (listener, beat, *self._in_flight):
                 task.cancel()
             await asyncio.gather(listener, beat, *self._in_flight, return_exceptions=True)
+            self._ended = True
+            async with self._turned:
+                self._turned.notify_all()
 
     async def _hand_back(self) -> None:
         while queue := self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]:
@@ -174,7 +178,9 @@ class SchedulerLoop:
         asked = self._turns_begun
         self.wake()
         async with self._turned:
-            await self._turned.wait_for(lambda: self._turns_ended > asked)
+            await self._turned.wait_for(lambda: self._turns_ended > asked or self._ended)
+        if self._ended:
+            return False
         depth = {} if self.progress.paused else await self._depth()
         return self.progress.idle and self._turns_begun == self._turns_ended and not any(depth.values())
 
@@ -337,21 +343,12 @@ class SchedulerLoop:
         """Wakes the loop at every NOTIFY. Losing the connection loses only speed: the poll is the safety net."""
         while True:
             try:
-                async with self._database.connection() as connection:
-                    await connection.add_listener("revalue_wake", self._woken)
-                    try:
-                        self.wake()
-                        while not connection.is_closed():
-                            await asyncio.sleep(1)
-                    finally:
-                        if not connection.is_closed():
-                            await connection.remove_listener("revalue_wake", self._woken)
+                async with self._database.listening("revalue_wake", self.wake) as lost:
+                    self.wake()
+                    await lost.wait()
             except TransientError:
                 pass
             await asyncio.sleep(self._settings.poll_seconds)
-
-    def _woken(self, *_: object) -> None:
-        self.wake()
 
     async def _beat(self) -> None:
         """Tells the database that this scheduler is alive. Raises TermLostError when its term is over."""

@@ -1,6 +1,7 @@
 """Connections and transactions: the control path by asyncpg, with PostgreSQL's errors turned into the engine's own."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Literal
@@ -97,6 +98,19 @@ class Database:
         with translated_errors():
             async with self._pool.acquire() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def listening(self, channel: str, hear: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+        """A connection of its own on which every NOTIFY of the channel is heard; the event tells that it is lost."""
+        lost = asyncio.Event()
+        with translated_errors():
+            connection = await asyncpg.connect(self.url, timeout=30, server_settings={"application_name": "revalue listener"})
+            try:
+                connection.add_termination_listener(lambda _: lost.set())
+                await connection.add_listener(channel, lambda *_: hear())
+                yield lost
+            finally:
+                connection.terminate()
 
     @asynccontextmanager
     async def transaction(

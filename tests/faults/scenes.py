@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -131,9 +132,9 @@ class Corrector:
         portfolio = f"P{self._random.randint(1, PORTFOLIOS)}"
         security, day, quantity = self._some()
         if self._random.random() < 0.3:  # closed, perhaps to be opened again by the next
-            await corrections.position(database, portfolio, security, day, *[_number("0")] * 3)
+            await corrections.position(database, portfolio, security, day, *[Decimal(0)] * 3)
         else:
-            await corrections.position(database, portfolio, security, day, *map(_number, (quantity, "1000", "900.5")))
+            await corrections.position(database, portfolio, security, day, *map(Decimal, (quantity, "1000", "900.5")))
 
     async def _gone(self, database: Database) -> None:
         security, day, _ = self._some()
@@ -158,12 +159,6 @@ class Corrector:
                 ["R", "A", "B"] if self._random.random() < 0.7 else ["R"],  # the others come late
             )
         self._days.append(day)
-
-
-def _number(text: str) -> Any:
-    from decimal import Decimal
-
-    return Decimal(text)
 
 
 class Reader:
