@@ -95,7 +95,8 @@ class State(NamedTuple):
 @dataclass(frozen=True)
 class Bounds:
     """prices: the dates that each price correction reaches. late: the dates that have no price before it.
-    positions: for each correction of the position, the dates that change and the dates that are open from then on."""
+    positions: for each correction of the position, the dates that change and the dates that are open from then on.
+    settled: it begins with the dates that are opened valued; otherwise with nothing."""
 
     dates: int = 3
     opened: int = 2
@@ -105,6 +106,7 @@ class Bounds:
     positions: tuple[tuple[int, int], ...] = ((0b110, 0b011),)
     faults: int = 1
     closings: int = 0
+    settled: bool = True
 
 
 MUTATIONS = {
@@ -131,6 +133,7 @@ MUTATIONS = {
     "recovery applies nothing": "results that the scheduler before had not applied are left",
     "recovery forgets itself": "tasks that were created by a commit whose answer was lost are not released",
 }
+_FENCES = {"job ids fence attempts", "no fence of attempts", "finish any epoch", "no epochs at the end"}
 REDUNDANT = {
     "finish any epoch": "finishing does not ask for the epoch: applying does, and the rows stay under theirs",
 }
@@ -192,16 +195,22 @@ class Model:
 
     def start(self) -> State:
         b = self.bounds
+        frontier = b.opened if b.settled else 0
+        rows = tuple(((0, 0),) if day < frontier and b.open >> day & 1 else () for day in range(b.dates))
         return State(
-            prices=0, facts=0, horizon=b.opened, closings=b.closings, faults=b.faults,
-            epoch=0, published=0, history_epoch=0, staged=0, frontier=0, pending=0, open=b.open, published_open=b.open,
-            triggers=(), jobs=(), rows=((),) * b.dates, term=0, last_job=0, last_task=0, attempts=(), schedulers=(),
+            prices=0, facts=0, horizon=b.opened, closings=b.closings, faults=b.faults, epoch=0, published=0,
+            history_epoch=0, staged=0, frontier=frontier, pending=0, open=b.open, published_open=b.open, triggers=(),
+            jobs=(), rows=rows, term=0, last_job=0, last_task=0, attempts=(), schedulers=(),
         )  # fmt: skip
 
     # The moves -----------------------------------------------------------------------------------------------------
 
     def moves(self, s: State) -> Iterator[tuple[str, bool, State]]:
         """Everything that can happen next: its name, whether the engine alone can be trusted to do it, what is then."""
+        for name, trusted, then in self._moves(s):
+            yield name, trusted, self._normal(then)
+
+    def _moves(self, s: State) -> Iterator[tuple[str, bool, State]]:
         yield from self._world(s)
         for number, attempt in enumerate(s.attempts):
             yield from self._attempt(s, number, attempt)
@@ -240,7 +249,7 @@ class Model:
     def _correct_position(self, s: State) -> State:
         changed, opened = self.bounds.positions[s.facts]
         scheduled = (1 << s.frontier) - 1
-        s = _stale(s._replace(facts=s.facts + 1, open=opened))
+        s = self._stale(s._replace(facts=s.facts + 1, open=opened))
         if not changed & scheduled:
             published_open = opened if s.published >= s.history_epoch else s.published_open
             return s._replace(published_open=published_open)
@@ -260,6 +269,8 @@ class Model:
             else:
                 yield f"task {attempt.task} finds nothing", True, _reported(s._replace(attempts=rest), attempt.task)
         elif attempt.phase == READ:
+            if any(_locked(s, work.job) for work in attempt.work):
+                return  # it waits for the other's commit
             kept = tuple(work for work in attempt.work if self._may_finish(s, attempt, work))
             if kept:
                 yield f"task {attempt.task} marks", True, _with_attempt(s, number, Attempt(attempt.task, FINISHING, kept))
@@ -291,7 +302,7 @@ class Model:
             return True
         its_own = job.task == attempt.task or "no fence of attempts" in self.broken
         in_time = job.epoch == s.epoch or self.broken & {"finish any epoch", "no epochs at the end"}
-        return its_own and job.status == RUNNING and bool(in_time) and not _locked(s, job)
+        return its_own and job.status == RUNNING and bool(in_time)
 
     def _commit(self, s: State, attempt: Attempt) -> State:
         rows, jobs = list(s.rows), list(s.jobs)
@@ -305,6 +316,14 @@ class Model:
                     jobs[number] = job._replace(status=status, valued=job.valued | work.valued)
         return s._replace(rows=tuple(rows), jobs=tuple(jobs))
 
+    def _stale(self, s: State) -> State:
+        """The key's revision is raised: staging what was scanned before does nothing, so it is forgotten at once."""
+
+        def aged(scan: Scan | None) -> Scan | None:
+            return scan and (scan._replace(fresh=False) if "stage any revision" in self.broken else None)
+
+        return s._replace(schedulers=tuple(me._replace(live=aged(me.live), history=aged(me.history)) for me in s.schedulers))
+
     # The scheduler's moves -----------------------------------------------------------------------------------------
 
     def _begin(self, s: State) -> State:
@@ -314,14 +333,13 @@ class Model:
     def _schedule(self, s: State, number: int, me: Scheduler) -> Iterator[tuple[str, bool, State]]:
         """Every transaction may also be committed without its answer being heard: then memory stays as it was."""
         if me.phase != WORKING:
-            if not any(a.phase == FINISHING and not _holds(me, a.task) for a in s.attempts):
+            if not any(job.status == RUNNING and not _holds(me, job.task) and _locked(s, job.number) for job in s.jobs):
                 recovered = self._recover(s, me)
                 yield "the scheduler recovers", True, _remember(recovered, number, me._replace(
                     phase=WORKING, live=None, history=None))  # fmt: skip
             return
         for name, trusted, then, memory in self._transactions(s, me):
-            then = _prune(then)
-            yield name, trusted, _prune(_remember(then, number, memory))
+            yield name, trusted, _remember(then, number, memory)
             if then.faults and trusted and name != "a lane is scanned":
                 now = then.schedulers[number]
                 deaf = _remember(then._replace(faults=then.faults - 1), number, now._replace(phase=DISTURBED))
@@ -354,7 +372,9 @@ class Model:
                 yield f"task {task} is applied", True, self._apply(s, task), without
                 continue
             attempt = next((a for a in s.attempts if a.task == task), None)
-            if attempt is None or (s.faults and attempt.phase != FINISHING):
+            if any(_locked(s, job.number) for job in s.jobs if _own(job, (task,))):
+                continue  # it would wait for the attempt's commit, or for its death
+            if attempt is None or s.faults:
                 lost = s if attempt is None else s._replace(faults=s.faults - 1)
                 released = lost._replace(jobs=tuple(_released(j) if _own(j, (task,)) else j for j in s.jobs))
                 yield f"task {task} is given up", attempt is None, self._apply(released, task), without
@@ -389,9 +409,9 @@ class Model:
         if not reach:
             return s
         if "fan out without raising" in self.broken:
-            return _stale(s._replace(pending=s.pending | reach))
+            return self._stale(s._replace(pending=s.pending | reach))
         jobs = tuple(job for job in s.jobs if job.status not in (FREE, DEFERRED))
-        return _stale(s._replace(epoch=s.epoch + 1, pending=s.pending | reach, jobs=jobs))
+        return self._stale(s._replace(epoch=s.epoch + 1, pending=s.pending | reach, jobs=jobs))
 
     def _stage(self, s: State, scan: Scan) -> tuple[State, int | None]:
         if not scan.fresh and "stage any revision" not in self.broken:
@@ -410,7 +430,7 @@ class Model:
             pending=pending, frontier=scan.horizon, staged=s.epoch, published=published, published_open=published_open
         )
         if "stage keeps the revision" not in self.broken:
-            s = _stale(s)
+            s = self._stale(s)
         if not jobs:
             return s, None
         task = s.last_task + 1
@@ -460,6 +480,30 @@ class Model:
         return s._replace(
             jobs=tuple(j._replace(status=DEFERRED) if j.status == WAITING and j.epoch == s.epoch else j for j in s.jobs)
         )
+
+    def _normal(self, s: State) -> State:
+        """The same state in its shortest form: without what no move can look at again, and numbered from 1."""
+        held = {task for me in s.schedulers for task, _ in me.held}
+        jobs = tuple(
+            job for job in s.jobs
+            if job.status != COMPLETE or job.task in held or (job.epoch == s.epoch and job.dates & s.pending)
+        )  # fmt: skip
+        attempts, schedulers = s.attempts, s.schedulers
+        if not self.broken & _FENCES:
+            alive = {job.task for job in jobs if job.status == RUNNING and job.epoch == s.epoch}
+            attempts = tuple(a for a in attempts if a.task in alive or a.phase == FINISHING)
+            ended = {a.task for a in s.attempts} - {a.task for a in attempts}
+            tasks = {job.task for job in jobs}
+            schedulers = tuple(
+                me._replace(held=tuple(
+                    (task, reported or task in ended) for task, reported in me.held
+                    if task in tasks or not (reported or task in ended)))
+                for me in schedulers
+            )  # fmt: skip
+        rows = s.rows
+        if any(len(of_day) > 1 and of_day[1][0] <= s.published for of_day in rows):
+            rows = tuple(_still_seen(of_day, s.published) for of_day in rows)
+        return _renumbered(s._replace(jobs=jobs, attempts=attempts, schedulers=schedulers, rows=rows))
 
     # What has to hold ----------------------------------------------------------------------------------------------
 
@@ -541,12 +585,43 @@ class Model:
 # Small changes of a state
 
 
+def _still_seen(rows: tuple[tuple[int, int], ...], published: int) -> tuple[tuple[int, int], ...]:
+    newest = max((epoch for epoch, _ in rows if epoch <= published), default=0)
+    return tuple(row for row in rows if row[0] >= newest)
+
+
+def _renumbered(s: State) -> State:
+    jobs = {0: 0}
+    tasks = {0: 0}
+    for job in s.jobs:
+        jobs.setdefault(job.number, len(jobs))
+        tasks.setdefault(job.task, len(tasks))
+    for attempt in s.attempts:
+        tasks.setdefault(attempt.task, len(tasks))
+        for work in attempt.work:
+            jobs.setdefault(work.job, len(jobs))
+    for me in s.schedulers:
+        for task, _ in me.held:
+            tasks.setdefault(task, len(tasks))
+    if s.last_job == len(jobs) - 1 and s.last_task == len(tasks) - 1:
+        return s
+    return s._replace(
+        jobs=tuple(job._replace(number=jobs[job.number], task=tasks[job.task]) for job in s.jobs),
+        attempts=tuple(
+            Attempt(tasks[a.task], a.phase, tuple(work._replace(job=jobs[work.job]) for work in a.work)) for a in s.attempts
+        ),
+        schedulers=tuple(me._replace(held=tuple((tasks[task], reported) for task, reported in me.held)) for me in s.schedulers),
+        last_job=len(jobs) - 1,
+        last_task=len(tasks) - 1,
+    )
+
+
 def _own(job: Job, attempt: Attempt | tuple[int]) -> bool:
     return job.task == attempt[0] and job.status == RUNNING
 
 
-def _locked(s: State, job: Job) -> bool:
-    return any(a.phase == FINISHING and any(work.job == job.number for work in a.work) for a in s.attempts)
+def _locked(s: State, number: int) -> bool:
+    return any(a.phase == FINISHING and any(work.job == number for work in a.work) for a in s.attempts)
 
 
 def _released(job: Job) -> Job:
@@ -562,19 +637,6 @@ def _reported(s: State, task: int) -> State:
         me._replace(held=tuple((held, reported or held == task) for held, reported in me.held)) for me in s.schedulers
     )
     return s._replace(schedulers=schedulers)
-
-
-def _stale_scheduler(me: Scheduler) -> Scheduler:
-    if me.live is None and me.history is None:
-        return me
-    return me._replace(
-        live=me.live and me.live._replace(fresh=False), history=me.history and me.history._replace(fresh=False)
-    )
-
-
-def _stale(s: State) -> State:
-    """The key's revision is raised: what was scanned before holds no more."""
-    return s._replace(schedulers=tuple(_stale_scheduler(me) for me in s.schedulers))
 
 
 def _stale_of(me: Scheduler, then: State) -> Scheduler:
@@ -595,19 +657,7 @@ def _remember(s: State, number: int, memory: Scheduler) -> State:
 
 
 def _without(s: State, number: int) -> State:
-    return _prune(s._replace(schedulers=s.schedulers[:number] + s.schedulers[number + 1 :]))
-
-
-def _prune(s: State) -> State:
-    """Drops jobs that no move can look at again: complete, applied or of an older epoch, and of no task in memory."""
-    kept = tuple(
-        job
-        for job in s.jobs
-        if job.status != COMPLETE
-        or (job.epoch == s.epoch and job.dates & s.pending)
-        or any(_holds(me, job.task) for me in s.schedulers)
-    )
-    return s if len(kept) == len(s.jobs) else s._replace(jobs=kept)
+    return s._replace(schedulers=s.schedulers[:number] + s.schedulers[number + 1 :])
 
 
 # The check
@@ -656,7 +706,7 @@ def check(bounds: Bounds, broken: frozenset[str] = frozenset(), *, most_states: 
                     if at >= most_states:
                         raise MemoryError(f"more than {most_states:,} states")
                     parents.append(number)
-                    names.append(name)
+                    names.append(sys.intern(name))
                     good.append(model.is_quiescent(then))
                     quiescent += good[at]
                     found.attempts_at_once = max(found.attempts_at_once, len(then.attempts))
@@ -680,11 +730,18 @@ def _spread(good: bytearray, edges: array) -> None:  # type: ignore[type-arg]
                 good[edges[at]] = changed = True
 
 
+# A price, a position correction that closes the key, a roll, a date that closes again, a fault anywhere; then: the first
+# valuation of a key whose last date has no price yet, with two faults.
 SMALL = (
-    Bounds(),
-    Bounds(positions=(), late=(0b100,), prices=(0b110,)),
+    Bounds(opened=3, positions=(), prices=(0b110,), late=(0b100,), faults=2, settled=False),
+    Bounds(closings=1),
 )
-BIG = (Bounds(faults=2),)
+BIG = (
+    Bounds(faults=2, closings=1),
+    Bounds(settled=False),
+    Bounds(prices=(0b010, 0b100), late=(0, 0), positions=((0b110, 0b011), (0b100, 0b111)), faults=0),
+)
+RACES = (Bounds(faults=0),)
 
 
 def main() -> int:
