@@ -2,15 +2,17 @@
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 
 import ray
 from ray.actor import ActorHandle
 
-from actors.scheduler import NAME, NAMESPACE, ValuationScheduler
-from engine.errors import UsageError
+from actors.scheduler import NAMESPACE, ValuationScheduler
+from engine.errors import LeaderActiveError, UsageError
 from engine.settings import Settings
 
 
@@ -44,28 +46,46 @@ def connected(settings: Settings) -> Iterator[None]:
 
 
 def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) -> ActorHandle:
-    """The cluster's scheduler: the one that runs, or a new one. Its pool has an actor a CPU unless settings say."""
+    """A scheduler for the database, whose pool has an actor a CPU unless settings say. It lives as long as the driver that
+    started it: Ray starts it again when it dies, and ends it when the driver is gone.
+
+    Raises LeaderActiveError when this cluster has one for this address; `take_over` ends that one first. (One of another
+    cluster, or under another address, is found by the term that the database gives.)
+    """
+    name = f"revalue-scheduler-{sha256(url.encode()).hexdigest()[:12]}"
+    _make_room(name, take_over=take_over)
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
     holder = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
     return (
         ray.remote(ValuationScheduler)
-        .options(
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=0,
-            max_concurrency=16,
-            name=NAME,
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-        )
+        .options(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=16, name=name, namespace=NAMESPACE)
         .remote(url, settings, actors, holder, take_over)
     )
+
+
+def _make_room(name: str, *, take_over: bool) -> None:
+    """Waits until a scheduler that is ending has given its name back."""
+    while True:
+        try:
+            other = ray.get_actor(name, namespace=NAMESPACE)
+            ray.get(other.ping.remote(), timeout=30)
+        except ValueError:
+            return
+        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+            time.sleep(0.1)
+            continue
+        if not take_over:
+            raise LeaderActiveError(
+                "a scheduler for this database runs on this cluster already: wait for it, `revalue drain` it, or take over"
+            )
+        ray.kill(other, no_restart=True)
 
 
 def stop_scheduler(scheduler: ActorHandle) -> None:
     """Drains the scheduler and ends its actor."""
     try:
         ray.get(scheduler.drain.remote(), timeout=120)
+    except ray.exceptions.RayActorError:
+        pass  # it is gone: what it began is released by the next one
     finally:
         ray.kill(scheduler, no_restart=True)

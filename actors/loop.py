@@ -29,6 +29,7 @@ _log = logs.logger("scheduler")
 _PAGE_KEYS = 20_000
 _RETRY_JOBS = 50_000
 _BACKOFF_SECONDS = (0.2, 10.0)
+_UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Progress:
     keys_raised: int = 0
     in_flight: int = 0
     idle: bool = False
+    paused: bool = False
     statuses: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class SchedulerLoop:
         self._wake = asyncio.Event()
         self._stopping = False
         self._next_start = 0.0
+        self._setback = False  # a task could not write, and none has since: what stands in its way may stand still
         self._turns_begun = self._turns_ended = 0
         self._turned = asyncio.Condition()
         self.progress = Progress(term=term.number)
@@ -84,7 +87,10 @@ class SchedulerLoop:
         self.wake()
 
     async def run(self) -> None:
-        """Recovers what the scheduler before left, then works until stopped. Transient trouble is waited out."""
+        """Recovers what the scheduler before left, then works until stopped. Transient trouble is waited out.
+
+        At the end the tasks in flight are applied, and those that were not yet begun are free again, uncharged.
+        """
         backoff = _BACKOFF_SECONDS[0]
         recovered = False
         listener = asyncio.create_task(self._listen())
@@ -96,7 +102,8 @@ class SchedulerLoop:
                         await self.recover()
                         recovered = True
                     worked = await self.run_once()
-                    self.progress.trouble, backoff = None, _BACKOFF_SECONDS[0]
+                    if not self._setback or self.progress.idle:
+                        self._setback, self.progress.trouble, backoff = False, None, _BACKOFF_SECONDS[0]
                     if beat.done():
                         beat.result()
                     if not worked:
@@ -108,14 +115,20 @@ class SchedulerLoop:
                     recovered = False
                     await asyncio.sleep(backoff * (0.5 + random.random()))
                     backoff = min(backoff * 2, _BACKOFF_SECONDS[1])
+            await self._hand_back()
         finally:
             for task in (listener, beat, *self._in_flight):
                 task.cancel()
             await asyncio.gather(listener, beat, *self._in_flight, return_exceptions=True)
 
+    async def _hand_back(self) -> None:
+        while queue := self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]:
+            await results.release(self._term, queue.popleft(), self._waits, reason="released: the scheduler was stopped")
+
     async def recover(self) -> None:
-        """Takes over what the scheduler before left: applies unapplied results, frees the attempts of earlier terms."""
-        await results.recover(self._term)
+        """Takes over what the scheduler before left: applies unapplied results, frees the attempts that nobody waits for."""
+        known = [task for task, _ in self._in_flight.values()]
+        await results.recover(self._term, [*known, *self._queues[Lane.LIVE], *self._queues[Lane.HISTORY]])
 
     async def woken(self) -> None:
         """Returns when something may have changed since the last call: a commit, a finished task."""
@@ -133,7 +146,14 @@ class SchedulerLoop:
 
     async def _turn(self) -> bool:
         applied = await self._apply_finished()
-        if self._stopping:
+        asked = await self._term.control()
+        if asked.drain and not self._stopping:
+            _log.info("draining: asked by an operator", term=self._term.number)
+            self._stopping = True
+        self.progress.paused = asked.paused
+        if self._stopping or asked.paused:
+            self.progress.in_flight = len(self._in_flight)
+            self.progress.idle = not applied and not self._in_flight
             return applied
         raised = await self._fan_out()
         created = await self._fill_queues()
@@ -144,7 +164,8 @@ class SchedulerLoop:
         return worked
 
     async def is_quiet(self) -> bool:
-        """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed.
+        """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed, or it is
+        paused.
 
         True only after a whole turn that began after the call, so it includes everything committed before the call.
         """
@@ -154,7 +175,7 @@ class SchedulerLoop:
         self.wake()
         async with self._turned:
             await self._turned.wait_for(lambda: self._turns_ended > asked)
-        depth = await self._depth()
+        depth = {} if self.progress.paused else await self._depth()
         return self.progress.idle and self._turns_begun == self._turns_ended and not any(depth.values())
 
     async def _fan_out(self) -> bool:
@@ -240,44 +261,48 @@ class SchedulerLoop:
         finished = [attempt for attempt in self._in_flight if attempt.done()]
         if not finished:
             return False
-        done: list[Task] = []
-        unfinished: list[Task] = []
+        done: list[asyncio.Task[TaskResult]] = []
+        setback: TransientError | None = None
         for attempt in finished:
-            task, begun = self._in_flight[attempt]
             failure = attempt.exception()
             if failure is None:
-                done.append(task)
-                if attempt.result().statuses.keys() & {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}:
-                    unfinished.append(task)
-                self._count(attempt.result(), monotonic() - begun)
+                done.append(attempt)
             elif isinstance(failure, TransientError):
-                _log.warning(
-                    "task given up, its jobs are free again",
-                    task=task.task_id,
-                    job=logs.ranges([(task.first_job_id, task.last_job_id)]),
-                    rows=task.rows,
-                    reason=str(failure),
-                )
-                await results.release(self._term, task, self._waits, reason=f"{type(failure).__name__}: {failure}"[:500])
-                del self._in_flight[attempt]
-                if isinstance(failure, TaskLostError):
-                    self.progress.tasks_lost += 1
-                    metrics.TASKS_LOST.inc()
-                else:
-                    await asyncio.sleep(0.5 + random.random())
+                await self._give_up(attempt, failure)
+                if not isinstance(failure, TaskLostError):
+                    setback = failure
             else:
                 raise failure
         if done:
-            await results.apply(self._term, done, self._waits)
-        if unfinished:
+            await results.apply(self._term, [self._in_flight[attempt][0] for attempt in done], self._waits)
+            unfinished = [self._in_flight[attempt][0] for attempt in done if attempt.result().statuses.keys() & _UNFINISHED]
             await tell_unfinished(self._database, unfinished)
-        for attempt in finished:
-            self._in_flight.pop(attempt, None)
+        for attempt in done:
+            _, begun = self._in_flight.pop(attempt)
+            self._count(attempt.result(), monotonic() - begun)
         self.progress.in_flight = len(self._in_flight)
+        if setback is not None:
+            self._setback = True
+            raise setback
         return True
+
+    async def _give_up(self, attempt: "asyncio.Task[TaskResult]", failure: TransientError) -> None:
+        task, _ = self._in_flight[attempt]
+        reason = f"{type(failure).__name__}: {failure}"[:500]
+        worker = failure.worker if isinstance(failure, TaskLostError) else None
+        await results.release(self._term, task, self._waits, reason=reason, worker=worker)
+        del self._in_flight[attempt]
+        if isinstance(failure, TaskLostError):
+            jobs = logs.ranges([(task.first_job_id, task.last_job_id)])
+            _log.warning(
+                "task given up, its jobs are free again", task=task.task_id, job=jobs, rows=task.rows, reason=str(failure)
+            )
+            self.progress.tasks_lost += 1
+            metrics.TASKS_LOST.inc()
 
     def _count(self, result: TaskResult, seconds: float) -> None:
         progress = self.progress
+        self._setback = False
         progress.tasks_finished += 1
         progress.jobs_finished += result.jobs
         progress.rows_written += result.rows
@@ -301,7 +326,7 @@ class SchedulerLoop:
     async def _sleep(self) -> None:
         """Until woken (a commit, a result), until the next retry is due, or for the poll's time."""
         seconds = self._settings.poll_seconds
-        if not self._in_flight:
+        if not self._in_flight and not self.progress.paused:
             async with self._database.connection() as connection:
                 due = await sql("next_retry").value(connection)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ _REPLACE_PAUSE_SECONDS = 0.5
 @dataclass(eq=False)
 class _Worker:
     actor: ray.actor.ActorHandle
+    name: str
     load: int = 0
     alive: bool = True
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,7 +67,7 @@ class ActorPool:
         except (RayActorError, TimeoutError) as error:
             self._replace(worker)
             why = "did not answer in time" if isinstance(error, TimeoutError) else "died"
-            raise TaskLostError(f"the valuation actor of task {task.task_id} {why}: {error}") from error
+            raise TaskLostError(f"the valuation actor of task {task.task_id} {why}: {error}", worker.name) from error
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, BaseException) else error
             raise cause if isinstance(cause, RevalueError) else error from error
@@ -93,7 +95,7 @@ class ActorPool:
                 await self._free.wait()
 
     def _add_worker(self) -> None:
-        threads = "1"
+        threads, name = "1", uuid.uuid4().hex[:12]
         # Ray never repeats a call: a lost attempt is the scheduler's to give to another, under a new task id.
         actor = (
             ray.remote(ValuationActor)
@@ -104,9 +106,9 @@ class ActorPool:
                 max_task_retries=0,
                 runtime_env={"env_vars": {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}},
             )
-            .remote(self._url, self._max_attempts)
+            .remote(self._url, self._max_attempts, name)
         )
-        worker = _Worker(actor)
+        worker = _Worker(actor, name)
         self._workers.append(worker)
         self._in_background(self._await_ready(worker))
 

@@ -7,7 +7,14 @@ from engine.store.tasks import Task, TaskResult
 
 
 class TaskLostError(TransientError):
-    """The actor that ran the task is gone, or was given up: whether it committed is to be read from the job rows."""
+    """The actor that ran the task is gone, or was given up: whether it committed is to be read from the job rows.
+
+    worker: its name, by which its database sessions are ended before its work is given to another.
+    """
+
+    def __init__(self, message: str, worker: str | None = None) -> None:
+        super().__init__(message)
+        self.worker = worker
 
 
 class Pool(Protocol):

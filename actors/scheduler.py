@@ -1,4 +1,4 @@
-"""The scheduler actor: one named, detached actor that gives the loop a home on Ray."""
+"""The scheduler actor: one named actor that gives the loop a home on Ray."""
 
 import asyncio
 from dataclasses import asdict
@@ -15,11 +15,12 @@ from engine.settings import Settings
 from engine.store.arrow import ArrowReader
 from engine.store.database import Database
 from engine.store.schema import require_head
+from engine.store.sessions import session_name
 from engine.store.terms import Term
 
 _log = logs.logger("scheduler")
 
-NAME, NAMESPACE = "revalue-scheduler", "revalue"
+NAMESPACE = "revalue"
 
 
 class ValuationScheduler:
@@ -70,27 +71,32 @@ class ValuationScheduler:
         while True:
             try:
                 await require_head(self._url)
-                return await Database.open(self._url, application="revalue scheduler")
+                return await Database.open(self._url, application=session_name("scheduler", self._holder))
             except TransientError as error:
                 _log.warning("trying again until it succeeds", trouble=str(error))
                 await asyncio.sleep(1)
 
     async def progress(self) -> dict[str, Any]:
-        """What was done so far (actors.loop.Progress), and `quiet`: whether nothing is left to do now.
+        """What was done so far (actors.loop.Progress), `quiet`: whether nothing is left to do now, and
+        `ended`: whether an operator has drained it.
 
         Raises what ended the scheduler: TermLostError, LeaderActiveError, SchemaVersionError.
         """
         if self._failure is not None:
             raise self._failure
-        if self._running.done():
-            self._running.result()
         if self._loop is None:
             return {"quiet": False, "starting": True}
+        if self._running.done():
+            self._running.result()
+            return {**asdict(self._loop.progress), "quiet": True, "ended": True}
         try:
             quiet = await self._loop.is_quiet()
         except TransientError:
             quiet = False
-        return {**asdict(self._loop.progress), "quiet": quiet, "metrics_port": self._metrics_port}
+        return {**asdict(self._loop.progress), "quiet": quiet, "ended": False, "metrics_port": self._metrics_port}
+
+    async def ping(self) -> None:
+        """Answers when the actor is alive."""
 
     async def drain(self) -> None:
         """Starts nothing new, waits for the tasks in flight to be applied and gives the term back."""

@@ -9,9 +9,9 @@ from engine.work import Valuer
 class ValuationActor:
     """A plain class that actors.pool makes an actor of."""
 
-    def __init__(self, url: str, max_attempts: int) -> None:
+    def __init__(self, url: str, max_attempts: int, name: str) -> None:
         self._loop = asyncio.new_event_loop()
-        self._valuer = self._loop.run_until_complete(Valuer.open(url, max_attempts=max_attempts))
+        self._valuer = self._loop.run_until_complete(Valuer.open(url, max_attempts=max_attempts, name=name))
 
     def ready(self) -> bool:
         """Answers when the actor is connected."""

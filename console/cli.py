@@ -1,53 +1,41 @@
 """The command `revalue`. Results go to standard output, progress and errors to standard error.
 
 Exit codes: 0 done; 1 unexpected; 2 wrong call; 3 another scheduler leads; 4 not found; 5 keys are not current;
-65 bad input or refused correction; 75 try again later (database away); 78 the schema is another version.
+65 bad input or refused correction; 75 try again later (database away); 77 PostgreSQL refuses the user; 78 the schema is
+another version; 130, 143 stopped by Ctrl-C, SIGTERM with something left.
 """
 
 import asyncio
-import signal
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from console.correcting import Made, print_correction, print_preview
-from console.printing import err, out, print_json, print_table
-from console.session import database_url, with_database
-from engine import corrections, logs
+from console import operating
+from console.call import Call, Json, configure
+from console.correct import Day, correct_app
+from console.printing import err, out, print_json
+from console.session import database_url, with_database, writable_folder
+from console.value import value
 from engine import explain as explaining
-from engine.errors import RevalueError, UsageError, ValuationIncompleteError
+from engine.errors import RevalueError, UsageError
 from engine.ingest import Kind
 from engine.ingest import load as load_input
-from engine.preview import Preview, preview
-from engine.settings import Settings
-from engine.store import embedded, reports, schema
+from engine.store import embedded, schema
 from engine.store.database import Database
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Values positions, and puts history right when data was wrong."
 )
-correct_app = typer.Typer(
-    no_args_is_help=True, help="Correct one price, rate or position; what it touches is revalued by `value`."
-)
-jobs_app = typer.Typer(no_args_is_help=True, help="Valuation jobs: list, show, retry.")
 app.add_typer(correct_app, name="correct")
-app.add_typer(jobs_app, name="jobs")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-class _Call:
-    settings = Settings.model_construct()
+app.command()(value)
+operating.mount(app)
 
 
 @app.callback()
-def configure(
+def called(
     database: Annotated[
         str | None,
         typer.Option("--database-url", help="postgresql:// address; default: REVALUE_DATABASE_URL, else the embedded server."),
@@ -57,10 +45,7 @@ def configure(
         str | None, typer.Option(help="A Ray cluster's address; default: REVALUE_RAY_ADDRESS, else local.")
     ] = None,
 ) -> None:
-    given = {"database_url": database, "data_dir": data_dir, "ray_address": ray_address}
-    _Call.settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    logs.configure(_Call.settings.log_level)
-    logs.correlate()
+    configure(database_url=database, data_dir=data_dir, ray_address=ray_address)
 
 
 @app.command()
@@ -68,7 +53,7 @@ def migrate(
     revision: Annotated[str, typer.Argument(help="`head`, an older revision to go back to, or `base`.")] = "head",
 ) -> None:
     """Bring the database's schema to this version (or, with REVISION, back to an older one: that drops data)."""
-    out.print(f"schema is at {asyncio.run(schema.migrate(database_url(_Call.settings), revision))}")
+    out.print(f"schema is at {asyncio.run(schema.migrate(database_url(Call.settings), revision))}")
 
 
 @app.command()
@@ -83,7 +68,7 @@ def load(
     async def run(database: Database) -> Any:
         return await load_input(database, kind, file, merge=merge)
 
-    result = with_database(_Call.settings, run)
+    result = with_database(Call.settings, run)
     if as_json:
         print_json(result)
     else:
@@ -99,229 +84,13 @@ def load(
 
 
 @app.command()
-def value(
-    watch: Annotated[bool, typer.Option("--watch", help="Keep running; stop with Ctrl-C or SIGTERM.")] = False,
-    take_over: Annotated[bool, typer.Option("--take-over", help="Take leadership from a scheduler that is alive.")] = False,
-    actors: Annotated[int | None, typer.Option(min=1, help="Valuation actors (default: one a CPU).")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Serve the scheduler's Prometheus metrics here.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Value everything that is owed, until every key is current; exit 5, with the reasons, when some cannot be."""
-    from console.valuing import Runner
-
-    changed = {"actors": actors, "metrics_port": metrics_port}
-    settings = _Call.settings.model_copy(update={k: v for k, v in changed.items() if v is not None})
-    url = database_url(settings)
-    asyncio.run(schema.require_head(url))
-    settings = settings.model_copy(update={"database_url": url})
-    with Runner(url, settings, take_over=take_over) as runner:
-        signal.signal(signal.SIGTERM, _interrupt)
-        if watch:
-            try:
-                runner.watch(show=not quiet)
-            except KeyboardInterrupt:
-                err.print("stopping: tasks in flight are finished and applied first")
-                return
-        run = runner.until_quiet(title="valuing", show=not quiet)
-    if as_json:
-        print_json({**asdict(run), "rows_per_second": round(run.rows_per_second)})
-    else:
-        out.print(
-            f"{run.rows_written:,} position-days in {run.seconds:.1f} s ({run.rows_per_second:,.0f}/s), "
-            f"{run.jobs_finished:,} jobs, {run.keys_raised:,} keys raised"
-        )
-        _print_status(run.status)
-    if not run.status.is_current:
-        raise ValuationIncompleteError(_incomplete(run.status))
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _incomplete(status: reports.Status) -> str:
-    left = {state: keys for state, keys in status.keys.items() if state != "CURRENT"}
-    reasons = "; ".join(f"{keys:,} keys: {example}" for _, keys, example in status.reasons[:5])
-    return f"not every key is current: {left}" + (f" ({reasons})" if reasons else "")
-
-
-@app.command("status")
-def show_status(as_json: Json = False) -> None:
-    """Where the keys stand: current, behind, reprocessing, waiting for data, failed."""
-    status = with_database(_Call.settings, reports.status)
-    if as_json:
-        print_json({**asdict(status), "is_current": status.is_current})
-    else:
-        _print_status(status)
-
-
-def _print_status(status: reports.Status) -> None:
-    print_table("Keys", ("state", "keys"), status.keys.items())
-    out.print(
-        f"watermarks {status.first_watermark or 'none'} to {status.last_watermark or 'none'}, "
-        f"horizon {status.horizon or 'none'}; "
-        f"{status.triggers_queued:,} triggers queued, {status.jobs_deferred:,} jobs deferred, "
-        f"{status.dead_letters:,} dead letters"
-    )
-    if status.reasons:
-        print_table("Not current because of", ("reason", "keys", "example"), status.reasons)
-
-
-@jobs_app.command("list")
-def list_jobs(
-    status: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
-    portfolio: Annotated[str | None, typer.Option()] = None,
-    security: Annotated[str | None, typer.Option()] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
-    as_json: Json = False,
-) -> None:
-    """The newest jobs."""
-
-    async def run(database: Database) -> list[dict[str, Any]]:
-        return await reports.jobs(database, status=status, portfolio=portfolio, security=security, most=limit)
-
-    found = with_database(_Call.settings, run)
-    if as_json:
-        print_json(found)
-        return
-    columns = (
-        "job_id",
-        "portfolio_id",
-        "security_id",
-        "status",
-        "epoch",
-        "first_date",
-        "last_date",
-        "attempt_count",
-        "rows_written",
-        "failure_reason",
-    )
-    print_table(f"{len(found)} jobs", columns, ([job[name] for name in columns] for job in found))
-
-
-@jobs_app.command("show")
-def show_job(job_id: Annotated[int, typer.Argument()], as_json: Json = False) -> None:
-    """One job, with its dead letters."""
-
-    async def run(database: Database) -> dict[str, Any]:
-        return await reports.job(database, job_id)
-
-    found = with_database(_Call.settings, run)
-    if as_json:
-        print_json(found)
-        return
-    letters = found.pop("dead_letters")
-    print_table(f"Job {job_id}", ("field", "value"), ((name, str(v) if v is not None else None) for name, v in found.items()))
-    for letter in letters:
-        out.print(
-            f"dead letter of {letter['died_at']:%Y-%m-%d %H:%M:%S}: {letter['failure_reason']}\n{letter['traceback']}",
-            markup=False,
-        )
-
-
-@jobs_app.command("retry")
-def retry_jobs(job_ids: Annotated[list[int], typer.Argument()]) -> None:
-    """Take failed or waiting jobs up again at the next `value`, with fresh attempts."""
-
-    async def run(database: Database) -> list[int]:
-        return await reports.retry(database, job_ids)
-
-    taken = with_database(_Call.settings, run)
-    left = sorted(set(job_ids) - set(taken))
-    out.print(f"{len(taken)} jobs will be tried again" + (f"; not these (done, superseded or unknown): {left}" if left else ""))
-
-
-def _date(text: str) -> date:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no date: write YYYY-MM-DD") from None
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise typer.BadParameter(f"{text!r} is no decimal number") from None
-    if not number.is_finite():
-        raise typer.BadParameter(f"{text!r} is not finite")
-    return number
-
-
-Day = Annotated[date, typer.Argument(parser=_date, metavar="YYYY-MM-DD")]
-Number = Annotated[Decimal, typer.Argument(parser=_decimal, metavar="NUMBER")]
-
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be revalued and what it would change; write nothing.")]
-
-
-@correct_app.command("price")
-def correct_price(security: str, day: Day, price: Number, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Replace the price that SECURITY has for a date (its currency and quote basis stay)."""
-    _correct(lambda database: corrections.price(database, security, day, price), dry_run, as_json)
-
-
-@correct_app.command("fx")
-def correct_fx(base: str, quote: str, day: Day, rate: Number, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Replace the stored rate of a date: 1 BASE = RATE QUOTE."""
-    _correct(lambda database: corrections.rate(database, base, quote, day, rate), dry_run, as_json)
-
-
-@correct_app.command("position", context_settings={"ignore_unknown_options": True})
-def correct_position(
-    portfolio: str,
-    security: str,
-    day: Day,
-    quantity: Number,
-    cost_basis_local: Number,
-    cost_basis: Number,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Put in the absolute fact of one date (later facts stay)."""
-    given = (portfolio, security, day, quantity, cost_basis_local, cost_basis)
-    _correct(lambda database: corrections.position(database, *given), dry_run, as_json)
-
-
-@correct_app.command("file")
-def correct_file(
-    file: Annotated[Path, typer.Argument(help="Parquet or CSV, with the columns of a file of prices, fx_rates or positions.")],
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Replace every price, rate or fact of a file, or none of them: what it names has to be stored already."""
-    _correct(lambda database: corrections.file(database, file), dry_run, as_json)
-
-
-def _correct(correct: Callable[[Database], Awaitable[Made]], dry_run: bool, as_json: bool) -> None:
-    async def run(database: Database) -> Made | Preview:
-        if dry_run:
-            return await preview(database, correct, _Call.settings)
-        made = await correct(database)
-        corrections.told(made)
-        return made
-
-    made = with_database(_Call.settings, run)
-    if isinstance(made, Preview):
-        if as_json:
-            print_json({**made.as_dict(), "correction": asdict(made.correction)})
-        else:
-            print_preview(made)
-    elif as_json:
-        print_json(made)
-    else:
-        print_correction(made)
-
-
-@app.command()
 def explain(portfolio: str, security: str, day: Day, as_json: Json = False) -> None:
     """How a number came about, recomputed, and whether the stored one agrees (exit 1 when it does not)."""
 
     async def run(database: Database) -> explaining.Explanation:
         return await explaining.explain(database, portfolio, security, day)
 
-    found = with_database(_Call.settings, run)
+    found = with_database(Call.settings, run)
     if as_json:
         print_json({**asdict(found), "verdict": found.verdict})
     else:
@@ -363,7 +132,7 @@ def sample(
     from console import sample as book
 
     if folder is not None:
-        for path in book.export(folder):
+        for path in book.export(writable_folder(folder)):
             out.print(str(path), markup=False)
         return
 
@@ -372,7 +141,7 @@ def sample(
             result = await load_input(database, kind, frame)
             out.print(f"{kind}: {result.rows:,} rows, {result.inserted + result.changed:,} new or changed")
 
-    with_database(_Call.settings, run)
+    with_database(Call.settings, run)
 
 
 @app.command("serve-metrics")
@@ -383,7 +152,7 @@ def serve_metrics(
     """Serve what the database says of keys, triggers and jobs to Prometheus, with or without a scheduler."""
     from console.metrics_server import serve
 
-    url = database_url(_Call.settings)
+    url = database_url(Call.settings)
     asyncio.run(schema.require_head(url))
     serve(url, host, port)
 
@@ -395,7 +164,7 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8460) -> None:
 
     from console.web.app import create_app
 
-    url = database_url(_Call.settings)
+    url = database_url(Call.settings)
     asyncio.run(schema.require_head(url))
     uvicorn.run(create_app(url), host="127.0.0.1", port=port, log_level="warning", timeout_keep_alive=5, limit_concurrency=64)
 
@@ -405,7 +174,7 @@ def export_monitoring(folder: Annotated[Path, typer.Argument(help="Where the fil
     """Write the Prometheus alert rules and the Grafana dashboard to FOLDER."""
     from console import monitoring
 
-    for path in monitoring.export(folder):
+    for path in monitoring.export(writable_folder(folder)):
         out.print(str(path), markup=False)
 
 
@@ -422,7 +191,7 @@ def verify(
     async def run(database: Database) -> Any:
         return await verify_rows(database, rows=None if every else rows, seed=seed)
 
-    found = with_database(_Call.settings, run)
+    found = with_database(Call.settings, run)
     if as_json:
         print_json(found)
     else:
@@ -436,7 +205,7 @@ def demo(folder: Annotated[Path, typer.Option(help="Where the picture is written
     """The whole walk on the sample book: load, value, correct a price in the past, reprocess, verify, draw."""
     from console.demo import run_demo
 
-    run_demo(_Call.settings, folder)
+    run_demo(Call.settings, writable_folder(folder))
 
 
 @app.command()
@@ -454,7 +223,7 @@ def bench(
     """Measure the engine, beside what a user would pick instead, in a database of its own on the same server."""
     from console.benching import run_benchmarks
 
-    settings = _Call.settings.model_copy(update={"actors": actors} if actors else {})
+    settings = Call.settings.model_copy(update={"actors": actors} if actors else {})
     names = tuple(name for name in peers.split(",") if name)
     run_benchmarks(
         settings, database_url(settings), workloads, keys=keys, dates=dates, runs=runs, peers=names, json_path=json_path
@@ -464,9 +233,9 @@ def bench(
 @app.command()
 def down() -> None:
     """Stop the embedded PostgreSQL (its data stay)."""
-    if _Call.settings.database_url is not None:
+    if Call.settings.database_url is not None:
         raise UsageError("a database address is set: only the embedded server can be stopped by `down`")
-    out.print("stopped" if embedded.stop(_Call.settings.data_dir) else "it was not running")
+    out.print("stopped" if embedded.stop(Call.settings.data_dir) else "it was not running")
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from console.printing import out, print_table
+from console.printing import out, print_table, tidy
 from engine.corrections import Correction, FileCorrection
 from engine.preview import Preview
 
@@ -81,4 +81,4 @@ def print_preview(told: Preview) -> None:
 def _what(made: Made) -> str:
     if isinstance(made, FileCorrection):
         return f"{made.rows:,} rows of {made.kind}: {made.changed:,} changed, {made.unchanged:,} as they were"
-    return f"{made.what}: {made.old} -> {made.new}"
+    return f"{made.what}: {tidy(made.old)} -> {tidy(made.new)}"

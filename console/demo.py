@@ -11,7 +11,7 @@ from rich.progress import track
 
 from console import sample
 from console.picture import draw_totals
-from console.printing import err, out, print_table
+from console.printing import err, out, print_table, tidy
 from console.session import database_url, with_database
 from console.valuing import Run, Runner
 from console.verifying import Verified, verify_rows
@@ -45,7 +45,7 @@ def run_demo(settings: Settings, folder: Path) -> None:
         before = with_database(settings, _totals)
         correction = with_database(settings, _correct)
         out.print(
-            f"[bold]4. correction[/bold]: {correction.what}: {correction.old} -> {correction.new}; "
+            f"[bold]4. correction[/bold]: {correction.what}: {tidy(correction.old)} -> {tidy(correction.new)}; "
             f"it can reach {correction.keys:,} positions, {correction.dates}",
             markup=True,
         )

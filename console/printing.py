@@ -1,6 +1,7 @@
 """How results are shown: JSON for programs, tables for people. Decimals and dates are text in both."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
@@ -28,6 +29,16 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "lower") and hasattr(value, "upper"):
         return [value.lower, value.upper]
     return str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def tidy(text: str) -> str:
+    """The numbers of a text without trailing zeros: the ten places of a stored price say nothing."""
+    return re.sub(r"(?<=\d)(\.\d*?)0+(?!\d)", lambda m: m[1].rstrip("."), text)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

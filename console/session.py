@@ -1,10 +1,13 @@
 """From settings to an open database: the user's server, or the embedded one, started when it does not run."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+from engine.errors import UsageError
 from engine.settings import Settings
 from engine.store import embedded
 from engine.store.database import Database
@@ -25,6 +28,17 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
     await require_head(url)
     async with await Database.open(url) as database:
         yield database
+
+
+def writable_folder(folder: Path) -> Path:
+    """The folder, made if it is missing. Raises UsageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"folder {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"folder {folder} cannot be written to")
+    return folder
 
 
 def with_database(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:

@@ -82,7 +82,7 @@ class Runner:
                 if show:
                     live.update(_line(title, done, progress, seconds))
                 if progress["quiet"]:
-                    break
+                    break  # or ended: it was drained
                 time.sleep(_POLL_SECONDS)
         self._before = {name: progress[name] for name in first}
         return Run(
@@ -96,12 +96,14 @@ class Runner:
         )
 
     def watch(self, *, show: bool) -> None:
-        """Until interrupted."""
+        """Until interrupted, or drained by an operator."""
         begun = time.monotonic()
         with Live(console=err, refresh_per_second=4, transient=True) as live:
             while True:
                 try:
                     progress = self.progress()
+                    if progress["ended"]:
+                        return
                     if show:
                         live.update(_line("watching", progress, progress, time.monotonic() - begun))
                 except DatabaseUnavailableError as error:
@@ -112,7 +114,9 @@ class Runner:
 def _line(title: str, done: dict[str, Any], progress: dict[str, Any], seconds: float) -> Table:
     table = Table.grid(padding=(0, 2))
     rate = done["rows_written"] / seconds if seconds else 0
-    state = progress["trouble"] or ("idle" if progress["idle"] else f"{progress['in_flight']} tasks in flight")
+    held = "paused" if progress["paused"] else "idle" if progress["idle"] else ""
+    in_flight = progress["in_flight"]
+    state = progress["trouble"] or (f"{in_flight} tasks in flight" if in_flight or not held else held)
     table.add_row(
         f"[bold]{title}[/bold]",
         f"{done['rows_written']:,} position-days",

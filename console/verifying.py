@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from console.oracle import Key, compare, read_book
+from engine.errors import NotFoundError
 from engine.store.database import Database
 
 _KEYS_AT_ONCE = 20
@@ -26,6 +27,8 @@ async def verify_rows(database: Database, *, rows: int | None, seed: int) -> Ver
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         book = await read_book(connection)
         keys: list[Key] = sorted(book.facts)
+        if not keys:
+            raise NotFoundError("there is nothing to verify: no positions are loaded")
         random.Random(seed).shuffle(keys)
         while keys and (rows is None or rows_done < rows):
             batch, keys = keys[:_KEYS_AT_ONCE], keys[_KEYS_AT_ONCE:]

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from engine.errors import TransientError
@@ -44,6 +44,14 @@ class DatabaseCollector(Collector):
         yield GaugeMetricFamily("revalue_triggers_queued", "Corrections not yet fanned out", value=status.triggers_queued)
         yield GaugeMetricFamily("revalue_jobs_deferred", "Jobs that wait for data or for a retry", value=status.jobs_deferred)
         yield GaugeMetricFamily("revalue_dead_letters", "Jobs that failed for good", value=status.dead_letters)
+        yield CounterMetricFamily(
+            "revalue_zombie_jobs_fenced",
+            "Jobs that attempts which had been given up came to finish, and could not",
+            value=status.zombie_jobs_fenced,
+        )
+        yield GaugeMetricFamily(
+            "revalue_paused", "Whether an operator has paused the scheduler", value=int(bool(status.paused_at))
+        )
         waiting = GaugeMetricFamily("revalue_keys_not_current", "Keys that wait or failed, by reason", labels=["reason"])
         for reason, count, _ in status.reasons:
             waiting.add_metric([reason], count)

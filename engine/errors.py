@@ -41,6 +41,12 @@ class SchemaVersionError(PermanentError):
     exit_code = 78  # EX_CONFIG
 
 
+class AccessDeniedError(PermanentError):
+    """PostgreSQL refuses this user, or the database does not exist."""
+
+    exit_code = 77  # EX_NOPERM
+
+
 class CorrectionRefusedError(PermanentError):
     """The database refused a change that cannot be turned into a correction; nothing was written."""
 

@@ -100,7 +100,7 @@ def read(source: Path | str | pl.DataFrame | pa.Table) -> Source:
         return Source(_from_arrow(source), "the table", 1, "row")
     path = Path(source)
     if not path.is_file():
-        raise InvalidInputError(f"there is no file {path}")
+        raise InvalidInputError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
     try:
         if path.suffix.lower() == ".parquet":
             return Source(pl.read_parquet(path, glob=False), str(path), 1, "row")

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from engine import faults
 from engine.core.lifecycle import FailureReason, JobStatus
 from engine.core.valuation import SNAPSHOT_COLUMNS, Valued, value
+from engine.errors import TransientError
 from engine.store.arrow import ArrowReader, encode_binary_copy
 from engine.store.database import Database
-from engine.store.finishing import finish
+from engine.store.finishing import OUTCOME_COLUMNS, finish
 from engine.store.inputs import TaskInputs, read_inputs
+from engine.store.sessions import session_name
+from engine.store.statement import sql
 from engine.store.tasks import Task, TaskResult
 
 if TYPE_CHECKING:
@@ -31,9 +35,9 @@ class Valuer:
         self._max_attempts = max_attempts
 
     @classmethod
-    async def open(cls, url: str, *, max_attempts: int) -> "Valuer":
-        """Connects. Raises DatabaseUnavailableError."""
-        database = await Database.open(url, connections=1, application="revalue valuation actor")
+    async def open(cls, url: str, *, max_attempts: int, name: str = "") -> "Valuer":
+        """Connects; `name`: by which its sessions can be ended from elsewhere. Raises DatabaseUnavailableError."""
+        database = await Database.open(url, connections=1, application=session_name("valuer", name))
         return cls(database, ArrowReader(url), max_attempts=max_attempts)
 
     async def close(self) -> None:
@@ -44,25 +48,35 @@ class Valuer:
     async def run(self, task: Task) -> TaskResult:
         """Values the task's jobs and commits them. Raises TransientError, with nothing written.
 
-        A job whose data makes the computation fail is found by halving the task; its neighbours are valued.
+        A job whose data makes reading, computing or writing fail is found by halving the task; its neighbours are valued.
         """
+        faults.reach("value.begun")
+        try:
+            return await self._attempt(task)
+        except TransientError:
+            raise
+        except Exception as error:  # the computing looks after itself: this was met in reading or in writing
+            if task.first_job_id == task.last_job_id:
+                return await self._failed(task, error)
+        middle = (task.first_job_id + task.last_job_id) // 2
+        low = await self.run(replace(task, last_job_id=middle))
+        high = await self.run(replace(task, first_job_id=middle + 1))
+        return low.joined(high, task)
+
+    async def _attempt(self, task: Task) -> TaskResult:
         clock = _Clock()
         inputs = await asyncio.to_thread(read_inputs, self._reader, task)
+        faults.reach("value.read")
         clock.lap("read")
         if inputs is None:
             return TaskResult(task, jobs=0, rows=0, fenced=0)
         valued = compute(inputs, max_attempts=self._max_attempts)
+        faults.reach("value.computed")
         rows, outcomes = valued.rows, valued.outcomes
         clock.lap("compute")
         encoded = encode_binary_copy(rows) if len(rows) else []
         clock.lap("encode")
-        fenced, written = await finish(
-            self._database,
-            task,
-            rows,
-            outcomes.select("job_id", "status", "valued_through", "rows_written", "failure_reason", "traceback"),
-            encoded,
-        )
+        fenced, written = await finish(self._database, task, rows, outcomes.select(OUTCOME_COLUMNS), encoded)
         clock.lap("write")
         return TaskResult(
             task,
@@ -73,6 +87,28 @@ class Valuer:
             reasons=_counts(outcomes.filter(pl.col("reason").is_not_null()), "reason"),
             seconds=clock.seconds,
         )
+
+    async def _failed(self, task: Task, error: Exception) -> TaskResult:
+        """One job whose inputs cannot be read, or whose rows cannot be written."""
+        async with self._database.connection() as connection:
+            job = await sql("failing_job").row(connection, job=task.first_job_id, task=task.task_id)
+        if job is None:
+            return TaskResult(task, jobs=0, rows=0, fenced=0)
+        status, trace = _after_failure(job["attempt_count"], error, self._max_attempts)
+        reason = FailureReason.UNEXPECTED_ERROR.value
+        outcome = pl.DataFrame(
+            {
+                "job_id": [task.first_job_id],
+                "status": [status],
+                "valued_through": [None],
+                "rows_written": [0],
+                "failure_reason": [f"{reason} {job['security_id']} {job['first_date']}"],
+                "traceback": [trace],
+            },
+            schema=dict(zip(OUTCOME_COLUMNS, (pl.Int64, pl.String, pl.Date, pl.Int32, pl.String, pl.String), strict=True)),
+        )
+        fenced, _ = await finish(self._database, task, pl.DataFrame(), outcome, [])
+        return TaskResult(task, jobs=1, rows=0, fenced=fenced, statuses={status: 1}, reasons={reason: 1})
 
 
 def compute(inputs: TaskInputs, *, max_attempts: int) -> Valued:
@@ -103,8 +139,7 @@ def _with_tracebacks(valued: Valued) -> Valued:
 
 
 def _failed(job: pl.DataFrame, error: Exception, max_attempts: int) -> Valued:
-    last = job["attempt_count"][0] >= max_attempts
-    trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
+    status, trace = _after_failure(job["attempt_count"][0], error, max_attempts)
     outcome = job.select(
         "job_id",
         rows_written=pl.lit(0, dtype=pl.Int32),
@@ -112,11 +147,18 @@ def _failed(job: pl.DataFrame, error: Exception, max_attempts: int) -> Valued:
         instrument_no="instrument_no",
         problem_date="first_date",
         problem_pair=pl.lit(None, dtype=pl.Int64),
-        status=pl.lit(JobStatus.FAILED.value if last else JobStatus.PENDING.value),
+        status=pl.lit(status),
         valued_through=pl.lit(None, dtype=pl.Date),
-        traceback=pl.lit(trace if last else None, dtype=pl.String),
+        traceback=pl.lit(trace, dtype=pl.String),
     )
     return Valued(pl.DataFrame(), outcome)
+
+
+def _after_failure(attempts: int, error: Exception, max_attempts: int) -> tuple[str, str | None]:
+    """A job's status and, when this was its last attempt, what its dead letter says."""
+    if attempts < max_attempts:
+        return JobStatus.PENDING.value, None
+    return JobStatus.FAILED.value, "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
 
 
 def _joined(parts: list[Valued]) -> Valued:

@@ -7,7 +7,13 @@ from typing import Literal
 
 import asyncpg
 
-from engine.errors import CorrectionRefusedError, DatabaseUnavailableError, WriteConflictError
+from engine.errors import (
+    AccessDeniedError,
+    CorrectionRefusedError,
+    DatabaseUnavailableError,
+    UsageError,
+    WriteConflictError,
+)
 from engine.store.statement import Connection
 
 _CONFLICTS = (
@@ -15,11 +21,15 @@ _CONFLICTS = (
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
 )
+_DENIED = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
     ConnectionError,
@@ -38,6 +48,10 @@ def translated_errors() -> Iterator[None]:
     except asyncpg.RestrictViolationError as error:
         hint = f" {error.hint}" if error.hint else ""
         raise CorrectionRefusedError(f"{error}.{hint}") from error
+    except _DENIED as error:
+        raise AccessDeniedError(f"PostgreSQL refuses: {error}. Look at user, password and database of the address") from error
+    except asyncpg.ClientConfigurationError as error:
+        raise UsageError(f"the database's address cannot be used: {error}") from error
     except _UNAVAILABLE as error:
         raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
 

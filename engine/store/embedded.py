@@ -34,7 +34,8 @@ def address(settings: Settings) -> str:
     if url is None:
         return start(settings.data_dir)
     if not url.startswith(("postgresql://", "postgres://")):
-        raise UsageError(f"{url!r} is no PostgreSQL address: it begins with postgresql://")
+        scheme = url.partition("://")[0] if "://" in url else "no scheme"  # the rest may hold a password
+        raise UsageError(f"the database's address ({scheme}) is no PostgreSQL address: it begins with postgresql://")
     return url
 
 

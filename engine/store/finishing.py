@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from engine import faults
 from engine.store.arrow import copy_encoded, copy_frame, encode_binary_copy
 from engine.store.database import Database
 from engine.store.statement import sql
@@ -10,6 +11,8 @@ from engine.store.tasks import Task
 _FINISHED_JOBS = """CREATE TEMP TABLE IF NOT EXISTS finished_jobs (
     job_id bigint, status text, valued_through date, rows_written integer, failure_reason text, traceback text
 ) ON COMMIT DELETE ROWS"""
+
+OUTCOME_COLUMNS = ("job_id", "status", "valued_through", "rows_written", "failure_reason", "traceback")
 
 
 async def finish(
@@ -31,8 +34,12 @@ async def finish(
         if fenced:
             rows = rows.filter(~pl.col("job_id").is_in(fenced))
             encoded = encode_binary_copy(rows)
+            await sql("record_fenced").execute(connection, task=task.task_id, jobs=fenced)
         if outcomes["traceback"].null_count() < len(outcomes):
             await sql("bury_failed").execute(connection, task=task.task_id)
+        faults.reach("value.marked")
         if len(rows):
             await copy_encoded(connection, "daily_position_snapshots", rows.columns, encoded)
+        faults.reach("value.copied")
+    faults.reach("value.committed")
     return len(fenced), len(rows)

@@ -1,11 +1,12 @@
--- Jobs in the tasks of earlier terms: nobody will report them to this scheduler.
+-- Jobs in tasks that this scheduler does not know: nobody will report them to it.
 WITH released AS (
     UPDATE portfolio_valuation_jobs j
     SET status = (CASE WHEN p.epoch = j.epoch THEN 'PENDING' ELSE 'SUPERSEDED' END)::valuation_job_status,
         task_id = 0, attempt_count = j.attempt_count - 1,
         finished_at = CASE WHEN p.epoch > j.epoch THEN now() END
     FROM position_state p
-    WHERE j.position_id = p.position_id AND NOT isempty(p.pending) AND j.status = 'PROCESSING' AND j.term < :term
+    WHERE j.position_id = p.position_id AND NOT isempty(p.pending) AND j.status = 'PROCESSING'
+      AND j.task_id <> ALL (:known::bigint[])
     RETURNING j.job_id, j.status
 )
 INSERT INTO deferred_jobs (job_id, not_before)

@@ -1,7 +1,7 @@
 """What an operator asks: where the keys stand, what is queued, which jobs wait or failed. Control path only."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from engine.core.lifecycle import JobStatus
@@ -16,6 +16,7 @@ class Status:
 
     first_watermark, last_watermark: the range of the watermarks of all keys; None: some key has never been scheduled /
     there is none. reasons: (first word of the failure reason, keys, one example) of keys that wait or have failed.
+    zombie_jobs_fenced: jobs that attempts which had been given up came to finish, and could not.
     """
 
     keys: dict[str, int]
@@ -29,6 +30,9 @@ class Status:
     term: int
     holder: str | None
     heartbeat_age_seconds: float | None
+    zombie_jobs_fenced: int = 0
+    paused_at: datetime | None = None
+    paused_by: str | None = None
 
     @property
     def total(self) -> int:
@@ -88,6 +92,20 @@ async def job(database: Database, job_id: int) -> dict[str, Any]:
     async with database.connection() as connection:
         letters = await sql("job_letters").fetch(connection, job=job_id)
     return {**found[0], "dead_letters": [dict(letter) for letter in letters]}
+
+
+async def dead_letters(database: Database, *, still_failed: bool, most: int) -> list[dict[str, Any]]:
+    """The newest dead letters, newest first; `still_failed`: without those whose job was taken up again or superseded."""
+    async with database.connection() as connection:
+        rows = await sql("dead_letters").fetch(connection, still_failed=still_failed, most=most)
+    return [dict(row) for row in rows]
+
+
+async def failed_jobs(database: Database) -> list[int]:
+    """The jobs that failed for good and are still owed."""
+    async with database.connection() as connection:
+        rows = await sql("failed_jobs").fetch(connection)
+    return [row["job_id"] for row in rows]
 
 
 async def retry(database: Database, job_ids: list[int]) -> list[int]:

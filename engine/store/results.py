@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.core.lifecycle import Lane
+from engine.store.sessions import end_sessions, session_name
 from engine.store.statement import sql
 from engine.store.tasks import Task
 from engine.store.terms import Term
@@ -23,7 +24,7 @@ async def apply(term: Term, tasks: Sequence[Task], waits: Waits) -> None:
     Applying a task twice changes nothing: dates come back into pending only under a new epoch.
     """
     runs = _runs(tasks)
-    async with term.transaction() as connection:
+    async with term.transaction("apply") as connection:
         await sql("apply_tasks").execute(connection, **runs)
         await sql("defer_tasks").execute(
             connection, **runs, retry_seconds=waits.retry_seconds, recheck_seconds=waits.recheck_seconds
@@ -31,26 +32,33 @@ async def apply(term: Term, tasks: Sequence[Task], waits: Waits) -> None:
         await sql("supersede_fenced").execute(connection, **runs)
 
 
-async def release(term: Term, task: Task, waits: Waits, *, reason: str) -> None:
-    """The attempt's actor is lost: what it committed is applied, what it did not finish is free again, uncharged."""
-    async with term.transaction() as connection:
+async def release(term: Term, task: Task, waits: Waits, *, reason: str, worker: str | None = None) -> None:
+    """The attempt is over: what it committed is applied, what it did not finish is free again, uncharged.
+
+    `worker`: the name of the valuer that is lost. Its sessions are ended first, for it may stand still with its jobs locked.
+    """
+    async with term.transaction("release") as connection:
+        if worker is not None:
+            await end_sessions(connection, session_name("valuer", worker))
         await sql("release_task").execute(
             connection, task=task.task_id, first_job=task.first_job_id, last_job=task.last_job_id, reason=reason
         )
     await apply(term, [task], waits)
 
 
-async def recover(term: Term) -> None:
-    """What a scheduler does first: results that nobody applied are applied, attempts of earlier terms are released."""
-    async with term.transaction() as connection:
-        await sql("release_all").execute(connection, term=term.number)
+async def recover(term: Term, known: Sequence[Task] = ()) -> None:
+    """What a scheduler does first, and after it lost its connection: results that nobody applied are applied, and attempts
+    that it does not know of are released. Those are of earlier terms, or were begun by a commit whose answer was lost.
+    """
+    async with term.transaction("recover") as connection:
+        await sql("release_all").execute(connection, known=[task.task_id for task in known])
         await sql("apply_all").execute(connection)
         await sql("defer_all").execute(connection)
 
 
 async def retry_due(term: Term, *, most: int, task_rows: int) -> list[Task]:
     """Takes up to `most` deferred jobs whose time has come, as new tasks."""
-    async with term.transaction() as connection:
+    async with term.transaction("retry") as connection:
         rows = await sql("retry_due").fetch(connection, term=term.number, most=most, task_days=max(1, task_rows * 7 // 5))
     return [Task(row["task_id"], row["first_job_id"], row["last_job_id"], row["rows"], Lane(row["lane"])) for row in rows]
 

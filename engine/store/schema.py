@@ -7,11 +7,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 import migrations
-from engine.errors import SchemaVersionError
+from engine.errors import SchemaVersionError, UsageError
 from engine.store.database import translated_errors
 
 # Two starters at once must not migrate at once: an arbitrary number that only migrations use.
@@ -33,7 +33,10 @@ def head() -> str:
 
 
 async def migrate(url: str, revision: str = "head") -> str:
-    """Upgrades (or, to an older revision, downgrades) the schema; returns the revision it has now."""
+    """Upgrades (or, to an older revision, downgrades) the schema; returns the revision it has now. Raises UsageError."""
+    known = [r.revision for r in ScriptDirectory.from_config(_config()).walk_revisions()]
+    if revision not in ("head", "base", *known):
+        raise UsageError(f"there is no revision {revision!r}: `head`, `base`, or one of {', '.join(sorted(known))}")
 
     def run(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
@@ -72,11 +75,17 @@ class _connect:
     """An SQLAlchemy connection over asyncpg, which alone reads the address (sockets included)."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url, timeout=30))
+        self._url = url
 
     async def __aenter__(self) -> AsyncConnection:
         with translated_errors():
-            self._connection = await self._engine.connect()
+            opened = await asyncpg.connect(self._url, timeout=30)
+
+        async def take() -> "asyncpg.Connection[asyncpg.Record]":
+            return opened
+
+        self._engine = create_async_engine("postgresql+asyncpg://", async_creator=take, poolclass=NullPool)
+        self._connection = await self._engine.connect()
         return self._connection
 
     async def __aexit__(self, *failure: object) -> None:

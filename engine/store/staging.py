@@ -77,7 +77,7 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
         behind = pl.col("position_id") > int(ranges["position_id"][-1])
         rest = Scan(keys.filter(behind), scanned.ranges.filter(behind), scanned.next_cursor)
         keys = keys.filter(~behind)
-    async with term.transaction() as connection:
+    async with term.transaction("stage") as connection:
         for table in _TEMP_TABLES:
             await connection.execute(table)
         first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))

@@ -32,3 +32,22 @@ class TaskResult:
     statuses: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def joined(self, other: "TaskResult", task: Task) -> "TaskResult":
+        """Both as the result of `task`, of which they are the two halves."""
+        return TaskResult(
+            task,
+            self.jobs + other.jobs,
+            self.rows + other.rows,
+            self.fenced + other.fenced,
+            _summed(self.statuses, other.statuses),
+            _summed(self.reasons, other.reasons),
+            {
+                phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0)
+                for phase in {**self.seconds, **other.seconds}
+            },
+        )
+
+
+def _summed(some: dict[str, int], others: dict[str, int]) -> dict[str, int]:
+    return {name: some.get(name, 0) + others.get(name, 0) for name in some | others}

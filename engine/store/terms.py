@@ -1,11 +1,23 @@
 """Leadership: terms are issued by the database, and every transaction of a scheduler begins by locking its own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+from engine import faults
 from engine.errors import LeaderActiveError, TermLostError
 from engine.store.database import Database
+from engine.store.sessions import end_sessions, session_name
 from engine.store.statement import Connection, sql
+
+
+@dataclass(frozen=True)
+class Control:
+    """paused: begin nothing new until resumed. drain: finish what is in flight, then end."""
+
+    paused: bool
+    drain: bool
 
 
 class Term:
@@ -18,32 +30,61 @@ class Term:
 
     @classmethod
     async def acquire(cls, database: Database, holder: str, *, lease_seconds: float, take_over: bool = False) -> "Term":
-        """A new term for `holder`. Waits for transactions of the term before to end.
+        """A new term for `holder`. Waits for the lease of a leader that no longer speaks, then ends its database sessions:
+        one that stands still inside a transaction would hold its term for ever.
 
-        Raises LeaderActiveError while another holder's heartbeat is younger than the lease, unless `take_over`.
+        Raises LeaderActiveError when another holder is heard from while waiting; `take_over` does not wait for anybody.
         """
-        async with database.transaction() as connection:
-            number = await sql("term_acquire").value(
-                connection, holder=holder, lease_seconds=lease_seconds, take_over=take_over
-            )
-            if number is None:
-                row = await connection.fetchrow(
-                    "SELECT holder, term, extract(epoch FROM clock_timestamp() - heartbeat_at) AS silent FROM scheduler_term"
+        heard = None
+        while True:
+            async with database.transaction() as connection:
+                faults.reach("acquire.begun")
+                before = await sql("term_given_up").row(
+                    connection, holder=holder, lease_seconds=lease_seconds, take_over=take_over
                 )
-                assert row is not None
+                if before is not None:
+                    await end_sessions(connection, session_name("scheduler", before["holder"]))
+                number = await sql("term_acquire").value(
+                    connection, holder=holder, lease_seconds=lease_seconds, take_over=take_over
+                )
+                faults.reach("acquire.written")
+                row = await connection.fetchrow(
+                    """SELECT holder, term, heartbeat_at, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent
+                       FROM scheduler_term"""
+                )
+            if number is not None:
+                faults.reach("acquire.committed")
+                return cls(database, number, holder)
+            assert row is not None
+            if heard not in (None, (row["term"], row["heartbeat_at"])):
                 raise LeaderActiveError(
                     f"scheduler {row['holder']} holds term {row['term']} and was alive {row['silent']:.1f} s ago: "
-                    f"wait for it, stop it, or take over (it is fenced from then on)"
+                    f"wait for it, stop it (`revalue drain`), or take over (it is fenced from then on)"
                 )
-        return cls(database, number, holder)
+            heard = (row["term"], row["heartbeat_at"])
+            await asyncio.sleep(min(0.25, lease_seconds / 4))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A transaction of this term. Raises TermLostError, with nothing written, when the term is over."""
+    async def transaction(self, move: str) -> AsyncIterator[Connection]:
+        """A transaction of this term; `move` names it. Raises TermLostError, with nothing written, when the term is over."""
         async with self._database.transaction() as connection:
             if not await connection.fetchval("SELECT true FROM scheduler_term WHERE term = $1 FOR SHARE", self.number):
                 raise await self._lost(connection)
+            faults.reach(f"{move}.begun")
             yield connection
+            faults.reach(f"{move}.written")
+        faults.reach(f"{move}.committed")
+
+    async def control(self) -> "Control":
+        """What operators ask of this scheduler. Raises TermLostError."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT paused_at IS NOT NULL AS paused, drain_term = term AS drain FROM scheduler_term WHERE term = $1",
+                self.number,
+            )
+            if row is None:
+                raise await self._lost(connection)
+        return Control(paused=row["paused"], drain=bool(row["drain"]))
 
     async def heartbeat(self) -> None:
         """Says that this scheduler is alive. Raises TermLostError."""
@@ -86,7 +127,7 @@ class Rehearsal(Term):
         self.holder = "rehearsal"
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, move: str) -> AsyncIterator[Connection]:
         """The transaction that is open."""
         yield self._connection
 

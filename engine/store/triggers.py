@@ -29,7 +29,7 @@ async def fan_out(
     A key whose frontier is before the dates, or which is not open on any of them, is left as it is. A crash resumes at
     the cursor, which moves in the same transaction as the keys.
     """
-    async with term.transaction() as connection:
+    async with term.transaction("fan_out") as connection:
         queue = await sql("fan_out_queue").fetch(connection, most=most_triggers, only=only)
         if not queue:
             return None

@@ -15,6 +15,8 @@ _log = logs.logger("valuation")
 async def tell_unfinished(database: Database, tasks: Sequence[Task]) -> None:
     """One line for each reason and security or pair: an error for jobs that failed, and, where INFO is logged, one for
     jobs that wait."""
+    if not tasks:
+        return
     waiting = logging.getLogger("revalue.valuation").isEnabledFor(logging.INFO)
     statuses = [JobStatus.FAILED.value, *([JobStatus.WAITING_FOR_DATA.value] if waiting else [])]
     async with database.connection() as connection:

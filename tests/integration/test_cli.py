@@ -75,7 +75,7 @@ async def test_explain_says_step_by_step_and_does_not_hide_a_wrong_number(valued
 
 async def test_a_correction_says_what_it_reaches(valued: str) -> None:
     output = run(valued, "correct", "price", "A", DAYS[3].isoformat(), "55.5").output
-    assert "103.2500000000 -> 55.5" in output
+    assert "103.25 -> 55.5" in output
     assert "up to 2 positions" in output
     assert re.search(r"REPROCESSING\s*│\s*2", run(valued, "status").output)
     output = run(valued, "correct", "position", "P1", "B", DAYS[3].isoformat(), "-4", "-8", "-8").output
@@ -96,6 +96,15 @@ async def test_a_correction_says_what_it_reaches(valued: str) -> None:
         (("load", "cheese", "nowhere.csv"), 2, "cheese"),
         (("down",), 2, "only the embedded server"),
         (("frobnicate",), 2, "No such command"),
+        (("migrate", "nonsense"), 2, "no revision 'nonsense': `head`, `base`, or one of 0001, 0002"),
+        (("jobs", "show", "99999999999999999999"), 2, "Invalid value"),
+        (("jobs", "retry", "99999999999999999999"), 2, "Invalid value"),
+        (("jobs", "retry"), 2, "name jobs, or say --failed"),
+        (("jobs", "retry", "5", "--failed"), 2, "name jobs, or say --failed"),
+        (("load", "prices", "docs"), 65, "docs is a folder"),
+        (("sample", "/proc/nope"), 2, "folder /proc/nope cannot be made"),
+        (("monitoring", "/proc/nope"), 2, "folder /proc/nope cannot be made"),
+        (("demo", "--folder", "/proc/nope"), 2, "folder /proc/nope cannot be made"),
     ],
 )
 async def test_a_wrong_call_is_told_what_is_wrong(
@@ -106,11 +115,51 @@ async def test_a_wrong_call_is_told_what_is_wrong(
     assert message in output
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("REVALUE_ACTORS", "abc"), ("REVALUE_TASK_ROWS", "0"), ("REVALUE_LOG_LEVEL", "loud")]
+)
+def test_a_wrong_setting_is_named(url: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    got, output = code(url, "status")
+    assert (got, f"{variable}={value}: " in output) == (2, True), output
+
+
+def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_printed(server_url: str) -> None:
+    for address, exit_code, message in (
+        (server_url.replace("/postgres?", "/nowhere?"), 77, 'database "nowhere" does not exist'),
+        (server_url.replace("postgres:", "stranger:SECRET"), 77, 'role "stranger" does not exist'),
+        ("postgresql://u:SECRET@[::1", 2, "address cannot be used"),
+        ("mysql://u:SECRET@h/d", 2, "address (mysql) is no PostgreSQL address"),
+    ):
+        got, output = code(address, "status")
+        assert got == exit_code, output
+        assert message in output
+        assert "SECRET" not in output
+
+
+def test_nothing_to_verify_is_said(url: str) -> None:
+    got, output = code(url, "verify")
+    assert (got, "no positions are loaded" in output) == (4, True)
+
+
 async def test_every_command_has_help(valued: str) -> None:
     commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
-    assert {"migrate", "load", "value", "explain", "sample", "serve-metrics", "down", "verify", "demo"} <= {
-        c.replace("_", "-") for c in commands
-    }
+    assert {
+        "migrate",
+        "load",
+        "value",
+        "explain",
+        "sample",
+        "serve-metrics",
+        "down",
+        "verify",
+        "demo",
+        "dead-letters",
+        "pause",
+        "resume",
+        "drain",
+        "status",
+    } <= {c.replace("_", "-") for c in commands}
     for command in [*commands, "correct", "jobs"]:
         result = run(valued, command.replace("_", "-"), "--help")
         assert result.exit_code == 0, command

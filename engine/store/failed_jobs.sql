@@ -1,0 +1,6 @@
+SELECT DISTINCT j.job_id
+FROM dead_letters d
+JOIN portfolio_valuation_jobs j USING (job_id)
+JOIN position_state p USING (position_id)
+WHERE j.status = 'FAILED' AND j.epoch = p.epoch
+ORDER BY j.job_id

@@ -1,0 +1,3 @@
+SELECT j.attempt_count, p.security_id, COALESCE(j.valued_through + 1, j.first_date) AS first_date
+FROM portfolio_valuation_jobs j JOIN position_state p USING (position_id)
+WHERE j.job_id = :job AND j.task_id = :task AND j.status = 'PROCESSING'

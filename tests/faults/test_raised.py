@@ -1,0 +1,136 @@
+"""Errors at every point, in this process: connections lost before and after commits, conflicts, what nobody expected."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from engine import faults
+from engine.store import reports
+from engine.store.database import Database
+from tests.faults.arming import Armory
+from tests.faults.checks import all_is_right
+from tests.support import DAYS, SETTINGS, engine, execute, fetch, load_small_book
+
+SCHEDULER_POINTS = [point for point in faults.POINTS if not point.startswith(("acquire", "value", "recover"))]
+VALUE_POINTS = [point for point in faults.POINTS if point.startswith("value")]
+
+
+@pytest.fixture
+def armory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Armory:
+    monkeypatch.setattr(faults, "_FOLDER", str(tmp_path))
+    return Armory(tmp_path)
+
+
+async def settled(running, database: Database) -> None:  # type: ignore[no-untyped-def]
+    """The loop runs on, as in service, until all is current."""
+    work = asyncio.create_task(running.loop.run())
+    while not (await running.loop.is_quiet() and (await reports.status(database)).is_current):
+        assert not work.done(), work.exception()
+        await asyncio.sleep(0.02)
+    running.loop.stop()
+    await asyncio.wait_for(work, 30)
+
+
+@pytest.mark.parametrize("action", ["LOSE", "CONFLICT"])
+@pytest.mark.parametrize("point", SCHEDULER_POINTS)
+async def test_the_schedulers_own_trouble_is_waited_out(
+    url: str, database: Database, armory: Armory, point: str, action: str
+) -> None:
+    """LOSE at a `committed` point is a commit whose answer is lost: what it did is found in the database."""
+    await load_small_book(database, portfolios=2)
+    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
+        await running.settle()
+        if point.startswith(("release", "retry")):
+            armory.arm("value.computed", "LOSE")
+        armory.arm(point, action)
+        await execute(database, "UPDATE market_prices SET price = price + 1")
+        await settled(running, database)
+    assert armory.victims(point, action), "the point was never reached"
+    assert await all_is_right(database) == 4 * len(DAYS)
+    assert await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs") == [(1,)], "it was charged"
+
+
+@pytest.mark.parametrize("action", ["LOSE", "CONFLICT", "BREAK"])
+@pytest.mark.parametrize("point", VALUE_POINTS)
+async def test_a_task_that_fails_anywhere_is_done_again(
+    url: str, database: Database, armory: Armory, point: str, action: str
+) -> None:
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        armory.arm(point, action)
+        await settled(running, database)
+    assert armory.victims(point, action), "the point was never reached"
+    assert await all_is_right(database) == 4 * len(DAYS)
+
+
+async def test_an_error_of_the_scheduler_that_nobody_expected_ends_it_and_the_next_goes_on(
+    url: str, database: Database, armory: Armory
+) -> None:
+    await load_small_book(database, portfolios=2)
+    armory.arm("apply.written", "BREAK")
+    async with engine(url) as running:
+        with pytest.raises(faults.InjectedError):
+            await asyncio.wait_for(running.loop.run(), 30)
+    async with engine(url) as running:
+        await running.settle()
+    await all_is_right(database)
+
+
+async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_its_neighbours_are_valued(
+    url: str, database: Database
+) -> None:
+    await load_small_book(database, portfolios=8)
+    await execute(database, "ALTER TABLE daily_position_snapshots ADD CONSTRAINT corrupt CHECK (position_id <> 5)")
+    async with engine(url) as running:
+        while (await reports.status(database)).dead_letters == 0:
+            await running.loop.run_once()
+            await asyncio.sleep(0)
+        await running.settle()
+    states = await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1")
+    assert states == [("CURRENT", 15), ("FAILED", 1)]
+    (letter,) = await fetch(database, "SELECT attempt_count, failure_reason, traceback FROM dead_letters")
+    assert letter[:2] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
+    assert "CheckViolationError" in letter[2]
+    await execute(database, "ALTER TABLE daily_position_snapshots DROP CONSTRAINT corrupt")
+    assert await reports.retry(database, await reports.failed_jobs(database))
+    async with engine(url) as running:
+        await running.settle()
+    assert await all_is_right(database) == 16 * len(DAYS)
+
+
+async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
+    url: str, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server refuses every COPY as it does when its disk is full; the error is PostgreSQL's own."""
+    await load_small_book(database, portfolios=2)
+    await execute(
+        database,
+        """CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               PERFORM nextval('tries');
+               RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+           END $$""",
+    )
+    await execute(database, "CREATE SEQUENCE tries")
+    await execute(
+        database,
+        """CREATE TRIGGER full_disk BEFORE INSERT ON daily_position_snapshots
+           FOR EACH STATEMENT EXECUTE FUNCTION full_disk()""",
+    )
+    async with engine(url) as running:
+        with caplog.at_level("WARNING", logger="revalue"):
+            work = asyncio.create_task(running.loop.run())
+            while (await fetch(database, "SELECT last_value FROM tries"))[0][0] < 4:
+                assert not work.done(), work.exception()
+                await asyncio.sleep(0.02)
+            assert "No space left on device" in (running.loop.progress.trouble or "")
+            await execute(database, "DROP TRIGGER full_disk ON daily_position_snapshots")
+            while not (await reports.status(database)).is_current:
+                assert not work.done(), work.exception()
+                await asyncio.sleep(0.02)
+            running.loop.stop()
+            await asyncio.wait_for(work, 30)
+    messages = [record for record in caplog.records if "No space left" in str(record.msg)]
+    assert len(messages) <= 1, messages
+    await all_is_right(database)
+    assert await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs") == [(1,)], "it was charged"
