@@ -11,6 +11,8 @@ from engine.errors import CorrectionRefusedError, TermLostError
 from engine.ingest import Kind, load
 from engine.store import results, staging, triggers
 from engine.store.database import Database
+from engine.store.finishing import OUTCOME_COLUMNS, finish
+from engine.store.inputs import read_inputs
 from engine.store.tasks import Task
 from engine.store.terms import Term
 from tests.support import DAYS, Engine, dates, engine, execute, facts, fetch, key_state, load_small_book, prices
@@ -329,6 +331,22 @@ async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Da
         assert await fetch(database, "SELECT DISTINCT attempt_count, status::text FROM portfolio_valuation_jobs") == [
             (1, "COMPLETE")
         ]
+
+
+async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(url: str, database: Database) -> None:
+    """It waits for its first price; before it says so it is given up."""
+    await load_small_book(database, portfolios=1)
+    await execute(database, "DELETE FROM market_prices")
+    async with engine(url) as running:
+        scanned = await scan_all(running)
+        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
+        (task,) = staged.tasks
+        inputs = read_inputs(running.reader, task)
+        assert inputs is not None
+        valued = work.compute(inputs, max_attempts=3)
+        assert len(valued.rows) == 0
+        await results.release(running.term, task, results.Waits(1, 1), reason="test")
+        assert await finish(database, task, valued.rows, valued.outcomes.select(OUTCOME_COLUMNS), []) == (2, 0)
 
 
 async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(url: str, database: Database) -> None:
