@@ -1,7 +1,7 @@
 """The store's real SQL under every order of moves that hypothesis thinks of, held after each to the invariants and the oracle.
 
 A scheduler's memory and the attempts of actors are plain lists here, so a result can come late, twice or from a process
-that was given up. PROPERTY_EXAMPLES sets how many runs are made (40 in CI, of up to 60 steps each).
+that was given up. PROPERTY_EXAMPLES sets how many runs are made (50 in CI, of up to 60 steps each).
 """
 
 import asyncio
@@ -53,9 +53,9 @@ INVARIANTS = {name: query for name, query in BROKEN.items() if not name.startswi
           AND NOT EXISTS (SELECT FROM queued_keys q WHERE q.position_id = p.position_id)"""
 }
 
-EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "50"))
 STEPS = 60
-LEAST_STEPS = 50 * EXAMPLES
+LEAST_STEPS = 40 * EXAMPLES
 
 DAYS = weekdays(date(2024, 1, 1), 9)
 LEFT_OUT = DAYS[2]  # not a business date at first
@@ -67,6 +67,7 @@ DAY = st.sampled_from(DAYS[:8])
 SECURITY = st.sampled_from(["A", "B"])
 PICK = st.integers(0, 11)  # which of what there is
 LANE = st.sampled_from(list(Lane))
+LANES = st.sampled_from([(), (Lane.LIVE,), (Lane.HISTORY,), (Lane.LIVE, Lane.HISTORY)])
 
 
 async def load_book(database: Database) -> None:
@@ -168,6 +169,7 @@ class Store(RuleBasedStateMachine):
         self.attempts: list[Attempt] = []
         self.reported: dict[int, Task] = {}
         self.known: list[Task] = []
+        self.is_put_in = False
         self.seen: Seen = {}
         self.epochs: dict[int, tuple[int, ...]] = {}
 
@@ -180,11 +182,15 @@ class Store(RuleBasedStateMachine):
 
     # The world -----------------------------------------------------------------------------------------------------
 
-    @rule(security=SECURITY, day=DAY, price=st.integers(1, 5))
-    def correct_price(self, security: str, day: date, price: int) -> None:
+    @rule(security=SECURITY, day=DAY, price=st.sampled_from([None, 1, 2, 3]))
+    def correct_price(self, security: str, day: date, price: int | None) -> None:
+        """A price comes, late or at last, changes or is taken away."""
         self.run(self._correct_price(security, day, price))
 
-    async def _correct_price(self, security: str, day: date, price: int) -> None:
+    async def _correct_price(self, security: str, day: date, price: int | None) -> None:
+        if price is None:
+            await self.write("DELETE FROM market_prices WHERE security_id = $1 AND price_date = $2", security, day)
+            return
         currency = {"A": "USD", "B": "EUR"}[security]
         await self.write(
             """INSERT INTO market_prices VALUES ($1, $2, $3, $4, 'PER_UNIT')
@@ -192,12 +198,11 @@ class Store(RuleBasedStateMachine):
             security, day, price, currency,
         )  # fmt: skip
 
-    @rule(security=SECURITY, day=DAY)
-    def delete_price(self, security: str, day: date) -> None:
-        self.run(self.write("DELETE FROM market_prices WHERE security_id = $1 AND price_date = $2", security, day))
-
-    @rule(day=DAY, rate=st.integers(1, 5))
-    def correct_rate(self, day: date, rate: int) -> None:
+    @rule(day=DAY, rate=st.sampled_from([None, 1, 2]))
+    def correct_rate(self, day: date, rate: int | None) -> None:
+        if rate is None:
+            self.run(self.write("DELETE FROM fx_rates WHERE rate_date = $1", day))
+            return
         self.run(
             self.write(
                 """INSERT INTO fx_rates VALUES ('EUR', 'USD', $1, $2)
@@ -206,17 +211,14 @@ class Store(RuleBasedStateMachine):
             )
         )  # fmt: skip
 
-    @rule(day=DAY)
-    def delete_rate(self, day: date) -> None:
-        self.run(self.write("DELETE FROM fx_rates WHERE rate_date = $1", day))
-
     @rule(key=st.sampled_from(KEYS), day=DAY, quantity=st.sampled_from(["0", "0", "3", "-4"]), merge=st.booleans())
     def correct_position(self, key: tuple[str, str], day: date, quantity: str, merge: bool) -> None:
         """Changes, closes (0) or opens again; without `merge` the later facts are gone."""
         self.run(load(self.database, Kind.POSITIONS, facts(*key, {day: quantity}), merge=merge))
 
-    @rule()
-    def open_next_date(self) -> None:
+    @rule(scanned=LANES, closes=st.sampled_from("nnny"))
+    def open_next_date(self, scanned: tuple[Lane, ...], closes: str) -> None:
+        """The lanes may have scanned it before either stages; and it may be taken back before that."""
         self.run(
             self.write(
                 """INSERT INTO business_dates SELECT 'CAL', min(day) FROM unnest($1::date[]) AS day
@@ -224,9 +226,15 @@ class Store(RuleBasedStateMachine):
                 DAYS,
             )
         )
+        for lane in scanned:
+            self.scan_lane(lane)
+        if closes == "y":
+            self.run(self._close_the_last_date())
 
+    @precondition(lambda self: not self.is_put_in)
     @rule()
     def put_in_the_date_left_out(self) -> None:
+        self.is_put_in = True
         self.run(self.write("INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING", LEFT_OUT))
 
     @rule()
@@ -257,14 +265,16 @@ class Store(RuleBasedStateMachine):
         self.me.forget_scans()
         return True
 
-    @rule(lane=LANE, page_keys=st.sampled_from([2, 100]))
-    def scan(self, lane: Lane, page_keys: int) -> None:
+    @rule(lanes=LANES, page_keys=st.sampled_from([2, 100]))
+    def scan(self, lanes: tuple[Lane, ...], page_keys: int) -> None:
         """Kept until it is staged: the loop does so with what there was no room for."""
-        if self.me.scans[lane] is None:
-            self._scan(lane, page_keys)
+        for lane in lanes:
+            self.scan_lane(lane, page_keys)
 
-    def _scan(self, lane: Lane, page_keys: int = 100) -> staging.Scan | None:
+    def scan_lane(self, lane: Lane, page_keys: int = 100) -> staging.Scan | None:
         me = self.me
+        if me.scans[lane] is not None:
+            return me.scans[lane]
         scanned = staging.scan(self.reader, lane, me.cursors[lane], page_keys=page_keys, live_sessions=5)
         if scanned.keys.is_empty():
             me.cursors[lane] = 0
@@ -437,23 +447,23 @@ class Store(RuleBasedStateMachine):
             await self._correct_price(security, day, price)
             while await self._fan_out():
                 pass
-            if self._scan(Lane.HISTORY):
+            if self.scan_lane(Lane.HISTORY):
                 await self._stage(Lane.HISTORY)
 
         latest = self.attempts[-6:]
         self.run(self._commit(latest[-1 - pick % len(latest)], Interrupted(self.database, between)))
 
-    @rule()
-    def turn(self) -> None:
-        """A whole turn in which nothing goes wrong, so that runs get far."""
-        self.run(self._turn())
+    @rule(fans_out=st.booleans())
+    def turn(self, fans_out: bool) -> None:
+        """A whole turn in which nothing goes wrong, so that runs get far. What was corrected last may have just missed it."""
+        self.run(self._turn(fans_out))
 
-    async def _turn(self) -> bool:
+    async def _turn(self, fans_out: bool = True) -> bool:
         me, worked = self.me, False
-        while await self._fan_out():
+        while fans_out and await self._fan_out():
             worked = True
         for lane in Lane:
-            if me.scans[lane] is not None or self._scan(lane) is not None:
+            if self.scan_lane(lane) is not None:
                 worked = await self._stage(lane) > 0 or worked
         worked = await self._retry() > 0 or worked
         for task in list(me.held.values()):
