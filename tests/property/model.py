@@ -12,6 +12,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from time import perf_counter
 from typing import NamedTuple
 
@@ -541,7 +542,7 @@ class Model:
         if s.published > s.epoch or s.staged > s.epoch or not s.frontier <= s.horizon:
             return "4 published_epoch <= epoch, frontier <= horizon"
         for rows in s.rows:
-            if any(a[0] == b[0] for a, b in zip(rows, rows[1:], strict=False)):
+            if any(a[0] == b[0] for a, b in pairwise(rows)):
                 return "7 nothing is stored twice"
         seen = self.visible(s)
         worth = [self.value(day, s.prices, s.facts) for day in range(self.bounds.dates)]

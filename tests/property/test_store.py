@@ -589,12 +589,10 @@ def templates(server_url: str, template: str) -> dict[bool, str]:
 def test_no_order_of_moves_breaks_what_is_promised(server_url: str, templates: dict[bool, str]) -> None:
     Store.server_url, Store.templates = server_url, templates
     Store.steps.clear()
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Store,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-        ),
-    )
-    assert Store.steps["steps"] >= LEAST_STEPS, f"only {Store.steps['steps']} steps were checked"
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    bound = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, suppress_health_check=slow)
+    try:
+        run_state_machine_as_test(Store, settings=bound)  # type: ignore[no-untyped-call]
+    finally:
+        print(f"{Store.steps['steps']:,} steps were checked")  # noqa: T201
+    assert Store.steps["steps"] >= LEAST_STEPS, "too few steps to have shown anything"
