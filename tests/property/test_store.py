@@ -284,12 +284,19 @@ class Store(RuleBasedStateMachine):
 
     @precondition(lambda self: any(self.me.scans.values()))
     @rule(
-        lane=LANE, task_rows=st.sampled_from([1, 4, 100]), room_rows=st.sampled_from([1, 8, 1000]), is_heard=st.sampled_from("yyyn")
+        lane=LANE,
+        task_rows=st.sampled_from([1, 4, 100]),
+        room_rows=st.sampled_from([1, 8, 1000]),
+        is_heard=st.sampled_from("yyyn"),
+        begins=st.booleans(),
     )
-    def stage(self, lane: Lane, task_rows: int, room_rows: int, is_heard: str) -> None:
-        """When the answer of the commit is not heard, its tasks are known to nobody until the next recovery."""
+    def stage(self, lane: Lane, task_rows: int, room_rows: int, is_heard: str, begins: bool) -> None:
+        """When the answer of the commit is not heard, its tasks are known to nobody until the next recovery. Actors may have
+        begun with them at once."""
         lane = lane if self.me.scans[lane] is not None else next(lane for lane in Lane if self.me.scans[lane] is not None)
         self.run(self._stage(lane, task_rows, room_rows, is_heard == "y"))
+        for task in list(self.me.held.values()) if begins else []:
+            self._read(task)
 
     async def _stage(self, lane: Lane, task_rows: int = 1000, room_rows: int = 1000, is_heard: bool = True) -> int:
         me = self.me
@@ -349,11 +356,13 @@ class Store(RuleBasedStateMachine):
         assert held or await self.outside.fetch(keys) == before
 
     @precondition(lambda self: self.me.held)
-    @rule(pick=PICK)
-    def give_up(self, pick: int) -> None:
-        """The actor is taken for dead. It may have committed, it may still do so."""
+    @rule(pick=PICK, is_retried=st.booleans())
+    def give_up(self, pick: int, is_retried: bool) -> None:
+        """The actor is taken for dead. It may have committed, it may still do so when its jobs are another's."""
         numbers = sorted(self.me.held)
         self.run(self._give_up(numbers[pick % len(numbers)]))
+        if is_retried:
+            self.run(self._retry())
 
     async def _give_up(self, number: int) -> None:
         await results.release(self.me.term, self.me.held[number], NOW, reason="given up")
