@@ -32,8 +32,9 @@ async def finish(
         await connection.execute("ANALYZE finished_jobs")
         fenced = await sql("finish_jobs").value(connection, task=task.task_id)
         if fenced:
-            rows = rows.filter(~pl.col("job_id").is_in(fenced))
-            encoded = encode_binary_copy(rows)
+            if len(rows):
+                rows = rows.filter(~pl.col("job_id").is_in(fenced))
+                encoded = encode_binary_copy(rows)
             await sql("record_fenced").execute(connection, task=task.task_id, jobs=fenced)
         if outcomes["traceback"].null_count() < len(outcomes):
             await sql("bury_failed").execute(connection, task=task.task_id)

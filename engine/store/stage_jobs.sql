@@ -1,4 +1,5 @@
--- A key that a writer changed since the scan (its revision moved) is left for the next scan, with its jobs.
+-- A key that was changed since the scan, or staged by the other lane (its revision moved), is left for the next scan, with
+-- its jobs; so is one whose horizon was closed again.
 WITH owed AS (
     SELECT position_id, range_agg(daterange(first_date, last_date, '[]')) AS dates
     FROM staged_jobs
@@ -8,12 +9,15 @@ WITH owed AS (
            CASE WHEN p.staged_epoch = p.epoch THEN p.pending ELSE '{}' END + COALESCE(o.dates, '{}') AS pending
     FROM staged_keys k
     JOIN position_state p ON p.position_id = k.position_id AND p.revision = k.revision
+    JOIN calendars c USING (calendar_no)
+    JOIN business_dates d ON d.calendar_id = c.calendar_id AND d.business_date = k.horizon
     LEFT JOIN owed o ON o.position_id = k.position_id
 ), moved AS (
     UPDATE position_state p
     SET pending = b.pending,
         frontier_date = b.horizon,
         staged_epoch = p.epoch,
+        revision = p.revision + 1,
         published_epoch = CASE WHEN isempty(b.pending) THEN p.epoch ELSE p.published_epoch END,
         published_open_dates = CASE WHEN isempty(b.pending) THEN p.open_dates ELSE p.published_open_dates END
     FROM becomes b, staged_keys k

@@ -15,7 +15,7 @@ from engine.store.terms import Term
 
 _TEMP_TABLES = (
     """CREATE TEMP TABLE IF NOT EXISTS staged_keys
-       (position_id bigint, revision integer, horizon date) ON COMMIT DELETE ROWS""",
+       (position_id bigint, calendar_no smallint, revision integer, horizon date) ON COMMIT DELETE ROWS""",
     """CREATE TEMP TABLE IF NOT EXISTS staged_jobs
        (job_id bigint, task_id bigint, position_id bigint, first_date date, last_date date) ON COMMIT DELETE ROWS""",
 )
@@ -69,7 +69,7 @@ def _no_ranges() -> pl.DataFrame:
 async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_rows: int) -> Staged:
     """One transaction: jobs for the first keys of the scan that fit in `room_rows`, and their frontiers moved.
 
-    Keys that owe nothing move their frontier without a job. A key changed by a writer since the scan is left alone.
+    Keys that owe nothing move their frontier without a job. A key that was changed since the scan is left alone.
     """
     ranges = fitting(scanned.ranges, room_rows)
     keys, rest = scanned.keys, None
@@ -83,10 +83,11 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
         first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))
         first_task = await term.take_ids(connection, "valuation_task_ids", len(ranges))
         jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
-        await copy_frame(connection, "staged_keys", keys.select("position_id", "revision", "horizon"))
+        await copy_frame(connection, "staged_keys", keys.select("position_id", "calendar_no", "revision", "horizon"))
         await copy_frame(connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"))
         for table in ("staged_keys", "staged_jobs"):
             await connection.execute(f"ANALYZE {table}")
+        await sql("stage_calendars").execute(connection)
         written = await sql("stage_jobs").execute(connection, lane=lane.value, term=term.number)
     tasks = jobs.group_by("task_id", maintain_order=True).agg(
         pl.col("job_id").first().alias("first_job_id"),

@@ -13,7 +13,7 @@ TABLES = (
     # The moves change none of the indexed columns, and the fill factor leaves room on the page: the updates stay HOT.
     # pending        dates <= frontier_date still owed under `epoch`
     # staged_epoch   the epoch whose whole `pending` has jobs; smaller than `epoch` after a correction, until it is staged
-    # revision       raised by every writer but stage and apply: what a scan saw is staged only if it still holds
+    # revision       raised by every writer but apply: what a scan saw is staged only if it still holds, and once
     # open_dates     dates on which the position exists (closing dates included), by its history of `history_epoch`
     # published_open_dates  the same by the history that readers see (that of `published_epoch`)
     """

@@ -11,8 +11,10 @@ from engine.errors import CorrectionRefusedError, TermLostError
 from engine.ingest import Kind, load
 from engine.store import results, staging, triggers
 from engine.store.database import Database
+from engine.store.finishing import OUTCOME_COLUMNS, finish
+from engine.store.inputs import read_inputs
 from engine.store.tasks import Task
-from engine.store.terms import Term
+from engine.store.terms import Rehearsal, Term
 from tests.support import DAYS, Engine, dates, engine, execute, facts, fetch, key_state, load_small_book, prices
 
 
@@ -234,6 +236,46 @@ async def test_a_key_that_was_changed_since_the_scan_is_left_for_the_next_one(ur
     assert rows == [(DAYS[8],)]
 
 
+async def test_a_key_that_both_lanes_have_scanned_is_staged_by_one(url: str, database: Database) -> None:
+    """A date opens after the live lane has looked and before history does: what history keeps, the live lane finds next."""
+    await load_small_book(database)
+    async with engine(url) as running:
+        await running.settle()
+        await load(database, Kind.BUSINESS_DATES, dates([DAYS[-1] + timedelta(days=3)]))
+        kept = staging.scan(running.reader, Lane.HISTORY, 0, page_keys=100, live_sessions=5)
+        live = staging.scan(running.reader, Lane.LIVE, 0, page_keys=100, live_sessions=5)
+        first = await staging.stage(running.term, live, Lane.LIVE, task_rows=100, room_rows=100)
+        second = await staging.stage(running.term, kept, Lane.HISTORY, task_rows=100, room_rows=100)
+    assert (first.jobs, second.jobs) == (6, 0)
+
+
+async def test_a_date_that_was_closed_since_the_scan_does_not_become_the_frontier(url: str, database: Database) -> None:
+    """Else it would not be valued when it opens again."""
+    await load_small_book(database, portfolios=1)
+    opened = DAYS[-1] + timedelta(days=3)
+    async with engine(url) as running:
+        await running.settle()
+        await load(database, Kind.BUSINESS_DATES, dates([opened]))
+        scanned = await scan_all(running)
+        await execute(database, "DELETE FROM business_dates WHERE business_date = $1", opened)
+        await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)
+        assert (await key_state(database, "P1", "A"))["frontier_date"] == DAYS[-1]
+        await load(database, Kind.BUSINESS_DATES, dates([opened]))
+        await running.settle()
+    assert await fetch(database, "SELECT max(date) FROM position_valuations") == [(opened,)]
+
+
+async def test_a_date_is_not_closed_while_keys_are_staged_onto_it(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        scanned = await scan_all(running)
+        async with database.transaction() as connection, database.connection() as writer:
+            await staging.stage(Rehearsal(connection), scanned, Lane.HISTORY, task_rows=100, room_rows=100)
+            await writer.execute("SET lock_timeout = '200ms'")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await writer.execute("DELETE FROM business_dates WHERE business_date = $1", DAYS[-1])
+
+
 async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_key_is_published(url: str, database: Database) -> None:
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
@@ -329,6 +371,22 @@ async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Da
         assert await fetch(database, "SELECT DISTINCT attempt_count, status::text FROM portfolio_valuation_jobs") == [
             (1, "COMPLETE")
         ]
+
+
+async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(url: str, database: Database) -> None:
+    """It waits for its first price; before it says so it is given up."""
+    await load_small_book(database, portfolios=1)
+    await execute(database, "DELETE FROM market_prices")
+    async with engine(url) as running:
+        scanned = await scan_all(running)
+        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
+        (task,) = staged.tasks
+        inputs = read_inputs(running.reader, task)
+        assert inputs is not None
+        valued = work.compute(inputs, max_attempts=3)
+        assert len(valued.rows) == 0
+        await results.release(running.term, task, results.Waits(1, 1), reason="test")
+        assert await finish(database, task, valued.rows, valued.outcomes.select(OUTCOME_COLUMNS), []) == (2, 0)
 
 
 async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(url: str, database: Database) -> None:

@@ -1,0 +1,607 @@
+"""The store's real SQL under every order of moves that hypothesis thinks of, held after each to the invariants and the oracle.
+
+A scheduler's memory and the attempts of actors are plain lists here, so a result can come late, twice or from a process
+that was given up. PROPERTY_EXAMPLES sets how many runs are made (50 in CI, of up to 60 steps each).
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import count
+from typing import Any, TypeVar
+
+import asyncpg
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from console.oracle import compare, read_book
+from engine.core.lifecycle import Lane
+from engine.core.valuation import Valued
+from engine.errors import CorrectionRefusedError, TermLostError
+from engine.ingest import Kind, load
+from engine.store import results, staging, triggers
+from engine.store.arrow import ArrowReader, encode_binary_copy
+from engine.store.database import Database, Isolation
+from engine.store.finishing import OUTCOME_COLUMNS, finish
+from engine.store.inputs import read_inputs
+from engine.store.statement import Connection
+from engine.store.tasks import Task
+from engine.store.terms import Term
+from engine.work import compute
+from tests.conftest import drop_database, fresh_database, named
+from tests.faults.checks import BROKEN
+from tests.integration.test_valuation import check
+from tests.support import dates, engine, facts, prices, weekdays
+
+T = TypeVar("T")
+
+# A date that was just put into the calendar has no row yet, but a trigger.
+INVARIANTS = {name: query for name, query in BROKEN.items() if not name.startswith("no hole")} | {
+    "an open date that is not pending has a row": """
+        SELECT p.portfolio_id, p.security_id, b.business_date
+        FROM position_state p JOIN business_dates b ON b.business_date <= p.frontier_date
+        WHERE p.open_dates @> b.business_date AND NOT p.pending @> b.business_date
+          AND NOT EXISTS (SELECT FROM daily_position_snapshots s
+                          WHERE s.position_id = p.position_id AND s.date = b.business_date)
+          AND NOT EXISTS (SELECT FROM queued_keys q WHERE q.position_id = p.position_id)"""
+}
+
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "50"))
+STEPS = 60
+LEAST_STEPS = 40 * EXAMPLES
+
+DAYS = weekdays(date(2024, 1, 1), 9)
+LEFT_OUT = DAYS[2]  # not a business date at first
+OPENED = 6
+KEYS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
+NOW = results.Waits(retry_seconds=0, recheck_seconds=0)
+
+DAY = st.sampled_from(DAYS[:8])
+SECURITY = st.sampled_from(["A", "B"])
+PICK = st.integers(0, 11)  # which of what there is
+LANE = st.sampled_from(list(Lane))
+LANES = st.sampled_from([(), (Lane.LIVE,), (Lane.HISTORY,), (Lane.LIVE, Lane.HISTORY)])
+
+
+async def load_book(database: Database) -> None:
+    """Five keys in two securities and two base currencies: B has no price on its second day, and they grow old quickly."""
+    opened = [day for day in DAYS[:OPENED] if day != LEFT_OUT]
+    await load(database, Kind.BUSINESS_DATES, dates(opened))
+    await load(
+        database,
+        Kind.PORTFOLIOS,
+        pl.DataFrame({"portfolio_id": ["P1", "P2", "P3"], "base_currency": ["USD", "EUR", "USD"], "calendar_id": ["CAL"] * 3}),
+    )
+    await load(
+        database,
+        Kind.INSTRUMENTS,
+        pl.DataFrame({"security_id": ["A", "B"], "currency": ["USD", "EUR"], "max_price_age_sessions": [3, 1]}),
+    )
+    rates = {"base_currency": ["EUR"] * 4, "quote_currency": ["USD"] * 4, "rate_date": DAYS[:7:2]}
+    await load(database, Kind.FX_RATES, pl.DataFrame({**rates, "rate": ["1.1", "1.2", "1.3", "1.4"]}))
+    await load(database, Kind.PRICES, prices("A", {DAYS[n]: f"{100 + n}" for n in (0, 3, 4)}))
+    await load(database, Kind.PRICES, prices("B", {DAYS[n]: f"{50 + n}" for n in (0, 2, 4, 5)}, currency="EUR"))
+    await load(database, Kind.POSITIONS, pl.concat([facts(*key, {DAYS[0]: "10", DAYS[3]: "7"}) for key in KEYS[:4]]))
+    await load(database, Kind.POSITIONS, facts(*KEYS[4], {DAYS[1]: "2", DAYS[3]: "0"}))
+
+
+@dataclass
+class Memory:
+    """What a scheduler's process knows and its database does not."""
+
+    term: Term
+    scans: dict[Lane, staging.Scan | None] = field(default_factory=lambda: {Lane.LIVE: None, Lane.HISTORY: None})
+    cursors: dict[Lane, int] = field(default_factory=lambda: {Lane.LIVE: 0, Lane.HISTORY: 0})
+    held: dict[int, Task] = field(default_factory=dict)
+
+    def forget_scans(self) -> None:
+        self.scans = {Lane.LIVE: None, Lane.HISTORY: None}
+        self.cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
+
+
+@dataclass
+class Attempt:
+    """A task that an actor has read and computed; it may be committed now, later, twice or never."""
+
+    task: Task
+    valued: Valued
+
+
+class Interrupted(Database):
+    """A database on which something happens while a transaction has written all and is not yet committed."""
+
+    def __init__(self, database: Database, between: Callable[[], Awaitable[object]]) -> None:
+        self._pool = database._pool
+        self._between = between
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[Connection]:
+        async with super().transaction(isolation=isolation, readonly=readonly) as connection:
+            yield connection
+            await self._between()
+
+
+Seen = dict[tuple[str, str], tuple[int, dict[date, tuple[Any, ...]]]]
+"""For each key: its published epoch and what readers see of each date."""
+
+
+class Store(RuleBasedStateMachine):
+    """One database, one scheduler that leads, those that it has deposed, and the attempts that anybody ever began."""
+
+    server_url: str
+    templates: dict[bool, str]
+    steps: Counter[str] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.failed = False
+        self.holders = count(1)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self.runner.run(coroutine)
+        except BaseException:
+            self.failed = True
+            raise
+
+    @initialize(valued=st.booleans())
+    def begin(self, valued: bool) -> None:
+        self.run(self._begin(valued))
+
+    async def _begin(self, valued: bool) -> None:
+        self.url = await fresh_database(self.server_url, self.templates[valued])
+        self.database = await Database.open(self.url, connections=4)
+        self.reader = ArrowReader(self.url)
+        self.outside = await asyncpg.connect(self.url)
+        self.me = Memory(await self._acquire())
+        await results.recover(self.me.term)
+        self.deposed: list[Memory] = []
+        self.attempts: list[Attempt] = []
+        self.reported: dict[int, Task] = {}
+        self.known: list[Task] = []
+        self.is_put_in = False
+        self.seen: Seen = {}
+        self.epochs: dict[int, tuple[int, ...]] = {}
+
+    async def _acquire(self) -> Term:
+        return await Term.acquire(self.database, f"scheduler {next(self.holders)}", lease_seconds=60, take_over=True)
+
+    async def write(self, statement: str, *values: object) -> None:
+        async with self.database.transaction() as connection:
+            await connection.execute(statement, *values)
+
+    # The world -----------------------------------------------------------------------------------------------------
+
+    @rule(security=SECURITY, day=DAY, price=st.sampled_from([None, 1, 2, 3]))
+    def correct_price(self, security: str, day: date, price: int | None) -> None:
+        """A price comes, late or at last, changes or is taken away."""
+        self.run(self._correct_price(security, day, price))
+
+    async def _correct_price(self, security: str, day: date, price: int | None) -> None:
+        if price is None:
+            await self.write("DELETE FROM market_prices WHERE security_id = $1 AND price_date = $2", security, day)
+            return
+        currency = {"A": "USD", "B": "EUR"}[security]
+        await self.write(
+            """INSERT INTO market_prices VALUES ($1, $2, $3, $4, 'PER_UNIT')
+               ON CONFLICT (security_id, price_date) DO UPDATE SET price = excluded.price""",
+            security, day, price, currency,
+        )  # fmt: skip
+
+    @rule(day=DAY, rate=st.sampled_from([None, 1, 2]))
+    def correct_rate(self, day: date, rate: int | None) -> None:
+        if rate is None:
+            self.run(self.write("DELETE FROM fx_rates WHERE rate_date = $1", day))
+            return
+        self.run(
+            self.write(
+                """INSERT INTO fx_rates VALUES ('EUR', 'USD', $1, $2)
+                   ON CONFLICT (base_currency, quote_currency, rate_date) DO UPDATE SET rate = excluded.rate""",
+                day, rate,
+            )
+        )  # fmt: skip
+
+    @rule(key=st.sampled_from(KEYS), day=DAY, quantity=st.sampled_from(["0", "0", "3", "-4"]), merge=st.booleans())
+    def correct_position(self, key: tuple[str, str], day: date, quantity: str, merge: bool) -> None:
+        """Changes, closes (0) or opens again; without `merge` the later facts are gone."""
+        self.run(load(self.database, Kind.POSITIONS, facts(*key, {day: quantity}), merge=merge))
+
+    @rule(scanned=LANES, closes=st.sampled_from("nnny"))
+    def open_next_date(self, scanned: tuple[Lane, ...], closes: str) -> None:
+        """The lanes may have scanned it before either stages; and it may be taken back before that."""
+        self.run(
+            self.write(
+                """INSERT INTO business_dates SELECT 'CAL', min(day) FROM unnest($1::date[]) AS day
+                   WHERE day > (SELECT max(business_date) FROM business_dates) HAVING count(*) > 0""",
+                DAYS,
+            )
+        )
+        for lane in scanned:
+            self.scan_lane(lane)
+        if closes == "y":
+            self.run(self._close_the_last_date())
+
+    @precondition(lambda self: not self.is_put_in)
+    @rule()
+    def put_in_the_date_left_out(self) -> None:
+        self.is_put_in = True
+        self.run(self.write("INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING", LEFT_OUT))
+
+    @rule()
+    def close_the_last_date(self) -> None:
+        """Refused where a key is scheduled on it, and only there."""
+        self.run(self._close_the_last_date())
+
+    async def _close_the_last_date(self) -> None:
+        last, scheduled = await self.outside.fetchrow(
+            "SELECT max(business_date), (SELECT max(frontier_date) FROM position_state) FROM business_dates"
+        )
+        refused = False
+        try:
+            await self.write("DELETE FROM business_dates WHERE business_date = $1", last)
+        except CorrectionRefusedError:
+            refused = True
+        assert refused == (scheduled is not None and scheduled >= last)
+
+    # The scheduler that leads --------------------------------------------------------------------------------------
+
+    @rule(most_keys=st.sampled_from([1, 2, 100]))
+    def fan_out(self, most_keys: int) -> None:
+        self.run(self._fan_out(most_keys))
+
+    async def _fan_out(self, most_keys: int = 100) -> bool:
+        if await triggers.fan_out(self.me.term, most_keys=most_keys) is None:
+            return False
+        self.me.forget_scans()
+        return True
+
+    @rule(lanes=LANES, page_keys=st.sampled_from([2, 100]))
+    def scan(self, lanes: tuple[Lane, ...], page_keys: int) -> None:
+        """Kept until it is staged: the loop does so with what there was no room for."""
+        for lane in lanes:
+            self.scan_lane(lane, page_keys)
+
+    def scan_lane(self, lane: Lane, page_keys: int = 100) -> staging.Scan | None:
+        me = self.me
+        if me.scans[lane] is not None:
+            return me.scans[lane]
+        scanned = staging.scan(self.reader, lane, me.cursors[lane], page_keys=page_keys, live_sessions=5)
+        if scanned.keys.is_empty():
+            me.cursors[lane] = 0
+            return None
+        me.scans[lane] = scanned
+        return scanned
+
+    @precondition(lambda self: any(self.me.scans.values()))
+    @rule(
+        lane=LANE,
+        task_rows=st.sampled_from([1, 4, 100]),
+        room_rows=st.sampled_from([1, 8, 1000]),
+        is_heard=st.sampled_from("yyyn"),
+        begins=st.booleans(),
+    )
+    def stage(self, lane: Lane, task_rows: int, room_rows: int, is_heard: str, begins: bool) -> None:
+        """When the answer of the commit is not heard, its tasks are known to nobody until the next recovery. Actors may have
+        begun with them at once."""
+        lane = lane if self.me.scans[lane] is not None else next(lane for lane in Lane if self.me.scans[lane] is not None)
+        self.run(self._stage(lane, task_rows, room_rows, is_heard == "y"))
+        for task in list(self.me.held.values()) if begins else []:
+            self._read(task)
+
+    async def _stage(self, lane: Lane, task_rows: int = 1000, room_rows: int = 1000, is_heard: bool = True) -> int:
+        me = self.me
+        scanned = me.scans[lane]
+        assert scanned is not None
+        staged = await staging.stage(me.term, scanned, lane, task_rows=task_rows, room_rows=room_rows)
+        if not is_heard:
+            await results.recover(me.term, list(me.held.values()))
+            return 0
+        me.scans[lane] = staged.rest
+        if staged.rest is None:
+            me.cursors[lane] = scanned.next_cursor or 0
+        self._take(staged.tasks)
+        return staged.jobs
+
+    def _take(self, tasks: list[Task]) -> None:
+        self.me.held |= {task.task_id: task for task in tasks}
+        self.known += tasks
+
+    @rule(task_rows=st.sampled_from([1, 100]))
+    def retry(self, task_rows: int) -> None:
+        self.run(self._retry(task_rows))
+
+    async def _retry(self, task_rows: int = 100) -> int:
+        tasks = await results.retry_due(self.me.term, most=50, task_rows=task_rows)
+        self._take(tasks)
+        return len(tasks)
+
+    @precondition(lambda self: self.me.held.keys() & self.reported.keys())
+    @rule(pick=PICK)
+    def apply(self, pick: int) -> None:
+        ready = sorted(self.me.held.keys() & self.reported.keys())
+        self.run(self._apply([ready[pick % len(ready)]]))
+
+    async def _apply(self, numbers: list[int]) -> None:
+        await results.apply(self.me.term, [self.me.held[number] for number in numbers], NOW)
+        for number in numbers:
+            del self.me.held[number]
+
+    @precondition(lambda self: set(self.reported) - set(self.me.held))
+    @rule(pick=PICK)
+    def apply_again(self, pick: int) -> None:
+        """Any result that was applied before, by whomever: nothing comes of it."""
+        done = sorted(self.reported.keys() - self.me.held.keys())
+        task = self.reported[done[pick % len(done)]]
+        self.run(self._apply_again(task))
+
+    async def _apply_again(self, task: Task) -> None:
+        keys = "SELECT p.*, (SELECT count(*) FROM daily_position_snapshots) FROM position_state p ORDER BY position_id"
+        before = await self.outside.fetch(keys)
+        held = await self.outside.fetchval(
+            "SELECT count(*) FROM portfolio_valuation_jobs j JOIN position_state p USING (position_id, epoch) "
+            "WHERE task_id = $1 AND p.pending && datemultirange(daterange(first_date, valued_through, '[]'))",
+            task.task_id,
+        )
+        await results.apply(self.me.term, [task], NOW)
+        assert held or await self.outside.fetch(keys) == before
+
+    @precondition(lambda self: self.me.held)
+    @rule(pick=PICK, is_retried=st.booleans())
+    def give_up(self, pick: int, is_retried: bool) -> None:
+        """The actor is taken for dead. It may have committed, it may still do so when its jobs are another's."""
+        numbers = sorted(self.me.held)
+        self.run(self._give_up(numbers[pick % len(numbers)]))
+        if is_retried:
+            self.run(self._retry())
+
+    async def _give_up(self, number: int) -> None:
+        await results.release(self.me.term, self.me.held[number], NOW, reason="given up")
+        del self.me.held[number]
+
+    @rule()
+    def a_second_scheduler_takes_over(self) -> None:
+        self.run(self._take_over())
+
+    async def _take_over(self) -> None:
+        self.deposed.append(self.me)
+        self.me = Memory(await self._acquire())
+        await results.recover(self.me.term)
+
+    @precondition(lambda self: self.deposed)
+    @rule(pick=PICK, move=st.sampled_from(["fan out", "stage", "retry", "apply", "release", "recover", "heartbeat"]))
+    def a_deposed_scheduler_goes_on(self, pick: int, move: str) -> None:
+        """It is told so by the first thing it does, and nothing of that is written."""
+        self.run(self._go_on(self.deposed[pick % len(self.deposed)], move))
+
+    async def _go_on(self, old: Memory, move: str) -> None:
+        task = next(iter(old.held.values()), Task(0, 0, 0, 0, Lane.HISTORY))
+        scanned = next((scan for scan in old.scans.values() if scan), None)
+        with pytest.raises(TermLostError):
+            match move:
+                case "stage" if scanned:
+                    await staging.stage(old.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)
+                case "retry":
+                    await results.retry_due(old.term, most=50, task_rows=100)
+                case "apply":
+                    await results.apply(old.term, [task], NOW)
+                case "release":
+                    await results.release(old.term, task, NOW, reason="zombie")
+                case "recover":
+                    await results.recover(old.term)
+                case "heartbeat":
+                    await old.term.heartbeat()
+                case _:
+                    await triggers.fan_out(old.term)
+
+    # Actors --------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.known)
+    @rule(pick=PICK)
+    def read(self, pick: int) -> None:
+        """One of the last tasks that anybody handed out, whether it is still anybody's or not."""
+        latest = self.known[-6:]
+        self._read(latest[pick % len(latest)])
+
+    def _read(self, task: Task) -> Attempt | None:
+        inputs = read_inputs(self.reader, task)
+        if inputs is None:
+            self.reported[task.task_id] = task
+            return None
+        attempt = Attempt(task, compute(inputs, max_attempts=3))
+        self.attempts.append(attempt)
+        return attempt
+
+    @precondition(lambda self: self.attempts)
+    @rule(pick=PICK)
+    def commit(self, pick: int) -> None:
+        """One of the last attempts: the first time, once more, or long after it was given up."""
+        latest = self.attempts[-6:]
+        self.run(self._commit(latest[-1 - pick % len(latest)]))
+
+    async def _commit(self, attempt: Attempt, database: Database | None = None) -> None:
+        rows, outcomes = attempt.valued.rows, attempt.valued.outcomes
+        own = {
+            row["job_id"]
+            for row in await self.outside.fetch(
+                """SELECT job_id FROM portfolio_valuation_jobs JOIN position_state USING (position_id, epoch)
+                   WHERE job_id = ANY ($1) AND task_id = $2 AND status = 'PROCESSING'""",
+                outcomes["job_id"].to_list(),
+                attempt.task.task_id,
+            )
+        }
+        encoded = encode_binary_copy(rows) if len(rows) else []
+        fenced, written = await finish(
+            database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded
+        )
+        kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
+        assert (fenced, written) == (len(outcomes) - len(own), len(kept)), "fenced are the jobs that are not the attempt's"
+        self.reported[attempt.task.task_id] = attempt.task
+
+    @precondition(lambda self: self.attempts)
+    @rule(pick=PICK, security=SECURITY, day=DAY, price=st.integers(6, 9))
+    def commit_across_a_correction(self, pick: int, security: str, day: date, price: int) -> None:
+        """The epoch is raised, and staged, after the jobs were marked and before that is committed."""
+
+        async def between() -> None:
+            await self._correct_price(security, day, price)
+            while await self._fan_out():
+                pass
+            if self.scan_lane(Lane.HISTORY):
+                await self._stage(Lane.HISTORY)
+
+        latest = self.attempts[-6:]
+        self.run(self._commit(latest[-1 - pick % len(latest)], Interrupted(self.database, between)))
+
+    @rule(fans_out=st.booleans())
+    def turn(self, fans_out: bool) -> None:
+        """A whole turn in which nothing goes wrong, so that runs get far. What was corrected last may have just missed it."""
+        self.run(self._turn(fans_out))
+
+    async def _turn(self, fans_out: bool = True) -> bool:
+        me, worked = self.me, False
+        while fans_out and await self._fan_out():
+            worked = True
+        for lane in Lane:
+            if self.scan_lane(lane) is not None:
+                worked = await self._stage(lane) > 0 or worked
+        worked = await self._retry() > 0 or worked
+        for task in list(me.held.values()):
+            if task.task_id not in self.reported and (attempt := self._read(task)) is not None:
+                await self._commit(attempt)
+        if me.held:
+            await self._apply(list(me.held))
+        return worked
+
+    # What has to hold ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def holds(self) -> None:
+        self.run(self._holds())
+
+    async def _holds(self) -> None:
+        Store.steps["steps"] += 1
+        async with self.outside.transaction(isolation="repeatable_read", readonly=True):
+            for name, query in INVARIANTS.items():
+                assert await self.outside.fetch(query) == [], name
+            await self._epochs_rise()
+            await self._readers_see_one_history()
+            await self._current_is_right()
+
+    async def _epochs_rise(self) -> None:
+        rows = await self.outside.fetch(
+            "SELECT position_id, epoch, published_epoch, COALESCE(frontier_date - DATE '2024-01-01', -1) FROM position_state"
+        )
+        for position, *now in rows:
+            before = self.epochs.get(position, (0, 0, -1))
+            assert all(a >= b for a, b in zip(now, before, strict=True)), (position, before, now)
+            self.epochs[position] = tuple(now)
+
+    async def _readers_see_one_history(self) -> None:
+        """What is visible of a key stays as it is until a later epoch is published. Only dates never seen come to it."""
+        seen: Seen = {}
+        for row in await self.outside.fetch("SELECT portfolio_id, security_id, published_epoch FROM position_state"):
+            seen[row[0], row[1]] = (row[2], {})
+        for portfolio, security, day, *values in await self.outside.fetch(
+            "SELECT portfolio_id, security_id, date, epoch, quantity, price, fx_rate, market_value FROM position_valuations"
+        ):
+            assert day not in seen[portfolio, security][1], "one row a date"
+            seen[portfolio, security][1][day] = tuple(values)
+        for key, (published, rows) in self.seen.items():
+            if seen[key][0] == published:
+                changed = {day: (row, seen[key][1].get(day)) for day, row in rows.items() if seen[key][1].get(day) != row}
+                assert not changed, f"{key} under epoch {published}: {changed}"
+        self.seen = seen
+
+    async def _current_is_right(self) -> None:
+        """No number is called current that the data contradicts; of a key that is CURRENT nothing is missing either."""
+        current, others = [], []
+        for row in await self.outside.fetch(
+            "SELECT portfolio_id, security_id, state FROM position_status WHERE reprocessing_status = 'CURRENT'"
+        ):
+            (current if row["state"] == "CURRENT" else others).append((row[0], row[1]))
+        if not current and not others:
+            return
+        book = await read_book(self.outside)
+        whole = await compare(self.outside, book, keys=current)
+        assert whole.agrees and not whole.holes, "\n".join(whole.examples)  # noqa: PT018
+        part = await compare(self.outside, book, keys=others)
+        assert not part.disagreements and not part.extra, "\n".join(part.examples)  # noqa: PT018
+
+    def teardown(self) -> None:
+        try:
+            if not self.failed and hasattr(self, "url"):
+                self.run(self._settles())
+        finally:
+            if hasattr(self, "url"):
+                self.runner.run(self._close())
+            self.runner.close()
+
+    async def _settles(self) -> None:
+        """Whatever was left lying about: the next scheduler finishes it, and every row is the oracle's."""
+        await self._take_over()
+        for _ in range(30):
+            worked = await self._turn()
+            if not worked and not await self.outside.fetchval(
+                "SELECT count(*) FROM deferred_jobs JOIN portfolio_valuation_jobs USING (job_id) WHERE status = 'PENDING'"
+            ):
+                break
+            await self._holds()
+            if await self._only_waits():
+                break
+        await self._holds()
+        await check(self.database)
+
+    async def _only_waits(self) -> bool:
+        """Whether every key is current or waits for data: looking again at those would go on for ever."""
+        busy: int = await self.outside.fetchval(
+            "SELECT count(*) FROM position_status WHERE state NOT IN ('CURRENT', 'WAITING_FOR_DATA')"
+        )
+        return busy == 0
+
+    async def _close(self) -> None:
+        self.reader.close()
+        await self.outside.close()
+        await self.database.close()
+        await drop_database(self.server_url, self.url)
+
+
+@pytest.fixture(scope="module")
+def templates(server_url: str, template: str) -> dict[bool, str]:
+    """Databases with the book: as it was loaded, and with everything valued that can be."""
+
+    async def make() -> dict[bool, str]:
+        names = {}
+        for valued in (False, True):
+            url = await fresh_database(server_url, template)
+            async with await Database.open(url) as database:
+                await load_book(database)
+            if valued:
+                async with engine(url) as running:
+                    await running.settle()
+            names[valued] = url.partition("@/")[2].partition("?")[0]
+            assert named(server_url, names[valued]) == url
+        return names
+
+    return asyncio.run(make())
+
+
+def test_no_order_of_moves_breaks_what_is_promised(server_url: str, templates: dict[bool, str]) -> None:
+    Store.server_url, Store.templates = server_url, templates
+    Store.steps.clear()
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    bound = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, suppress_health_check=slow)
+    try:
+        run_state_machine_as_test(Store, settings=bound)  # type: ignore[no-untyped-call]
+    finally:
+        print(f"{Store.steps['steps']:,} steps were checked")  # noqa: T201
+    assert Store.steps["steps"] >= LEAST_STEPS, "too few steps to have shown anything"
