@@ -12,11 +12,17 @@ from engine.store.answers import Answers
 
 
 def create_app(
-    url: str, *, timeout_seconds: float = 10, connections: int = 4, hosts: Sequence[str] = ("localhost", "127.0.0.1")
+    url: str,
+    *,
+    timeout_seconds: float = 10,
+    connections: int = 4,
+    hosts: Sequence[str] = ("localhost", "127.0.0.1"),
+    require_token: bool = False,
 ) -> FastAPI:
-    """Reads only. A request's statement is ended after `timeout_seconds`; `connections` is how many run at once.
+    """A request's statement is ended after `timeout_seconds`; `connections` is how many run at once.
 
     `hosts`: names that a request may call this server by, so that no other site's page can read it through a browser.
+    `require_token`: every call but those of /health and the OpenAPI pages needs a bearer token (console.web.access).
     """
 
     @asynccontextmanager
@@ -29,6 +35,7 @@ def create_app(
             await answers.close()
 
     app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[PathText])
+    app.state.require_token = require_token
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     problems.install(app)
     for each in (portfolios, positions, operations):
