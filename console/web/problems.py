@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from engine.errors import NotFoundError, RevalueError, TransientError, UsageError
+from engine.errors import NotFoundError, NotYetKnownError, RevalueError, TransientError, UsageError
 
 
 class Problem(BaseModel):
@@ -42,6 +42,8 @@ async def _engine(request: Request, error: Exception) -> JSONResponse:
     status = 500
     if isinstance(error, NotFoundError):
         status = 404
+    elif isinstance(error, NotYetKnownError):
+        status = 400
     elif isinstance(error, UsageError):
         status = 422
     elif isinstance(error, TransientError):

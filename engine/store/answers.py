@@ -1,16 +1,18 @@
 """What readers ask of portfolios and positions: the numbers of published epochs, with the state of the keys they are of.
 
-Every answer is read as of one moment, and every list has a bound.
+Every answer is read as of one moment, and every list has a bound. The moment is that of the call, or an earlier one: with
+known_at an answer is what the same call gave at that time. The head's known_at is the time to ask with for the very same
+answer again: of the last commit that changed what readers see.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
 from engine.core.lifecycle import JobStatus
-from engine.errors import NotFoundError, UsageError
+from engine.errors import NotFoundError, NotYetKnownError, UsageError
 from engine.store.database import Database
 from engine.store.statement import Connection, sql
 
@@ -43,36 +45,42 @@ class Answers:
         async with self.database.transaction(isolation="repeatable_read", readonly=True) as connection:
             yield connection
 
-    async def positions(self, portfolio: str, as_of: date, *, after: str = "", most: int = 200) -> tuple[dict[str, Any], Rows]:
-        """The portfolio and its lines after security `after`. Raises NotFoundError."""
+    async def positions(
+        self, portfolio: str, as_of: date, *, after: str = "", most: int = 200, known_at: datetime | None = None
+    ) -> tuple[dict[str, Any], Rows]:
+        """The portfolio and its lines after security `after`. Raises NotFoundError, NotYetKnownError."""
         async with self._moment() as connection:
-            head = await _portfolio(connection, portfolio)
-            rows = await sql("read_positions").fetch(connection, portfolio=portfolio, as_of=as_of, after=after, most=most)
-        return head, [dict(row) for row in rows]
+            head = await _portfolio(connection, portfolio, known_at)
+            rows = await _at(connection, "read_positions", known_at, portfolio=portfolio, as_of=as_of, after=after, most=most)
+        return head, rows
 
-    async def totals(self, portfolio: str, first: date, last: date, *, most: int = 200) -> tuple[dict[str, Any], Rows]:
-        """The portfolio and its totals, one a business date. Raises NotFoundError."""
+    async def totals(
+        self, portfolio: str, first: date, last: date, *, most: int = 200, known_at: datetime | None = None
+    ) -> tuple[dict[str, Any], Rows]:
+        """The portfolio and its totals, one a business date. Raises NotFoundError, NotYetKnownError."""
         async with self._moment() as connection:
-            head = await _portfolio(connection, portfolio)
-            rows = await sql("read_totals").fetch(connection, portfolio=portfolio, first_date=first, last_date=last, most=most)
-        return head, [dict(row) for row in rows]
+            head = await _portfolio(connection, portfolio, known_at)
+            given = {"portfolio": portfolio, "first_date": first, "last_date": last, "most": most}
+            rows = await _at(connection, "read_totals", known_at, **given)
+        return head, rows
 
     async def history(
-        self, portfolio: str, security: str, first: date, last: date, *, after: date = date.min, most: int = 200
+        self,
+        portfolio: str,
+        security: str,
+        first: date,
+        last: date,
+        *,
+        after: date = date.min,
+        most: int = 200,
+        known_at: datetime | None = None,
     ) -> tuple[dict[str, Any], Rows]:
-        """The key's state and its valued dates after `after`. Raises NotFoundError."""
+        """The key's state and its valued dates after `after`. Raises NotFoundError, NotYetKnownError."""
         async with self._moment() as connection:
-            head = await _key(connection, portfolio, security)
-            rows = await sql("read_history").fetch(
-                connection,
-                portfolio=portfolio,
-                security=security,
-                first_date=first,
-                last_date=last,
-                after=after,
-                most=most,
-            )
-        return head, [dict(row) for row in rows]
+            head = await _key(connection, portfolio, security, known_at)
+            given = {"portfolio": portfolio, "security": security, "first_date": first, "last_date": last}
+            rows = await _at(connection, "read_history", known_at, **given, after=after, most=most)
+        return head, rows
 
     async def changes(self, portfolio: str, security: str, day: date) -> tuple[dict[str, Any], Rows]:
         """The key's state and every number it had on a date, with its cause; `changed` names the inputs that differ from
@@ -112,15 +120,36 @@ class Answers:
 _INPUTS = ("quantity", "cost_basis_local", "cost_basis", "price", "price_date", "fx_rate", "fx_date")
 
 
-async def _portfolio(connection: Connection, portfolio: str) -> dict[str, Any]:
-    row = await sql("read_portfolio").row(connection, portfolio=portfolio)
-    if row is None:
+async def _portfolio(connection: Connection, portfolio: str, known_at: datetime | None) -> dict[str, Any]:
+    known = await require_known(connection, known_at)
+    rows = await _at(connection, "read_portfolio", known_at, portfolio=portfolio)
+    if not rows:
         raise NotFoundError(f"there is no portfolio {portfolio!r}")
-    return dict(row)
+    return {**rows[0], "known_at": known}
 
 
-async def _key(connection: Connection, portfolio: str, security: str) -> dict[str, Any]:
-    row = await sql("read_key").row(connection, portfolio=portfolio, security=security)
-    if row is None:
+async def _key(connection: Connection, portfolio: str, security: str, known_at: datetime | None = None) -> dict[str, Any]:
+    known = await require_known(connection, known_at)
+    rows = await _at(connection, "read_key", known_at, portfolio=portfolio, security=security)
+    if not rows:
         raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
-    return dict(row)
+    return {**rows[0], "known_at": known}
+
+
+async def _at(connection: Connection, name: str, known_at: datetime | None, **values: Any) -> Rows:
+    """Runs the statement, or, where known_at is given, that of the same columns which looks back."""
+    if known_at is None:
+        found = await sql(name).fetch(connection, **values)
+    else:
+        found = await sql(f"{name}_at").fetch(connection, **values, known_at=known_at)
+    return [dict(row) for row in found]
+
+
+async def require_known(connection: Connection, known_at: datetime | None) -> datetime | None:
+    """The last moment at or before `known_at` (None: now), or None before the first. Raises NotYetKnownError."""
+    if known_at is not None and await connection.fetchval("SELECT $1 > clock_timestamp()", known_at):
+        raise NotYetKnownError(f"known_at {known_at.isoformat()} is in the future of the database's clock")
+    last: datetime | None = await connection.fetchval(
+        "SELECT max(at) FROM moments WHERE $1::timestamptz IS NULL OR at <= $1", known_at
+    )
+    return last
