@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from console import tokens
 from console.correcting import Made, print_correction, print_preview
 from console.printing import err, out, print_json, print_table
 from console.session import database_url, with_database
@@ -38,6 +39,7 @@ correct_app = typer.Typer(
 jobs_app = typer.Typer(no_args_is_help=True, help="Valuation jobs: list, show, retry.")
 app.add_typer(correct_app, name="correct")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(tokens.app, name="tokens")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -48,6 +50,7 @@ class _Call:
 
 @app.callback()
 def configure(
+    context: typer.Context,
     database: Annotated[
         str | None,
         typer.Option("--database-url", help="postgresql:// address; default: REVALUE_DATABASE_URL, else the embedded server."),
@@ -59,6 +62,7 @@ def configure(
 ) -> None:
     given = {"database_url": database, "data_dir": data_dir, "ray_address": ray_address}
     _Call.settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    context.obj = _Call.settings
     logs.configure(_Call.settings.log_level)
     logs.correlate()
 
@@ -389,15 +393,19 @@ def serve_metrics(
 
 
 @app.command()
-def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8460) -> None:
-    """Serve the read API over HTTP, on this machine only (127.0.0.1)."""
-    import uvicorn
-
-    from console.web.app import create_app
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8460,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but this machine's own needs tokens.")] = "127.0.0.1",
+    require_token: Annotated[bool, typer.Option("--require-token", help="Ask for tokens on this machine too.")] = False,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file: serve TLS.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's private key.")] = None,
+) -> None:
+    """Serve the API over HTTP; on another address than 127.0.0.1 or ::1 with bearer tokens (`revalue tokens`)."""
+    from console.web.serving import run_server
 
     url = database_url(_Call.settings)
     asyncio.run(schema.require_head(url))
-    uvicorn.run(create_app(url), host="127.0.0.1", port=port, log_level="warning", timeout_keep_alive=5, limit_concurrency=64)
+    run_server(url, _Call.settings, host=host, port=port, require_token=require_token, certificate=certificate, key=key)
 
 
 @app.command("monitoring")

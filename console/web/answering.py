@@ -14,7 +14,8 @@ from fastapi import HTTPException, Request, Response
 
 JSON, CSV = "application/json", "text/csv"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
-_KINDS = (JSON, CSV, ARROW, PARQUET)
+OTHER_KINDS = (CSV, ARROW, PARQUET)
+_KINDS = (JSON, *OTHER_KINDS)
 
 
 def plain(value: Any) -> Any:
@@ -57,6 +58,11 @@ def answer(request: Request, head: dict[str, Any], rows: list[dict[str, Any]], a
     if headers["ETag"] in known:
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=kind, headers=headers)
+
+
+def bare(body: dict[str, Any]) -> Response:
+    """An answer that is one JSON object, to a call that is not to be asked again."""
+    return Response(json.dumps(plain(body)), media_type=JSON, headers={"Cache-Control": "no-store"})
 
 
 def _kind(accept: str) -> str:

@@ -8,17 +8,18 @@ from fastapi import APIRouter, Query, Request, Response
 from console.web.access import Reading
 from console.web.answering import answer
 from console.web.asking import Answering, Day, KnownAt, Most, Name, require_text
-from console.web.problems import RESPONSES
+from console.web.problems import responses
+from console.web.schemas import Positions, Totals
 from engine.errors import UsageError
 
-router = APIRouter(prefix="/portfolios", tags=["portfolios"], responses=RESPONSES)
+router = APIRouter(prefix="/portfolios", tags=["portfolios"], responses=responses(400, 403, 404, 406, 422, 503, rows=True))
 
 
 def _flag(head: dict[str, Any]) -> dict[str, Any]:
     return {**head, "reprocessing_status": "IN_PROGRESS" if head["keys_in_correction"] else "CURRENT"}
 
 
-@router.get("/{portfolio}/positions")
+@router.get("/{portfolio}/positions", response_model=Positions)
 async def positions(
     request: Request,
     portfolio: Name,
@@ -36,7 +37,7 @@ async def positions(
     return answer(request, _flag(head), rows, rows[-1]["security_id"] if len(rows) == limit else None)
 
 
-@router.get("/{portfolio}/valuation")
+@router.get("/{portfolio}/valuation", response_model=Totals)
 async def valuation(
     request: Request,
     portfolio: Name,

@@ -9,15 +9,22 @@ from fastapi import APIRouter, Query, Request, Response
 from console.web.access import Reading
 from console.web.answering import answer
 from console.web.asking import Answering, KnownAt, Most, Name
-from console.web.problems import RESPONSES
+from console.web.problems import responses
+from console.web.schemas import Changes, Explained, History
 from engine import explain as explaining
 
-router = APIRouter(prefix="/positions/{portfolio}/{security}", tags=["positions"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/positions/{portfolio}/{security}",
+    tags=["positions"],
+    responses=responses(400, 403, 404, 406, 422, 503, rows=True),
+)
+    prefix="/positions/{portfolio}/{security}", tags=["positions"], responses=responses(400, 403, 404, 406, 422, 503, rows=True)
+)
 
 OfDate = Annotated[date, Query(alias="date")]
 
 
-@router.get("/history")
+@router.get("/history", response_model=History)
 async def history(
     request: Request,
     portfolio: Name,
@@ -35,7 +42,7 @@ async def history(
     return answer(request, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
 
 
-@router.get("/changes")
+@router.get("/changes", response_model=Changes)
 async def changes(
     request: Request,
     portfolio: Name,
@@ -49,7 +56,7 @@ async def changes(
     return answer(request, head, rows)
 
 
-@router.get("/explain")
+@router.get("/explain", response_model=Explained)
 async def explain(
     request: Request,
     portfolio: Name,

@@ -32,9 +32,9 @@ class Answers:
     @classmethod
     async def open(cls, url: str, *, timeout_seconds: float, connections: int) -> "Answers":
         """Connects; every statement has `timeout_seconds`, its wait for locks included. Raises DatabaseUnavailableError."""
-        limit = quote(f"-c statement_timeout={max(1, round(timeout_seconds * 1000))}")
-        limited = f"{url}{'&' if '?' in url else '?'}options={limit}"
-        return cls(await Database.open(limited, connections=connections, application="revalue serve"))
+        return cls(
+            await open_limited(url, timeout_seconds=timeout_seconds, connections=connections, application="revalue serve")
+        )
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -94,27 +94,45 @@ class Answers:
             row["changed"] = {name: [before[name], row[name]] for name in _INPUTS if before[name] != row[name]}
         return head, rows
 
-    async def jobs(self, *, status: str | None = None, before: int = LAST_ID, most: int = 200) -> Rows:
-        """Jobs older than `before`, newest first. Raises UsageError for a status that does not exist."""
+    async def jobs(
+        self,
+        *,
+        status: str | None = None,
+        before: int = LAST_ID,
+        most: int = 200,
+        portfolios: list[str] | None = None,
+    ) -> Rows:
+        """Jobs older than `before`, newest first; with `portfolios` only theirs. Raises UsageError for a status that does
+        not exist."""
         if status is not None and status not in set(JobStatus):
             raise UsageError(f"no job status {status!r}: one of {', '.join(JobStatus)}")
+        given = {"status": status, "before": before, "most": most, "portfolios": portfolios}
         async with self._moment() as connection:
-            return [dict(r) for r in await sql("read_jobs").fetch(connection, status=status, before=before, most=most)]
+            return [dict(row) for row in await sql("read_jobs").fetch(connection, **given)]
 
-    async def letters(self, *, before: int = LAST_ID, most: int = 200) -> Rows:
-        """Dead letters older than `before`, newest first, those requeued too."""
+    async def letters(self, *, before: int = LAST_ID, most: int = 200, portfolios: list[str] | None = None) -> Rows:
+        """Dead letters older than `before`, newest first, those requeued too; with `portfolios` only theirs."""
+        given = {"before": before, "most": most, "portfolios": portfolios}
         async with self._moment() as connection:
-            return [dict(row) for row in await sql("read_letters").fetch(connection, before=before, most=most)]
+            return [dict(row) for row in await sql("read_letters").fetch(connection, **given)]
 
     async def corrections(self, *, most: int = 200) -> Rows:
         """Corrections that are queued or have keys that are not published yet, oldest first."""
         async with self._moment() as connection:
             return [dict(row) for row in await sql("read_corrections").fetch(connection, most=most)]
 
-    async def stuck(self, *, after: int = 0, most: int = 200) -> Rows:
-        """Keys that wait, failed or are being corrected, by position_id."""
+    async def stuck(self, *, after: int = 0, most: int = 200, portfolios: list[str] | None = None) -> Rows:
+        """Keys that wait, failed or are being corrected, by position_id; with `portfolios` only theirs."""
+        given = {"after": after, "most": most, "portfolios": portfolios}
         async with self._moment() as connection:
-            return [dict(row) for row in await sql("read_stuck").fetch(connection, after=after, most=most)]
+            return [dict(row) for row in await sql("read_stuck").fetch(connection, **given)]
+
+
+async def open_limited(url: str, *, timeout_seconds: float, connections: int, application: str) -> Database:
+    """A database whose statements are ended after `timeout_seconds`. Raises DatabaseUnavailableError."""
+    limit = quote(f"-c statement_timeout={max(1, round(timeout_seconds * 1000))}")
+    limited = f"{url}{'&' if '?' in url else '?'}options={limit}"
+    return await Database.open(limited, connections=connections, application=application)
 
 
 _INPUTS = ("quantity", "cost_basis_local", "cost_basis", "price", "price_date", "fx_rate", "fx_date")
