@@ -18,8 +18,6 @@ router = APIRouter(
     tags=["positions"],
     responses=responses(400, 403, 404, 406, 422, 503, rows=True),
 )
-    prefix="/positions/{portfolio}/{security}", tags=["positions"], responses=responses(400, 403, 404, 406, 422, 503, rows=True)
-)
 
 OfDate = Annotated[date, Query(alias="date")]
 
