@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Day = date
 Amount = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="exact, with its decimal places")]
 Flag = Literal["CURRENT", "IN_PROGRESS"]
 State = Literal["CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"]
@@ -23,9 +24,9 @@ class _Inputs(_Model):
     cost_basis_local: Amount
     cost_basis: Amount
     price: Amount | None
-    price_date: date | None
+    price_date: Day | None
     fx_rate: Amount | None
-    fx_date: date | None
+    fx_date: Day | None
     market_value_local: Amount
     market_value: Amount
     unrealized_gain_local: Amount
@@ -35,7 +36,7 @@ class _Inputs(_Model):
 class ValuedDate(_Inputs):
     """A position on a date. price and fx_rate are null for a quantity of 0, fx_date also where no rate was needed."""
 
-    date: date
+    date: Day
     valuation_status: Valued
     epoch: int
 
@@ -46,22 +47,22 @@ class Line(_Model):
     security_id: str
     local_currency: str
     base_currency: str
-    date: date
+    date: Day
     valuation_status: Literal["VALUED_CURRENT", "VALUED_STALE", "WAITING_FOR_DATA", "FAILED", "NOT_VALUED"]
     quantity: Amount | None
     cost_basis_local: Amount | None
     cost_basis: Amount | None
     price: Amount | None
-    price_date: date | None
+    price_date: Day | None
     fx_rate: Amount | None
-    fx_date: date | None
+    fx_date: Day | None
     market_value_local: Amount | None
     market_value: Amount | None
     unrealized_gain_local: Amount | None
     unrealized_gain: Amount | None
     epoch: int | None
     published_epoch: int
-    watermark_date: date | None
+    watermark_date: Day | None
     state: State | None
     reprocessing_status: Flag
     failure_reason: str | None
@@ -70,7 +71,7 @@ class Line(_Model):
 class Total(_Model):
     """A portfolio on a date: the sums are over lines_valued, null when that is 0."""
 
-    date: date
+    date: Day
     market_value: Amount | None
     unrealized_gain: Amount | None
     lines: int
@@ -115,8 +116,8 @@ class _Portfolio(_Model):
     base_currency: str
     keys: int
     keys_in_correction: int
-    first_watermark: date | None
-    horizon: date | None
+    first_watermark: Day | None
+    horizon: Day | None
     reprocessing_status: Flag
 
 
@@ -131,7 +132,7 @@ class Totals(_Portfolio):
     """A portfolio's totals. next: the `from` of the next page."""
 
     items: list[Total]
-    next: date | None
+    next: Day | None
 
 
 class _Key(_Model):
@@ -141,9 +142,9 @@ class _Key(_Model):
     reprocessing_status: Flag | None
     epoch: int | None
     published_epoch: int | None
-    watermark_date: date | None
-    frontier_date: date | None
-    horizon: date | None
+    watermark_date: Day | None
+    frontier_date: Day | None
+    horizon: Day | None
     failure_reason: str | None
     reprocessing_since: datetime | None
 
@@ -152,7 +153,7 @@ class History(_Key):
     """A position's valued dates. next: the `from` of the next page."""
 
     items: list[ValuedDate]
-    next: date | None
+    next: Day | None
 
 
 class Changes(_Key):
@@ -167,7 +168,7 @@ class Explained(_Model):
 
     portfolio_id: str
     security_id: str
-    date: date
+    date: Day
     key: dict[str, Any]
     steps: list[str]
     computed: dict[str, Any]
@@ -206,9 +207,9 @@ class Reprocessing(_Model):
     """Where the engine stands. estimated_seconds: null when nothing can be said (docs/api.md)."""
 
     keys: dict[str, int]
-    first_watermark: date | None
-    last_watermark: date | None
-    horizon: date | None
+    first_watermark: Day | None
+    last_watermark: Day | None
+    horizon: Day | None
     reasons: list[Reason]
     triggers_queued: int
     jobs_deferred: int
@@ -233,9 +234,9 @@ class Job(_Model):
     status: JobState
     lane: Lane
     epoch: int
-    first_date: date
-    last_date: date
-    valued_through: date | None
+    first_date: Day
+    last_date: Day
+    valued_through: Day | None
     attempt_count: int
     rows_written: int | None
     failure_reason: str | None
@@ -259,8 +260,8 @@ class Letter(_Model):
     portfolio_id: str
     security_id: str
     epoch: int
-    first_date: date
-    last_date: date
+    first_date: Day
+    last_date: Day
     status: JobState
     attempt_count: int
     failure_reason: str
@@ -283,7 +284,7 @@ class StuckKey(_Model):
     security_id: str
     state: State
     reprocessing_status: Flag
-    watermark_date: date | None
+    watermark_date: Day | None
     epoch: int
     published_epoch: int
     failure_reason: str | None
@@ -319,7 +320,7 @@ class PreviewedPortfolio(_Model):
     base_currency: str
     keys: int
     position_days: int
-    date: date
+    date: Day
     market_value_before: Amount
     market_value_after: Amount
     change: Amount
@@ -331,7 +332,7 @@ class PreviewedMover(_Model):
     portfolio_id: str
     security_id: str
     base_currency: str
-    date: date
+    date: Day
     market_value_before: Amount
     market_value_after: Amount
     change: Amount
@@ -352,8 +353,8 @@ class Previewed(_Model):
     correction: list[PreviewedCorrection]
     keys: int
     position_days: int
-    first_date: date | None
-    last_date: date | None
+    first_date: Day | None
+    last_date: Day | None
     waiting: dict[str, int]
     portfolios: list[PreviewedPortfolio]
     movers: list[PreviewedMover]

@@ -226,10 +226,12 @@ FORGET = """
         REVOKE ALL ON FUNCTION valid_api_token FROM {role};
         IF NOT EXISTS (SELECT FROM pg_auth_members g JOIN pg_roles r ON r.oid = g.roleid
                        WHERE r.rolname = '{role}' AND NOT g.admin_option) THEN
-            DROP ROLE {role};
+            BEGIN
+                DROP ROLE {role};
+            EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+                RAISE NOTICE 'role {role} stays: %', SQLERRM;
+            END;
         END IF;
-    EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
-        RAISE NOTICE 'role {role} stays: %', SQLERRM;
     END $$
 """
 
