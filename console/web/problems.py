@@ -12,7 +12,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from console.web.answering import OTHER_KINDS
-from engine.errors import NotFoundError, NotYetKnownError, RevalueError, TransientError, UsageError
+from engine.errors import (
+    CorrectionRefusedError,
+    InvalidInputError,
+    NotFoundError,
+    NotYetKnownError,
+    RevalueError,
+    TransientError,
+    UsageError,
+)
 
 
 class Problem(BaseModel):
@@ -73,7 +81,9 @@ async def _engine(request: Request, error: Exception) -> JSONResponse:
         status = 404
     elif isinstance(error, NotYetKnownError):
         status = 400
-    elif isinstance(error, UsageError):
+    elif isinstance(error, CorrectionRefusedError):
+        status = 409
+    elif isinstance(error, UsageError | InvalidInputError):
         status = 422
     elif isinstance(error, TransientError):
         status = 503

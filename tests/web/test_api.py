@@ -14,7 +14,7 @@ from console.oracle import ExpectedRow, expected_rows, read_book
 from console.web.app import create_app
 from engine import corrections
 from engine.store.database import Database
-from tests.support import DAYS, Engine, engine, execute, load_small_book
+from tests.support import DAYS, Engine, execute
 
 JSON = dict[str, object]
 
@@ -33,14 +33,6 @@ async def client(url: str, **options: float) -> AsyncIterator[httpx.AsyncClient]
 async def web(url: str, valued: Engine) -> AsyncIterator[httpx.AsyncClient]:
     async with client(url) as opened:
         yield opened
-
-
-@pytest.fixture
-async def valued(url: str, database: Database) -> AsyncIterator[Engine]:
-    await load_small_book(database, portfolios=2)
-    async with engine(url) as running:
-        await running.settle()
-        yield running
 
 
 async def oracle(database: Database) -> dict[tuple[object, ...], ExpectedRow]:
