@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from console.web import corrections, operations, portfolios, positions, problems
-from console.web.asking import PathText
+from console.web.asking import Call
 from engine.settings import Settings
 from engine.store.answers import Answers, open_limited
 
@@ -40,7 +40,7 @@ def create_app(
             await answers.close()
             await rehearsing.close()
 
-    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[PathText])
+    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[Call])
     app.state.require_token = require_token
     app.state.settings = settings or Settings.model_construct()
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))

@@ -91,7 +91,7 @@ def _previews(request: Request) -> Previews:
     return previews
 
 
-@router.post("/corrections:preview", response_model=Previewed, responses=responses(403, 404, 409, 422, 429, 503))
+@router.post("/corrections:preview", response_model=Previewed, responses=responses(400, 403, 404, 409, 422, 429, 503))
 async def preview_corrections(
     request: Request, body: One | Several, caller: Operating, previews: Annotated[Previews, Depends(_previews)]
 ) -> Response:

@@ -7,9 +7,10 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from console.web.access import Operating, Reading
 from console.web.answering import answer, bare
-from console.web.asking import Answering, Most, require_text
+from console.web.asking import Answering, Most
 from console.web.problems import responses
 from console.web.schemas import Health, Jobs, Letters, Reprocessing, Retried, Stuck
+from engine.core.lifecycle import JobStatus
 from engine.store import eta, reports, schema
 from engine.store.answers import LAST_ID
 
@@ -37,13 +38,12 @@ async def jobs(
     request: Request,
     answers: Answering,
     caller: Reading,
-    status: str | None = None,
+    status: JobStatus | None = None,
     before: Before = LAST_ID,
     limit: Most = 200,
 ) -> Response:
     """Jobs, newest first. Cursor: the last job_id, as `before`."""
-    wanted = status and require_text(status)
-    rows = await answers.jobs(status=wanted, before=before, most=limit, portfolios=caller.limit)
+    rows = await answers.jobs(status=status, before=before, most=limit, portfolios=caller.limit)
     return answer(request, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None)
 
 

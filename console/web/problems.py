@@ -33,7 +33,7 @@ class Problem(BaseModel):
 
 
 _SAYS = {
-    400: "A time in the future",
+    400: "A time in the future, or a body that cannot be read",
     401: "A bearer token is needed, or this one is not valid",
     403: "The token is not for this",
     404: "There is no such thing",
