@@ -92,7 +92,7 @@ class Change(_Inputs):
     valuation_status: Valued
     job_id: int | None
     valued_at: datetime | None
-    published_at: datetime
+    published_at: datetime | None
     superseded_at: datetime | None
     was_closed: bool
     trigger_id: int | None

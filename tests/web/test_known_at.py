@@ -179,6 +179,33 @@ async def test_before_the_first_and_in_the_future(url: str, database: Database, 
             assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
 
 
+async def test_what_was_stored_before_there_were_moments_is_known_from_then_on(
+    url: str, database: Database, running: Engine
+) -> None:
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    await running.settle()
+    for statement in (  # as migration 0005 finds and leaves a database
+        "UPDATE portfolio_valuation_jobs SET moment_id = NULL",
+        "UPDATE reprocessing_triggers SET moment_id = NULL",
+        "UPDATE position_state SET stale_moment = NULL",
+        "DELETE FROM publications",
+        "DELETE FROM moments",
+        """INSERT INTO publications (position_id, moment_id, epoch, open_dates)
+           SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates FROM position_state""",
+    ):
+        await execute(database, statement)
+    async with client(url) as web:
+        recorder = Recorder(web)
+        await recorder.read()
+        before = {"known_at": (datetime.fromisoformat(recorder.kept[0][1]) - timedelta(microseconds=1)).isoformat()}
+        assert (await web.get("/positions/P1/A/history", params=before)).json()["items"] == []
+        items = (await web.get("/positions/P1/A/changes", params={"date": DAYS[7].isoformat()})).json()["items"]
+        assert [(item["is_shown"], item["published_at"]) for item in items] == [(False, None), (True, recorder.kept[0][1])]
+        await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
+        await running.settle()
+        assert not await recorder.disagreements()
+
+
 async def test_what_is_recorded_last_is_what_the_keys_publish(database: Database, running: Engine) -> None:
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await running.settle()
