@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from console import operating
+from console import operating, tokens
 from console.call import Call, Json, configure
 from console.correct import Day, correct_app
 from console.printing import err, out, print_json
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(correct_app, name="correct")
 app.command()(value)
 operating.mount(app)
+app.add_typer(tokens.app, name="tokens")
 
 
 @app.callback()
@@ -158,15 +159,19 @@ def serve_metrics(
 
 
 @app.command()
-def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8460) -> None:
-    """Serve the read API over HTTP, on this machine only (127.0.0.1)."""
-    import uvicorn
-
-    from console.web.app import create_app
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8460,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but this machine's own needs tokens.")] = "127.0.0.1",
+    require_token: Annotated[bool, typer.Option("--require-token", help="Ask for tokens on this machine too.")] = False,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file: serve TLS.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's private key.")] = None,
+) -> None:
+    """Serve the API over HTTP; on another address than 127.0.0.1 or ::1 with bearer tokens (`revalue tokens`)."""
+    from console.web.serving import run_server
 
     url = database_url(Call.settings)
     asyncio.run(schema.require_head(url))
-    uvicorn.run(create_app(url), host="127.0.0.1", port=port, log_level="warning", timeout_keep_alive=5, limit_concurrency=64)
+    run_server(url, Call.settings, host=host, port=port, require_token=require_token, certificate=certificate, key=key)
 
 
 @app.command("monitoring")

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +19,12 @@ from engine import explain as explaining
 from engine import preview as previewing
 from engine.core.decimals import AMOUNT, RATE
 from engine.corrections import Correction, FileCorrection
+from engine.errors import UsageError
 from engine.ingest import Kind, LoadResult, load
 from engine.runtime import Run, runtime
 from engine.settings import Settings
 from engine.store import embedded, reports, schema
+from engine.store.answers import require_known
 from engine.store.database import Database
 from engine.store.inside import read_frame
 from engine.store.statement import sql
@@ -172,13 +174,17 @@ class Book:
         security: str | None = None,
         first_date: date | None = None,
         last_date: date | None = None,
+        known_at: datetime | None = None,
     ) -> pl.DataFrame:
         """The valued position-days that readers see, by portfolio_id, security_id and date; both dates included.
 
         Amounts are Decimal(38, 10), price and fx_rate Decimal(38, 18), in the currencies local_currency and base_currency.
         reprocessing_status is IN_PROGRESS while the position is being corrected: its rows are those of before.
+
+        `known_at`, a time with a zone: what the same call gave then. Raises NotYetKnownError for one in the future.
         """
-        return self._wait(self._valuations(portfolio, security, first_date, last_date))
+        given = {"portfolio": portfolio, "security": security, "first_date": first_date, "last_date": last_date}
+        return self._wait(self._valuations(given, known_at))
 
     def valuations_arrow(
         self,
@@ -187,9 +193,12 @@ class Book:
         security: str | None = None,
         first_date: date | None = None,
         last_date: date | None = None,
+        known_at: datetime | None = None,
     ) -> pa.Table:
         """The same as an Arrow table."""
-        frame = self.valuations(portfolio=portfolio, security=security, first_date=first_date, last_date=last_date)
+        frame = self.valuations(
+            portfolio=portfolio, security=security, first_date=first_date, last_date=last_date, known_at=known_at
+        )
         return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
     def explain(self, portfolio: str, security: str, day: date) -> explaining.Explanation:
@@ -201,12 +210,13 @@ class Book:
         corrections.told(made)
         return made
 
-    async def _valuations(
-        self, portfolio: str | None, security: str | None, first_date: date | None, last_date: date | None
-    ) -> pl.DataFrame:
-        statement = sql("valuations")
-        given = {"portfolio": portfolio, "security": security, "first_date": first_date, "last_date": last_date}
+    async def _valuations(self, given: dict[str, Any], known_at: datetime | None) -> pl.DataFrame:
+        if known_at is not None and known_at.tzinfo is None:
+            raise UsageError(f"known_at {known_at} has no time zone")
+        statement = sql("valuations" if known_at is None else "valuations_at")
+        given = {**given, "known_at": known_at}
         async with self._database.transaction(readonly=True) as connection:
+            await require_known(connection, known_at)
             rows = await read_frame(connection, statement.positional, *(given[name] for name in statement.parameters))
         return rows.with_columns(pl.col(_AMOUNTS).cast(AMOUNT), pl.col("price", "fx_rate").cast(RATE))
 

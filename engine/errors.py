@@ -29,6 +29,10 @@ class UsageError(PermanentError):
     exit_code = 2
 
 
+class NotYetKnownError(UsageError):
+    """What was known at a time in the future was asked for."""
+
+
 class NotFoundError(PermanentError):
     """What was asked for does not exist."""
 

@@ -14,7 +14,8 @@ from fastapi import HTTPException, Request, Response
 
 JSON, CSV = "application/json", "text/csv"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
-_KINDS = (JSON, CSV, ARROW, PARQUET)
+OTHER_KINDS = (CSV, ARROW, PARQUET)
+_KINDS = (JSON, *OTHER_KINDS)
 
 
 def plain(value: Any) -> Any:
@@ -34,8 +35,10 @@ def plain(value: Any) -> Any:
 
 def answer(request: Request, head: dict[str, Any], rows: list[dict[str, Any]], after: Any = None) -> Response:
     """`head` beside `items`; `next` is what the call for the next page gives as its cursor, or null. Other kinds than JSON
-    have the items, and the head in headers: Revalue-Next and Revalue-Reprocessing."""
+    have the items, and the head in headers: Revalue-Next and Revalue-Reprocessing. The head's known_at is a header always:
+    an answer that did not change keeps its ETag."""
     kind = _kind(request.headers.get("accept", "*/*"))
+    known_at = head.pop("known_at", None)
     items = [plain(row) for row in rows]
     if kind == JSON:
         body = json.dumps({**plain(head), "items": items, "next": plain(after)}).encode()
@@ -45,14 +48,21 @@ def answer(request: Request, head: dict[str, Any], rows: list[dict[str, Any]], a
         body = _table(items, parquet=kind == PARQUET)
     headers = {"ETag": f'"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"', "Vary": "Accept, Authorization"}
     headers["Cache-Control"] = "private, no-cache"
+    if known_at is not None:
+        headers["Revalue-Known-At"] = known_at.isoformat()
     if after is not None:
         headers["Revalue-Next"] = str(plain(after))
-    if "reprocessing_status" in head:
+    if head.get("reprocessing_status") is not None:
         headers["Revalue-Reprocessing"] = head["reprocessing_status"]
     known = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
     if headers["ETag"] in known:
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=kind, headers=headers)
+
+
+def bare(body: dict[str, Any]) -> Response:
+    """An answer that is one JSON object, to a call that is not to be asked again."""
+    return Response(json.dumps(plain(body)), media_type=JSON, headers={"Cache-Control": "no-store"})
 
 
 def _kind(accept: str) -> str:

@@ -6,31 +6,45 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from console.web import operations, portfolios, positions, problems
-from console.web.asking import PathText
-from engine.store.answers import Answers
+from console.web import corrections, operations, portfolios, positions, problems
+from console.web.asking import Call
+from engine.settings import Settings
+from engine.store.answers import Answers, open_limited
 
 
 def create_app(
-    url: str, *, timeout_seconds: float = 10, connections: int = 4, hosts: Sequence[str] = ("localhost", "127.0.0.1")
+    url: str,
+    *,
+    timeout_seconds: float = 10,
+    connections: int = 4,
+    hosts: Sequence[str] = ("localhost", "127.0.0.1"),
+    require_token: bool = False,
+    settings: Settings | None = None,
 ) -> FastAPI:
-    """Reads only. A request's statement is ended after `timeout_seconds`; `connections` is how many run at once.
+    """A request's statement is ended after `timeout_seconds`; `connections` is how many run at once.
 
     `hosts`: names that a request may call this server by, so that no other site's page can read it through a browser.
+    `settings`: how the engine works that a preview rehearses; its defaults without.
+    `require_token`: every call but those of /health and the OpenAPI pages needs a bearer token (console.web.access).
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         answers = await Answers.open(url, timeout_seconds=timeout_seconds, connections=connections)
+        rehearsing = await open_limited(url, timeout_seconds=timeout_seconds, connections=2, application="revalue preview")
         app.state.answers = answers
+        app.state.previews = corrections.Previews(rehearsing)
         try:
             yield
         finally:
             await answers.close()
+            await rehearsing.close()
 
-    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[PathText])
+    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[Call])
+    app.state.require_token = require_token
+    app.state.settings = settings or Settings.model_construct()
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     problems.install(app)
-    for each in (portfolios, positions, operations):
+    for each in (portfolios, positions, corrections, operations):
         app.include_router(each.router)
     return app

@@ -1,9 +1,10 @@
 """What endpoints share: the open database, names, dates and the size of a page."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, FastAPI, Path, Query, Request
+from pydantic import AfterValidator, AwareDatetime
 
 from engine.errors import UsageError
 from engine.store.answers import MOST, Answers
@@ -21,13 +22,32 @@ def require_text(text: str) -> str:
     return text
 
 
-async def _name(request: Request) -> None:
+async def _call(request: Request) -> None:
     for value in request.path_params.values():
         require_text(str(value))
+    app: FastAPI = request.app
+    methods = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None), {})
+    described = methods.get(request.method.lower())
+    if described is None:
+        return
+    known = {each["name"] for each in described.get("parameters", ()) if each["in"] == "query"}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise UsageError(f"unknown parameter {', '.join(unknown)}: {', '.join(sorted(known)) or 'none'} can be given")
 
 
+def _within(moment: datetime) -> datetime:
+    """Times that every clock and zone can have; before and after them nothing is known."""
+    return min(max(moment, datetime(1900, 1, 1, tzinfo=UTC)), datetime(2200, 12, 31, tzinfo=UTC))
+
+
+KnownAt = Annotated[
+    Annotated[AwareDatetime, AfterValidator(_within)] | None,
+    Query(description="What the same call answered at this time: ISO 8601 with an offset (a + is written %2B)."),
+]
 Answering = Annotated[Answers, Depends(_answers)]
 Name = Annotated[str, Path(min_length=1, max_length=200)]
 Day = Annotated[date, Query()]
 Most = Annotated[int, Query(ge=1, le=MOST)]
-PathText = Depends(_name)
+Call = Depends(_call)
+"""Of the whole application: names are text, and a parameter that the description does not have is an error, not ignored."""

@@ -5,40 +5,53 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from console.web.access import Reading
 from console.web.answering import answer
-from console.web.asking import Answering, Day, Most, Name, require_text
-from console.web.problems import RESPONSES
+from console.web.asking import Answering, Day, KnownAt, Most, Name, require_text
+from console.web.problems import responses
+from console.web.schemas import Positions, Totals
 from engine.errors import UsageError
 
-router = APIRouter(prefix="/portfolios", tags=["portfolios"], responses=RESPONSES)
+router = APIRouter(prefix="/portfolios", tags=["portfolios"], responses=responses(400, 403, 404, 406, 422, 503, rows=True))
 
 
 def _flag(head: dict[str, Any]) -> dict[str, Any]:
     return {**head, "reprocessing_status": "IN_PROGRESS" if head["keys_in_correction"] else "CURRENT"}
 
 
-@router.get("/{portfolio}/positions")
+@router.get("/{portfolio}/positions", response_model=Positions)
 async def positions(
-    request: Request, portfolio: Name, answers: Answering, as_of: Day, after: str = Query("", max_length=200), limit: Most = 200
+    request: Request,
+    portfolio: Name,
+    answers: Answering,
+    caller: Reading,
+    as_of: Day,
+    known_at: KnownAt = None,
+    after: Annotated[str, Query(max_length=200)] = "",
+    limit: Most = 200,
 ) -> Response:
     """The lines on the last business date at or before as_of. Cursor: the last security_id."""
-    head, rows = await answers.positions(portfolio, as_of, after=require_text(after), most=limit)
+    head, rows = await answers.positions(
+        caller.named(portfolio), as_of, after=require_text(after), most=limit, known_at=known_at
+    )
     return answer(request, _flag(head), rows, rows[-1]["security_id"] if len(rows) == limit else None)
 
 
-@router.get("/{portfolio}/valuation")
+@router.get("/{portfolio}/valuation", response_model=Totals)
 async def valuation(
     request: Request,
     portfolio: Name,
     answers: Answering,
+    caller: Reading,
     first: Annotated[date, Query(alias="from")],
     last: Annotated[date, Query(alias="to")],
+    known_at: KnownAt = None,
     limit: Most = 200,
 ) -> Response:
     """Totals, one a business date. Lines that are stale, wait or are missing are counted and named, not summed as 0. The
     cursor is the next page's `from`."""
     if last < first:
         raise UsageError(f"from {first} is after to {last}")
-    head, rows = await answers.totals(portfolio, first, last, most=limit)
+    head, rows = await answers.totals(caller.named(portfolio), first, last, most=limit, known_at=known_at)
     full = len(rows) == limit and rows[-1]["date"] < last
     return answer(request, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None)

@@ -6,44 +6,64 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from console.web.access import Reading
 from console.web.answering import answer
-from console.web.asking import Answering, Most, Name
-from console.web.problems import RESPONSES
+from console.web.asking import Answering, KnownAt, Most, Name
+from console.web.problems import responses
+from console.web.schemas import Changes, Explained, History
 from engine import explain as explaining
 
-router = APIRouter(prefix="/positions/{portfolio}/{security}", tags=["positions"], responses=RESPONSES)
+router = APIRouter(
+    prefix="/positions/{portfolio}/{security}",
+    tags=["positions"],
+    responses=responses(400, 403, 404, 406, 422, 503, rows=True),
+)
+
+OfDate = Annotated[date, Query(alias="date")]
 
 
-@router.get("/history")
+@router.get("/history", response_model=History)
 async def history(
     request: Request,
     portfolio: Name,
     security: Name,
     answers: Answering,
+    caller: Reading,
     first: Annotated[date, Query(alias="from")] = date.min,
     last: Annotated[date, Query(alias="to")] = date.max,
+    known_at: KnownAt = None,
     limit: Most = 200,
 ) -> Response:
     """Valued dates by the published history. The cursor is the next page's `from`."""
-    head, rows = await answers.history(portfolio, security, first, last, most=limit)
+    head, rows = await answers.history(caller.named(portfolio), security, first, last, most=limit, known_at=known_at)
     full = len(rows) == limit and rows[-1]["date"] < last
     return answer(request, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
 
 
-@router.get("/changes")
+@router.get("/changes", response_model=Changes)
 async def changes(
-    request: Request, portfolio: Name, security: Name, answers: Answering, day: Annotated[date, Query(alias="date")]
+    request: Request,
+    portfolio: Name,
+    security: Name,
+    answers: Answering,
+    caller: Reading,
+    day: Annotated[date, Query(alias="date")],
 ) -> Response:
     """Every number that the date has had, the oldest first, with its cause and the inputs that changed."""
-    head, rows = await answers.changes(portfolio, security, day)
+    head, rows = await answers.changes(caller.named(portfolio), security, day)
     return answer(request, head, rows)
 
 
-@router.get("/explain")
+@router.get("/explain", response_model=Explained)
 async def explain(
-    request: Request, portfolio: Name, security: Name, answers: Answering, day: Annotated[date, Query(alias="date")]
+    request: Request,
+    portfolio: Name,
+    security: Name,
+    answers: Answering,
+    caller: Reading,
+    day: Annotated[date, Query(alias="date")],
 ) -> Response:
     """The inputs and the arithmetic, recomputed from today's data, and whether the stored row agrees."""
-    found = await explaining.explain(answers.database, portfolio, security, day)
+    found = await explaining.explain(answers.database, caller.named(portfolio), security, day)
     told = {**asdict(found), "verdict": found.verdict, "reprocessing_status": found.key["reprocessing_status"]}
     return answer(request, told, [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)])

@@ -1,15 +1,26 @@
 """Errors as application/problem+json (RFC 9457): the engine's own, and calls that do not fit the schema."""
 
+from functools import partial
 from typing import Any
 
 import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from engine.errors import NotFoundError, RevalueError, TransientError, UsageError
+from console.web.answering import OTHER_KINDS
+from engine.errors import (
+    CorrectionRefusedError,
+    InvalidInputError,
+    NotFoundError,
+    NotYetKnownError,
+    RevalueError,
+    TransientError,
+    UsageError,
+)
 
 
 class Problem(BaseModel):
@@ -21,7 +32,31 @@ class Problem(BaseModel):
     detail: str
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {code: {"model": Problem, "description": "See detail"} for code in (404, 422, 503)}
+_SAYS = {
+    400: "A time in the future, or a body that cannot be read",
+    401: "A bearer token is needed, or this one is not valid",
+    403: "The token is not for this",
+    404: "There is no such thing",
+    406: "None of the kinds in Accept",
+    409: "It is not in a state for this",
+    422: "The call does not fit the description",
+    429: "One at a time",
+    503: "Later: the database is away or busy, or the answer took too long",
+}
+
+
+def responses(*codes: int, rows: bool = False, open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of errors (401 too, unless it is open to all) and, for rows, of the other kinds of answers."""
+    every = codes if open_to_all else (401, *codes)
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    described: dict[int | str, dict[str, Any]] = {
+        code: {"description": _SAYS[code], "content": content} for code in sorted(every)
+    }
+    if rows:
+        kinds: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in OTHER_KINDS}
+        described[200] = {"content": kinds}
+        described[304] = {"description": "As If-None-Match has it"}
+    return described
 
 
 def problem(status: int, title: str, detail: str, kind: str = "about:blank") -> JSONResponse:
@@ -34,6 +69,8 @@ def install(app: FastAPI) -> None:
     """Gives every error of the app this form."""
     app.add_exception_handler(RevalueError, _engine)
     app.add_exception_handler(asyncpg.QueryCanceledError, _slow)
+    app.add_exception_handler(asyncpg.InsufficientPrivilegeError, _role)
+    app.openapi = partial(_described, app)  # type: ignore[method-assign]
     app.add_exception_handler(RequestValidationError, _call)
     app.add_exception_handler(HTTPException, _http)
 
@@ -42,7 +79,11 @@ async def _engine(request: Request, error: Exception) -> JSONResponse:
     status = 500
     if isinstance(error, NotFoundError):
         status = 404
-    elif isinstance(error, UsageError):
+    elif isinstance(error, NotYetKnownError):
+        status = 400
+    elif isinstance(error, CorrectionRefusedError):
+        status = 409
+    elif isinstance(error, UsageError | InvalidInputError):
         status = 422
     elif isinstance(error, TransientError):
         status = 503
@@ -52,6 +93,22 @@ async def _engine(request: Request, error: Exception) -> JSONResponse:
 
 async def _slow(request: Request, error: Exception) -> JSONResponse:
     return problem(503, "StatementTimeout", "the answer took longer than a request may: ask for less, or later")
+
+
+async def _role(request: Request, error: Exception) -> JSONResponse:
+    return problem(403, "InsufficientPrivilege", f"the database role of this server may not do this: {error}")
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The description, with the one form of errors in place of FastAPI's own."""
+    if app.openapi_schema is None:
+        whole = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        schemas = whole["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        app.openapi_schema = whole
+    return app.openapi_schema
 
 
 async def _call(request: Request, error: Exception) -> JSONResponse:

@@ -1,16 +1,18 @@
 """What readers ask of portfolios and positions: the numbers of published epochs, with the state of the keys they are of.
 
-Every answer is read as of one moment, and every list has a bound.
+Every answer is read as of one moment, and every list has a bound. The moment is that of the call, or an earlier one: with
+known_at an answer is what the same call gave at that time. The head's known_at is the time to ask with for the very same
+answer again: of the last commit that changed what readers see.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
 from engine.core.lifecycle import JobStatus
-from engine.errors import NotFoundError, UsageError
+from engine.errors import NotFoundError, NotYetKnownError, UsageError
 from engine.store.database import Database
 from engine.store.statement import Connection, sql
 
@@ -30,9 +32,9 @@ class Answers:
     @classmethod
     async def open(cls, url: str, *, timeout_seconds: float, connections: int) -> "Answers":
         """Connects; every statement has `timeout_seconds`, its wait for locks included. Raises DatabaseUnavailableError."""
-        limit = quote(f"-c statement_timeout={max(1, round(timeout_seconds * 1000))}")
-        limited = f"{url}{'&' if '?' in url else '?'}options={limit}"
-        return cls(await Database.open(limited, connections=connections, application="revalue serve"))
+        return cls(
+            await open_limited(url, timeout_seconds=timeout_seconds, connections=connections, application="revalue serve")
+        )
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -43,36 +45,42 @@ class Answers:
         async with self.database.transaction(isolation="repeatable_read", readonly=True) as connection:
             yield connection
 
-    async def positions(self, portfolio: str, as_of: date, *, after: str = "", most: int = 200) -> tuple[dict[str, Any], Rows]:
-        """The portfolio and its lines after security `after`. Raises NotFoundError."""
+    async def positions(
+        self, portfolio: str, as_of: date, *, after: str = "", most: int = 200, known_at: datetime | None = None
+    ) -> tuple[dict[str, Any], Rows]:
+        """The portfolio and its lines after security `after`. Raises NotFoundError, NotYetKnownError."""
         async with self._moment() as connection:
-            head = await _portfolio(connection, portfolio)
-            rows = await sql("read_positions").fetch(connection, portfolio=portfolio, as_of=as_of, after=after, most=most)
-        return head, [dict(row) for row in rows]
+            head = await _portfolio(connection, portfolio, known_at)
+            rows = await _at(connection, "read_positions", known_at, portfolio=portfolio, as_of=as_of, after=after, most=most)
+        return head, rows
 
-    async def totals(self, portfolio: str, first: date, last: date, *, most: int = 200) -> tuple[dict[str, Any], Rows]:
-        """The portfolio and its totals, one a business date. Raises NotFoundError."""
+    async def totals(
+        self, portfolio: str, first: date, last: date, *, most: int = 200, known_at: datetime | None = None
+    ) -> tuple[dict[str, Any], Rows]:
+        """The portfolio and its totals, one a business date. Raises NotFoundError, NotYetKnownError."""
         async with self._moment() as connection:
-            head = await _portfolio(connection, portfolio)
-            rows = await sql("read_totals").fetch(connection, portfolio=portfolio, first_date=first, last_date=last, most=most)
-        return head, [dict(row) for row in rows]
+            head = await _portfolio(connection, portfolio, known_at)
+            given = {"portfolio": portfolio, "first_date": first, "last_date": last, "most": most}
+            rows = await _at(connection, "read_totals", known_at, **given)
+        return head, rows
 
     async def history(
-        self, portfolio: str, security: str, first: date, last: date, *, after: date = date.min, most: int = 200
+        self,
+        portfolio: str,
+        security: str,
+        first: date,
+        last: date,
+        *,
+        after: date = date.min,
+        most: int = 200,
+        known_at: datetime | None = None,
     ) -> tuple[dict[str, Any], Rows]:
-        """The key's state and its valued dates after `after`. Raises NotFoundError."""
+        """The key's state and its valued dates after `after`. Raises NotFoundError, NotYetKnownError."""
         async with self._moment() as connection:
-            head = await _key(connection, portfolio, security)
-            rows = await sql("read_history").fetch(
-                connection,
-                portfolio=portfolio,
-                security=security,
-                first_date=first,
-                last_date=last,
-                after=after,
-                most=most,
-            )
-        return head, [dict(row) for row in rows]
+            head = await _key(connection, portfolio, security, known_at)
+            given = {"portfolio": portfolio, "security": security, "first_date": first, "last_date": last}
+            rows = await _at(connection, "read_history", known_at, **given, after=after, most=most)
+        return head, rows
 
     async def changes(self, portfolio: str, security: str, day: date) -> tuple[dict[str, Any], Rows]:
         """The key's state and every number it had on a date, with its cause; `changed` names the inputs that differ from
@@ -86,41 +94,80 @@ class Answers:
             row["changed"] = {name: [before[name], row[name]] for name in _INPUTS if before[name] != row[name]}
         return head, rows
 
-    async def jobs(self, *, status: str | None = None, before: int = LAST_ID, most: int = 200) -> Rows:
-        """Jobs older than `before`, newest first. Raises UsageError for a status that does not exist."""
+    async def jobs(
+        self,
+        *,
+        status: str | None = None,
+        before: int = LAST_ID,
+        most: int = 200,
+        portfolios: list[str] | None = None,
+    ) -> Rows:
+        """Jobs older than `before`, newest first; with `portfolios` only theirs. Raises UsageError for a status that does
+        not exist."""
         if status is not None and status not in set(JobStatus):
             raise UsageError(f"no job status {status!r}: one of {', '.join(JobStatus)}")
+        given = {"status": status, "before": before, "most": most, "portfolios": portfolios}
         async with self._moment() as connection:
-            return [dict(r) for r in await sql("read_jobs").fetch(connection, status=status, before=before, most=most)]
+            return [dict(row) for row in await sql("read_jobs").fetch(connection, **given)]
 
-    async def letters(self, *, before: int = LAST_ID, most: int = 200) -> Rows:
-        """Dead letters older than `before`, newest first, those requeued too."""
+    async def letters(self, *, before: int = LAST_ID, most: int = 200, portfolios: list[str] | None = None) -> Rows:
+        """Dead letters older than `before`, newest first, those requeued too; with `portfolios` only theirs."""
+        given = {"before": before, "most": most, "portfolios": portfolios}
         async with self._moment() as connection:
-            return [dict(row) for row in await sql("read_letters").fetch(connection, before=before, most=most)]
+            return [dict(row) for row in await sql("read_letters").fetch(connection, **given)]
 
     async def corrections(self, *, most: int = 200) -> Rows:
         """Corrections that are queued or have keys that are not published yet, oldest first."""
         async with self._moment() as connection:
             return [dict(row) for row in await sql("read_corrections").fetch(connection, most=most)]
 
-    async def stuck(self, *, after: int = 0, most: int = 200) -> Rows:
-        """Keys that wait, failed or are being corrected, by position_id."""
+    async def stuck(self, *, after: int = 0, most: int = 200, portfolios: list[str] | None = None) -> Rows:
+        """Keys that wait, failed or are being corrected, by position_id; with `portfolios` only theirs."""
+        given = {"after": after, "most": most, "portfolios": portfolios}
         async with self._moment() as connection:
-            return [dict(row) for row in await sql("read_stuck").fetch(connection, after=after, most=most)]
+            return [dict(row) for row in await sql("read_stuck").fetch(connection, **given)]
+
+
+async def open_limited(url: str, *, timeout_seconds: float, connections: int, application: str) -> Database:
+    """A database whose statements are ended after `timeout_seconds`. Raises DatabaseUnavailableError."""
+    limit = quote(f"-c statement_timeout={max(1, round(timeout_seconds * 1000))}")
+    limited = f"{url}{'&' if '?' in url else '?'}options={limit}"
+    return await Database.open(limited, connections=connections, application=application)
 
 
 _INPUTS = ("quantity", "cost_basis_local", "cost_basis", "price", "price_date", "fx_rate", "fx_date")
 
 
-async def _portfolio(connection: Connection, portfolio: str) -> dict[str, Any]:
-    row = await sql("read_portfolio").row(connection, portfolio=portfolio)
-    if row is None:
+async def _portfolio(connection: Connection, portfolio: str, known_at: datetime | None) -> dict[str, Any]:
+    known = await require_known(connection, known_at)
+    rows = await _at(connection, "read_portfolio", known_at, portfolio=portfolio)
+    if not rows:
         raise NotFoundError(f"there is no portfolio {portfolio!r}")
-    return dict(row)
+    return {**rows[0], "known_at": known}
 
 
-async def _key(connection: Connection, portfolio: str, security: str) -> dict[str, Any]:
-    row = await sql("read_key").row(connection, portfolio=portfolio, security=security)
-    if row is None:
+async def _key(connection: Connection, portfolio: str, security: str, known_at: datetime | None = None) -> dict[str, Any]:
+    known = await require_known(connection, known_at)
+    rows = await _at(connection, "read_key", known_at, portfolio=portfolio, security=security)
+    if not rows:
         raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
-    return dict(row)
+    return {**rows[0], "known_at": known}
+
+
+async def _at(connection: Connection, name: str, known_at: datetime | None, **values: Any) -> Rows:
+    """Runs the statement, or, where known_at is given, that of the same columns which looks back."""
+    if known_at is None:
+        found = await sql(name).fetch(connection, **values)
+    else:
+        found = await sql(f"{name}_at").fetch(connection, **values, known_at=known_at)
+    return [dict(row) for row in found]
+
+
+async def require_known(connection: Connection, known_at: datetime | None) -> datetime | None:
+    """The last moment at or before `known_at` (None: now), or None before the first. Raises NotYetKnownError."""
+    if known_at is not None and await connection.fetchval("SELECT $1 > clock_timestamp()", known_at):
+        raise NotYetKnownError(f"known_at {known_at.isoformat()} is in the future of the database's clock")
+    last: datetime | None = await connection.fetchval(
+        "SELECT max(at) FROM moments WHERE $1::timestamptz IS NULL OR at <= $1", known_at
+    )
+    return last

@@ -4,10 +4,16 @@ WITH valued AS (
     JOIN portfolio_valuation_jobs j ON j.job_id BETWEEN t.first_job AND t.last_job AND j.task_id = t.task_id
     WHERE j.valued_through IS NOT NULL
     GROUP BY j.position_id, j.epoch
+), applied AS (
+    UPDATE position_state p
+    SET pending = p.pending - v.dates,
+        published_epoch = CASE WHEN isempty(p.pending - v.dates) THEN p.epoch ELSE p.published_epoch END,
+        published_open_dates = CASE WHEN isempty(p.pending - v.dates) THEN p.open_dates ELSE p.published_open_dates END
+    FROM valued v JOIN position_state w USING (position_id)
+    WHERE p.position_id = v.position_id AND p.epoch = v.epoch
+    RETURNING p.position_id, p.published_epoch, p.published_open_dates, p.stale_moment, w.published_epoch AS was_published
 )
-UPDATE position_state p
-SET pending = p.pending - v.dates,
-    published_epoch = CASE WHEN isempty(p.pending - v.dates) THEN p.epoch ELSE p.published_epoch END,
-    published_open_dates = CASE WHEN isempty(p.pending - v.dates) THEN p.open_dates ELSE p.published_open_dates END
-FROM valued v
-WHERE p.position_id = v.position_id AND p.epoch = v.epoch
+INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)
+SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates, stale_moment
+FROM applied
+WHERE published_epoch > was_published

@@ -5,12 +5,16 @@ WITH finished AS (
         valued_through = COALESCE(f.valued_through, j.valued_through),
         rows_written = COALESCE(j.rows_written, 0) + f.rows_written,
         failure_reason = f.failure_reason,
+        moment_id = (SELECT current_moment()),
         finished_at = CASE WHEN f.status IN ('COMPLETE', 'SKIPPED_NO_POSITION', 'FAILED') THEN now() END
     FROM finished_jobs f
     JOIN portfolio_valuation_jobs k ON k.job_id = f.job_id
     JOIN position_state p ON p.position_id = k.position_id AND p.epoch = k.epoch
     WHERE j.job_id = f.job_id AND j.task_id = :task AND j.status = 'PROCESSING'
-    RETURNING j.job_id
+    RETURNING j.job_id, j.status, j.valued_through, j.moment_id, f.rows_written
+), parts AS (
+    INSERT INTO job_parts (job_id, valued_through, moment_id)
+    SELECT job_id, valued_through, moment_id FROM finished WHERE status <> 'COMPLETE' AND rows_written > 0
 )
 SELECT COALESCE(array_agg(f.job_id), '{}')
 FROM finished_jobs f

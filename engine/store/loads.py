@@ -122,7 +122,7 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
     counts = await sql("position_counts").row(connection)
     assert counts is not None
     corrected = await sql("position_correct").execute(connection)
-    extended = await sql("position_extend").execute(connection)
+    extended = await sql("position_extend").value(connection)
     await sql("position_forget").execute(connection)
     await sql("position_write").execute(connection)
     await connection.execute("DROP TABLE becomes, changed_keys")

@@ -24,6 +24,7 @@ WITH timeline AS (
 )
 SELECT p.position_id, r.first_change, COALESCE(o.open_dates, '{}') AS open_dates,
        r.dates + (COALESCE(o.open_dates, '{}') - p.open_dates) AS affected,
+       COALESCE(o.open_dates, '{}') <> p.open_dates AS opens_or_closes,
        COALESCE(r.first_change <= p.frontier_date, false) AS is_correction
 FROM reach r
 JOIN position_state p USING (position_id)

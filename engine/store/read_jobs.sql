@@ -3,5 +3,6 @@ SELECT j.job_id, p.portfolio_id, p.security_id, j.status::text, j.lane::text, j.
 FROM portfolio_valuation_jobs j
 JOIN position_state p USING (position_id)
 WHERE j.job_id < :before AND (:status::text IS NULL OR j.status::text = :status)
+  AND (:portfolios::text[] IS NULL OR p.portfolio_id = ANY (:portfolios::text[]))
 ORDER BY j.job_id DESC
 LIMIT :most

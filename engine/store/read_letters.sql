@@ -4,5 +4,6 @@ FROM dead_letters d
 JOIN portfolio_valuation_jobs j USING (job_id)
 JOIN position_state p USING (position_id)
 WHERE d.dead_letter_id < :before
+  AND (:portfolios::text[] IS NULL OR p.portfolio_id = ANY (:portfolios::text[]))
 ORDER BY d.dead_letter_id DESC
 LIMIT :most

@@ -6,5 +6,6 @@ JOIN position_state p USING (position_id)
 LEFT JOIN portfolio_valuation_jobs j USING (job_id)
 LEFT JOIN reprocessing_triggers t ON t.trigger_id = p.trigger_id AND p.published_epoch < p.epoch
 WHERE s.position_id > :after AND s.state IN ('REPROCESSING', 'WAITING_FOR_DATA', 'FAILED')
+  AND (:portfolios::text[] IS NULL OR s.portfolio_id = ANY (:portfolios::text[]))
 ORDER BY s.position_id
 LIMIT :most

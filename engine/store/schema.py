@@ -11,11 +11,15 @@ from sqlalchemy import Connection, NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 import migrations
+from engine import logs
 from engine.errors import SchemaVersionError, UsageError
 from engine.store.database import translated_errors
 
 # Two starters at once must not migrate at once: an arbitrary number that only migrations use.
 _MIGRATION_LOCK = 7_263_548_201
+_ROLES_MADE = "SELECT rolname::text FROM pg_roles WHERE rolname IN ('revalue_reader', 'revalue_engine')"
+
+_log = logs.logger("schema")
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -52,6 +56,11 @@ async def migrate(url: str, revision: str = "head") -> str:
     async with _connect(url) as connection:
         await connection.run_sync(run)
         await connection.commit()
+        made = await connection.run_sync(lambda c: c.exec_driver_sql(_ROLES_MADE).scalars().all())
+    missing = sorted({"revalue_reader", "revalue_engine"} - set(made))
+    if revision == "head" and missing:
+        remedy = "CREATE ROLE ... NOLOGIN by one who may, then SELECT grant_revalue_roles() by the owner of the tables"
+        _log.warning("database roles were not made: this user has no CREATEROLE", roles=missing, remedy=remedy)
     return await current_revision(url) or "base"
 
 

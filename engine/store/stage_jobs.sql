@@ -5,7 +5,7 @@ WITH owed AS (
     FROM staged_jobs
     GROUP BY position_id
 ), becomes AS (
-    SELECT p.position_id, k.horizon,
+    SELECT p.position_id, k.horizon, p.published_epoch AS was_published,
            CASE WHEN p.staged_epoch = p.epoch THEN p.pending ELSE '{}' END + COALESCE(o.dates, '{}') AS pending
     FROM staged_keys k
     JOIN position_state p ON p.position_id = k.position_id AND p.revision = k.revision
@@ -22,7 +22,12 @@ WITH owed AS (
         published_open_dates = CASE WHEN isempty(b.pending) THEN p.open_dates ELSE p.published_open_dates END
     FROM becomes b, staged_keys k
     WHERE p.position_id = b.position_id AND k.position_id = b.position_id AND p.revision = k.revision
-    RETURNING p.position_id, p.epoch, p.trigger_id
+    RETURNING p.position_id, p.epoch, p.trigger_id, p.published_epoch, p.published_open_dates, p.stale_moment, b.was_published
+), published AS (
+    INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)
+    SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates, stale_moment
+    FROM moved
+    WHERE published_epoch > was_published
 )
 INSERT INTO portfolio_valuation_jobs
     (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term, task_id, trigger_id)

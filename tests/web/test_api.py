@@ -14,7 +14,7 @@ from console.oracle import ExpectedRow, expected_rows, read_book
 from console.web.app import create_app
 from engine import corrections
 from engine.store.database import Database
-from tests.support import DAYS, Engine, engine, execute, load_small_book
+from tests.support import DAYS, Engine, execute
 
 JSON = dict[str, object]
 
@@ -33,14 +33,6 @@ async def client(url: str, **options: float) -> AsyncIterator[httpx.AsyncClient]
 async def web(url: str, valued: Engine) -> AsyncIterator[httpx.AsyncClient]:
     async with client(url) as opened:
         yield opened
-
-
-@pytest.fixture
-async def valued(url: str, database: Database) -> AsyncIterator[Engine]:
-    await load_small_book(database, portfolios=2)
-    async with engine(url) as running:
-        await running.settle()
-        yield running
 
 
 async def oracle(database: Database) -> dict[tuple[object, ...], ExpectedRow]:
@@ -115,6 +107,38 @@ async def test_changes_lists_every_number_with_its_cause(web: httpx.AsyncClient,
     assert [item["is_shown"] for item in items] == [False, False, True]
 
 
+async def test_a_date_that_a_correction_closed_has_the_numbers_it_had(
+    web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
+    want = (await oracle(database))["P1", "A", DAYS[7]]
+    await corrections.position(database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0))
+    for is_shown in (True, False):
+        [item] = (await got(web, "/positions/P1/A/changes", date=DAYS[7]))["items"]
+        assert (item["is_shown"], item["was_closed"]) == (is_shown, not is_shown)
+        assert Decimal(str(item["market_value"])) == want.market_value
+        await valued.settle()
+    closed_at = item["superseded_at"]
+    await corrections.position(database, "P1", "A", DAYS[6], Decimal(5), Decimal(50), Decimal(50))
+    await valued.settle()
+    again = (await got(web, "/positions/P1/A/changes", date=DAYS[7]))["items"]
+    assert [(i["is_shown"], i["was_closed"], i["cause"]) for i in again] == [(False, True, None), (True, False, "POSITION")]
+    assert str(again[0]["superseded_at"]) == closed_at
+    assert str(again[0]["superseded_at"]) < str(again[1]["published_at"])
+    assert set(again[1]["changed"]) == {"quantity", "cost_basis_local", "cost_basis"}
+    assert Decimal(str(again[1]["market_value"])) == (await oracle(database))["P1", "A", DAYS[7]].market_value
+
+
+async def test_a_change_says_from_when_to_when_it_was_shown(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
+    for new in ("31.5", "33.5"):
+        await corrections.price(database, "A", DAYS[7], Decimal(new))
+        await valued.settle()
+    items = (await got(web, "/positions/P2/A/changes", date=DAYS[7]))["items"]
+    assert [item["superseded_at"] for item in items] == [*(item["published_at"] for item in items[1:]), None]
+    for item in items:
+        answer = await got(web, "/positions/P2/A/history", known_at=item["published_at"], from_=DAYS[7], to=DAYS[7])
+        assert answer["items"][0]["market_value"] == item["market_value"]
+
+
 async def test_a_total_names_the_lines_it_lacks(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
     await execute(database, "DELETE FROM market_prices WHERE security_id = 'A'")
     await execute(database, "INSERT INTO business_dates VALUES ('CAL', '2024-01-29')")
@@ -170,7 +194,8 @@ async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -
         ("/portfolios/P1/positions?as_of=x", 422, "as_of"),
         ("/portfolios/P1/positions", 422, "as_of"),
         ("/portfolios/P1/valuation?from=2024-02-01&to=2024-01-01", 422, "is after"),
-        ("/jobs?status=LOST", 422, "LOST"),
+        ("/jobs?status=LOST", 422, "SUPERSEDED"),
+        ("/jobs?portfolio=P1", 422, "unknown parameter portfolio"),
         ("/jobs?limit=0", 422, "limit"),
         ("/portfolios/%00/positions?as_of=2024-01-01", 422, "NUL"),
         ("/nowhere", 404, "Not Found"),

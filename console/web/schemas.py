@@ -1,0 +1,368 @@
+"""The answers as OpenAPI describes them. They are written by console.web.answering; the tests hold them to this."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Day = date
+Amount = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="exact, with its decimal places")]
+Flag = Literal["CURRENT", "IN_PROGRESS"]
+State = Literal["CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"]
+Valued = Literal["VALUED_CURRENT", "VALUED_STALE"]
+Cause = Literal["PRICE", "FX", "INSTRUMENT", "CALENDAR", "POLICY", "POSITION"]
+JobState = Literal["PENDING", "PROCESSING", "COMPLETE", "SKIPPED_NO_POSITION", "WAITING_FOR_DATA", "FAILED", "SUPERSEDED"]
+Lane = Literal["LIVE", "HISTORY"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Inputs(_Model):
+    quantity: Amount
+    cost_basis_local: Amount
+    cost_basis: Amount
+    price: Amount | None
+    price_date: Day | None
+    fx_rate: Amount | None
+    fx_date: Day | None
+    market_value_local: Amount
+    market_value: Amount
+    unrealized_gain_local: Amount
+    unrealized_gain: Amount
+
+
+class ValuedDate(_Inputs):
+    """A position on a date. price and fx_rate are null for a quantity of 0, fx_date also where no rate was needed."""
+
+    date: Day
+    valuation_status: Valued
+    epoch: int
+
+
+class Line(_Model):
+    """A position of a portfolio; its numbers are null while it has no value on the date."""
+
+    security_id: str
+    local_currency: str
+    base_currency: str
+    date: Day
+    valuation_status: Literal["VALUED_CURRENT", "VALUED_STALE", "WAITING_FOR_DATA", "FAILED", "NOT_VALUED"]
+    quantity: Amount | None
+    cost_basis_local: Amount | None
+    cost_basis: Amount | None
+    price: Amount | None
+    price_date: Day | None
+    fx_rate: Amount | None
+    fx_date: Day | None
+    market_value_local: Amount | None
+    market_value: Amount | None
+    unrealized_gain_local: Amount | None
+    unrealized_gain: Amount | None
+    epoch: int | None
+    published_epoch: int
+    watermark_date: Day | None
+    state: State | None
+    reprocessing_status: Flag
+    failure_reason: str | None
+
+
+class Total(_Model):
+    """A portfolio on a date: the sums are over lines_valued, null when that is 0."""
+
+    date: Day
+    market_value: Amount | None
+    unrealized_gain: Amount | None
+    lines: int
+    lines_valued: int
+    lines_stale: int
+    lines_waiting: int | None
+    lines_missing: int
+    lines_in_correction: int
+    stale: list[str]
+    without_value: list[str]
+
+
+class Change(_Inputs):
+    """A number that a date has had. `changed`: the inputs that differ from the number before, as [old, new]."""
+
+    epoch: int
+    is_shown: bool
+    valuation_status: Valued
+    job_id: int | None
+    valued_at: datetime | None
+    published_at: datetime | None
+    superseded_at: datetime | None
+    was_closed: bool
+    trigger_id: int | None
+    cause: Cause | None
+    cause_security: str | None
+    cause_base_currency: str | None
+    cause_quote_currency: str | None
+    corrected_at: datetime | None
+    changed: dict[str, list[str | None]]
+
+
+class Step(_Model):
+    """One step of an explanation."""
+
+    step: int
+    text: str
+
+
+class _Portfolio(_Model):
+    portfolio_id: str
+    base_currency: str
+    keys: int
+    keys_in_correction: int
+    first_watermark: Day | None
+    horizon: Day | None
+    reprocessing_status: Flag
+
+
+class Positions(_Portfolio):
+    """A portfolio's lines. next: the `after` of the next page."""
+
+    items: list[Line]
+    next: str | None
+
+
+class Totals(_Portfolio):
+    """A portfolio's totals. next: the `from` of the next page."""
+
+    items: list[Total]
+    next: Day | None
+
+
+class _Key(_Model):
+    portfolio_id: str
+    security_id: str
+    state: State | None
+    reprocessing_status: Flag | None
+    epoch: int | None
+    published_epoch: int | None
+    watermark_date: Day | None
+    frontier_date: Day | None
+    horizon: Day | None
+    failure_reason: str | None
+    reprocessing_since: datetime | None
+
+
+class History(_Key):
+    """A position's valued dates. next: the `from` of the next page."""
+
+    items: list[ValuedDate]
+    next: Day | None
+
+
+class Changes(_Key):
+    """Every number of a date, the oldest first."""
+
+    items: list[Change]
+    next: None
+
+
+class Explained(_Model):
+    """How a number came about. verdict: AGREES unless the stored row is another than the data give now."""
+
+    portfolio_id: str
+    security_id: str
+    date: Day
+    key: dict[str, Any]
+    steps: list[str]
+    computed: dict[str, Any]
+    missing: str | None
+    stored: dict[str, Any] | None
+    differences: dict[str, list[str | None]]
+    verdict: Literal["AGREES", "DISAGREES", "REPROCESSING", "MISSING", "NOT_VALUED_YET", "NOT_OWED"]
+    reprocessing_status: Flag
+    items: list[Step]
+    next: None
+
+
+class Correcting(_Model):
+    """A correction that is not complete; keys_left: keys whose numbers it has not replaced yet."""
+
+    trigger_id: int
+    kind: Cause
+    security_id: str | None
+    base_currency: str | None
+    quote_currency: str | None
+    created_at: datetime
+    fanned_out_at: datetime | None
+    keys_raised: int
+    keys_left: int | None
+
+
+class Reason(_Model):
+    """Why keys wait or failed."""
+
+    reason: str
+    keys: int
+    example: str
+
+
+class Reprocessing(_Model):
+    """Where the engine stands. estimated_seconds: null when nothing can be said (docs/api.md)."""
+
+    keys: dict[str, int]
+    first_watermark: Day | None
+    last_watermark: Day | None
+    horizon: Day | None
+    reasons: list[Reason]
+    triggers_queued: int
+    jobs_deferred: int
+    dead_letters: int
+    term: int
+    holder: str | None
+    heartbeat_age_seconds: float | None
+    is_current: bool
+    remaining_position_days: int
+    rows_per_second: float | None
+    estimated_seconds: float | None
+    items: list[Correcting]
+    next: None
+
+
+class Job(_Model):
+    """A valuation job."""
+
+    job_id: int
+    portfolio_id: str
+    security_id: str
+    status: JobState
+    lane: Lane
+    epoch: int
+    first_date: Day
+    last_date: Day
+    valued_through: Day | None
+    attempt_count: int
+    rows_written: int | None
+    failure_reason: str | None
+    trigger_id: int | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Jobs(_Model):
+    """Jobs, newest first. next: the `before` of the next page."""
+
+    items: list[Job]
+    next: int | None
+
+
+class Letter(_Model):
+    """A job that failed for good."""
+
+    dead_letter_id: int
+    job_id: int
+    portfolio_id: str
+    security_id: str
+    epoch: int
+    first_date: Day
+    last_date: Day
+    status: JobState
+    attempt_count: int
+    failure_reason: str
+    died_at: datetime
+    requeued_at: datetime | None
+
+
+class Letters(_Model):
+    """Dead letters, newest first. next: the `before` of the next page."""
+
+    items: list[Letter]
+    next: int | None
+
+
+class StuckKey(_Model):
+    """A key that waits, failed or is being corrected."""
+
+    position_id: int
+    portfolio_id: str
+    security_id: str
+    state: State
+    reprocessing_status: Flag
+    watermark_date: Day | None
+    epoch: int
+    published_epoch: int
+    failure_reason: str | None
+    since: datetime | None
+
+
+class Stuck(_Model):
+    """Stuck keys. next: the `after` of the next page."""
+
+    items: list[StuckKey]
+    next: int | None
+
+
+class Retried(_Model):
+    """A job that will be tried again."""
+
+    job_id: int
+    status: Literal["PENDING"]
+
+
+class PreviewedCorrection(_Model):
+    """A correction of the request, with the value that it would replace."""
+
+    what: str
+    old: str
+    new: str
+
+
+class PreviewedPortfolio(_Model):
+    """A portfolio on the date on which its value changes most."""
+
+    portfolio_id: str
+    base_currency: str
+    keys: int
+    position_days: int
+    date: Day
+    market_value_before: Amount
+    market_value_after: Amount
+    change: Amount
+
+
+class PreviewedMover(_Model):
+    """A position on the date on which its value changes most."""
+
+    portfolio_id: str
+    security_id: str
+    base_currency: str
+    date: Day
+    market_value_before: Amount
+    market_value_after: Amount
+    change: Amount
+
+
+class PreviewedTime(_Model):
+    """By the jobs done last: seconds are "about", "at least" or "at most" what it takes."""
+
+    seconds: float
+    bound: Literal["about", "at least", "at most"]
+    rows_per_second: float
+    jobs: int
+
+
+class Previewed(_Model):
+    """What the corrections would do, together. waiting: keys that would not complete, by failure reason."""
+
+    correction: list[PreviewedCorrection]
+    keys: int
+    position_days: int
+    first_date: Day | None
+    last_date: Day | None
+    waiting: dict[str, int]
+    portfolios: list[PreviewedPortfolio]
+    movers: list[PreviewedMover]
+    estimated_seconds: float | None
+    estimate: PreviewedTime | None
+
+
+class Health(_Model):
+    """It is well."""
+
+    status: Literal["ok"]

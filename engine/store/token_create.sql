@@ -1,0 +1,3 @@
+INSERT INTO api_tokens (name, token_hash, scopes, portfolios, expires_at)
+VALUES (:name, :hash, :scopes::text[], :portfolios::text[], clock_timestamp() + :expires::interval)
+RETURNING token_id, name, scopes, portfolios, created_at, expires_at, revoked_at

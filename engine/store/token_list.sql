@@ -1,0 +1,3 @@
+SELECT token_id, name, scopes, portfolios, created_at, expires_at, revoked_at
+FROM api_tokens
+ORDER BY token_id DESC

@@ -1,0 +1,196 @@
+"""The database roles: revalue_reader reads all that the API answers and writes nothing, revalue_engine runs the whole
+engine and defines nothing, and a server where they cannot be made is told how to make them."""
+
+import asyncio
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+import polars as pl
+import pytest
+
+from console.verifying import verify_rows
+from engine import corrections, logs
+from engine.ingest import Kind, load
+from engine.store import embedded, schema, tokens
+from engine.store.database import Database
+from tests.conftest import named
+from tests.support import DAYS, dates, engine, facts, load_small_book, prices
+from tests.web.test_api import client, got
+
+CLOSED = {"api_tokens"}
+"""Tables that nobody but their owner reads."""
+
+
+def signed_in(url: str, user: str) -> str:
+    return url.replace("//postgres:", f"//{user}:")
+
+
+@pytest.fixture
+async def users(url: str) -> AsyncIterator[dict[str, str]]:
+    """Addresses of two login users, each a member of one role."""
+    connection = await asyncpg.connect(url)
+    for role in ("reader", "engine"):
+        await connection.execute(f"CREATE ROLE test_{role} LOGIN IN ROLE revalue_{role}")
+    yield {role: signed_in(url, f"test_{role}") for role in ("reader", "engine")}
+    await connection.execute("DROP ROLE test_reader, test_engine")
+    await connection.close()
+
+
+async def test_the_reader_reads_every_answer_and_writes_nothing(url: str, database: Database, users: dict[str, str]) -> None:
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        await running.settle()
+        await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+        await running.settle()
+    _, secret = await tokens.create(database, "analyst", ["read", "operate"])
+    async with client(users["reader"], require_token=True) as web:
+        web.headers["authorization"] = f"Bearer {secret}"
+        known = {"known_at": datetime.now(UTC).isoformat()}
+        for more in ({}, known):
+            assert (await got(web, "/portfolios/P1/positions", as_of=DAYS[7], **more))["items"]
+            assert (await got(web, "/portfolios/P1/valuation", from_=DAYS[0], to=DAYS[-1], **more))["items"]
+            assert (await got(web, "/positions/P1/A/history", **more))["items"]
+        for path in ("/reprocessing", "/jobs", "/dead-letters", "/keys/stuck", "/health/ready"):
+            await got(web, path)
+        assert (await got(web, "/positions/P2/A/explain", date=DAYS[7]))["verdict"] == "AGREES"
+        assert len((await got(web, "/positions/P1/A/changes", date=DAYS[7]))["items"]) == 2
+        for path, body in (
+            ("/jobs/1:retry", None),
+            ("/corrections:preview", {"kind": "price", "security_id": "A", "date": "2024-01-10", "price": "1"}),
+        ):
+            answer = await web.post(path, json=body)
+            assert (answer.status_code, answer.json()["title"]) == (403, "InsufficientPrivilege"), answer.text
+    connection = await asyncpg.connect(users["reader"])
+    tables = await connection.fetch(
+        """SELECT c.relname, (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum = 1) AS column
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind = 'r'"""
+    )
+    assert len(tables) > 15
+    for table, column in tables:
+        for statement in (
+            f"INSERT INTO {table} DEFAULT VALUES",
+            f"UPDATE {table} SET {column} = DEFAULT",
+            f"DELETE FROM {table}",
+            f"TRUNCATE {table}",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+    for statement in ("SELECT nextval('valuation_job_ids')", "CREATE TABLE mine ()", "SELECT token_hash FROM api_tokens"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+    await connection.close()
+
+
+async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(url: str, users: dict[str, str]) -> None:
+    async with await Database.open(users["engine"]) as database:
+        await load_small_book(database, portfolios=2)
+        async with engine(users["engine"]) as running:
+            await running.settle()
+            await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+            await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
+            await corrections.position(database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0))
+            await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 1): "0"}), merge=True)
+            await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 4): "0"}))  # takes the fact before out
+            await load(database, Kind.BUSINESS_DATES, dates([date(2024, 1, 29), *(date(2024, 2, day) for day in range(5, 10))]))
+            await running.settle()  # the last prices become too old: jobs wait
+            async with client(users["engine"]) as web:
+                body = {"kind": "price", "security_id": "A", "date": DAYS[9].isoformat(), "price": "31.5"}
+                previewed = await web.post("/corrections:preview", json=body)
+                assert (previewed.status_code, previewed.json()["keys"]) == (200, 1), previewed.text
+                waiting = (await got(web, "/jobs?status=WAITING_FOR_DATA"))["items"]
+                assert (await web.post(f"/jobs/{waiting[0]['job_id']}:retry")).status_code == 200
+            late = date(2024, 2, 6)
+            for security in "AB":
+                await load(database, Kind.PRICES, prices(security, {late: "99"}))
+            rate = {"base_currency": ["EUR"], "quote_currency": ["USD"], "rate_date": [late], "rate": ["1.2"]}
+            await load(database, Kind.FX_RATES, pl.DataFrame(rate))
+            await running.settle()
+        async with engine(users["engine"], holder="second") as second:
+            await second.settle()
+        found = await verify_rows(database, rows=None, seed=0)
+        assert (found.rows > 60, found.disagreements) == (True, 0), found.examples
+    connection = await asyncpg.connect(users["engine"])
+    for statement in (
+        "CREATE TABLE mine ()",
+        "ALTER TABLE fx_rates ADD COLUMN mine integer",
+        "DROP TABLE daily_position_snapshots",
+        "TRUNCATE daily_position_snapshots",
+        "DELETE FROM daily_position_snapshots",
+        "UPDATE daily_position_snapshots SET market_value = 0",
+        "DELETE FROM market_prices",
+        "UPDATE valuation_policy SET fx_max_age_sessions = 0",
+        "SELECT * FROM api_tokens",
+        "INSERT INTO api_tokens (name, token_hash, scopes) VALUES ('x', sha256('x'), '{read}')",
+        "SELECT grant_revalue_roles()",
+        "CREATE ROLE mine",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+    await connection.close()
+
+
+async def test_every_table_is_open_to_both_roles_or_closed_on_purpose(database: Database) -> None:
+    """Default privileges give nothing: a migration that makes a table says who may read it."""
+    async with database.connection() as connection:
+        for role in ("revalue_reader", "revalue_engine"):
+            closed = await connection.fetch(
+                """SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v') AND NOT has_table_privilege($1, c.oid, 'SELECT')""",
+                role,
+            )
+            assert {row["relname"] for row in closed} == CLOSED
+        if connection.get_server_version().major >= 17:
+            for table in ("business_dates", "portfolios", "instruments", "fx_rates", "position_state"):
+                assert await connection.fetchval("SELECT has_table_privilege('revalue_engine', $1, 'MAINTAIN')", table)
+
+
+@pytest.fixture(scope="module")
+def other_server() -> Iterator[str]:
+    """A server of its own, which has no roles yet."""
+    folder = Path(tempfile.mkdtemp(prefix="revalue-"))
+    yield embedded.start(folder)
+    embedded.stop(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def roles(connection: asyncpg.Connection) -> set[str]:
+    return {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname ~ '^revalue_'")}
+
+
+async def test_roles_are_made_once_a_server_and_dropped_with_the_last_database(other_server: str) -> None:
+    admin = await asyncpg.connect(other_server)
+    both = {"revalue_reader", "revalue_engine"}
+    await admin.execute("CREATE ROLE plain LOGIN")
+    for name in ("unprivileged", "one", "two"):
+        await admin.execute(f"CREATE DATABASE {name} OWNER plain")
+    told = io.StringIO()
+    logs.configure("WARNING", stream=told)
+    plain = signed_in(named(other_server, "unprivileged"), "plain")
+    assert await schema.migrate(plain) == schema.head()  # goes on without the roles, and says what to do
+    logs.configure("WARNING")
+    assert "SELECT grant_revalue_roles()" in told.getvalue()
+    assert await roles(admin) == set()
+    one, two = (named(other_server, name) for name in ("one", "two"))
+    call = (sys.executable, "-m", "console.cli", "--database-url")  # at once: Alembic is global to a process
+    migrating = [await asyncio.create_subprocess_exec(*call, address, "migrate") for address in (one, two)]
+    assert [await process.wait() for process in migrating] == [0, 0]
+    assert await roles(admin) == both
+    owner = await asyncpg.connect(plain)
+    assert not await owner.fetchval("SELECT has_table_privilege('revalue_reader', 'position_state', 'SELECT')")
+    await owner.execute("SELECT grant_revalue_roles()")
+    assert await owner.fetchval("SELECT has_table_privilege('revalue_reader', 'position_state', 'SELECT')")
+    await owner.close()
+    await schema.migrate(plain, "base")  # plain may not drop roles
+    await schema.migrate(one, "base")
+    assert await roles(admin) == both
+    await admin.execute("CREATE ROLE person LOGIN IN ROLE revalue_reader")
+    await schema.migrate(two, "base")
+    assert await roles(admin) == {"revalue_reader"}  # someone is a member of it
+    await admin.close()

@@ -1,0 +1,120 @@
+"""The description is complete, and every answer is as it says: schemathesis calls the application with what the description
+allows and with what it does not."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from console.web.app import create_app
+from engine.settings import Settings
+from engine.store import tokens
+from engine.store.database import Database
+from tests.conftest import drop_database, fresh_database
+from tests.support import DAYS, engine, load_small_book
+
+DESCRIBED = create_app("postgresql://nowhere").openapi()
+SCHEMA = schemathesis.openapi.from_dict(DESCRIBED)
+SCHEMA.config.generation.update(modes=list(GenerationMode))
+REAL = {
+    "portfolio": ("P1", "P2"),
+    "security": ("A", "B"),
+    "as_of": tuple(day.isoformat() for day in DAYS),
+    "date": tuple(day.isoformat() for day in DAYS),
+    "from": (DAYS[0].isoformat(),),
+    "to": (DAYS[-1].isoformat(),),
+    "known_at": ("2024-01-01T00:00:00Z", "2026-01-01T00:00:00+01:00"),
+    "job_id": ("1", "2", "3"),
+    "security_id": ("A", "B"),
+    "portfolio_id": ("P1", "P2"),
+    "base_currency": ("EUR",),
+    "quote_currency": ("USD",),
+}
+
+
+@pytest.fixture(scope="module")
+def served(server_url: str, template: str) -> Iterator[str]:
+    """The application in a server of its own, over the small book, valued."""
+    url = asyncio.run(fresh_database(server_url, template))
+
+    async def prepare() -> str:
+        async with await Database.open(url) as database:
+            await load_small_book(database, portfolios=2)
+            async with engine(url) as running:
+                await running.settle()
+            return (await tokens.create(database, "schemathesis", ["read", "operate"]))[1]
+
+    secret = asyncio.run(prepare())
+    app = create_app(url, hosts=["*"], require_token=True, settings=Settings.model_construct())
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port} {secret}"
+    server.should_exit = True
+    thread.join()
+    asyncio.run(drop_database(server_url, url))
+
+
+def real(values: Any) -> None:
+    """Most names and dates become ones that are there, so that answers have rows; which ones follows from the case."""
+    if isinstance(values, list):
+        for each in values:
+            real(each)
+    if not isinstance(values, dict):
+        return
+    for name, value in values.items():
+        chosen = hashlib.sha256(f"{name}{value}".encode("utf-8", "surrogatepass")).digest()[0]
+        if name in REAL and chosen % 4:
+            values[name] = REAL[name][chosen % len(REAL[name])]
+
+
+@SCHEMA.parametrize()
+@settings(
+    max_examples=100,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_answer_is_as_described(case: Case, served: str) -> None:
+    base, secret = served.split(" ")
+    is_positive = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
+    if is_positive:
+        for values in (case.path_parameters, case.query, case.body):
+            real(values)
+    given = None if case.meta is None else case.meta.components.get(ParameterLocation.HEADER)
+    is_bare = given is not None and given.mode is GenerationMode.NEGATIVE  # without the token, or with another
+    answer = case.call(base_url=base, headers={} if is_bare else {"Authorization": f"Bearer {secret}"})
+    case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+    if is_positive and answer.status_code in (400, 422):  # what the description allows is refused for what it means only
+        assert answer.json()["type"].startswith("urn:revalue:"), answer.text
+
+
+def test_every_operation_says_what_it_answers(served: str) -> None:
+    """Success and errors of each; and a call without a token is one of those errors, but for /health."""
+    base, _ = served.split(" ")
+    operations = [(path, method, each) for path, methods in DESCRIBED["paths"].items() for method, each in methods.items()]
+    assert len(operations) == 13
+    for path, method, each in operations:
+        assert each["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], path
+        assert each["description"], path
+        for status, response in each["responses"].items():
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"], (path, status)
+        is_open = path.startswith("/health")
+        assert ("401" in each["responses"], bool(each.get("security"))) == (not is_open, not is_open), path
+        answer = requests.request(method, base + path.format(portfolio="P1", security="A", job_id=1), timeout=10)
+        assert answer.status_code == (200 if is_open else 401), path

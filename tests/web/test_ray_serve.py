@@ -1,0 +1,46 @@
+"""The same application in a replica of Ray Serve. Runs where the extra `serve` is installed, which the lock leaves out."""
+
+import socket
+
+import httpx
+import pytest
+import ray
+
+pytest.importorskip("ray.serve", reason="needs pip install 'revalue[serve]'", exc_type=ImportError)
+
+from ray import serve
+
+from console.web.ray_serve import build
+from engine.errors import UsageError
+from engine.store import tokens
+from engine.store.database import Database
+from tests.support import DAYS, Engine
+
+
+@pytest.fixture
+def proxy():  # type: ignore[no-untyped-def]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started = not ray.is_initialized()
+    if started:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
+    if started:
+        ray.shutdown()
+
+
+async def test_a_replica_answers_with_tokens(url: str, database: Database, valued: Engine, proxy: str) -> None:
+    _, secret = await tokens.create(database, "analyst", ["read"])
+    serve.run(build({"database_url": url}), name="revalue", route_prefix="/revalue")
+    path = f"{proxy}/revalue/portfolios/P1/positions?as_of={DAYS[3]}"
+    async with httpx.AsyncClient(timeout=30) as web:
+        assert (await web.get(path)).status_code == 401
+        answer = await web.get(path, headers={"authorization": f"Bearer {secret}"})
+    assert (answer.status_code, [line["security_id"] for line in answer.json()["items"]]) == (200, ["A", "B"])
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(UsageError, match="url"):
+        build({"url": "postgresql://"})
