@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import asyncpg
 import polars as pl
@@ -139,7 +139,7 @@ class Store(RuleBasedStateMachine):
 
     server_url: str
     templates: dict[bool, str]
-    steps: Counter[str] = Counter()
+    steps: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -386,7 +386,7 @@ class Store(RuleBasedStateMachine):
     async def _go_on(self, old: Memory, move: str) -> None:
         task = next(iter(old.held.values()), Task(0, 0, 0, 0, Lane.HISTORY))
         scanned = next((scan for scan in old.scans.values() if scan), None)
-        with pytest.raises(TermLostError):
+        with pytest.raises(TermLostError):  # noqa: PT012
             match move:
                 case "stage" if scanned:
                     await staging.stage(old.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)
@@ -440,9 +440,7 @@ class Store(RuleBasedStateMachine):
             )
         }
         encoded = encode_binary_copy(rows) if len(rows) else []
-        fenced, written = await finish(
-            database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded
-        )
+        fenced, written = await finish(database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded)
         kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
         assert (fenced, written) == (len(outcomes) - len(own), len(kept)), "fenced are the jobs that are not the attempt's"
         self.reported[attempt.task.task_id] = attempt.task
@@ -603,5 +601,5 @@ def test_no_order_of_moves_breaks_what_is_promised(server_url: str, templates: d
     try:
         run_state_machine_as_test(Store, settings=bound)  # type: ignore[no-untyped-call]
     finally:
-        print(f"{Store.steps['steps']:,} steps were checked")  # noqa: T201
+        print(f"{Store.steps['steps']:,} steps were checked")
     assert Store.steps["steps"] >= LEAST_STEPS, "too few steps to have shown anything"
