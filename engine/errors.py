@@ -77,6 +77,10 @@ class DatabaseUnavailableError(TransientError):
     """PostgreSQL cannot be reached or went away."""
 
 
+class StatementCancelledError(TransientError):
+    """PostgreSQL ended a statement: it took longer than it may, or an operator cancelled it."""
+
+
 class WriteConflictError(TransientError):
     """PostgreSQL chose this transaction to give way (deadlock, serialization failure, lock timeout)."""
 

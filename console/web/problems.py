@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -13,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from console.web.answering import OTHER_KINDS
 from engine.errors import (
+    AccessDeniedError,
     CorrectionRefusedError,
     InvalidInputError,
     NotFoundError,
@@ -68,8 +68,6 @@ def problem(status: int, title: str, detail: str, kind: str = "about:blank") -> 
 def install(app: FastAPI) -> None:
     """Gives every error of the app this form."""
     app.add_exception_handler(RevalueError, _engine)
-    app.add_exception_handler(asyncpg.QueryCanceledError, _slow)
-    app.add_exception_handler(asyncpg.InsufficientPrivilegeError, _role)
     app.openapi = partial(_described, app)  # type: ignore[method-assign]
     app.add_exception_handler(RequestValidationError, _call)
     app.add_exception_handler(HTTPException, _http)
@@ -85,18 +83,12 @@ async def _engine(request: Request, error: Exception) -> JSONResponse:
         status = 409
     elif isinstance(error, UsageError | InvalidInputError):
         status = 422
+    elif isinstance(error, AccessDeniedError):
+        status = 403
     elif isinstance(error, TransientError):
         status = 503
     name = type(error).__name__
     return problem(status, name, str(error), f"urn:revalue:{name}")
-
-
-async def _slow(request: Request, error: Exception) -> JSONResponse:
-    return problem(503, "StatementTimeout", "the answer took longer than a request may: ask for less, or later")
-
-
-async def _role(request: Request, error: Exception) -> JSONResponse:
-    return problem(403, "InsufficientPrivilege", f"the database role of this server may not do this: {error}")
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

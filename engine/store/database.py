@@ -12,6 +12,7 @@ from engine.errors import (
     AccessDeniedError,
     CorrectionRefusedError,
     DatabaseUnavailableError,
+    StatementCancelledError,
     UsageError,
     WriteConflictError,
 )
@@ -50,6 +51,8 @@ def translated_errors() -> Iterator[None]:
     except asyncpg.RestrictViolationError as error:
         hint = f" {error.hint}" if error.hint else ""
         raise CorrectionRefusedError(f"{error}.{hint}") from error
+    except asyncpg.QueryCanceledError as error:
+        raise StatementCancelledError(f"PostgreSQL ended the statement: {error}. Ask for less, or later") from error
     except _DENIED as error:
         raise AccessDeniedError(f"PostgreSQL refuses: {error}. Look at user, password and database of the address") from error
     except asyncpg.ClientConfigurationError as error:

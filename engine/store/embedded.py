@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from urllib.parse import urlsplit
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it asks for XDG_RUNTIME_DIR when imported, and falls back well without it
@@ -36,6 +37,10 @@ def address(settings: Settings) -> str:
     if not url.startswith(("postgresql://", "postgres://")):
         scheme = url.partition("://")[0] if "://" in url else "no scheme"  # the rest may hold a password
         raise UsageError(f"the database's address ({scheme}) is no PostgreSQL address: it begins with postgresql://")
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"the database's address cannot be used: {error}") from error
     return url
 
 

@@ -66,7 +66,7 @@ async def test_the_reader_reads_every_answer_and_writes_nothing(url: str, databa
             ("/corrections:preview", {"kind": "price", "security_id": "A", "date": "2024-01-10", "price": "1"}),
         ):
             answer = await web.post(path, json=body)
-            assert (answer.status_code, answer.json()["title"]) == (403, "InsufficientPrivilege"), answer.text
+            assert (answer.status_code, answer.json()["title"]) == (403, "AccessDeniedError"), answer.text
     connection = await asyncpg.connect(users["reader"])
     tables = await connection.fetch(
         """SELECT c.relname, (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum = 1) AS column

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import asyncpg
 import polars as pl
@@ -139,7 +139,7 @@ class Store(RuleBasedStateMachine):
 
     server_url: str
     templates: dict[bool, str]
-    steps: Counter[str] = Counter()
+    steps: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -386,7 +386,7 @@ class Store(RuleBasedStateMachine):
     async def _go_on(self, old: Memory, move: str) -> None:
         task = next(iter(old.held.values()), Task(0, 0, 0, 0, Lane.HISTORY))
         scanned = next((scan for scan in old.scans.values() if scan), None)
-        with pytest.raises(TermLostError):
+        with pytest.raises(TermLostError):  # noqa: PT012
             match move:
                 case "stage" if scanned:
                     await staging.stage(old.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)

@@ -219,7 +219,7 @@ async def test_a_statement_that_takes_too_long_is_ended(url: str, valued: Engine
         await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
         for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", f"/positions/P1/A/explain?date={DAYS[3]}", "/reprocessing"):
             answer = await web.get(path)
-            assert (answer.status_code, answer.json()["title"]) == (503, "StatementTimeout"), path
+            assert (answer.status_code, answer.json()["title"]) == (503, "StatementCancelledError"), path
 
 
 async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(web: httpx.AsyncClient, database: Database) -> None:

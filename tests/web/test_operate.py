@@ -95,7 +95,7 @@ async def test_previews_are_made_one_at_a_time_and_give_way(url: str, database: 
     async with client(url, timeout_seconds=0.05) as web, database.transaction() as blocking:
         await blocking.execute("UPDATE market_prices SET price = price WHERE security_id = 'A'")
         answer = await web.post("/corrections:preview", json=PRICE)
-        assert (answer.status_code, answer.json()["title"]) == (503, "StatementTimeout")
+        assert (answer.status_code, answer.json()["title"]) == (503, "StatementCancelledError")
 
 
 async def test_a_failed_job_is_tried_again(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
