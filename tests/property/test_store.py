@@ -386,7 +386,7 @@ class Store(RuleBasedStateMachine):
     async def _go_on(self, old: Memory, move: str) -> None:
         task = next(iter(old.held.values()), Task(0, 0, 0, 0, Lane.HISTORY))
         scanned = next((scan for scan in old.scans.values() if scan), None)
-        with pytest.raises(TermLostError):  # noqa: PT012
+        with pytest.raises(TermLostError):
             match move:
                 case "stage" if scanned:
                     await staging.stage(old.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)
