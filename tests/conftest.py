@@ -2,10 +2,10 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from itertools import count
 from pathlib import Path
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -18,8 +18,6 @@ from hypothesis import HealthCheck, Phase, settings
 
 from engine.store import embedded, schema
 from engine.store.database import Database
-
-_numbers = count(1)
 
 # In CI a failing book is shown as it was found: making it small can take minutes.
 _PHASES = [phase for phase in Phase if not (os.environ.get("CI") and phase is Phase.shrink)]
@@ -63,7 +61,7 @@ def named(server_url: str, name: str) -> str:
 
 async def fresh_database(server_url: str, template: str | None) -> str:
     """A new database, made from the template (or empty); returns its address."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
+    name = f"test_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(server_url)
     await connection.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
     await connection.close()

@@ -13,14 +13,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import asyncpg
-
 from engine.store import embedded, reports, schema
 from engine.store.database import Database
 from tests.faults.arming import Armory
 from tests.faults.checks import all_is_right
 from tests.faults.damage import Damage, Service
-from tests.faults.scenes import PORTFOLIOS, Checker, Corrector, Reader, Seen, load_book
+from tests.faults.scenes import AWAY, PORTFOLIOS, Checker, Corrector, Reader, Seen, load_book
 
 _MOST_SECONDS_TO_SETTLE = 180
 
@@ -96,7 +94,7 @@ async def _settled(url: str) -> reports.Status:
                     if time.monotonic() > until:
                         raise AssertionError(f"it does not come to rest: {status}")
                     await asyncio.sleep(0.2)
-        except (asyncpg.PostgresError, OSError):
+        except AWAY:
             await asyncio.sleep(0.2)
 
 

@@ -19,6 +19,7 @@ from engine.errors import RevalueError
 from engine.store import control, embedded
 from engine.store.database import Database
 from tests.faults.arming import Armory
+from tests.faults.scenes import AWAY
 from tests.support import engine
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +117,7 @@ class Damage:
         kind = self._random.choices(list(self._kinds), [weight for _, weight in self._kinds.values()])[0]
         try:
             happened = await self._kinds[kind][0]()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, RevalueError, psutil.Error):
+        except (*AWAY, RevalueError, psutil.Error):
             return None
         return kind if isinstance(happened, bool) and happened else happened or None
 
@@ -227,7 +228,7 @@ class Damage:
                     await connection.execute("DROP TRIGGER IF EXISTS full_disk ON daily_position_snapshots")
                     await connection.execute("UPDATE scheduler_term SET paused_at = NULL, paused_by = NULL")
                 return
-            except (asyncpg.PostgresError, OSError):
+            except AWAY:
                 await asyncio.sleep(0.1)
 
     async def _server_stopped(self) -> bool:

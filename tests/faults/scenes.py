@@ -19,7 +19,7 @@ from tests.faults.checks import check_now
 from tests.support import DAYS, facts, load_small_book, prices
 
 PORTFOLIOS = 10
-_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, TransientError)
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, TransientError)
 
 
 @dataclass
@@ -51,7 +51,7 @@ async def again(work: Callable[[], Awaitable[None]], stop: asyncio.Event, pause:
     while not stop.is_set():
         try:
             await work()
-        except _AWAY:
+        except AWAY:
             await asyncio.sleep(0.1)
         await asyncio.sleep(pause)
 
