@@ -217,6 +217,9 @@ class Reprocessing(_Model):
     term: int
     holder: str | None
     heartbeat_age_seconds: float | None
+    zombie_jobs_fenced: int
+    paused_at: datetime | None
+    paused_by: str | None
     is_current: bool
     remaining_position_days: int
     rows_per_second: float | None

@@ -1,0 +1,122 @@
+"""A cluster of three nodes: one is taken away while it works. And the command line as a Ray job."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from actors import cluster
+from engine.settings import Settings
+from engine.store.database import Database
+from tests.faults.checks import all_is_right
+from tests.support import DAYS, execute, fetch, load_small_book
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = Settings(
+    actors=3, task_rows=20, task_starts_per_second=1000, poll_seconds=0.2, lease_seconds=2, task_deadline_seconds=20
+)
+# A node that does not answer is dead after about three seconds, not thirteen.
+HEALTH = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+
+
+@pytest.fixture
+def three_nodes() -> Iterator[Cluster]:
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})
+    for _ in range(2):
+        made.add_node(num_cpus=1)
+    ray.init(address=made.address, namespace=cluster.NAMESPACE, log_to_driver=False, logging_level="ERROR")
+    made.wait_for_nodes()
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+async def test_a_node_is_taken_away_while_it_works(three_nodes: Cluster, url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=20)
+    scheduler = cluster.start_scheduler(url, SETTINGS)
+    while not ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
+        await asyncio.sleep(0.05)
+    await execute(database, "UPDATE market_prices SET price = price + 1")
+    while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1"))[0][0] == 0:
+        await asyncio.sleep(0.01)
+    three_nodes.remove_node(three_nodes.list_all_nodes[-1], allow_graceful=False)
+    while not ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
+        await asyncio.sleep(0.05)
+    assert await all_is_right(database) == 40 * len(DAYS)
+    cluster.stop_scheduler(scheduler)
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    binaries = Path(sys.executable).parent
+    return subprocess.run(
+        [str(binaries / command[0]), *command[1:]],
+        cwd=ROOT,
+        env={**os.environ, **environment, "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+async def test_the_command_line_as_a_ray_job(url: str, database: Database, tmp_path: Path) -> None:
+    """docs/cluster.md: a head started by `ray start`, a job submitted to it; its logs and exit code are the command's."""
+    await load_small_book(database, portfolios=2)
+    (tmp_path / "empty").mkdir()
+    port, dashboard = "6399", "8299"
+    started = run(
+        "ray", "start", "--head", "--port", port, "--dashboard-port", dashboard, "--num-cpus", "2", "--temp-dir", f"/tmp/{tmp_path.name[-20:]}",
+        "--disable-usage-stats",
+    )  # fmt: skip
+    assert started.returncode == 0, started.stdout + started.stderr
+    try:
+        address = f"http://127.0.0.1:{dashboard}"
+        variables = json.dumps({"env_vars": {"REVALUE_DATABASE_URL": url, "RAY_JOB_STOP_WAIT_TIME_S": "60"}})
+        submit = (
+            "ray",
+            "job",
+            "submit",
+            "--address",
+            address,
+            "--working-dir",
+            str(tmp_path / "empty"),
+            "--runtime-env-json",
+            variables,
+        )
+        program = str(Path(sys.executable).parent / "revalue")
+        done = await asyncio.to_thread(run, *submit, "--", program, "value", "--quiet")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "80 position-days" in done.stdout
+        assert await all_is_right(database) == 4 * len(DAYS)
+        await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+        left = await asyncio.to_thread(run, *submit, "--", program, "value", "--quiet")
+        assert left.returncode != 0
+        assert "PRICE_TOO_OLD A" in left.stdout, left.stdout
+        assert "exit code 5" in left.stdout + left.stderr, left.stdout + left.stderr
+        # A job that is stopped finishes what is in flight, gives its term back and says what is left.
+        watching = await asyncio.to_thread(
+            run, *submit, "--no-wait", "--submission-id", "watching", "--", program, "value", "--watch"
+        )
+        assert watching.returncode == 0, watching.stdout + watching.stderr
+        while (await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0] is False:
+            await asyncio.sleep(0.1)
+        stopped = await asyncio.to_thread(run, "ray", "job", "stop", "--address", address, "watching")
+        assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+        while (await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0]:
+            await asyncio.sleep(0.1)
+        logs = await asyncio.to_thread(run, "ray", "job", "logs", "--address", address, "watching")
+        assert "not every key is current: 2 keys WAITING_FOR_DATA" in logs.stdout, logs.stdout
+    finally:
+        await asyncio.to_thread(run, "ray", "stop", "--force")
