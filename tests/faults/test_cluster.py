@@ -51,7 +51,7 @@ async def test_a_node_is_taken_away_while_it_works(three_nodes: Cluster, url: st
     await execute(database, "UPDATE market_prices SET price = price + 1")
     while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1"))[0][0] == 0:
         await asyncio.sleep(0.01)
-    three_nodes.remove_node(three_nodes.list_all_nodes[-1], allow_graceful=False)
+    three_nodes.remove_node(three_nodes.list_all_nodes()[-1], allow_graceful=False)
     while not ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
         await asyncio.sleep(0.05)
     assert await all_is_right(database) == 40 * len(DAYS)
@@ -77,8 +77,7 @@ async def test_the_command_line_as_a_ray_job(url: str, database: Database, tmp_p
     (tmp_path / "empty").mkdir()
     port, dashboard = "6399", "8299"
     started = run(
-        "ray", "start", "--head", "--port", port, "--dashboard-port", dashboard, "--num-cpus", "2", "--temp-dir", f"/tmp/{tmp_path.name[-20:]}",
-        "--disable-usage-stats",
+        "ray", "start", "--head", "--port", port, "--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"
     )  # fmt: skip
     assert started.returncode == 0, started.stdout + started.stderr
     try:
