@@ -71,6 +71,14 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+async def submitted(*command: str) -> subprocess.CompletedProcess[str]:
+    """`ray job submit`, tried again while the cluster that was just started has no agent for jobs yet."""
+    while True:
+        done = await asyncio.to_thread(run, *command)
+        if "No available agent" not in done.stdout + done.stderr:
+            return done
+
+
 async def test_the_command_line_as_a_ray_job(url: str, database: Database, tmp_path: Path) -> None:
     """docs/cluster.md: a head started by `ray start`, a job submitted to it; its logs and exit code are the command's."""
     await load_small_book(database, portfolios=2)
@@ -95,12 +103,12 @@ async def test_the_command_line_as_a_ray_job(url: str, database: Database, tmp_p
             variables,
         )
         program = str(Path(sys.executable).parent / "revalue")
-        done = await asyncio.to_thread(run, *submit, "--", program, "value", "--quiet")
+        done = await submitted(*submit, "--", program, "value", "--quiet")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "80 position-days" in done.stdout
         assert await all_is_right(database) == 4 * len(DAYS)
         await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
-        left = await asyncio.to_thread(run, *submit, "--", program, "value", "--quiet")
+        left = await submitted(*submit, "--", program, "value", "--quiet")
         assert left.returncode != 0
         assert "PRICE_TOO_OLD A" in left.stdout, left.stdout
         assert "exit code 5" in left.stdout + left.stderr, left.stdout + left.stderr
