@@ -132,6 +132,7 @@ class SchedulerLoop:
     async def recover(self) -> None:
         """Takes over what the scheduler before left: applies unapplied results, frees the attempts that nobody waits for."""
         known = [task for task, _ in self._in_flight.values()]
+        self._forget_scans()
         await results.recover(self._term, [*known, *self._queues[Lane.LIVE], *self._queues[Lane.HISTORY]])
 
     async def woken(self) -> None:
@@ -189,14 +190,17 @@ class SchedulerLoop:
         if step is None:
             return False
         self.progress.keys_raised += step.keys_raised
-        # What was scanned before is dropped: a date that was put into a calendar since might lie just outside its ranges.
-        self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
-        self._scanned = {Lane.LIVE: None, Lane.HISTORY: None}
+        self._forget_scans()
         taken = logs.ranges((trigger, trigger) for trigger in step.trigger_ids)
         _log.info("fanned out", trigger=taken, keys_raised=step.keys_raised, term=self._term.number)
         metrics.KEYS_RAISED.inc(step.keys_raised)
         metrics.JOBS_FINISHED.labels(status="SUPERSEDED").inc(step.jobs_superseded)
         return True
+
+    def _forget_scans(self) -> None:
+        """What was scanned before is dropped: a date that was put into a calendar since might lie just outside its ranges."""
+        self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
+        self._scanned = {Lane.LIVE: None, Lane.HISTORY: None}
 
     async def _fill_queues(self) -> bool:
         """Creates jobs only for the room there is: the live lane first, then what is due again, then history."""

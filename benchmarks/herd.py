@@ -1,0 +1,129 @@
+"""A thundering herd: python -m benchmarks.herd --keys 100000 --dates 20. One security held by all keys is corrected on many
+dates at once, then 1,000 securities in a second; meanwhile days open on a calendar of its own for a few keys (the live lane).
+
+Says how long those wait, quiet and in the herd; the most jobs that were PROCESSING at once; the memory of each kind of
+process; and how far the correction was seen to be.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+from time import perf_counter
+from typing import Any
+
+from actors import cluster
+from benchmarks.book import make_book
+from benchmarks.cost import Meter
+from benchmarks.harness import _database, _quiet
+from engine.settings import Settings
+from engine.store import embedded
+from engine.store.database import Database
+
+_LIVE = (
+    "INSERT INTO calendars (calendar_id) VALUES ('LIVE')",
+    "INSERT INTO business_dates SELECT 'LIVE', business_date FROM business_dates WHERE calendar_id = 'BENCH'",
+    """INSERT INTO portfolios (portfolio_id, base_currency, calendar_id)
+       SELECT 'L' || n, 'USD', 'LIVE' FROM generate_series(1, 100) n""",
+    "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('L', 'USD', 1000)",
+    "INSERT INTO market_prices SELECT 'L', min(business_date), 50, 'USD', 'PER_UNIT' FROM business_dates",
+    """INSERT INTO position_state (portfolio_id, security_id, open_dates, published_open_dates)
+       SELECT portfolio_id, 'L', span, span FROM portfolios
+       CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span FROM business_dates) s
+       WHERE calendar_id = 'LIVE'""",
+    """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
+       WHERE security_id = 'L'""",
+)
+_DAY = "INSERT INTO business_dates SELECT 'LIVE', max(business_date) + 1 FROM business_dates WHERE calendar_id = 'LIVE'"
+_WAITING = """SELECT count(*) FROM position_state WHERE security_id = 'L' AND watermark_date IS DISTINCT FROM (
+                  SELECT max(business_date) FROM business_dates WHERE calendar_id = 'LIVE')"""
+_HERD = {
+    "one security, all its dates": "UPDATE market_prices SET price = price + 1 WHERE security_id = 'S000001'",
+    "1,000 securities, one date": """UPDATE market_prices SET price = price + 1 WHERE price_date = (
+                                        SELECT min(business_date) FROM business_dates WHERE calendar_id = 'BENCH')""",
+}
+
+
+async def _live_day(connection: Any) -> float:
+    """Seconds from a day's opening to the last of the live keys valued on it."""
+    begun = perf_counter()
+    await connection.execute(_DAY)
+    while await connection.fetchval(_WAITING):
+        await asyncio.sleep(0.005)
+    return perf_counter() - begun
+
+
+async def _herd(database: Database, settings: Settings, keys: int, dates: int) -> None:
+    await make_book(database, keys=keys, dates=dates, holders=keys)
+    async with database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
+               SELECT 'X' || n, 'USD', 1000 FROM generate_series(1, 1000) n"""
+        )
+        for statement in _LIVE:
+            await connection.execute(statement)
+        await connection.execute(
+            """INSERT INTO market_prices SELECT 'X' || n, min(business_date), 5, 'USD', 'PER_UNIT'
+               FROM business_dates CROSS JOIN generate_series(1, 1000) n GROUP BY n"""
+        )
+        await connection.execute(
+            """INSERT INTO position_state (portfolio_id, security_id, open_dates, published_open_dates)
+               SELECT 'P' || lpad((n % 10 + 1)::text, 7, '0'), 'X' || n, span, span FROM generate_series(1, 1000) n
+               CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span FROM business_dates) s"""
+        )
+        await connection.execute(
+            """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
+               WHERE security_id LIKE 'X%'"""
+        )
+        await connection.execute("VACUUM ANALYZE position_state")
+    scheduler = cluster.start_scheduler(database.url, settings)
+    try:
+        await _quiet(scheduler)
+        async with database.connection() as connection, database.connection() as live:
+            quiet = [await _live_day(live) for _ in range(10)]
+            sys.stdout.write(f"live keys, quiet: median {statistics.median(quiet):.2f} s, longest {max(quiet):.2f} s\n")
+            for name, correction in _HERD.items():
+                meter = Meter()
+                await meter.start(database)
+                begun = perf_counter()
+                await connection.execute(correction)
+                waited, jobs, seen = [], 0, []
+                while True:
+                    waited.append(await _live_day(live))
+                    meter.sample()
+                    row = await connection.fetchrow(
+                        """SELECT (SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING') AS jobs,
+                                  (SELECT count(*) FROM position_status WHERE state = 'REPROCESSING') AS left"""
+                    )
+                    jobs = max(jobs, row["jobs"])
+                    seen.append(row["left"])
+                    if not row["left"]:
+                        break
+                cost = await meter.stop(database)
+                sys.stdout.write(
+                    f"{name}: {perf_counter() - begun:.1f} s; live keys: median {statistics.median(waited):.2f} s, longest "
+                    f"{max(waited):.2f} s over {len(waited)} days; at most {jobs:,} jobs at once; keys left as seen "
+                    f"{seen[:: max(1, len(seen) // 6)]}; largest process in MiB {cost.peak_mib}\n"
+                )
+    finally:
+        cluster.stop_scheduler(scheduler)
+
+
+async def _run(settings: Settings, keys: int, dates: int) -> None:
+    async with _database(embedded.address(settings)) as database:
+        await _herd(database, settings, keys, dates)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--dates", type=int, default=20)
+    given = parser.parse_args()
+    settings = Settings.model_validate({})
+    with cluster.connected(settings):
+        asyncio.run(_run(settings, given.keys, given.dates))
+
+
+if __name__ == "__main__":
+    main()
