@@ -91,7 +91,7 @@ async def _herd(database: Database, settings: Settings, keys: int, dates: int) -
                 while True:
                     waited.append(await _live_day(live))
                     meter.sample()
-                    row = await connection.fetchrow(
+                    row: Any = await connection.fetchrow(
                         """SELECT (SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING') AS jobs,
                                   (SELECT count(*) FROM position_status WHERE state = 'REPROCESSING') AS left"""
                     )
