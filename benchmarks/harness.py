@@ -18,6 +18,7 @@ from actors import cluster
 from benchmarks import peers
 from benchmarks.book import CHECKSUM, HOLDERS, VISIBLE, make_book
 from benchmarks.cost import Cost, Meter
+from benchmarks.duck import duckdb
 from engine.errors import RevalueError, UsageError
 from engine.settings import Settings
 from engine.store import schema
@@ -43,7 +44,7 @@ WORKLOADS = {
 _PREPARED = {"late": "DELETE FROM market_prices WHERE price_date = (SELECT max(business_date) FROM business_dates)"}
 """What is different from the book of the others before anything is valued: the last date is opened without its prices."""
 
-PEERS = ("ceiling", "sql", "per-job")
+PEERS = ("ceiling", "sql", "per-job", "duckdb")
 _PER_JOB_SAMPLE = 2_000
 
 
@@ -80,8 +81,9 @@ async def run(
     wanted: tuple[str, ...],
     settings: Settings,
     say: Callable[[str], None],
+    warm_up: bool = True,
 ) -> Outcome:
-    """Runs one workload `runs` times after one run that is dropped. Each run has a database of its own.
+    """Runs one workload `runs` times, after one run that is dropped. Each run has a database of its own.
 
     Raises UsageError for an unknown workload or peer, BenchmarkFailedError when a row is wrong.
     """
@@ -91,8 +93,8 @@ async def run(
         raise UsageError(f"no peer {unknown}: {', '.join(PEERS)}")
     outcome = Outcome(workload, keys, dates, settings.actors or 0, 0)
     rates: dict[str, list[float]] = {}
-    for number in range(runs + 1):
-        async with _database(server_url) as database:
+    for number in range(0 if warm_up else 1, runs + 1):
+        async with fresh_database(server_url) as database:
             holders = keys if workload.startswith("correction") else min(HOLDERS, keys)
             await make_book(database, keys=keys, dates=dates, holders=holders)
             if workload in _PREPARED:
@@ -122,7 +124,7 @@ async def run(
     return outcome
 
 
-class _database:
+class fresh_database:
     """A migrated database for one run, dropped after it."""
 
     def __init__(self, server_url: str) -> None:
@@ -167,7 +169,7 @@ async def _engine(database: Database, workload: str, settings: Settings, dates: 
             await connection.execute("ALTER TABLE business_dates ENABLE TRIGGER USER")
     scheduler = cluster.start_scheduler(database.url, settings)
     try:
-        before = await _quiet(scheduler)
+        before = await quiet_again(scheduler)
         async with database.connection() as connection:
             await connection.execute("CHECKPOINT")
             meter = Meter()
@@ -177,7 +179,7 @@ async def _engine(database: Database, workload: str, settings: Settings, dates: 
                 await connection.execute("INSERT INTO business_dates SELECT 'BENCH', unnest($1::date[])", opened)
             else:
                 await connection.execute(statement)
-            progress = await _quiet(scheduler, meter)
+            progress = await quiet_again(scheduler, meter)
             seconds = perf_counter() - begun
             cost = await meter.stop(database)
             left = await connection.fetchval("SELECT count(*) FROM position_status WHERE state <> 'CURRENT'")
@@ -190,7 +192,8 @@ async def _engine(database: Database, workload: str, settings: Settings, dates: 
         cluster.stop_scheduler(scheduler)
 
 
-async def _quiet(scheduler: Any, meter: Meter | None = None) -> dict[str, Any]:
+async def quiet_again(scheduler: Any, meter: Meter | None = None) -> dict[str, Any]:
+    """Waits until nothing is left to do; returns the scheduler's progress. Samples memory meanwhile."""
     looked = perf_counter()
     while True:
         progress: dict[str, Any] = await asyncio.to_thread(lambda: ray.get(scheduler.progress.remote(), timeout=60))
@@ -222,5 +225,13 @@ async def _peers(database: Database, wanted: tuple[str, ...], actors: int) -> An
         yield "ceiling, 1 connection", await peers.ceiling(database, 1)
         if actors > 1:
             yield f"ceiling, {actors} connections", await peers.ceiling(database, actors)
+    if "duckdb" in wanted:
+        for name, timed in (await duckdb(database)).items():
+            yield name, timed
+        async with database.connection() as connection:
+            theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="peer_duckdb"))
+            ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
+        if tuple(ours) != tuple(theirs):
+            raise BenchmarkFailedError(f"readers see {tuple(ours)} (rows, digest), DuckDB computes {tuple(theirs)}")
     if "per-job" in wanted:
         yield "per-job", await peers.per_job(database, _PER_JOB_SAMPLE)

@@ -1,23 +1,18 @@
-"""A thundering herd: python -m benchmarks.herd --keys 100000 --dates 20. One security held by all keys is corrected on many
-dates at once, then 1,000 securities in a second; meanwhile days open on a calendar of its own for a few keys (the live lane).
+"""A thundering herd: one security held by all keys is corrected on many dates at once, then 1,000 securities in a second; meanwhile days open on a calendar of its own for a few keys (the live lane).
 
 Says how long those wait, quiet and in the herd; the most jobs that were PROCESSING at once; the memory of each kind of
 process; and how far the correction was seen to be.
 """
 
-import argparse
 import asyncio
-import statistics
-import sys
 from time import perf_counter
 from typing import Any
 
 from actors import cluster
 from benchmarks.book import make_book
 from benchmarks.cost import Meter
-from benchmarks.harness import _database, _quiet
+from benchmarks.harness import quiet_again
 from engine.settings import Settings
-from engine.store import embedded
 from engine.store.database import Database
 
 _LIVE = (
@@ -53,7 +48,8 @@ async def _live_day(connection: Any) -> float:
     return perf_counter() - begun
 
 
-async def _herd(database: Database, settings: Settings, keys: int, dates: int) -> None:
+async def measure(database: Database, settings: Settings, keys: int, dates: int) -> dict[str, Any]:
+    """quiet: seconds that live keys waited; herds: the same in each, with the most jobs at once, keys left as seen, memory."""
     await make_book(database, keys=keys, dates=dates, holders=keys)
     async with database.connection() as connection:
         await connection.execute(
@@ -78,10 +74,10 @@ async def _herd(database: Database, settings: Settings, keys: int, dates: int) -
         await connection.execute("VACUUM ANALYZE position_state")
     scheduler = cluster.start_scheduler(database.url, settings)
     try:
-        await _quiet(scheduler)
+        await quiet_again(scheduler)
         async with database.connection() as connection, database.connection() as live:
             quiet = [await _live_day(live) for _ in range(10)]
-            sys.stdout.write(f"live keys, quiet: median {statistics.median(quiet):.2f} s, longest {max(quiet):.2f} s\n")
+            herds = []
             for name, correction in _HERD.items():
                 meter = Meter()
                 await meter.start(database)
@@ -100,30 +96,16 @@ async def _herd(database: Database, settings: Settings, keys: int, dates: int) -
                     if not row["left"]:
                         break
                 cost = await meter.stop(database)
-                sys.stdout.write(
-                    f"{name}: {perf_counter() - begun:.1f} s; live keys: median {statistics.median(waited):.2f} s, longest "
-                    f"{max(waited):.2f} s over {len(waited)} days; at most {jobs:,} jobs at once; keys left as seen "
-                    f"{seen[:: max(1, len(seen) // 6)]}; largest process in MiB {cost.peak_mib}\n"
+                herds.append(
+                    {
+                        "herd": name,
+                        "seconds": round(perf_counter() - begun, 2),
+                        "live_seconds": [round(value, 3) for value in waited],
+                        "most_jobs": jobs,
+                        "keys_left": seen,
+                        "peak_mib": cost.peak_mib,
+                    }
                 )
     finally:
         cluster.stop_scheduler(scheduler)
-
-
-async def _run(settings: Settings, keys: int, dates: int) -> None:
-    async with _database(embedded.address(settings)) as database:
-        await _herd(database, settings, keys, dates)
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keys", type=int, default=100_000)
-    parser.add_argument("--dates", type=int, default=20)
-    given = parser.parse_args()
-    settings = Settings.model_validate({})
-    with cluster.connected(settings):
-        asyncio.run(_run(settings, given.keys, given.dates))
-
-
-if __name__ == "__main__":
-    main()
+    return {"keys": keys, "dates": dates, "quiet": [round(value, 3) for value in quiet], "herds": herds}

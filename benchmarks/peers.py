@@ -22,7 +22,8 @@ class Timed:
     seconds: float
 
 
-async def _empty_copy(database: Database, name: str) -> None:
+async def empty_copy(database: Database, name: str) -> None:
+    """An empty table with the columns and the key of daily_position_snapshots."""
     async with database.connection() as connection:
         await connection.execute(f"DROP TABLE IF EXISTS {name}")
         await connection.execute(f"CREATE TABLE {name} (LIKE daily_position_snapshots INCLUDING ALL)")
@@ -31,7 +32,7 @@ async def _empty_copy(database: Database, name: str) -> None:
 
 async def sql(database: Database) -> Timed:
     """The best single INSERT .. SELECT: everything computed by PostgreSQL itself, in one transaction."""
-    await _empty_copy(database, "peer_sql")
+    await empty_copy(database, "peer_sql")
     async with database.connection() as connection:
         begun = perf_counter()
         tag = await connection.execute(SQL_PEER.format(table="peer_sql"))
@@ -66,7 +67,7 @@ async def ceiling(database: Database, connections: int) -> Timed:
             )
             whole = b"".join(parts)
             chunks.append([whole[at : at + 1_000_000] for at in range(0, len(whole), 1_000_000)])
-    await _empty_copy(database, "peer_ceiling")
+    await empty_copy(database, "peer_ceiling")
     opened: list[Any] = [await asyncpg.connect(database.url) for _ in range(connections)]
     queue = list(reversed(chunks))
 
@@ -91,7 +92,7 @@ async def ceiling(database: Database, connections: int) -> Timed:
 
 async def per_job(database: Database, jobs: int) -> Timed:
     """The classic worker: for each position-day one job row, some ten small queries and one commit, one after the other."""
-    await _empty_copy(database, "peer_job")
+    await empty_copy(database, "peer_job")
     async with database.connection() as connection:
         await connection.execute("DROP TABLE IF EXISTS peer_jobs")
         await connection.execute(

@@ -1,0 +1,143 @@
+"""python -m benchmarks.suite: every measurement of docs/performance.md, each written to benchmarks/records as soon as it is made.
+
+--small takes sizes that are through in a minute or two, for trying it out; its records are not worth a page.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from actors import cluster
+from benchmarks import harness, herd, hotpath, scan
+from engine.errors import RevalueError
+from engine.settings import Settings
+from engine.store import embedded
+from engine.store.database import Database
+
+RECORDS = Path(__file__).parent / "records"
+ALL_PEERS = ("ceiling", "sql", "duckdb", "per-job")
+
+
+def say(text: str) -> None:
+    """Progress."""
+    sys.stderr.write(f"{text}\n")
+
+
+def _machine() -> dict[str, Any]:
+    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "python": platform.python_version(),
+    }
+
+
+class Suite:
+    """The measurements, by name."""
+
+    def __init__(self, folder: Path, *, small: bool) -> None:
+        self._folder = folder
+        self._small = small
+        self._settings = Settings.model_validate({})
+        self._url = embedded.address(self._settings)
+
+    def run(self, names: list[str]) -> int:
+        """Runs those (all when none is named); returns how many failed. A failure does not lose the others."""
+        measurements: dict[str, Callable[[], Any]] = {
+            "machine": _machine,
+            "backfill": self._backfill,
+            "workloads": self._workloads,
+            "scan": self._scan,
+            "pool": self._pool,
+            "herd": self._herd,
+            "hotpath": self._hotpath,
+            "growth": self._growth,
+        }
+        failed = 0
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for name in names or measurements:
+            begun = perf_counter()
+            try:
+                record = measurements[name]()
+            except (RevalueError, AssertionError) as error:
+                failed += 1
+                say(f"{name} failed: {error}")
+                continue
+            (self._folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+            say(f"{name}: {perf_counter() - begun:.0f} s")
+        return failed
+
+    def _outcome(
+        self, workload: str, keys: int, dates: int, runs: int, peers: tuple[str, ...] = (), **more: Any
+    ) -> dict[str, Any]:
+        settings = self._settings.model_copy(update={"actors": more.pop("actors", None) or os.cpu_count()})
+        with cluster.connected(settings):
+            work = harness.run(
+                self._url, workload, keys=keys, dates=dates, runs=runs, wanted=peers, settings=settings, say=say, **more
+            )
+            return asdict(asyncio.run(work))
+
+    def _backfill(self) -> Any:
+        keys, dates = (200, 20) if self._small else (4_000, 250)
+        return self._outcome("backfill", keys, dates, 3, ALL_PEERS)
+
+    def _workloads(self) -> Any:
+        keys, dates, runs = (1_000, 4, 1) if self._small else (100_000, 10, 2)
+        found = [self._outcome(name, keys, dates, runs) for name in harness.WORKLOADS if name != "correction-history"]
+        return [*found, self._outcome("correction-history", keys // 100, dates * 25, runs)]
+
+    def _pool(self) -> Any:
+        keys, dates = (200, 20) if self._small else (4_000, 250)
+        return [self._outcome("backfill", keys, dates, 2, actors=actors) for actors in (1, 2, 4)]
+
+    def _growth(self) -> Any:
+        most_keys, most_dates = (4_000, 40) if self._small else (1_000_000, 2_500)
+        points = [(keys, 2) for keys in (1_000, 10_000, 100_000, 1_000_000) if keys <= most_keys]
+        points += [(1_000, dates) for dates in (1, 10, 100, 1_000, 2_500) if dates <= most_dates]
+        return [self._outcome("backfill", keys, dates, 1, warm_up=False) for keys, dates in points]
+
+    def _scan(self) -> Any:
+        return self._on_a_database(lambda database: scan.measure(database, 10_000 if self._small else 1_000_000))
+
+    def _hotpath(self) -> Any:
+        sizes = ((50, 20), (200, 20)) if self._small else ((200, 250), (800, 250))
+        return [self._on_a_database(lambda d, size=size: hotpath.measure(d, *size)) for size in sizes]  # type: ignore[misc]
+
+    def _herd(self) -> Any:
+        keys, dates = (2_000, 5) if self._small else (100_000, 20)
+        with cluster.connected(self._settings):
+            return self._on_a_database(lambda database: herd.measure(database, self._settings, keys, dates))
+
+    def _on_a_database(self, measure: Callable[[Database], Awaitable[Any]]) -> Any:
+        async def run() -> Any:
+            async with harness.fresh_database(self._url) as database:
+                return await measure(database)
+
+        return asyncio.run(run())
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    given = parser.parse_args()
+    try:
+        sys.exit(1 if Suite(given.records, small=given.small).run(given.names) else 0)
+    except KeyboardInterrupt:
+        say(f"interrupted: what was measured is in {given.records}")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
