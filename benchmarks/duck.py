@@ -1,4 +1,4 @@
-"""The peer `duckdb`: the same numbers computed by DuckDB with ASOF joins, from Arrow tables in memory; then sent by binary COPY.
+"""The peer `duckdb`: the same numbers computed by DuckDB with ASOF joins, from Arrow tables in memory; then sent by COPY.
 
 Its postgres extension is downloaded on first use; where it cannot be, what it computes is written by the engine's own
 encoder, on one connection. Amounts are whole numbers of 10^-10 and rates of 10^-18, since its decimals end at 38 digits and its
@@ -20,7 +20,8 @@ from engine.store.statement import Statement
 
 _INPUTS = {
     "positions": """SELECT p.position_id, p.security_id, f.base_currency, h.quantity::bigint AS quantity,
-                           (h.cost_basis_local * 10000000000)::bigint AS cost_local, (h.cost_basis * 10000000000)::bigint AS cost
+                           (h.cost_basis_local * 10000000000)::bigint AS cost_local,
+                           (h.cost_basis * 10000000000)::bigint AS cost
                     FROM position_state p JOIN portfolios f USING (portfolio_id)
                     JOIN position_history h ON h.position_id = p.position_id AND h.epoch = p.history_epoch""",
     "sessions": "SELECT business_date AS date FROM business_dates WHERE calendar_id = 'BENCH'",
@@ -38,14 +39,15 @@ _COMPUTE = """
         SELECT s.date, r.rate_date, ((10000000000000000000000::HUGEINT + r.rate // 2) // r.rate)::HUGEINT AS rate
         FROM sessions s ASOF JOIN rates r ON r.rate_date <= s.date
     ), valued AS (
-        SELECT k.position_id, x.date, x.price_date, k.base_currency = 'EUR' AS converts, r.rate_date, r.rate, k.quantity, k.cost_local,
-               k.cost, x.price, k.quantity * x.price::HUGEINT AS local
+        SELECT k.position_id, x.date, x.price_date, k.base_currency = 'EUR' AS converts, r.rate_date, r.rate, k.quantity,
+               k.cost_local, k.cost, x.price, k.quantity * x.price::HUGEINT AS local
         FROM positions k JOIN priced x USING (security_id) JOIN rated r ON r.date = x.date
     )
     SELECT position_id, 0::BIGINT AS job_id, date, 0::INTEGER AS epoch, price_date,
            CASE WHEN converts THEN rate_date END AS fx_date, (CASE WHEN converts THEN 2 ELSE 0 END)::SMALLINT AS fx_path,
            (CASE WHEN price_date = date THEN 0 ELSE 1 END)::SMALLINT AS status,
-           (quantity * 10000000000::HUGEINT)::HUGEINT AS quantity, cost_local::HUGEINT AS cost_basis_local, cost::HUGEINT AS cost_basis,
+           (quantity * 10000000000::HUGEINT)::HUGEINT AS quantity, cost_local::HUGEINT AS cost_basis_local,
+           cost::HUGEINT AS cost_basis,
            (price * 100000000::HUGEINT)::HUGEINT AS price,
            CASE WHEN converts THEN rate ELSE 1000000000000000000::HUGEINT END AS fx_rate,
            local AS market_value_local, value AS market_value, (local - cost_local)::HUGEINT AS unrealized_gain_local,

@@ -1,4 +1,4 @@
-"""python -m benchmarks.suite: every measurement of docs/performance.md, each written to benchmarks/records as soon as it is made.
+"""python -m benchmarks.suite: every measurement of docs/performance.md, each written to benchmarks/records when it is made.
 
 --small takes sizes that are through in a minute or two, for trying it out; its records are not worth a page.
 """

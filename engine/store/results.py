@@ -51,6 +51,8 @@ async def recover(term: Term, known: Sequence[Task] = ()) -> None:
     that it does not know of are released. Those are of earlier terms, or were begun by a commit whose answer was lost.
     """
     async with term.transaction("recover") as connection:
+        if not known:
+            await sql("supersede_left").execute(connection)
         await sql("release_all").execute(connection, known=[task.task_id for task in known])
         await sql("apply_all").execute(connection)
         await sql("defer_all").execute(connection)

@@ -456,3 +456,25 @@ async def test_what_a_lost_scheduler_left_is_recovered(url: str, database: Datab
 
 def test_the_days_are_what_the_cases_take_them_for() -> None:
     assert (DAYS[0], DAYS[4], DAYS[5], DAYS[-1]) == (date(2024, 1, 1), date(2024, 1, 5), date(2024, 1, 8), date(2024, 1, 26))
+
+
+async def test_a_job_that_waited_under_an_epoch_that_is_over_is_superseded_by_the_next_scheduler(
+    url: str, database: Database
+) -> None:
+    """The scheduler dies between the attempt's commit and its application, and a correction comes before the next one."""
+    await load_small_book(database, portfolios=1)
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+    async with engine(url, holder="lost") as running:
+        staged = await staging.stage(running.term, await scan_all(running), Lane.HISTORY, task_rows=1000, room_rows=1000)
+        for task in staged.tasks:
+            await running.pool.run(task)
+    await execute(database, "UPDATE market_prices SET price = 9 WHERE security_id = 'A' AND price_date = $1", DAYS[0])
+    async with await Database.open(url) as other:
+        term = await Term.acquire(other, "between", lease_seconds=60, take_over=True)
+        await triggers.fan_out(term)
+    async with engine(url, holder="next") as running:
+        await running.settle()
+    jobs = await fetch(
+        database, "SELECT epoch, status::text FROM portfolio_valuation_jobs WHERE status <> 'COMPLETE' ORDER BY 1"
+    )
+    assert jobs == [(0, "SUPERSEDED"), (1, "WAITING_FOR_DATA")]
