@@ -1,12 +1,13 @@
 """The application: `create_app` over a database's address, for uvicorn, for Ray Serve and for tests."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from console.web import corrections, operations, portfolios, positions, problems
+from console.web import corrections, live, operations, portfolios, positions, problems
 from console.web.asking import Call
 from engine.settings import Settings
 from engine.store.answers import Answers, open_limited
@@ -20,12 +21,15 @@ def create_app(
     hosts: Sequence[str] = ("localhost", "127.0.0.1"),
     require_token: bool = False,
     settings: Settings | None = None,
+    feed: Mapping[str, Any] | None = None,
 ) -> FastAPI:
     """A request's statement is ended after `timeout_seconds`; `connections` is how many run at once.
 
     `hosts`: names that a request may call this server by, so that no other site's page can read it through a browser.
     `settings`: how the engine works that a preview rehearses; its defaults without.
-    `require_token`: every call but those of /health and the OpenAPI pages needs a bearer token (console.web.access).
+    `feed`: options of the console's poller (console.web.live.Feed).
+    `require_token`: every call but those of /health, the OpenAPI pages and the console's own files needs a bearer token
+    (console.web.access).
     """
 
     @asynccontextmanager
@@ -34,9 +38,11 @@ def create_app(
         rehearsing = await open_limited(url, timeout_seconds=timeout_seconds, connections=2, application="revalue preview")
         app.state.answers = answers
         app.state.previews = corrections.Previews(rehearsing)
+        app.state.feed = live.Feed(answers.database, app.state.settings, **dict(feed or {}))
         try:
             yield
         finally:
+            await app.state.feed.close()
             await answers.close()
             await rehearsing.close()
 
@@ -45,6 +51,6 @@ def create_app(
     app.state.settings = settings or Settings.model_construct()
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     problems.install(app)
-    for each in (portfolios, positions, corrections, operations):
+    for each in (portfolios, positions, corrections, operations, live):
         app.include_router(each.router)
     return app

@@ -43,6 +43,7 @@ def run_server(
         ssl_keyfile=key,
         log_level="warning",
         timeout_keep_alive=5,
+        timeout_graceful_shutdown=2,  # a console that listens would never let it end
         limit_concurrency=64,
         server_header=False,
     )

@@ -1,0 +1,130 @@
+// Charts as inline SVG, each with its numbers as a table. Floats are for geometry only; what is written is the exact text.
+
+import { count, counted, decimal, h, s } from "./dom.js";
+
+/** The last samples as a line without axes. */
+export function sparkline(values) {
+  const top = Math.max(1, ...values);
+  const x = (n) => 118 - (values.length - 1 - n) * 2;
+  const points = values.map((value, n) => `${x(n)},${(26 - (24 * value) / top).toFixed(1)}`);
+  return s("svg", { viewBox: "0 0 120 28", class: "sparkline", "aria-hidden": "true", preserveAspectRatio: "none" },
+    points.length > 1 ? s("polygon", { points: `${x(0)},28 ${points.join(" ")} 118,28`, class: "area" }) : null,
+    s("polyline", { points: points.join(" "), class: "line" }));
+}
+
+const COLUMNS = 60;
+
+/** Keys by lag, over time: a column a moment, a row a range of lags, darker for a larger share of the keys. */
+export function heatmap(samples, bounds) {
+  if (!samples.length) return h("p", { class: "empty" }, "No sample yet.");
+  const names = lagNames(bounds);
+  const shown = spread(samples);
+  const last = samples.at(-1);
+  const total = last.lags.reduce((sum, each) => sum + each, 0);
+  const [left, top, wide, high] = [0, 0, 600, 26];
+  const step = wide / COLUMNS;
+  const cells = shown.flatMap((sample, column) => sample ? sample.lags.map((keys, row) => {
+    const all = sample.lags.reduce((sum, each) => sum + each, 0);
+    if (!keys) return null;
+    return s("rect", { x: left + column * step + 0.5, y: top + row * high + 1, width: step - 1, height: high - 2, rx: 2, class: row ? "cell late" : "cell", "fill-opacity": (0.25 + 0.75 * Math.sqrt(keys / all)).toFixed(2) });
+  }) : []);
+  const lines = names.map((_, row) => s("rect", { x: 0, y: row * high + 1, width: wide, height: high - 2, rx: 3, class: "track" }));
+  const spanned = Math.round(last.at - samples[Math.max(0, samples.length - COLUMNS * Math.ceil(samples.length / COLUMNS))].at);
+  const picture = s("svg", { viewBox: `0 0 ${wide} ${names.length * high}`, class: "heat", preserveAspectRatio: "none", role: "img", "aria-label": `Keys by lag over the last ${spanned} seconds; the table has the numbers of now` }, lines, cells);
+  const table = h("table", { class: "lags" }, h("caption", { class: "hidden" }, "Keys by lag, now"),
+    h("thead", { class: "hidden" }, h("tr", {}, h("th", { scope: "col" }, "Lag"), h("th", { scope: "col" }, "Keys"))),
+    h("tbody", {}, names.map((name, row) => h("tr", { class: last.lags[row] ? "" : "none" }, h("th", { scope: "row" }, name), h("td", { class: "number" }, count(last.lags[row]))))));
+  return [h("div", { class: "lag-chart" }, table, h("div", { class: "heat-box" }, picture)),
+    h("p", { class: "axis faint" }, h("span", {}, spanned < 5 ? "just begun" : `${spanned} s ago`), h("span", {}, `${counted(total, "key")} now`))];
+}
+
+function lagNames(bounds) {
+  const first = bounds.map((bound, n) => {
+    const from = n ? bounds[n - 1] + 1 : 0;
+    return bound === 0 ? "none" : from === bound ? counted(bound, "day") : `${from} to ${bound} days`;
+  });
+  return [...first, `over ${bounds.at(-1)} days`];
+}
+
+function spread(samples) {
+  const every = Math.max(1, Math.ceil(samples.length / COLUMNS));
+  const picked = samples.filter((_, n) => (samples.length - 1 - n) % every === 0).slice(-COLUMNS);
+  return [...Array(COLUMNS - picked.length).fill(null), ...picked];
+}
+
+const W = 900, H = 260, LEFT = 8, RIGHT = 8, TOP = 16, BOTTOM = 24;
+
+/** Market value by date. Dates whose total lacks lines are hollow points apart from the line. `choose(date)`: by click or Enter. */
+export function valueChart(totals, currency, chosen, choose) {
+  const valued = totals.filter((each) => each.market_value !== null);
+  if (!valued.length) return h("p", { class: "empty" }, "No date of this range has a value.");
+  const amounts = valued.map((each) => Number(each.market_value));
+  let [low, high] = [Math.min(...amounts), Math.max(...amounts)];
+  const room = (high - low || Math.abs(high) || 1) * 0.08;
+  [low, high] = [low - room, high + room];
+  const x = (n) => LEFT + (totals.length === 1 ? 0.5 : n / (totals.length - 1)) * (W - LEFT - RIGHT);
+  const y = (amount) => TOP + (1 - (amount - low) / (high - low)) * (H - TOP - BOTTOM);
+  const lacks = (each) => each.lines_valued < each.lines;
+  const runs = [[]];
+  totals.forEach((each, n) => {
+    if (each.market_value === null || lacks(each)) { if (runs.at(-1).length) runs.push([]); }
+    else runs.at(-1).push([x(n), y(Number(each.market_value))]);
+  });
+  const path = (points) => points.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" ");
+  const base = H - BOTTOM;
+  const grid = ticks(low, high).map((tick) => [s("line", { x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick), class: "grid-line" }), s("text", { x: LEFT + 2, y: y(tick) - 4, class: "tick" }, short(tick))]);
+  const marks = totals.map((each, n) => each.market_value !== null && lacks(each) ? s("circle", { cx: x(n), cy: y(Number(each.market_value)), r: 4, class: "partial" }) : null);
+  const cross = s("line", { y1: TOP, y2: base, class: "cross" });
+  const spot = s("circle", { r: 5, class: "spot" });
+  const label = h("output", { class: "reading" });
+  let at = Math.max(0, totals.findIndex((each) => each.date === chosen));
+  if (!totals.some((each) => each.date === chosen)) at = totals.length - 1;
+  const point = (n) => {
+    at = Math.max(0, Math.min(totals.length - 1, n));
+    const each = totals[at];
+    cross.setAttribute("x1", x(at));
+    cross.setAttribute("x2", x(at));
+    spot.setAttribute("cx", x(at));
+    spot.setAttribute("cy", each.market_value === null ? -20 : y(Number(each.market_value)));
+    label.replaceChildren(h("strong", {}, each.market_value === null ? "no value" : `${decimal(each.market_value)} ${currency}`), ` on ${each.date}`, lacks(each) ? h("em", {}, ` · ${each.lines - each.lines_valued} of ${each.lines} lines have no value`) : "");
+  };
+  const near = (event) => {
+    const box = svg.getBoundingClientRect();
+    return Math.round((((event.clientX - box.left) / box.width) * W - LEFT) / (W - LEFT - RIGHT) * (totals.length - 1));
+  };
+  const keys = { ArrowLeft: -1, ArrowRight: 1, PageUp: -21, PageDown: 21, Home: -Infinity, End: Infinity };
+  const svg = s("svg", {
+    viewBox: `0 0 ${W} ${H}`, class: "value", tabindex: "0", role: "application", data: { key: "chart" },
+    "aria-label": `Market value from ${totals[0].date} to ${totals.at(-1).date} in ${currency}. Arrow keys move along the dates, Enter shows the positions of one.`,
+    on: {
+      pointermove: (event) => point(near(event)),
+      click: (event) => { point(near(event)); choose(totals[at].date); },
+      keydown: (event) => {
+        if (event.key in keys) point(at + keys[event.key]);
+        else if (event.key === "Enter") choose(totals[at].date);
+        else return;
+        event.preventDefault();
+      },
+    },
+  }, grid, runs.filter((run) => run.length).map((run) => [
+    s("polygon", { points: `${run[0][0].toFixed(1)},${base} ${path(run)} ${run.at(-1)[0].toFixed(1)},${base}`, class: "area" }),
+    s("polyline", { points: path(run), class: "line" }),
+  ]), marks, cross, spot);
+  point(at);
+  return [h("div", { class: "reading-row" }, label), h("div", { class: "chart-box" }, svg),
+    h("p", { class: "axis faint" }, h("span", {}, totals[0].date), h("span", {}, totals.at(-1).date)),
+    marks.some(Boolean) ? h("p", { class: "faint" }, "○ the total of a date on which some lines have no value: it lacks them.") : null];
+}
+
+function ticks(low, high) {
+  const raw = (high - low) / 4;
+  const size = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((each) => each * size).find((each) => each >= raw);
+  const found = [];
+  for (let n = Math.ceil(low / step); n * step <= high; n += 1) found.push(n * step);
+  return found;
+}
+
+function short(amount) {
+  return new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 5 }).format(amount);
+}

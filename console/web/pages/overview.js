@@ -1,0 +1,177 @@
+// The overview: where all keys stand, what is being corrected, how fast, what is stuck.
+
+import { act, Refused } from "./api.js";
+import { heatmap, sparkline } from "./charts.js";
+import { count, counted, duration, h, moment, redraw, write } from "./dom.js";
+
+export const STATES = {
+  CURRENT: "Current",
+  BEHIND: "Behind",
+  REPROCESSING: "Being corrected",
+  WAITING_FOR_DATA: "Waiting for data",
+  FAILED: "Failed",
+};
+const KINDS = { PRICE: "Price", FX: "Exchange rate", INSTRUMENT: "Instrument", CALENDAR: "Calendar", POLICY: "Policy", POSITION: "Position" };
+
+const TILES = [
+  ["left", "Position-days left"], ["eta", "Time left"], ["speed", "Rows a second"],
+  ["tasks", "Tasks in flight"], ["leader", "Scheduler"], ["letters", "Dead letters"],
+];
+
+export function open(main, say, needToken) {
+  const tile = Object.fromEntries(TILES.map(([name]) => [name, { value: h("strong", { id: `tile-${name}` }, "–"), note: h("small") }]));
+  const part = Object.fromEntries(["banner", "keys", "corrections", "lags", "reasons", "letters", "portfolios"].map((name) => [name, h("div", { id: `part-${name}` })]));
+  const spark = h("div", { class: "spark" });
+  const notes = { letters: h("p", { class: "note", role: "status" }) };
+  const panel = (title, name, more = "") => h("section", { class: `panel ${more}`, "aria-labelledby": `title-${name}` }, h("h2", { id: `title-${name}` }, title), part[name], notes[name]);
+  main.replaceChildren(
+    h("h1", {}, "Overview"),
+    part.banner,
+    h("dl", { class: "tiles" }, TILES.map(([name, title]) =>
+      h("div", { class: `tile ${name}` }, h("dt", {}, title), h("dd", {}, tile[name].value, tile[name].note, name === "speed" ? spark : null)))),
+    h("div", { class: "grid" },
+      panel("Keys by status", "keys"), panel("Corrections under way", "corrections"),
+      panel("Lag of the watermarks", "lags", "wide"),
+      panel("Why keys wait", "reasons"), panel("Portfolios", "portfolios"),
+      panel("Dead letters", "letters", "wide")),
+  );
+  const bars = new Map();
+
+  async function retry(job) {
+    try {
+      await act(`jobs/${job}:retry`);
+      write(notes.letters, `Job ${job} is taken up again.`);
+    } catch (error) {
+      write(notes.letters, `Job ${job} was not taken up: ${error.message}`);
+      if (error instanceof Refused && error.status === 401) needToken(error.message);
+    }
+  }
+
+  function update(live) {
+    const { state } = live;
+    const paused = state?.paused_at ? `Paused since ${moment(state.paused_at)}${state.paused_by ? ` by ${state.paused_by}` : ""}: no new work is begun. "revalue resume" ends it.` : null;
+    redraw(part.banner, [live.away, live.refused, paused], (told) => told.filter(Boolean).map((text) => h("p", { class: "banner" }, text)));
+    if (!state) {
+      say(live.refused ?? live.away ?? "Asking for the state of the engine.");
+      return;
+    }
+    say(live.away ?? spoken(state));
+    figures(tile, state);
+    redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
+    redraw(part.keys, state.keys, keys);
+    corrections(part.corrections, state.corrections, bars);
+    redraw(part.lags, [live.samples, live.bounds], ([samples, bounds]) => heatmap(samples, bounds));
+    redraw(part.reasons, state.reasons, reasons);
+    redraw(part.portfolios, state.portfolios, portfolios);
+    redraw(part.letters, state.letters, (found) => letters(found, retry));
+  }
+  return { update };
+}
+
+function spoken(state) {
+  if (state.is_current && !state.letters.length) return "Every key is current.";
+  const parts = [];
+  const under = state.corrections.length;
+  if (under) parts.push(`${counted(under, "correction")} under way`);
+  if (state.keys.BEHIND) parts.push("keys are being valued to the horizon");
+  if (state.keys.WAITING_FOR_DATA) parts.push(`${counted(state.keys.WAITING_FOR_DATA, "key")} ${state.keys.WAITING_FOR_DATA === 1 ? "waits" : "wait"} for data`);
+  if (state.keys.FAILED) parts.push(`${counted(state.keys.FAILED, "key")} failed`);
+  return parts.length ? `${parts.join("; ")}.`.replace(/^k/, "K") : "Nothing is under way.";
+}
+
+function figures(tile, state) {
+  const put = (name, value, note = "") => { write(tile[name].value, value); write(tile[name].note, note); };
+  put("left", count(state.remaining_position_days), state.triggers_queued ? `${counted(state.triggers_queued, "correction")} not counted yet` : "owed by keys that can be valued");
+  const eta = state.estimated_seconds;
+  put("eta", eta === null ? "not known" : eta === 0 ? "done" : duration(eta), eta === null ? "no leader, no finished job, or not counted yet" : state.rows_per_second ? `at ${count(state.rows_per_second)} rows a second` : "nothing is owed");
+  put("speed", count(state.rows_per_second_now), "over the last 5 s");
+  put("tasks", count(state.tasks_in_flight), counted(state.jobs_in_flight, "job"));
+  const age = state.heartbeat_age_seconds;
+  const silent = state.holder !== null && age > state.lease_seconds;
+  put("leader", state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads", state.holder === null ? "nobody leads" : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`);
+  tile.leader.value.dataset.tone = state.holder === null || silent ? "bad" : state.paused_at ? "warn" : "good";
+  put("letters", count(state.dead_letters), state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be tried again` : "jobs that failed for good");
+  tile.letters.value.dataset.tone = state.dead_letters ? "bad" : "";
+}
+
+function keys(found) {
+  const total = Object.values(found).reduce((sum, each) => sum + each, 0);
+  if (!total) return h("p", { class: "empty" }, "No position has been loaded.");
+  const present = Object.keys(STATES).filter((state) => found[state]);
+  const bar = h("div", { class: "stack", "aria-hidden": "true" }, present.map((state) => {
+    const piece = h("span", { data: { state } });
+    piece.style.flexGrow = found[state];
+    return piece;
+  }));
+  const share = (number) => (number === total ? "100 %" : number / total < 0.001 ? "< 0.1 %" : `${Math.min(99.9, (100 * number) / total).toFixed(1)} %`);
+  const rows = Object.entries(STATES).map(([state, title]) =>
+    h("tr", { class: found[state] ? "" : "none" }, h("th", { scope: "row" }, h("i", { class: "dot", data: { state } }), title),
+      h("td", { class: "number", id: `keys-${state}` }, count(found[state] ?? 0)), h("td", { class: "number faint" }, share(found[state] ?? 0))));
+  return [bar, h("table", {}, h("caption", { class: "hidden" }, "Keys by status"), h("tbody", {}, rows),
+    h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "All"), h("td", { class: "number" }, count(total)), h("td"))))];
+}
+
+// Bars live on from one event to the next, so that they move rather than jump.
+function corrections(element, found, bars) {
+  const gone = [...bars.keys()].filter((id) => !found.some((each) => each.trigger_id === id));
+  for (const id of gone) { bars.get(id).item.remove(); bars.delete(id); }
+  if (!found.length) {
+    redraw(element, "none", () => h("p", { class: "empty" }, "No correction is under way."));
+    return;
+  }
+  if (!bars.size) redraw(element, "some", () => h("ol", { class: "corrections" }));
+  for (const each of found) {
+    if (!bars.has(each.trigger_id)) {
+      const bar = h("progress", { max: 1, "aria-label": `Correction ${each.trigger_id}` });
+      const told = h("span", { class: "faint" });
+      const what = each.security_id ?? (each.base_currency ? `${each.base_currency}/${each.quote_currency}` : "all");
+      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, `${KINDS[each.kind]} ${what}`), h("span", { class: "faint" }, `since ${moment(each.created_at)}`)), bar, told);
+      bars.set(each.trigger_id, { bar, told, item });
+      element.querySelector("ol").append(item);
+    }
+    const { bar, told } = bars.get(each.trigger_id);
+    if (each.fanned_out_at === null) {
+      bar.removeAttribute("value");
+      write(told, "queued: its keys are not counted yet");
+    } else {
+      const left = each.keys_left ?? 0;
+      const raised = Math.max(each.keys_raised, left);
+      bar.value = raised ? (raised - left) / raised : 1;
+      write(told, `${counted(left, "key")} left of ${count(raised)}`);
+    }
+  }
+}
+
+function reasons(found) {
+  if (!found.length) return h("p", { class: "empty" }, "No key waits, and none failed.");
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Why keys wait" }, h("table", {},
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Reason"), h("th", { scope: "col", class: "number" }, "Keys"), h("th", { scope: "col" }, "For example"))),
+    h("tbody", {}, found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.keys)), h("td", { class: "long" }, each.example))))));
+}
+
+function portfolios(found) {
+  if (!found.length) return h("p", { class: "empty" }, "No portfolio has been loaded.");
+  const flag = (each) => [
+    each.keys_in_correction ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, `${count(each.keys_in_correction)} being corrected`) : null,
+    each.keys_waiting ? h("span", { class: "flag", data: { state: "WAITING_FOR_DATA" } }, `${count(each.keys_waiting)} waiting`) : null,
+    each.keys_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.keys_behind)} behind`) : null,
+    each.keys_in_correction + each.keys_waiting + each.keys_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
+  ];
+  return h("div", { class: "scroll tall", tabindex: "0", role: "group", "aria-label": "Portfolios" }, h("table", {},
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Portfolio"), h("th", { scope: "col", class: "number" }, "Keys"), h("th", { scope: "col" }, "State"))),
+    h("tbody", {}, found.map((each) => h("tr", {},
+      h("th", { scope: "row" }, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `p-${each.portfolio_id}` } }, each.portfolio_id), " ", h("span", { class: "faint" }, each.base_currency)),
+      h("td", { class: "number" }, count(each.keys)), h("td", {}, flag(each)))))));
+}
+
+function letters(found, retry) {
+  if (!found.length) return h("p", { class: "empty" }, "No job has failed for good.");
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Dead letters" }, h("table", {},
+    h("thead", {}, h("tr", {}, ["Job", "Position", "Dates", "Attempts", "Reason", "Failed", ""].map((title) => h("th", { scope: "col" }, title || h("span", { class: "hidden" }, "Action"))))),
+    h("tbody", {}, found.map((each) => h("tr", { data: { job: each.job_id } },
+      h("th", { scope: "row" }, String(each.job_id)),
+      h("td", {}, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `l-${each.job_id}` } }, each.portfolio_id), ` ${each.security_id}`),
+      h("td", { class: "nowrap" }, `${each.first_date} to ${each.last_date}`), h("td", { class: "number" }, count(each.attempt_count)),
+      h("td", { class: "long" }, each.failure_reason), h("td", { class: "nowrap" }, moment(each.died_at)),
+      h("td", {}, h("button", { type: "button", "aria-label": `Retry job ${each.job_id}`, data: { key: `r-${each.job_id}` }, on: { click: () => retry(each.job_id) } }, "Retry")))))));
+}

@@ -1,0 +1,154 @@
+// A portfolio: its market value, whether it is being updated, and its lines; every number leads to its explanation.
+
+import { ask, askAll, position, Refused } from "./api.js";
+import { valueChart } from "./charts.js";
+import { count, counted, decimal, h, redraw, write } from "./dom.js";
+import { explain } from "./explain.js";
+import { STATES } from "./overview.js";
+
+const RANGES = [["1 month", 31], ["6 months", 184], ["1 year", 366], ["5 years", 1827]];
+const WHY = { WAITING_FOR_DATA: "waiting for data", FAILED: "failed", NOT_VALUED: "missing" };
+const AGAIN_MS = 1500;
+
+export function open(main, name, query, say, needToken) {
+  const leaving = new AbortController();
+  const today = new Date().toISOString().slice(0, 10);
+  let wanted = query.get("date");
+  let days = Number(query.get("days")) || 366;
+  let timer = 0;
+  let asking = 0;
+  let away = null;
+  const flag = h("p", { id: "flag", class: "flag big" });
+  const error = h("div");
+  const sums = h("dl", { class: "tiles" });
+  const chart = h("div", { id: "chart" });
+  const table = h("div", { id: "totals" });
+  const lines = h("div", { id: "lines" });
+  const date = h("input", { type: "date", id: "as-of", on: { change: () => date.value && go(date.value) } });
+  const ranges = RANGES.map(([title, size]) => h("button", { type: "button", class: "quiet", "aria-pressed": String(size === days), on: { click: () => range(size) } }, title));
+  const body = h("div", { hidden: true },
+    sums,
+    h("section", { class: "panel", "aria-labelledby": "title-chart" }, h("div", { class: "row" }, h("h2", { id: "title-chart" }, "Market value"), h("div", { class: "group", role: "group", "aria-label": "Range" }, ranges)),
+      chart, h("details", {}, h("summary", {}, "As a table"), table)),
+    h("section", { class: "panel", "aria-labelledby": "title-lines" }, h("div", { class: "row" }, h("h2", { id: "title-lines" }, "Positions"), h("label", { class: "inline" }, "on ", date)), lines));
+  main.replaceChildren(h("p", { class: "crumb" }, h("a", { href: "#/" }, "Overview")), h("div", { class: "row title" }, h("h1", {}, name), flag), error, body);
+
+  function go(day) {
+    wanted = day;
+    const now = new URLSearchParams({ date: day, days });
+    history.replaceState(null, "", `#/portfolio/${encodeURIComponent(name)}?${now}`);
+    load();
+  }
+
+  function range(size) {
+    days = size;
+    ranges.forEach((button, n) => button.setAttribute("aria-pressed", String(RANGES[n][1] === size)));
+    load();
+  }
+
+  async function load() {
+    clearTimeout(timer);
+    const mine = ++asking;
+    try {
+      await draw(mine);
+      redraw(error, away, (text) => text && h("p", { class: "banner" }, text));
+    } catch (problem) {
+      if (leaving.signal.aborted || mine !== asking) return;
+      if (problem instanceof Refused && problem.status === 401) needToken(problem.message);
+      const text = problem instanceof Refused ? problem.message : "The server cannot be reached. The numbers are those of its last answer.";
+      redraw(error, text, () => h("p", { class: "banner" }, `${text[0].toUpperCase()}${text.slice(1)}`));
+      say(text);
+    }
+    if (!leaving.signal.aborted && mine === asking) timer = setTimeout(load, AGAIN_MS);
+  }
+
+  async function draw(mine) {
+    const path = `portfolios/${encodeURIComponent(name)}`;
+    const options = { signal: leaving.signal };
+    const found = await askAll(`${path}/positions?limit=1000&as_of=${wanted ?? today}`, "after", options);
+    const last = found.horizon && found.horizon < today ? found.horizon : today;
+    const first = new Date(Date.parse(last) - days * 86400000).toISOString().slice(0, 10);
+    const totals = await askAll(`${path}/valuation?limit=1000&from=${first}&to=${last}`, "from", options);
+    const day = found.items[0]?.date ?? wanted ?? last;
+    const of = totals.items.find((each) => each.date === day) ?? (await ask(`${path}/valuation?from=${day}&to=${day}`, options)).items[0];
+    if (mine !== asking || leaving.signal.aborted) return;
+    body.hidden = false;
+    if (document.activeElement !== date) date.value = day;
+    updating(found);
+    redraw(sums, [of ?? null, found.base_currency, day], summary);
+    redraw(chart, [totals.items, found.base_currency, day], ([items, currency, chosen]) => items.length ? valueChart(items, currency, chosen, go) : h("p", { class: "empty" }, "This range has no business date."));
+    redraw(table, totals.items, totalsTable);
+    redraw(lines, [found.items, day], ([items]) => linesTable(items, (security, on) => explain(name, security, on)));
+  }
+
+  function updating(found) {
+    const now = found.keys_in_correction;
+    flag.dataset.state = now ? "REPROCESSING" : "CURRENT";
+    write(flag, now ? `Being updated: ${count(now)} of ${counted(found.keys, "position")} in progress` : "Current");
+    say(away ?? (now ? `${name} is being updated. It shows its last complete history until then.` : `${name}: no position is being corrected.`));
+  }
+
+  load();
+  return {
+    update: (live) => { away = live.away; },
+    leave: () => { leaving.abort(); clearTimeout(timer); },
+  };
+}
+
+function summary([total, currency, day]) {
+  const tile = (title, value, note, tone) => h("div", { class: "tile" }, h("dt", {}, title), h("dd", {}, h("strong", { data: { tone: tone ?? "" }, id: `sum-${title.toLowerCase().replace(/ .*/, "")}` }, value), h("small", {}, note)));
+  if (!total) return [tile("Market value", "no value", `${day} is no business date`)];
+  const lacking = total.lines - total.lines_valued;
+  const of = lacking ? `${count(total.lines_valued)} of ${counted(total.lines, "line")}, ${currency}` : `${currency}, ${day}`;
+  return [
+    tile("Market value", total.market_value === null ? "no value" : decimal(total.market_value), of, lacking ? "warn" : ""),
+    tile("Unrealized gain", total.unrealized_gain === null ? "no value" : decimal(total.unrealized_gain), of, lacking ? "warn" : ""),
+    tile("Stale", count(total.lines_stale), total.stale.length ? total.stale.slice(0, 4).join(", ") : "lines valued from an older price or rate", total.lines_stale ? "warn" : ""),
+    tile("Without value", count(lacking), total.without_value.length ? `${total.without_value.slice(0, 4).join(", ")}: not in the sums` : "every line is in the sums", lacking ? "bad" : ""),
+  ];
+}
+
+function totalsTable(items) {
+  const cell = (text) => h("td", { class: "number", title: text ?? null }, text === null ? h("em", {}, "no value") : decimal(text));
+  return h("div", { class: "scroll tall", tabindex: "0", role: "group", "aria-label": "Totals by date" }, h("table", {},
+    h("thead", {}, h("tr", {}, ["Date", "Market value", "Unrealized gain", "Lines", "Valued", "Stale", "Waiting", "Missing"].map((title, n) => h("th", { scope: "col", class: n ? "number" : "" }, title)))),
+    h("tbody", {}, [...items].reverse().map((each) => h("tr", {}, h("th", { scope: "row" }, each.date), cell(each.market_value), cell(each.unrealized_gain),
+      [each.lines, each.lines_valued, each.lines_stale, each.lines_waiting, each.lines_missing].map((number) => h("td", { class: "number" }, number === null ? "–" : count(number))))))));
+}
+
+function linesTable(items, told) {
+  if (!items.length) return h("p", { class: "empty" }, "No position is open on this date.");
+  const titles = ["Security", "Quantity", "Price", "Rate", "Market value", "Unrealized gain", "State"];
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Positions" }, h("table", { class: "lines" },
+    h("thead", {}, h("tr", {}, titles.map((title, n) => h("th", { scope: "col", class: n > 0 && n < 6 ? "number" : "" }, title)))),
+    h("tbody", {}, items.map((each) => line(each, told)))));
+}
+
+function line(each, told) {
+  const why = WHY[each.valuation_status];
+  const number = (text, name, least, most, unit = "") => h("td", { class: "number" }, text === null
+    ? h("em", {}, "–")
+    : h("span", { title: `${text}${unit}` }, decimal(text, least, most), unit ? h("small", {}, unit) : null));
+  const asked = { type: "button", class: "figure", data: { key: `v-${each.security_id}` }, on: { click: () => told(each.security_id, each.date) } };
+  const value = each.market_value === null
+    ? h("button", { ...asked, "aria-label": `${each.security_id}: ${why}. Explain` }, h("em", {}, why))
+    : h("button", { ...asked, title: each.market_value, "aria-label": `${each.security_id}: market value ${decimal(each.market_value)} ${each.base_currency}. Explain` }, decimal(each.market_value));
+  const flags = [
+    each.reprocessing_status === "IN_PROGRESS" ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, "being corrected") : null,
+    each.valuation_status === "VALUED_STALE" ? h("span", { class: "flag", data: { state: "STALE" }, title: staleBy(each) }, "stale") : null,
+    why ? h("span", { class: "flag", data: { state: each.valuation_status === "NOT_VALUED" ? "BEHIND" : each.valuation_status }, title: each.failure_reason }, why) : null,
+    !why && ["WAITING_FOR_DATA", "FAILED"].includes(each.state) ? h("span", { class: "flag", data: { state: each.state }, title: each.failure_reason }, `later: ${STATES[each.state].toLowerCase()}`) : null,
+  ].filter(Boolean);
+  return h("tr", { data: { security: each.security_id }, class: why ? "lacking" : "" },
+    h("th", { scope: "row" }, each.security_id, " ", h("small", {}, each.local_currency)),
+    number(each.quantity, "quantity", 0, 6), number(each.price, "price", 2, 6), number(each.fx_rate, "rate", 0, 6),
+    h("td", { class: "number" }, value), number(each.unrealized_gain, "gain", 2, 2),
+    h("td", {}, flags.length ? flags : h("span", { class: "faint" }, "current")));
+}
+
+function staleBy(each) {
+  const parts = [];
+  if (each.price_date && each.price_date !== each.date) parts.push(`price of ${each.price_date}`);
+  if (each.fx_date && each.fx_date !== each.date) parts.push(`rate of ${each.fx_date}`);
+  return parts.join(", ");
+}

@@ -1,0 +1,64 @@
+"""The console in a real Chromium: the server in a thread of its own, Debian's browser, and what went wrong on the page."""
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from playwright.async_api import Browser, Page, async_playwright
+
+
+def chromium() -> str:
+    """The machine's Chromium; Debian's package is installed when there is none and this user may."""
+    for _ in range(2):
+        for name in ("chromium", "chromium-browser", "google-chrome"):
+            if found := shutil.which(name):
+                return found
+        if not shutil.which("apt-get") or os.geteuid() != 0:
+            break
+        install = "apt-get install -y --no-install-recommends chromium"
+        subprocess.run(["sh", "-c", f"{install} || (apt-get update && {install})"], check=False, capture_output=True)
+    pytest.skip("there is no Chromium, and Debian's package cannot be installed")
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The application's address while it is served."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join()
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    """Without a window; root needs it without its sandbox."""
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield opened
+        await opened.close()
+
+
+@asynccontextmanager
+async def page(opened: Browser, base: str, **options: Any) -> AsyncIterator[Page]:
+    """A page in a profile of its own. At its end: no errors in its console, no exception, no request to another host."""
+    context = await opened.new_context(base_url=base, **options)
+    shown = await context.new_page()
+    wrong: list[str] = []
+    shown.on("console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None)
+    shown.on("pageerror", lambda error: wrong.append(str(error)))
+    shown.on("request", lambda request: None if request.url.startswith(base) else wrong.append(request.url))
+    yield shown
+    await context.close()
+    assert wrong == []
