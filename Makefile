@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench reference lock clean
+.PHONY: demo test lint bench performance reference lock clean
 
 demo: .venv/installed
 	$(BIN)/revalue demo
@@ -18,6 +18,11 @@ lint: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/revalue bench backfill --keys 1000 --dates 250 --runs 3 --peers ceiling,sql,per-job
+
+# All of docs/performance.md, about twelve minutes on two quiet cores.
+performance: .venv/installed
+	$(BIN)/python -m benchmarks.suite
+	$(BIN)/python -m benchmarks.report
 
 # The public Python API from its docstrings, as HTML.
 reference: .venv/installed

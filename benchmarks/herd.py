@@ -1,7 +1,7 @@
 """A thundering herd: one security held by all keys is corrected on many dates at once, then 1,000 securities in a second.
 
-Meanwhile days open on a calendar of its own for a few keys (the live lane). Says how long those wait, quiet and in the herd; the
-most jobs that were PROCESSING at once; the memory of each kind of process; and how far the correction was seen to be.
+Meanwhile days open on a calendar of its own for a few keys (the live lane). Says how long those wait, quiet and in the herd;
+the most jobs that were PROCESSING at once; the memory of each kind of process; and how far the correction was seen to be.
 """
 
 import asyncio

@@ -221,7 +221,7 @@ def bench(
     keys: Annotated[int, typer.Option(min=1)] = 4_000,
     dates: Annotated[int, typer.Option(min=2)] = 250,
     runs: Annotated[int, typer.Option(min=1, help="Runs that count, after one that is dropped.")] = 3,
-    peers: Annotated[str, typer.Option(help="ceiling,sql,per-job, or empty.")] = "",
+    peers: Annotated[str, typer.Option(help="ceiling,sql,duckdb,per-job, or empty.")] = "",
     actors: Annotated[int | None, typer.Option(min=1)] = None,
     json_path: Annotated[Path | None, typer.Option("--json-file", help="Write the figures here too.")] = None,
 ) -> None:

@@ -20,8 +20,8 @@ def _bench(url: str, arguments: str) -> str:
 
 
 def test_a_tiny_backfill_is_verified_beside_its_peers(url: str) -> None:
-    said = _bench(url, "backfill --keys 40 --dates 10 --runs 1 --peers ceiling,sql,per-job")
-    assert all(peer in said for peer in ("sql", "ceiling", "per-job"))
+    said = _bench(url, "backfill --keys 40 --dates 10 --runs 1 --peers ceiling,sql,per-job,duckdb")
+    assert all(peer in said for peer in ("sql", "ceiling", "per-job", "duckdb, computing", "duckdb, and COPY"))
     assert " 400 " in said
 
 

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Page, expect
 from console.web.app import create_app
 from engine import corrections
 from engine.store.database import Database
-from tests.support import DAYS, Engine, execute
+from tests.support import DAYS, Engine
 from tests.web.browser import browser, page, serving
 
 

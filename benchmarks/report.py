@@ -1,0 +1,260 @@
+"""python -m benchmarks.report: docs/performance.md and its pictures from benchmarks/records. No number is typed by hand."""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = Path(__file__).with_name("performance.md")
+
+Record = dict[str, Any]
+
+
+def read(folder: Path) -> Record:
+    """The records by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def page(records: Record) -> str:
+    """The whole page: the template with its {{names}} replaced."""
+    text = TEMPLATE.read_text()
+    for name, value in _values(records).items():
+        text = text.replace("{{" + name + "}}", value)
+    if "{{" in text:
+        raise ValueError(f"the template asks for what no record has: {text[text.index('{{') :][:40]}")
+    return text
+
+
+def _table(columns: list[str], rows: list[list[Any]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)])
+
+
+def _median(record: Record) -> float:
+    return statistics.median(record["seconds"])
+
+
+def _values(records: Record) -> dict[str, str]:
+    backfill, workloads = records["backfill"], records["workloads"]
+    machine, scan, herd, hot = records["machine"], records["scan"], records["herd"], records["hotpath"]
+    return {
+        "machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}",
+        "targets": _targets(records),
+        "backfill": _table(
+            ["", "rows/s", "engine against it"],
+            [
+                [f"**engine**, {backfill['actors']} actors", f"**{backfill['rows_per_second']:,}**", ""],
+                *([name, f"{rate:,}", f"{backfill['ratios'][name]:.2f}"] for name, rate in backfill["peers"].items()),
+            ],
+        ),
+        "backfill_rows": f"{backfill['rows']:,}",
+        "backfill_spread": f"{backfill['spread']:.0%}",
+        "backfill_verified": backfill["verified"],
+        "workloads": _table(
+            [
+                "workload",
+                "keys",
+                "dates",
+                "rows",
+                "median s",
+                "rows/s",
+                "spread",
+                "WAL bytes a row",
+                "CPU s: PostgreSQL, scheduler, actors",
+            ],
+            [
+                [
+                    w["workload"],
+                    f"{w['keys']:,}",
+                    w["dates"],
+                    f"{w['rows']:,}",
+                    f"{_median(w):.2f}",
+                    f"{w['rows_per_second']:,}",
+                    f"{w['spread']:.0%}",
+                    f"{w['cost']['wal_bytes'] / w['rows']:,.0f}",
+                    ", ".join(f"{w['cost']['cpu_seconds'].get(kind, 0):.2f}" for kind in ("postgresql", "scheduler", "actors")),
+                ]
+                for w in workloads
+            ],
+        ),  # fmt: skip
+        "phases": _table(
+            ["phase of the actors", "seconds, both together"], [[name, f"{s:.2f}"] for name, s in backfill["phases"].items()]
+        ),
+        "memory": _table(
+            ["workload", "PostgreSQL", "scheduler", "actor"],
+            [
+                [
+                    f"{w['workload']} {w['keys']:,} x {w['dates']}",
+                    *(w["cost"]["peak_mib"].get(k, 0) for k in ("postgresql", "scheduler", "actors")),
+                ]
+                for w in [backfill, *workloads, *records["growth"]]
+            ],
+        ),
+        "growth": _table(
+            ["keys", "dates", "rows", "seconds", "microseconds a row", "largest process, MiB"],
+            [
+                [
+                    f"{g['keys']:,}",
+                    f"{g['dates']:,}",
+                    f"{g['rows']:,}",
+                    f"{_median(g):.2f}",
+                    f"{_median(g) / g['rows'] * 1e6:.1f}",
+                    _largest(g),
+                ]
+                for g in records["growth"]
+            ],
+        ),
+        "pool": _table(
+            ["actors", "rows/s", "median s"],
+            [[p["actors"], f"{p['rows_per_second']:,}", f"{_median(p):.2f}"] for p in records["pool"]],
+        ),
+        "scan": (
+            f"{scan['keys']:,} keys: {scan['engine_cpu_seconds']} s of CPU in the engine and {scan['postgresql_cpu_seconds']} s in "
+            f"PostgreSQL, {scan['seconds']} s on the clock"
+        ),
+        "hotpath": _table(
+            ["rows", "jobs", "Python and C calls", "seconds"],
+            [[f"{h['rows']:,}", h["jobs"], f"{h['calls']:,}", h["seconds"]] for h in hot],
+        ),
+        "hotpath_functions": _table(
+            ["function", "calls", "own seconds"],
+            [[f"`{f['name']}`", f"{f['calls']:,}", f["own_seconds"]] for f in hot[-1]["functions"]],
+        ),
+        "herd": _table(
+            [
+                "herd",
+                "seconds",
+                "live keys waited, median s",
+                "longest s",
+                "against quiet",
+                "jobs at once, most",
+                "largest process, MiB",
+            ],
+            [
+                [
+                    h["herd"],
+                    h["seconds"],
+                    f"{statistics.median(h['live_seconds']):.2f}",
+                    f"{max(h['live_seconds']):.2f}",
+                    f"{statistics.median(h['live_seconds']) / statistics.median(herd['quiet']):.1f}",
+                    f"{h['most_jobs']:,}",
+                    max(h["peak_mib"].values()),
+                ]
+                for h in herd["herds"]
+            ],
+        ),  # fmt: skip
+        "herd_size": f"{herd['keys']:,} keys, {herd['dates']} dates",
+        "herd_quiet": f"{statistics.median(herd['quiet']):.2f}",
+        **_estimate(records),
+    }
+
+
+def _largest(record: Record) -> int:
+    return int(max(record["cost"]["peak_mib"].values()))
+
+
+def _workload(records: Record, name: str) -> Record:
+    return next(w for w in records["workloads"] if w["workload"] == name)
+
+
+def _targets(records: Record) -> str:
+    backfill, scan, hot = records["backfill"], records["scan"], records["hotpath"]
+    day, book = _workload(records, "correction-day"), _workload(records, "backfill")
+    ratios = backfill["ratios"]
+    largest = max(_largest(r) for r in [backfill, *records["workloads"], *records["growth"]])
+    two = next((name for name in ratios if name.startswith("ceiling") and not name.startswith("ceiling, 1")), None)
+    per_row = (hot[-1]["calls"] - hot[0]["calls"]) / (hot[-1]["rows"] - hot[0]["rows"])
+    rows: list[tuple[str, str, str, bool]] = [
+        ("`backfill` against `ceiling`, 1 connection", "0.80", f"{ratios['ceiling, 1 connection']:.2f}", ratios["ceiling, 1 connection"] >= 0.8),
+        *([("`backfill` against `ceiling`, 2 connections", "0.50", f"{ratios[two]:.2f}", ratios[two] >= 0.5)] if two else []),
+        ("`backfill` against `sql`", "3", f"{ratios['sql']:.2f}", ratios["sql"] >= 3),
+        ("`backfill` against `per-job`", "500", f"{ratios['per-job']:.0f}", ratios["per-job"] >= 500),
+        _share("`correction-day`, keys/s, against the rows/s of the `backfill` above", day, backfill),
+        _share("the same against the `backfill` of the same book", day, book),
+        ("`correction-day`: rows written a key", "1", f"{day['rows'] / day['keys']:g}", day["rows"] == day["keys"]),
+        ("scan and eligibility, CPU s", "under 3", f"{scan['engine_cpu_seconds'] + scan['postgresql_cpu_seconds']:.2f}",
+         scan["engine_cpu_seconds"] + scan["postgresql_cpu_seconds"] < 3),
+        ("memory of any one process, MB", "under 600", f"{largest * 1.048576:.0f}", largest * 1.048576 < 600),
+        ("Python calls a row, from a profile", "0", f"{per_row:.3f}", per_row < 0.1),
+    ]  # fmt: skip
+    return _table(["what", "at least", "measured", ""], [[*row[:3], "met" if row[3] else "**not met**"] for row in rows])
+
+
+def _share(what: str, day: Record, backfill: Record) -> tuple[str, str, str, bool]:
+    share = day["rows_per_second"] / backfill["rows_per_second"]
+    return what, "0.10", f"{share:.2f}", share >= 0.1
+
+
+def _estimate(records: Record) -> dict[str, str]:
+    """10 million keys on 50 nodes of 8 cores, from the measured constants and nothing else."""
+    day, book, scan = _workload(records, "correction-day"), _workload(records, "backfill"), records["scan"]
+    roll = _workload(records, "roll")
+    keys = 10_000_000
+    actor = book["cost"]["cpu_seconds"]["actors"] / book["rows"]
+    server = roll["cost"]["cpu_seconds"]["postgresql"] / roll["rows"]
+    scheduler = roll["cost"]["cpu_seconds"]["scheduler"] / roll["rows"]
+    wal = roll["cost"]["wal_bytes"] / roll["rows"]
+    return {
+        "estimate_actors": f"{actor * keys / 400:,.1f}",
+        "estimate_server": f"{server * keys:,.0f}",
+        "estimate_scheduler": f"{scheduler * keys:,.0f}",
+        "estimate_scan": f"{scan['engine_cpu_seconds'] * keys / scan['keys']:,.0f}",
+        "estimate_wal": f"{wal * keys / 1e9:,.1f}",
+        "actor_us": f"{actor * 1e6:.1f}",
+        "server_us": f"{server * 1e6:.0f}",
+        "scheduler_us": f"{scheduler * 1e6:.0f}",
+        "wal_row": f"{wal:,.0f}",
+        "day_wal": f"{day['cost']['wal_bytes'] / day['rows']:,.0f}",
+        "day_server": f"{day['cost']['cpu_seconds']['postgresql'] / _median(day):.2f}",
+        "day_seconds": f"{_median(day):.2f}",
+        "sql_rate": f"{records['backfill']['peers']['sql']:,}",
+        "two_rate": f"{max(r for n, r in records['backfill']['peers'].items() if n.startswith('ceiling')):,}",
+        "per_job_rate": f"{records['backfill']['peers']['per-job']:,}",
+    }
+
+
+def draw(records: Record, folder: Path) -> None:
+    """growth.png and pool.png."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    by_keys = [g for g in records["growth"] if g["dates"] == 2]
+    by_dates = [g for g in records["growth"] if g["keys"] == 1_000 and g["dates"] != 2]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
+    for points, label in ((by_keys, "keys x 2 dates"), (by_dates, "1,000 keys x dates")):
+        rows = [point["rows"] for point in points]
+        left.loglog(rows, [_median(point) for point in points], marker="o", label=label)
+        right.semilogx(rows, [_largest(point) for point in points], marker="o", label=label)
+    for axes, title, unit in ((left, "Backfill: time", "seconds"), (right, "Largest process", "MiB")):
+        axes.set(title=title, xlabel="position-days", ylabel=unit)
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(frameon=False)
+    right.set_ylim(bottom=0)
+    figure.savefig(folder / "growth.png", dpi=110)
+    figure, axes = pyplot.subplots(figsize=(5.5, 3.6), constrained_layout=True)
+    axes.bar([str(p["actors"]) for p in records["pool"]], [p["rows_per_second"] for p in records["pool"]], color="#34608f")
+    axes.set(
+        title=f"Backfill by size of the pool ({records['machine']['cores']} cores)", xlabel="valuation actors", ylabel="rows/s"
+    )
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:,.0f} k")
+    figure.savefig(folder / "pool.png", dpi=110)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=Path, default=Path(__file__).parent / "records")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "performance.md")
+    given = parser.parse_args()
+    records = read(given.records)
+    given.to.write_text(page(records))
+    draw(records, given.to.parent / "performance")
+
+
+if __name__ == "__main__":
+    main()
