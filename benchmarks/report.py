@@ -33,7 +33,7 @@ def _table(columns: list[str], rows: list[list[Any]]) -> str:
 
 
 def _median(record: Record) -> float:
-    return statistics.median(record["seconds"])
+    return float(statistics.median(record["seconds"]))
 
 
 def _values(records: Record) -> dict[str, str]:
@@ -78,7 +78,7 @@ def _values(records: Record) -> dict[str, str]:
                 ]
                 for w in workloads
             ],
-        ),  # fmt: skip
+        ),
         "phases": _table(
             ["phase of the actors", "seconds, both together"], [[name, f"{s:.2f}"] for name, s in backfill["phases"].items()]
         ),
@@ -144,7 +144,7 @@ def _values(records: Record) -> dict[str, str]:
                 ]
                 for h in herd["herds"]
             ],
-        ),  # fmt: skip
+        ),
         "herd_size": f"{herd['keys']:,} keys, {herd['dates']} dates",
         "herd_quiet": f"{statistics.median(herd['quiet']):.2f}",
         **_estimate(records),
@@ -167,18 +167,27 @@ def _targets(records: Record) -> str:
     two = next((name for name in ratios if name.startswith("ceiling") and not name.startswith("ceiling, 1")), None)
     per_row = (hot[-1]["calls"] - hot[0]["calls"]) / (hot[-1]["rows"] - hot[0]["rows"])
     rows: list[tuple[str, str, str, bool]] = [
-        ("`backfill` against `ceiling`, 1 connection", "0.80", f"{ratios['ceiling, 1 connection']:.2f}", ratios["ceiling, 1 connection"] >= 0.8),
+        (
+            "`backfill` against `ceiling`, 1 connection",
+            "0.80",
+            f"{ratios['ceiling, 1 connection']:.2f}",
+            ratios["ceiling, 1 connection"] >= 0.8,
+        ),
         *([("`backfill` against `ceiling`, 2 connections", "0.50", f"{ratios[two]:.2f}", ratios[two] >= 0.5)] if two else []),
         ("`backfill` against `sql`", "3", f"{ratios['sql']:.2f}", ratios["sql"] >= 3),
         ("`backfill` against `per-job`", "500", f"{ratios['per-job']:.0f}", ratios["per-job"] >= 500),
         _share("`correction-day`, keys/s, against the rows/s of the `backfill` above", day, backfill),
         _share("the same against the `backfill` of the same book", day, book),
         ("`correction-day`: rows written a key", "1", f"{day['rows'] / day['keys']:g}", day["rows"] == day["keys"]),
-        ("scan and eligibility, CPU s", "under 3", f"{scan['engine_cpu_seconds'] + scan['postgresql_cpu_seconds']:.2f}",
-         scan["engine_cpu_seconds"] + scan["postgresql_cpu_seconds"] < 3),
+        (
+            "scan and eligibility, CPU s",
+            "under 3",
+            f"{scan['engine_cpu_seconds'] + scan['postgresql_cpu_seconds']:.2f}",
+            scan["engine_cpu_seconds"] + scan["postgresql_cpu_seconds"] < 3,
+        ),
         ("memory of any one process, MB", "under 600", f"{largest * 1.048576:.0f}", largest * 1.048576 < 600),
         ("Python calls a row, from a profile", "0", f"{per_row:.3f}", per_row < 0.1),
-    ]  # fmt: skip
+    ]
     return _table(["what", "at least", "measured", ""], [[*row[:3], "met" if row[3] else "**not met**"] for row in rows])
 
 
