@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench reference lock clean
+.PHONY: demo test lint bench reference screenshots lock clean
 
 demo: .venv/installed
 	$(BIN)/revalue demo
@@ -23,6 +23,10 @@ bench: .venv/installed
 reference: .venv/installed
 	$(BIN)/pdoc --output-directory build/reference --no-show-source engine.book engine.runtime engine.corrections engine.preview \
 		engine.explain engine.ingest engine.errors engine.settings engine.store.reports
+
+# docs/console-*.png, of the live console in Chromium.
+screenshots: .venv/installed
+	$(BIN)/python -m tests.web.screenshots
 
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
