@@ -33,7 +33,7 @@ _SAFE = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-_AWAY = "The database cannot be reached. The numbers are those of its last answer; they go on by themselves when it is back."
+_AWAY = "The database is away or too busy to answer. The numbers are those of its last answer; they go on when it is back."
 
 
 class Feed:

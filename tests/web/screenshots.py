@@ -92,13 +92,9 @@ async def trouble(running: Engine) -> None:
     """Two quantities that overflow, and a stock that has had no price for longer than it may."""
     database = running.database
     await execute(database, "DELETE FROM market_prices WHERE security_id = 'XOM' AND price_date > '2022-12-12'")
-    await execute(
-        database,
-        """UPDATE position_history SET quantity = 99999999999999999
-           WHERE (portfolio_id, security_id, position_date) IN (
-               SELECT portfolio_id, security_id, max(position_date) FROM position_history
-               WHERE security_id = 'AMD' AND quantity > 0 GROUP BY 1, 2 ORDER BY 1 LIMIT 2)""",
-    )
+    for portfolio in ("USD-GROWTH", "EUR-GROWTH"):
+        amounts = (Decimal(99999999999999999), Decimal(1), Decimal(1))
+        await corrections.position(database, portfolio, "AMD", date(2022, 12, 5), *amounts)
     await running.settle()
 
 

@@ -45,7 +45,7 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(console: Page,
     await expect(console.locator("#keys-REPROCESSING")).to_have_text("2")
     await expect(console.locator("#status")).to_have_text("1 correction under way.")
     await expect(console.locator("#tile-left")).to_have_text("2")
-    await expect(console.locator(".lags")).to_contain_text("none4")
+    await expect(console.locator(".lags")).to_contain_text("6 to 21 days2")
     await execute(database, "UPDATE scheduler_term SET paused_at = now(), paused_by = 'ada'")
     await expect(console.locator("#part-banner")).to_contain_text("by ada")
     await valued.settle()
@@ -120,12 +120,7 @@ async def test_a_number_is_explained_by_keyboard(console: Page, database: Databa
 
 
 async def test_a_retry_takes_the_job_up_again(console: Page, database: Database, valued: Engine) -> None:
-    await execute(
-        database,
-        """UPDATE position_history SET quantity = 99999999999999999
-           WHERE portfolio_id = 'P1' AND security_id = 'A' AND position_date = $1""",
-        DAYS[4],
-    )
+    await corrections.position(database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1))
     await valued.settle()
     [[job]] = await fetch(database, "SELECT job_id FROM dead_letters")
     await console.goto("")
@@ -255,7 +250,7 @@ async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
 ) -> None:
     name = url.partition("@/")[2].partition("?")[0]
     await console.goto("")
-    await expect(console.locator("#link")).to_have_text("live")
+    await expect(console.locator("#keys-CURRENT")).to_have_text("4")
     admin = await asyncpg.connect(server_url)
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
