@@ -2,7 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+<<<<<<< HEAD
 .PHONY: demo test lint bench performance reference lock clean
+=======
+.PHONY: demo test lint bench reference screenshots lock clean
+>>>>>>> live2
 
 demo: .venv/installed
 	$(BIN)/revalue demo
@@ -28,6 +32,10 @@ performance: .venv/installed
 reference: .venv/installed
 	$(BIN)/pdoc --output-directory build/reference --no-show-source engine.book engine.runtime engine.corrections engine.preview \
 		engine.explain engine.ingest engine.errors engine.settings engine.store.reports
+
+# docs/console-*.png, of the live console in Chromium.
+screenshots: .venv/installed
+	$(BIN)/python -m tests.web.screenshots
 
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv

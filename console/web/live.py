@@ -9,6 +9,7 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from time import monotonic, time
 from typing import Annotated, Any
@@ -33,7 +34,7 @@ _SAFE = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-_AWAY = "The database cannot be reached. The numbers are those of its last answer; they go on by themselves when it is back."
+_AWAY = "The database is away or too busy to answer. The numbers are those of its last answer; they go on when it is back."
 
 
 class Feed:
@@ -89,11 +90,14 @@ class Feed:
         while monotonic() < until:
             try:
                 async with asyncio.timeout(self._heartbeat_seconds), self._told:
-                    await self._told.wait_for(lambda before=seen: self._number != before)
+                    await self._told.wait_for(partial(self._is_past, seen))
                     seen, event = self._number, self._last
             except TimeoutError:
                 event = b": still here\n\n"
             yield event
+
+    def _is_past(self, seen: int) -> bool:
+        return self._number != seen
 
     async def _poll(self) -> None:
         while True:

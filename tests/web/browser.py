@@ -36,9 +36,11 @@ def serving(app: FastAPI) -> Iterator[str]:
     while not server.started:
         assert thread.is_alive()
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @asynccontextmanager
@@ -46,8 +48,10 @@ async def browser() -> AsyncIterator[Browser]:
     """Without a window; root needs it without its sandbox."""
     async with async_playwright() as playwright:
         opened = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield opened
-        await opened.close()
+        try:
+            yield opened
+        finally:
+            await opened.close()
 
 
 @asynccontextmanager
@@ -59,6 +63,8 @@ async def page(opened: Browser, base: str, **options: Any) -> AsyncIterator[Page
     shown.on("console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None)
     shown.on("pageerror", lambda error: wrong.append(str(error)))
     shown.on("request", lambda request: None if request.url.startswith(base) else wrong.append(request.url))
-    yield shown
-    await context.close()
+    try:
+        yield shown
+    finally:
+        await context.close()
     assert wrong == []

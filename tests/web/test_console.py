@@ -1,16 +1,27 @@
 """The console in a real browser, over a database under correction: it moves without being loaded again, and is usable."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
+import asyncpg
+import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from console.web.app import create_app
 from engine import corrections
+from engine.store import tokens
 from engine.store.database import Database
+<<<<<<< HEAD
 from tests.support import DAYS, Engine
+=======
+from tests.support import DAYS, Engine, execute, fetch
+>>>>>>> live2
 from tests.web.browser import browser, page, serving
+
+FEED = {"seconds": 0.1}
+COLOUR = "getComputedStyle(document.body).backgroundColor"
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +32,7 @@ async def chrome() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def console(url: str, valued: Engine, chrome: Browser) -> AsyncIterator[Page]:
-    with serving(create_app(url, feed={"seconds": 0.1})) as base:
+    with serving(create_app(url, feed=FEED)) as base:
         async with page(chrome, base) as shown:
             yield shown
 
@@ -38,8 +49,220 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(console: Page,
     await expect(console.locator("#keys-REPROCESSING")).to_have_text("2")
     await expect(console.locator("#status")).to_have_text("1 correction under way.")
     await expect(console.locator("#tile-left")).to_have_text("2")
+    await expect(console.locator(".lags")).to_contain_text("6 to 21 days2")
+    await execute(database, "UPDATE scheduler_term SET paused_at = now(), paused_by = 'ada'")
+    await expect(console.locator("#part-banner")).to_contain_text("by ada")
+    await valued.settle()
+    await execute(database, "UPDATE scheduler_term SET paused_at = NULL, paused_by = NULL")
     await valued.settle()
     await expect(console.locator("#keys-CURRENT")).to_have_text("4")
     await expect(console.locator("#tile-left")).to_have_text("0")
     await expect(console.locator("#part-corrections")).to_contain_text("No correction is under way")
     assert await console.evaluate("window.notReloaded")
+
+
+async def test_a_portfolio_says_that_it_is_updated_and_then_shows_the_new_number(
+    console: Page, database: Database, valued: Engine
+) -> None:
+    await console.goto(f"#/portfolio/P1?date={DAYS[7]}")
+    number = console.get_by_role("button", name="A: market value")
+    await expect(console.locator("#flag")).to_have_text("Current")
+    before = await number.text_content()
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    await expect(console.locator("#flag")).to_have_text("Being updated: 1 of 2 positions in progress")
+    await expect(console.locator("tr[data-security=A]")).to_contain_text("being corrected")
+    await expect(number).to_have_text(before or "")
+    await valued.settle()
+    await expect(number).to_have_text("220.50")
+    await expect(console.locator("#flag")).to_have_text("Current")
+
+
+async def test_a_line_without_a_value_is_named_and_is_no_zero(console: Page, database: Database, valued: Engine) -> None:
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A'")
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > $1", DAYS[-2])
+    await execute(database, "INSERT INTO business_dates VALUES ('CAL', '2024-01-29')")
+    await valued.settle()
+    await console.goto("#/portfolio/P1?date=2024-01-29")
+    line = console.locator("tr[data-security=A]")
+    await expect(line).to_contain_text("waiting for data")
+    assert "0" not in (await line.inner_text()).replace("later", "")
+    await expect(console.locator("tr[data-security=B]")).to_contain_text("stale")
+    await expect(console.locator("#sum-without")).to_have_text("1")
+    await expect(console.locator("#sum-market")).to_have_text(await _total(database))
+    await expect(console.locator("circle.partial")).to_have_count(1)
+    await console.goto("")
+    await expect(console.locator("#part-reasons")).to_contain_text("PRICE")
+
+
+async def _total(database: Database) -> str:
+    [[value]] = await fetch(
+        database, "SELECT market_value FROM position_valuations WHERE portfolio_id = 'P1' AND date = '2024-01-29'"
+    )
+    return f"{value:,.2f}"
+
+
+async def test_a_number_is_explained_by_keyboard(console: Page, database: Database, valued: Engine) -> None:
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    await valued.settle()
+    await console.goto(f"#/portfolio/P1?date={DAYS[7]}")
+    number = console.get_by_role("button", name="A: market value")
+    await number.wait_for()
+    for _ in range(40):
+        await console.keyboard.press("Tab")
+        if await number.evaluate("each => each === document.activeElement"):
+            break
+    assert await number.evaluate("each => getComputedStyle(each).outlineStyle") == "solid", "the focus cannot be seen"
+    await console.keyboard.press("Enter")
+    dialog = console.get_by_role("dialog")
+    await expect(dialog).to_contain_text("agrees with today's data")
+    await expect(dialog.locator("#explain-value")).to_contain_text("220.50")
+    await expect(dialog).to_contain_text("After a price correction")
+    await expect(dialog.locator(".changed")).to_have_text("price: 107.25 → 31.5")
+    await console.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    assert await number.evaluate("each => each === document.activeElement"), "the focus does not return"
+
+
+async def test_a_retry_takes_the_job_up_again(console: Page, database: Database, valued: Engine) -> None:
+    await corrections.position(database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1))
+    await valued.settle()
+    [[job]] = await fetch(database, "SELECT job_id FROM dead_letters")
+    await console.goto("")
+    await expect(console.locator("#tile-letters")).to_have_text("1")
+    await expect(console.locator("#part-letters")).to_contain_text("OVERFLOW")
+    await console.get_by_role("button", name=f"Retry job {job}").click()
+    await expect(console.locator(f"tr[data-job='{job}']")).to_have_count(0)
+    assert await fetch(database, "SELECT status::text FROM portfolio_valuation_jobs WHERE job_id = $1", job) == [("PENDING",)]
+    assert await fetch(database, "SELECT count(*) FROM dead_letters WHERE requeued_at IS NULL") == [(0,)]
+
+
+async def test_on_a_phone_nothing_lies_beyond_the_edge(url: str, valued: Engine, chrome: Browser) -> None:
+    with serving(create_app(url, feed=FEED)) as base:
+        async with page(chrome, base, viewport={"width": 375, "height": 700}) as shown:
+            for where, there in (("", "#keys-CURRENT"), ("#/portfolio/P2", "button.figure")):
+                await shown.goto(where)
+                await shown.locator(there).first.wait_for()
+                assert await shown.evaluate("document.documentElement.scrollWidth") <= 375, where
+            await shown.locator("button.figure").first.click()
+            await expect(shown.locator("#explain-value")).to_be_visible()
+            assert await shown.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+CONTRAST = """() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+  const seen = (colour, under) => {
+    canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((c) => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const ground = (each) => {
+    const path = []; for (let e = each; e; e = e.parentElement) path.unshift(getComputedStyle(e).backgroundColor);
+    return path.reduce((under, colour) => `rgb(${seen(colour, under).join()})`, 'rgb(255,255,255)');
+  };
+  const poor = [];
+  for (const each of document.querySelectorAll('body *')) {
+    const text = [...each.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!text || !each.checkVisibility() || each.closest('.hidden, .skip, svg')) continue;
+    const under = ground(each);
+    const [a, b] = [light(seen(getComputedStyle(each).color, under)), light(seen(under, under))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) poor.push(`${each.textContent.trim()}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_both_schemes_can_be_read(url: str, valued: Engine, database: Database, chrome: Browser, scheme: str) -> None:
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[8])
+    await valued.settle()
+    await corrections.price(database, "B", DAYS[7], Decimal("31.5"))
+    with serving(create_app(url, feed=FEED)) as base:
+        async with page(chrome, base, color_scheme=scheme) as shown:
+            for where, there in (("", "#keys-CURRENT"), ("#/portfolio/P2", "button.figure")):
+                await shown.goto(where)
+                await shown.locator(there).first.wait_for()
+                assert await shown.evaluate(CONTRAST) == [], where
+            channels = await shown.evaluate(f"{COLOUR}.match(/\\d+/g).map(Number)")
+            assert (max(channels) < 60) is (scheme == "dark")
+
+
+async def test_with_tokens_the_page_is_open_and_its_data_are_not(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
+    _, secret = await tokens.create(database, "desk", ["read"])
+    with serving(create_app(url, feed=FEED, require_token=True)) as base:
+        context = await chrome.new_context(base_url=base)
+        shown = await context.new_page()
+        await shown.goto("")
+        await expect(shown.locator("#token-dialog")).to_contain_text("a bearer token is needed")
+        await shown.locator("#token").fill(secret)
+        await shown.locator("#token-use").click()
+        await expect(shown.locator("#keys-CURRENT")).to_have_text("4")
+        await shown.reload()
+        await expect(shown.locator("#keys-CURRENT")).to_have_text("4")
+        assert await shown.evaluate("localStorage.length + document.cookie.length") == 0
+        await context.close()
+
+
+@asynccontextmanager
+async def http(app: object) -> AsyncIterator[httpx.AsyncClient]:
+    with serving(app) as base:  # type: ignore[arg-type]
+        async with httpx.AsyncClient(base_url=base, timeout=20) as client:
+            yield client
+
+
+async def test_the_page_has_its_headers_and_only_its_files(url: str, valued: Engine) -> None:
+    async with http(create_app(url, require_token=True)) as web:
+        for path, kind in (
+            ("/", "text/html"),
+            ("/console/console.js", "text/javascript"),
+            ("/console/console.css", "text/css"),
+        ):
+            answer = await web.get(path)
+            assert answer.headers["content-type"].startswith(kind)
+            assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            again = await web.get(path, headers={"If-None-Match": answer.headers["etag"]})
+            assert again.status_code == 304
+        for path in ("/console/live.py", "/console/..%2flive.py", "/console/"):
+            assert (await web.get(path)).status_code == 404
+        assert (await web.get("/events")).status_code == 401
+
+
+async def test_listeners_share_one_poller_and_are_bounded(url: str, valued: Engine, database: Database) -> None:
+    app = create_app(url, feed={**FEED, "listeners": 2})
+    async with http(app) as web:
+        async with web.stream("GET", "/events") as first, web.stream("GET", "/events") as second:
+            for each in (first, second):
+                lines = each.aiter_lines()
+                while await anext(lines) != "event: state":
+                    pass
+            assert (await web.get("/events")).status_code == 503
+            assert app.state.feed._listening == 2
+        while app.state.feed._poller is not None:
+            assert (await web.get("/health/live")).status_code == 200
+        async with web.stream("GET", "/events") as third:
+            assert third.status_code == 200
+
+
+async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
+    console: Page, database: Database, server_url: str, url: str
+) -> None:
+    name = url.partition("@/")[2].partition("?")[0]
+    await console.goto("")
+    await expect(console.locator("#keys-CURRENT")).to_have_text("4")
+    admin = await asyncpg.connect(server_url)
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
+    await admin.execute(ended, name)
+    await expect(console.locator("#link")).to_have_text("database away")
+    await expect(console.locator("#part-banner")).to_contain_text("database")
+    await expect(console.locator("#keys-CURRENT")).to_have_text("4")
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await expect(console.locator("#link")).to_have_text("live")
+    await expect(console.locator("#part-banner")).to_be_empty()
+    await admin.close()

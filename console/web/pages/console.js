@@ -38,7 +38,7 @@ function heard(name, data) {
     if (names.childElementCount !== data.portfolios.length)
       names.replaceChildren(...data.portfolios.map((each) => h("option", { value: each.portfolio_id })));
   }
-  mark(live.away ? "away" : "live");
+  if (name !== "history") mark(live.away ? "away" : "live");
   view.update(live);
 }
 

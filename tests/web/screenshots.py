@@ -1,0 +1,113 @@
+"""`make screenshots`: docs/console-*.png, of the console over the sample book in the middle of corrections.
+
+The book's last years are valued by the real engine; then prices are corrected, one is taken away and one is absurd, and the
+engine is stopped half way, so that there is something to see of everything.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+from playwright.async_api import Browser, expect
+
+from console import sample
+from console.web.app import create_app
+from engine import corrections
+from engine.ingest import Kind, load
+from engine.settings import Settings
+from engine.store import embedded, schema
+from engine.store.answers import Answers
+from engine.store.database import Database
+from tests.support import Engine, engine, execute
+from tests.web.browser import browser, page, serving
+
+DOCS = Path(__file__).parents[2] / "docs"
+SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, retry_seconds=0.05, task_rows=6_000, lease_seconds=600)
+SINCE, LAST = date(2021, 1, 1), date(2022, 12, 28)
+DATES = {"business_dates": "business_date", "fx_rates": "rate_date", "prices": "price_date", "positions": "position_date"}
+
+
+async def main() -> None:
+    """Makes a database of its own, and the pictures."""
+    folder = Path(tempfile.mkdtemp(prefix="revalue-"))
+    try:
+        url = await asyncio.to_thread(embedded.start, folder)
+        await schema.migrate(url)
+        async with await Database.open(url) as database:
+            await book(database)
+            async with engine(url, settings=SETTINGS) as running, browser() as opened:
+                with serving(create_app(url, settings=SETTINGS, feed={"seconds": 0.1})) as base:
+                    await take(running, opened, base)
+    finally:
+        await asyncio.to_thread(embedded.stop, folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def book(database: Database) -> None:
+    for kind, frame in sample.frames().items():
+        recent = frame.filter(pl.col(DATES[kind]).is_between(SINCE, LAST)) if kind in DATES else frame
+        await load(database, Kind(kind), recent)
+
+
+async def take(running: Engine, opened: Browser, base: str) -> None:
+    """The overview in the middle, a portfolio, its explanation; light and dark, desk and phone."""
+    database = running.database
+    desk = {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1.5}
+    async with page(opened, base, **desk) as shown:
+        await shown.goto("")
+        await running.settle()
+        await expect(shown.locator("#part-keys")).to_contain_text("Current")
+        await trouble(running)
+        for security, day, price in (("AAPL", date(2021, 6, 15), "131.25"), ("MSFT", date(2021, 3, 4), "229.5")):
+            await corrections.price(database, security, day, Decimal(price))
+        await corrections.rate(database, "EUR", "USD", date(2021, 2, 1), Decimal("1.2112"))
+        await until_half_way(running)
+        await corrections.price(database, "KO", date(2021, 9, 1), Decimal("56.4"))
+        await expect(shown.locator("#part-corrections")).to_contain_text("queued")
+        await shown.screenshot(path=DOCS / "console-overview.png", full_page=True)
+        await shown.goto("#/portfolio/EUR-GROWTH")
+        await shown.locator("button.figure").first.wait_for()
+        await shown.screenshot(path=DOCS / "console-portfolio.png", full_page=True)
+        await shown.locator("#as-of").fill("2021-02-01")
+        await shown.locator("#as-of").press("Tab")
+        await shown.locator("button.figure").first.click()
+        await expect(shown.locator("#explain-value")).to_be_visible()
+        await shown.screenshot(path=DOCS / "console-explanation.png")
+    async with page(opened, base, **desk, color_scheme="dark") as shown:
+        await shown.goto("")
+        await expect(shown.locator("#part-corrections")).to_contain_text("queued")
+        await shown.screenshot(path=DOCS / "console-dark.png", full_page=True)
+    phone = {"viewport": {"width": 375, "height": 812}, "device_scale_factor": 2}
+    async with page(opened, base, **phone) as shown:
+        await shown.goto("#/portfolio/EUR-GROWTH")
+        await shown.locator("button.figure").first.wait_for()
+        await shown.screenshot(path=DOCS / "console-phone.png")
+
+
+async def trouble(running: Engine) -> None:
+    """Two quantities that overflow, and a stock that has had no price for longer than it may."""
+    database = running.database
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'XOM' AND price_date > '2022-12-12'")
+    for portfolio in ("USD-GROWTH", "EUR-GROWTH"):
+        amounts = (Decimal(99999999999999999), Decimal(1), Decimal(1))
+        await corrections.position(database, portfolio, "AMD", date(2022, 12, 5), *amounts)
+    await running.settle()
+
+
+async def until_half_way(running: Engine) -> None:
+    """Turns the loop until some of the corrections' keys are published and others are not."""
+    answers = Answers(running.database)
+    while True:
+        await running.loop.run_once()
+        under = await answers.corrections()
+        if all(each["fanned_out_at"] for each in under) and sum(each["keys_left"] < each["keys_raised"] for each in under) > 1:
+            return
+        await asyncio.sleep(0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
