@@ -13,11 +13,7 @@ from console.web.app import create_app
 from engine import corrections
 from engine.store import tokens
 from engine.store.database import Database
-<<<<<<< HEAD
-from tests.support import DAYS, Engine
-=======
 from tests.support import DAYS, Engine, execute, fetch
->>>>>>> live2
 from tests.web.browser import browser, page, serving
 
 FEED = {"seconds": 0.1}
