@@ -27,7 +27,7 @@ from tests.web.browser import browser, page, serving
 
 DOCS = Path(__file__).parents[2] / "docs"
 SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, retry_seconds=0.05, task_rows=6_000, lease_seconds=600)
-SINCE, LAST = date(2021, 1, 1), date(2022, 12, 28)
+SINCE, LAST = date(2021, 1, 1), date(2022, 12, 23)
 DATES = {"business_dates": "business_date", "fx_rates": "rate_date", "prices": "price_date", "positions": "position_date"}
 
 
@@ -78,7 +78,7 @@ async def take(running: Engine, opened: Browser, base: str) -> None:
         await shown.goto("#/portfolio/EUR-GROWTH?date=2021-06-15")
         await expect(shown.locator("#as-of")).to_have_value("2021-06-15")
         await shown.locator("button.figure").nth(1).click()
-        await expect(shown.get_by_role("dialog")).to_contain_text("correction, shown from")
+        await expect(shown.get_by_role("dialog")).to_contain_text("correction of the exchange rate, shown from")
         await shown.screenshot(path=DOCS / "console-explanation.png")
     async with page(opened, base, **desk, color_scheme="dark") as shown:
         await shown.goto("")

@@ -122,7 +122,7 @@ async def test_a_number_is_explained_by_keyboard(console: Page, database: Databa
     dialog = console.get_by_role("dialog")
     await expect(dialog).to_contain_text("agrees with today's data")
     await expect(dialog.locator("#explain-value")).to_contain_text("220.50")
-    await expect(dialog).to_contain_text("After a price correction")
+    await expect(dialog).to_contain_text("After a correction of the price")
     await expect(dialog.locator(".changed")).to_have_text("price: 107.25 → 31.5")
     await console.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)

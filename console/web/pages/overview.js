@@ -32,7 +32,7 @@ export function open(main, say, needToken) {
     h("div", { class: "grid" },
       panel("Keys by status", "keys"), panel("Corrections under way", "corrections"),
       panel("Lag of the watermarks", "lags", "wide"),
-      panel("Why keys wait", "reasons"), panel("Portfolios", "portfolios"),
+      panel("Why keys wait or failed", "reasons"), panel("Portfolios", "portfolios"),
       panel("Dead letters", "letters", "wide")),
   );
   const bars = new Map();
@@ -154,8 +154,9 @@ function portfolios(found) {
   const flag = (each) => [
     each.keys_in_correction ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, `${count(each.keys_in_correction)} being corrected`) : null,
     each.keys_waiting ? h("span", { class: "flag", data: { state: "WAITING_FOR_DATA" } }, `${count(each.keys_waiting)} waiting`) : null,
+    each.keys_failed ? h("span", { class: "flag", data: { state: "FAILED" } }, `${count(each.keys_failed)} failed`) : null,
     each.keys_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.keys_behind)} behind`) : null,
-    each.keys_in_correction + each.keys_waiting + each.keys_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
+    each.keys_in_correction + each.keys_waiting + each.keys_failed + each.keys_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
   ];
   return h("div", { class: "scroll tall", tabindex: "0", role: "group", "aria-label": "Portfolios" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Portfolio"), h("th", { scope: "col", class: "number" }, "Keys"), h("th", { scope: "col" }, "State"))),
