@@ -27,7 +27,7 @@ from tests.web.browser import browser, page, serving
 
 DOCS = Path(__file__).parents[2] / "docs"
 SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, retry_seconds=0.05, task_rows=6_000, lease_seconds=600)
-SINCE, LAST = date(2021, 1, 1), date(2022, 12, 28)
+SINCE, LAST = date(2021, 1, 1), date(2022, 12, 23)
 DATES = {"business_dates": "business_date", "fx_rates": "rate_date", "prices": "price_date", "positions": "position_date"}
 
 
@@ -56,7 +56,7 @@ async def book(database: Database) -> None:
 async def take(running: Engine, opened: Browser, base: str) -> None:
     """The overview in the middle, a portfolio, its explanation; light and dark, desk and phone."""
     database = running.database
-    desk = {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1.5}
+    desk = {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1.5, "locale": "en-GB"}
     async with page(opened, base, **desk) as shown:
         await shown.goto("")
         await running.settle()
@@ -64,27 +64,31 @@ async def take(running: Engine, opened: Browser, base: str) -> None:
         await trouble(running)
         for security, day, price in (("AAPL", date(2021, 6, 15), "131.25"), ("MSFT", date(2021, 3, 4), "229.5")):
             await corrections.price(database, security, day, Decimal(price))
-        await corrections.rate(database, "EUR", "USD", date(2021, 2, 1), Decimal("1.2112"))
+        await corrections.rate(database, "EUR", "USD", date(2021, 6, 15), Decimal("1.2138"))
+        await running.settle()
+        await execute(database, "UPDATE instruments SET max_price_age_sessions = 6 WHERE security_id IN ('JNJ', 'PG', 'KO')")
         await until_half_way(running)
-        await corrections.price(database, "KO", date(2021, 9, 1), Decimal("56.4"))
-        await expect(shown.locator("#part-corrections")).to_contain_text("queued")
+        await execute(database, "UPDATE scheduler_term SET heartbeat_at = clock_timestamp()")
+        await expect(shown.locator("#tile-left")).not_to_have_text("0")
+        await expect(shown.locator("#part-corrections progress").first).to_be_visible()
         await shown.screenshot(path=DOCS / "console-overview.png", full_page=True)
         await shown.goto("#/portfolio/EUR-GROWTH")
         await shown.locator("button.figure").first.wait_for()
         await shown.screenshot(path=DOCS / "console-portfolio.png", full_page=True)
-        await shown.locator("#as-of").fill("2021-02-01")
-        await shown.locator("#as-of").press("Tab")
-        await shown.locator("button.figure").first.click()
-        await expect(shown.locator("#explain-value")).to_be_visible()
+        await shown.goto("#/portfolio/EUR-GROWTH?date=2021-06-15")
+        await expect(shown.locator("#as-of")).to_have_value("2021-06-15")
+        await shown.locator("button.figure").nth(1).click()
+        await expect(shown.get_by_role("dialog")).to_contain_text("correction of the exchange rate, shown from")
         await shown.screenshot(path=DOCS / "console-explanation.png")
     async with page(opened, base, **desk, color_scheme="dark") as shown:
         await shown.goto("")
-        await expect(shown.locator("#part-corrections")).to_contain_text("queued")
+        await expect(shown.locator("#part-corrections")).to_contain_text("Instrument JNJ")
         await shown.screenshot(path=DOCS / "console-dark.png", full_page=True)
-    phone = {"viewport": {"width": 375, "height": 812}, "device_scale_factor": 2}
+    phone = {"viewport": {"width": 375, "height": 812}, "device_scale_factor": 2, "locale": "en-GB"}
     async with page(opened, base, **phone) as shown:
         await shown.goto("#/portfolio/EUR-GROWTH")
         await shown.locator("button.figure").first.wait_for()
+        await expect(shown.locator("#link")).to_have_text("live")
         await shown.screenshot(path=DOCS / "console-phone.png")
 
 
@@ -99,12 +103,13 @@ async def trouble(running: Engine) -> None:
 
 
 async def until_half_way(running: Engine) -> None:
-    """Turns the loop until some of the corrections' keys are published and others are not."""
+    """Turns the loop until half of the keys of the last corrections are published, and work is in flight."""
     answers = Answers(running.database)
     while True:
         await running.loop.run_once()
-        under = await answers.corrections()
-        if all(each["fanned_out_at"] for each in under) and sum(each["keys_left"] < each["keys_raised"] for each in under) > 1:
+        under = [each for each in await answers.corrections() if each["kind"] == "INSTRUMENT"]
+        fanned_out = bool(under) and all(each["fanned_out_at"] for each in under)
+        if fanned_out and sum(each["keys_left"] for each in under) < 0.6 * sum(each["keys_raised"] for each in under):
             return
         await asyncio.sleep(0)
 

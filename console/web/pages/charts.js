@@ -22,14 +22,14 @@ export function heatmap(samples, bounds) {
   const last = samples.at(-1);
   const total = last.lags.reduce((sum, each) => sum + each, 0);
   const [left, top, wide, high] = [0, 0, 600, 26];
-  const step = wide / COLUMNS;
-  const cells = shown.flatMap((sample, column) => sample ? sample.lags.map((keys, row) => {
+  const step = wide / shown.length;
+  const cells = shown.map((sample, column) => sample.lags.map((keys, row) => {
     const all = sample.lags.reduce((sum, each) => sum + each, 0);
     if (!keys) return null;
     return s("rect", { x: left + column * step + 0.5, y: top + row * high + 1, width: step - 1, height: high - 2, rx: 2, class: row ? "cell late" : "cell", "fill-opacity": (0.25 + 0.75 * Math.sqrt(keys / all)).toFixed(2) });
-  }) : []);
+  }));
   const lines = names.map((_, row) => s("rect", { x: 0, y: row * high + 1, width: wide, height: high - 2, rx: 3, class: "track" }));
-  const spanned = Math.round(last.at - samples[Math.max(0, samples.length - COLUMNS * Math.ceil(samples.length / COLUMNS))].at);
+  const spanned = Math.round(last.at - shown[0].at);
   const picture = s("svg", { viewBox: `0 0 ${wide} ${names.length * high}`, class: "heat", preserveAspectRatio: "none", role: "img", "aria-label": `Keys by lag over the last ${spanned} seconds; the table has the numbers of now` }, lines, cells);
   const table = h("table", { class: "lags" }, h("caption", { class: "hidden" }, "Keys by lag, now"),
     h("thead", { class: "hidden" }, h("tr", {}, h("th", { scope: "col" }, "Lag"), h("th", { scope: "col" }, "Keys"))),
@@ -49,7 +49,7 @@ function lagNames(bounds) {
 function spread(samples) {
   const every = Math.max(1, Math.ceil(samples.length / COLUMNS));
   const picked = samples.filter((_, n) => (samples.length - 1 - n) % every === 0).slice(-COLUMNS);
-  return [...Array(COLUMNS - picked.length).fill(null), ...picked];
+  return picked;
 }
 
 const W = 900, H = 260, LEFT = 8, RIGHT = 8, TOP = 16, BOTTOM = 24;

@@ -53,7 +53,7 @@ function history(items) {
   if (!items.length) return [];
   return [h("h3", {}, "What this number has been"), h("ol", { class: "changes", reversed: true }, [...items].reverse().map((each) => h("li", { class: each.is_shown ? "is-shown" : "" },
     h("div", { class: "row" }, h("strong", { title: each.market_value }, decimal(each.market_value)), each.is_shown ? h("span", { class: "flag", data: { state: "CURRENT" } }, "shown now") : null),
-    h("div", { class: "faint" }, [each.cause ? `After a ${CAUSES[each.cause]} correction` : "First valued", each.published_at ? `, shown from ${moment(each.published_at)}` : "", each.superseded_at ? ` to ${moment(each.superseded_at)}` : ""].join("")),
+    h("div", { class: "faint" }, [each.cause ? `After a correction of the ${CAUSES[each.cause]}` : "First valued", each.published_at ? `, shown from ${moment(each.published_at)}` : "", each.superseded_at ? ` to ${moment(each.superseded_at)}` : ""].join("")),
     Object.entries(each.changed).map(([name, [before, after]]) => h("div", { class: "changed" }, `${NAMES[name] ?? name}: `, h("del", {}, tidy(before)), " → ", h("ins", {}, tidy(after)))))))];
 }
 

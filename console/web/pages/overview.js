@@ -32,7 +32,7 @@ export function open(main, say, needToken) {
     h("div", { class: "grid" },
       panel("Keys by status", "keys"), panel("Corrections under way", "corrections"),
       panel("Lag of the watermarks", "lags", "wide"),
-      panel("Why keys wait", "reasons"), panel("Portfolios", "portfolios"),
+      panel("Why keys wait or failed", "reasons"), panel("Portfolios", "portfolios"),
       panel("Dead letters", "letters", "wide")),
   );
   const bars = new Map();
@@ -103,7 +103,7 @@ function keys(found) {
     piece.style.flexGrow = found[state];
     return piece;
   }));
-  const share = (number) => (number === total ? "100 %" : number / total < 0.001 ? "< 0.1 %" : `${Math.min(99.9, (100 * number) / total).toFixed(1)} %`);
+  const share = (number) => (!number ? "–" : number === total ? "100 %" : number / total < 0.001 ? "< 0.1 %" : `${Math.min(99.9, (100 * number) / total).toFixed(1)} %`);
   const rows = Object.entries(STATES).map(([state, title]) =>
     h("tr", { class: found[state] ? "" : "none" }, h("th", { scope: "row" }, h("i", { class: "dot", data: { state } }), title),
       h("td", { class: "number", id: `keys-${state}` }, count(found[state] ?? 0)), h("td", { class: "number faint" }, share(found[state] ?? 0))));
@@ -124,8 +124,8 @@ function corrections(element, found, bars) {
     if (!bars.has(each.trigger_id)) {
       const bar = h("progress", { max: 1, "aria-label": `Correction ${each.trigger_id}` });
       const told = h("span", { class: "faint" });
-      const what = each.security_id ?? (each.base_currency ? `${each.base_currency}/${each.quote_currency}` : "all");
-      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, `${KINDS[each.kind]} ${what}`), h("span", { class: "faint" }, `since ${moment(each.created_at)}`)), bar, told);
+      const what = each.security_id ?? (each.base_currency ? `${each.base_currency}/${each.quote_currency}` : "");
+      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, `${KINDS[each.kind]} ${what}`.trim()), h("span", { class: "faint" }, `since ${moment(each.created_at)}`)), bar, told);
       bars.set(each.trigger_id, { bar, told, item });
       element.querySelector("ol").append(item);
     }
@@ -154,8 +154,9 @@ function portfolios(found) {
   const flag = (each) => [
     each.keys_in_correction ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, `${count(each.keys_in_correction)} being corrected`) : null,
     each.keys_waiting ? h("span", { class: "flag", data: { state: "WAITING_FOR_DATA" } }, `${count(each.keys_waiting)} waiting`) : null,
+    each.keys_failed ? h("span", { class: "flag", data: { state: "FAILED" } }, `${count(each.keys_failed)} failed`) : null,
     each.keys_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.keys_behind)} behind`) : null,
-    each.keys_in_correction + each.keys_waiting + each.keys_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
+    each.keys_in_correction + each.keys_waiting + each.keys_failed + each.keys_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
   ];
   return h("div", { class: "scroll tall", tabindex: "0", role: "group", "aria-label": "Portfolios" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Portfolio"), h("th", { scope: "col", class: "number" }, "Keys"), h("th", { scope: "col" }, "State"))),

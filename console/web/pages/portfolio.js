@@ -4,10 +4,13 @@ import { ask, askAll, position, Refused } from "./api.js";
 import { valueChart } from "./charts.js";
 import { count, counted, decimal, h, redraw, write } from "./dom.js";
 import { explain } from "./explain.js";
-import { STATES } from "./overview.js";
 
 const RANGES = [["1 month", 31], ["6 months", 184], ["1 year", 366], ["5 years", 1827]];
 const WHY = { WAITING_FOR_DATA: "waiting for data", FAILED: "failed", NOT_VALUED: "missing" };
+const LATER = {
+  CURRENT: { WAITING_FOR_DATA: "waits on a later date", FAILED: "failed on a later date" },
+  IN_PROGRESS: { WAITING_FOR_DATA: "the correction waits for data", FAILED: "the correction failed" },
+};
 const AGAIN_MS = 1500;
 
 export function open(main, name, query, say, needToken) {
@@ -20,7 +23,7 @@ export function open(main, name, query, say, needToken) {
   let away = null;
   const flag = h("p", { id: "flag", class: "flag big" });
   const error = h("div");
-  const sums = h("dl", { class: "tiles" });
+  const sums = h("dl", { class: "tiles sums" });
   const chart = h("div", { id: "chart" });
   const table = h("div", { id: "totals" });
   const lines = h("div", { id: "lines" });
@@ -134,10 +137,10 @@ function line(each, told) {
     ? h("button", { ...asked, "aria-label": `${each.security_id}: ${why}. Explain` }, h("em", {}, why))
     : h("button", { ...asked, title: each.market_value, "aria-label": `${each.security_id}: market value ${decimal(each.market_value)} ${each.base_currency}. Explain` }, decimal(each.market_value));
   const flags = [
-    each.reprocessing_status === "IN_PROGRESS" ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, "being corrected") : null,
+    each.reprocessing_status === "IN_PROGRESS" && (why || !(each.state in LATER.IN_PROGRESS)) ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, "being corrected") : null,
     each.valuation_status === "VALUED_STALE" ? h("span", { class: "flag", data: { state: "STALE" }, title: staleBy(each) }, "stale") : null,
     why ? h("span", { class: "flag", data: { state: each.valuation_status === "NOT_VALUED" ? "BEHIND" : each.valuation_status }, title: each.failure_reason }, why) : null,
-    !why && ["WAITING_FOR_DATA", "FAILED"].includes(each.state) ? h("span", { class: "flag", data: { state: each.state }, title: each.failure_reason }, `later: ${STATES[each.state].toLowerCase()}`) : null,
+    !why && ["WAITING_FOR_DATA", "FAILED"].includes(each.state) ? h("span", { class: "flag", data: { state: each.state }, title: each.failure_reason }, LATER[each.reprocessing_status][each.state]) : null,
   ].filter(Boolean);
   return h("tr", { data: { security: each.security_id }, class: why ? "lacking" : "" },
     h("th", { scope: "row" }, each.security_id, " ", h("small", {}, each.local_currency)),
