@@ -89,7 +89,8 @@ class Feed:
         while monotonic() < until:
             try:
                 async with asyncio.timeout(self._heartbeat_seconds), self._told:
-                    await self._told.wait_for(lambda before=seen: self._number != before)
+                    while self._number == seen:
+                        await self._told.wait()
                     seen, event = self._number, self._last
             except TimeoutError:
                 event = b": still here\n\n"

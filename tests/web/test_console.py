@@ -239,6 +239,31 @@ async def test_the_page_has_its_headers_and_only_its_files(url: str, valued: Eng
         assert (await web.get("/events")).status_code == 401
 
 
+async def test_a_token_for_some_portfolios_sees_theirs_and_no_overview(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
+    _, secret = await tokens.create(database, "desk", ["read"], portfolios=["P1"])
+    with serving(create_app(url, feed=FEED, require_token=True)) as base:
+        context = await chrome.new_context(base_url=base)
+        await context.add_init_script(f"sessionStorage.setItem('revalue-token', '{secret}')")
+        shown = await context.new_page()
+        await shown.goto("")
+        await expect(shown.locator("#part-banner")).to_contain_text("for some portfolios only")
+        await shown.goto("#/portfolio/P1")
+        await expect(shown.locator("tr[data-security=A]")).to_be_visible()
+        await shown.goto("#/portfolio/P2")
+        await expect(shown.locator("main .banner")).to_contain_text("is not for portfolio 'P2'")
+        await context.close()
+
+
+async def test_a_stream_says_that_it_is_alive_and_ends_in_time(url: str, valued: Engine) -> None:
+    feed = {"seconds": 1_000, "heartbeat_seconds": 0.05, "stream_seconds": 0.5}
+    async with http(create_app(url, feed=feed)) as web, web.stream("GET", "/events") as stream:
+        lines = [line async for line in stream.aiter_lines()]
+    assert [line for line in lines if line.startswith("event")] == ["event: history", "event: state"]
+    assert ": still here" in lines
+
+
 async def test_listeners_share_one_poller_and_are_bounded(url: str, valued: Engine, database: Database) -> None:
     app = create_app(url, feed={**FEED, "listeners": 2})
     async with http(app) as web:
