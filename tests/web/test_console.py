@@ -1,5 +1,6 @@
 """The console in a real browser, over a database under correction: it moves without being loaded again, and is usable."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -274,8 +275,9 @@ async def test_listeners_share_one_poller_and_are_bounded(url: str, valued: Engi
                     pass
             assert (await web.get("/events")).status_code == 503
             assert app.state.feed._listening == 2
-        while app.state.feed._poller is not None:
-            assert (await web.get("/health/live")).status_code == 200
+        async with asyncio.timeout(10):
+            while app.state.feed._poller is not None:
+                assert (await web.get("/health/live")).status_code == 200
         async with web.stream("GET", "/events") as third:
             assert third.status_code == 200
 
@@ -297,3 +299,15 @@ async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
     await expect(console.locator("#link")).to_have_text("live")
     await expect(console.locator("#part-banner")).to_be_empty()
     await admin.close()
+
+
+async def test_a_database_that_does_not_answer_is_told(url: str, valued: Engine, database: Database, chrome: Browser) -> None:
+    with serving(create_app(url, feed=FEED, timeout_seconds=0.2)) as base:
+        async with page(chrome, base) as shown:
+            await shown.goto("")
+            await expect(shown.locator("#keys-CURRENT")).to_have_text("4")
+            async with database.transaction() as blocking:
+                await blocking.execute("LOCK TABLE scheduler_term IN ACCESS EXCLUSIVE MODE")
+                await expect(shown.locator("#part-banner")).to_contain_text("away or too busy")
+                await expect(shown.locator("#status")).to_contain_text("away or too busy")
+            await expect(shown.locator("#link")).to_have_text("live")
