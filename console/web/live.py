@@ -90,7 +90,12 @@ class Feed:
         while monotonic() < until:
             try:
                 async with asyncio.timeout(self._heartbeat_seconds), self._told:
+<<<<<<< HEAD
                     await self._told.wait_for(partial(self._is_past, seen))
+=======
+                    while self._number == seen:
+                        await self._told.wait()
+>>>>>>> live2
                     seen, event = self._number, self._last
             except TimeoutError:
                 event = b": still here\n\n"

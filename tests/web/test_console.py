@@ -1,5 +1,6 @@
 """The console in a real browser, over a database under correction: it moves without being loaded again, and is usable."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -239,6 +240,31 @@ async def test_the_page_has_its_headers_and_only_its_files(url: str, valued: Eng
         assert (await web.get("/events")).status_code == 401
 
 
+async def test_a_token_for_some_portfolios_sees_theirs_and_no_overview(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
+    _, secret = await tokens.create(database, "desk", ["read"], portfolios=["P1"])
+    with serving(create_app(url, feed=FEED, require_token=True)) as base:
+        context = await chrome.new_context(base_url=base)
+        await context.add_init_script(f"sessionStorage.setItem('revalue-token', '{secret}')")
+        shown = await context.new_page()
+        await shown.goto("")
+        await expect(shown.locator("#part-banner")).to_contain_text("for some portfolios only")
+        await shown.goto("#/portfolio/P1")
+        await expect(shown.locator("tr[data-security=A]")).to_be_visible()
+        await shown.goto("#/portfolio/P2")
+        await expect(shown.locator("main .banner")).to_contain_text("is not for portfolio 'P2'")
+        await context.close()
+
+
+async def test_a_stream_says_that_it_is_alive_and_ends_in_time(url: str, valued: Engine) -> None:
+    feed = {"seconds": 1_000, "heartbeat_seconds": 0.05, "stream_seconds": 0.5}
+    async with http(create_app(url, feed=feed)) as web, web.stream("GET", "/events") as stream:
+        lines = [line async for line in stream.aiter_lines()]
+    assert [line for line in lines if line.startswith("event")] == ["event: history", "event: state"]
+    assert ": still here" in lines
+
+
 async def test_listeners_share_one_poller_and_are_bounded(url: str, valued: Engine, database: Database) -> None:
     app = create_app(url, feed={**FEED, "listeners": 2})
     async with http(app) as web:
@@ -249,8 +275,9 @@ async def test_listeners_share_one_poller_and_are_bounded(url: str, valued: Engi
                     pass
             assert (await web.get("/events")).status_code == 503
             assert app.state.feed._listening == 2
-        while app.state.feed._poller is not None:
-            assert (await web.get("/health/live")).status_code == 200
+        async with asyncio.timeout(10):
+            while app.state.feed._poller is not None:
+                assert (await web.get("/health/live")).status_code == 200
         async with web.stream("GET", "/events") as third:
             assert third.status_code == 200
 
@@ -272,3 +299,15 @@ async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
     await expect(console.locator("#link")).to_have_text("live")
     await expect(console.locator("#part-banner")).to_be_empty()
     await admin.close()
+
+
+async def test_a_database_that_does_not_answer_is_told(url: str, valued: Engine, database: Database, chrome: Browser) -> None:
+    with serving(create_app(url, feed=FEED, timeout_seconds=0.2)) as base:
+        async with page(chrome, base) as shown:
+            await shown.goto("")
+            await expect(shown.locator("#keys-CURRENT")).to_have_text("4")
+            async with database.transaction() as blocking:
+                await blocking.execute("LOCK TABLE scheduler_term IN ACCESS EXCLUSIVE MODE")
+                await expect(shown.locator("#part-banner")).to_contain_text("away or too busy")
+                await expect(shown.locator("#status")).to_contain_text("away or too busy")
+            await expect(shown.locator("#link")).to_have_text("live")
