@@ -8,8 +8,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from time import monotonic, time
 from typing import Annotated, Any
@@ -80,8 +79,6 @@ class Feed:
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.cancel()
-            with suppress(asyncio.CancelledError):
-                await poller
 
     async def events(self) -> AsyncIterator[bytes]:
         """The samples so far, then every poll. It ends after a while, so that a token is looked at again."""
@@ -90,22 +87,15 @@ class Feed:
         while monotonic() < until:
             try:
                 async with asyncio.timeout(self._heartbeat_seconds), self._told:
-<<<<<<< HEAD
-                    await self._told.wait_for(partial(self._is_past, seen))
-=======
                     while self._number == seen:
                         await self._told.wait()
->>>>>>> live2
                     seen, event = self._number, self._last
             except TimeoutError:
                 event = b": still here\n\n"
             yield event
 
-    def _is_past(self, seen: int) -> bool:
-        return self._number != seen
-
     async def _poll(self) -> None:
-        while True:
+        while self._poller is asyncio.current_task():  # a driver may lose a cancellation
             begun = monotonic()
             await self._tell(await self._ask())
             taken = monotonic() - begun
