@@ -84,7 +84,10 @@ class Suite:
             work = harness.run(
                 self._url, workload, keys=keys, dates=dates, runs=runs, wanted=peers, settings=settings, say=say, **more
             )
-            return asdict(asyncio.run(work))
+            outcome = asyncio.run(work)
+        if outcome.interrupted:  # half of a measurement is no record
+            raise KeyboardInterrupt
+        return asdict(outcome)
 
     def _backfill(self) -> Any:
         keys, dates = (200, 20) if self._small else (4_000, 250)
