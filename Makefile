@@ -2,11 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-<<<<<<< HEAD
-.PHONY: demo test lint bench performance reference lock clean
-=======
-.PHONY: demo test lint bench reference screenshots lock clean
->>>>>>> live2
+.PHONY: demo test lint bench performance reference screenshots lock clean
 
 demo: .venv/installed
 	$(BIN)/revalue demo

@@ -6,7 +6,8 @@ valued to its horizon, as the database says it.
 
 import asyncio
 import statistics
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
@@ -46,6 +47,7 @@ _PREPARED = {"late": "DELETE FROM market_prices WHERE price_date = (SELECT max(b
 
 PEERS = ("ceiling", "sql", "per-job", "duckdb")
 _PER_JOB_SAMPLE = 2_000
+_DROP = "DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)"
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Outcome:
     cost: dict[str, Any] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     verified: str = ""
+    interrupted: bool = False
 
 
 class BenchmarkFailedError(RevalueError):
@@ -85,6 +88,7 @@ async def run(
 ) -> Outcome:
     """Runs one workload `runs` times, after one run that is dropped. Each run has a database of its own.
 
+    Cancelled, it returns what was measured until then, as `interrupted`, if any run was.
     Raises UsageError for an unknown workload or peer, BenchmarkFailedError when a row is wrong.
     """
     if workload not in WORKLOADS:
@@ -93,29 +97,34 @@ async def run(
         raise UsageError(f"no peer {unknown}: {', '.join(PEERS)}")
     outcome = Outcome(workload, keys, dates, settings.actors or 0, 0)
     rates: dict[str, list[float]] = {}
-    for number in range(0 if warm_up else 1, runs + 1):
-        async with fresh_database(server_url) as database:
-            holders = keys if workload.startswith("correction") else min(HOLDERS, keys)
-            await make_book(database, keys=keys, dates=dates, holders=holders)
-            if workload in _PREPARED:
-                async with database.connection() as connection:
-                    await connection.execute(_PREPARED[workload])
-            measured = await _engine(database, workload, settings, dates)
-            outcome.actors = measured.actors
-            if not measured.rows:
-                raise BenchmarkFailedError(f"{workload}: nothing was revalued: it measures nothing")
-            await _verify(database, outcome)
-            name = "warm-up" if number == 0 else f"run {number}"
-            rate = measured.rows / measured.seconds
-            say(f"{workload} {name}: {measured.rows:,} rows in {measured.seconds:.2f} s, {rate:,.0f}/s")
-            if number == 0:
-                continue
-            outcome.rows = measured.rows
-            outcome.seconds.append(round(measured.seconds, 3))
-            outcome.cost, outcome.phases = asdict(measured.cost), measured.phases
-            for name, timed in [found async for found in _peers(database, wanted, measured.actors)]:
-                rates.setdefault(name, []).append(timed.rows / timed.seconds)
-                say(f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, {timed.rows / timed.seconds:,.0f}/s")
+    try:
+        for number in range(0 if warm_up else 1, runs + 1):
+            async with fresh_database(server_url) as database:
+                holders = keys if workload.startswith("correction") else min(HOLDERS, keys)
+                await make_book(database, keys=keys, dates=dates, holders=holders)
+                if workload in _PREPARED:
+                    async with database.connection() as connection:
+                        await connection.execute(_PREPARED[workload])
+                measured = await _engine(database, workload, settings, dates)
+                outcome.actors = measured.actors
+                if not measured.rows:
+                    raise BenchmarkFailedError(f"{workload}: nothing was revalued: it measures nothing")
+                await _verify(database, outcome)
+                name = "warm-up" if number == 0 else f"run {number}"
+                rate = measured.rows / measured.seconds
+                say(f"{workload} {name}: {measured.rows:,} rows in {measured.seconds:.2f} s, {rate:,.0f}/s")
+                if number == 0:
+                    continue
+                outcome.rows = measured.rows
+                outcome.seconds.append(round(measured.seconds, 3))
+                outcome.cost, outcome.phases = asdict(measured.cost), measured.phases
+                for name, timed in [found async for found in _peers(database, wanted, measured.actors)]:
+                    rates.setdefault(name, []).append(timed.rows / timed.seconds)
+                    say(f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, {timed.rows / timed.seconds:,.0f}/s")
+    except asyncio.CancelledError:
+        if not outcome.seconds:
+            raise
+        outcome.interrupted = True
     speeds = [outcome.rows / seconds for seconds in outcome.seconds]
     outcome.rows_per_second = round(statistics.median(speeds))
     outcome.spread = round((max(speeds) - min(speeds)) / statistics.median(speeds), 3)
@@ -124,27 +133,31 @@ async def run(
     return outcome
 
 
-class fresh_database:
-    """A migrated database for one run, dropped after it."""
-
-    def __init__(self, server_url: str) -> None:
-        self._server = server_url
-        self._path, _, self._query = server_url.partition("?")
-
-    async def __aenter__(self) -> Database:
-        connection = await asyncpg.connect(self._server)
-        await connection.execute("DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)")
-        await connection.execute("CREATE DATABASE revalue_bench")
-        await connection.close()
-        url = f"{self._path.rpartition('/')[0]}/revalue_bench" + (f"?{self._query}" if self._query else "")
+@asynccontextmanager
+async def fresh_database(server_url: str) -> AsyncIterator[Database]:
+    """A migrated database for one run, dropped after it, also when the run ends before it was made."""
+    path, _, query = server_url.partition("?")
+    url = f"{path.rpartition('/')[0]}/revalue_bench" + (f"?{query}" if query else "")
+    try:
+        await _on_server(server_url, _DROP, "CREATE DATABASE revalue_bench")
         await schema.migrate(url)
-        self._opened = await Database.open(url)
-        return self._opened
+        async with await Database.open(url) as database:
+            yield database
+    finally:
+        dropped = asyncio.create_task(_on_server(server_url, _DROP))
+        try:
+            await asyncio.shield(dropped)
+        except asyncio.CancelledError:  # an interruption in the middle of dropping does not leave it half done
+            await dropped
+            raise
 
-    async def __aexit__(self, *failure: object) -> None:
-        await self._opened.close()
-        connection = await asyncpg.connect(self._server)
-        await connection.execute("DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)")
+
+async def _on_server(server_url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(server_url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
         await connection.close()
 
 

@@ -50,6 +50,12 @@ def _values(records: Record) -> dict[str, str]:
             ],
         ),
         "backfill_rows": f"{backfill['rows']:,}",
+        "backfill_keys": f"{backfill['keys']:,}",
+        "backfill_dates": f"{backfill['dates']:,}",
+        "backfill_runs": str(len(backfill["seconds"])),
+        "backfill_command": (
+            f"revalue bench backfill --keys {backfill['keys']} --dates {backfill['dates']} --peers ceiling,sql,duckdb,per-job"
+        ),
         "backfill_spread": f"{backfill['spread']:.0%}",
         "backfill_verified": backfill["verified"],
         "workloads": _table(
@@ -118,6 +124,7 @@ def _values(records: Record) -> dict[str, str]:
             ["rows", "jobs", "Python and C calls", "seconds"],
             [[f"{h['rows']:,}", h["jobs"], f"{h['calls']:,}", h["seconds"]] for h in hot],
         ),
+        "hotpath_times": f"{hot[-1]['rows'] / hot[0]['rows']:g}",
         "hotpath_functions": _table(
             ["function", "calls", "own seconds"],
             [[f"`{f['name']}`", f"{f['calls']:,}", f["own_seconds"]] for f in hot[-1]["functions"]],

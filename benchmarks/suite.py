@@ -84,7 +84,10 @@ class Suite:
             work = harness.run(
                 self._url, workload, keys=keys, dates=dates, runs=runs, wanted=peers, settings=settings, say=say, **more
             )
-            return asdict(asyncio.run(work))
+            outcome = asyncio.run(work)
+        if outcome.interrupted:  # half of a measurement is no record
+            raise KeyboardInterrupt
+        return asdict(outcome)
 
     def _backfill(self) -> Any:
         keys, dates = (200, 20) if self._small else (4_000, 250)
@@ -112,7 +115,9 @@ class Suite:
 
     def _hotpath(self) -> Any:
         sizes = ((50, 20), (200, 20)) if self._small else ((200, 250), (800, 250))
-        return [self._on_a_database(lambda d, size=size: hotpath.measure(d, *size)) for size in sizes]  # type: ignore[misc]
+        # The first of a process counts imports and caches too, so it is made twice and dropped once.
+        found = [self._on_a_database(lambda d, size=size: hotpath.measure(d, *size)) for size in (sizes[0], *sizes)]  # type: ignore[misc]
+        return found[1:]
 
     def _herd(self) -> Any:
         keys, dates = (2_000, 5) if self._small else (100_000, 20)

@@ -23,8 +23,9 @@ def run_benchmarks(
     peers: tuple[str, ...],
     json_path: Path | None,
 ) -> None:
-    """Runs them one after the other on one local Ray; a summary of what is done is printed on Ctrl-C too."""
+    """Runs them one after the other on one local Ray; what was measured is printed on Ctrl-C too, which is then raised."""
     done: list[harness.Outcome] = []
+    interrupted = False
     with cluster.connected(settings):
         try:
             for workload in workloads:
@@ -32,11 +33,16 @@ def run_benchmarks(
                     url, workload, keys=keys, dates=dates, runs=runs, wanted=peers, settings=settings, say=err.print
                 )
                 done.append(asyncio.run(work))
+                if done[-1].interrupted:
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
-            err.print("interrupted: this is what was done")
+            interrupted = True
+            err.print("this is what was measured before the interruption:")
     _print(done)
     if json_path is not None:
         json_path.write_text(json.dumps([asdict(outcome) for outcome in done], indent=2) + "\n")
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _print(done: list[harness.Outcome]) -> None:

@@ -1,9 +1,11 @@
 """The harness runs and verifies what it measures; its times are nobody's business here."""
 
 import os
+import signal
 import subprocess
 import sys
 
+import asyncpg
 import pytest
 
 
@@ -32,3 +34,28 @@ def test_a_tiny_backfill_is_verified_beside_its_peers(url: str) -> None:
 )
 def test_each_workload_revalues_what_it_reaches_and_is_verified(url: str, workload: str, rows: int) -> None:
     assert f" {rows} " in _bench(url, f"{workload} --keys 40 --dates 10 --runs 1").split("verified")[0]
+
+
+async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) -> None:
+    """A run is interrupted after two were counted: they are in the table, the exit code is that of an interruption."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "console.cli", "bench", *"backfill --keys 40 --dates 10 --runs 1000".split()],
+        env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "run 2" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        said, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130, complaints
+    assert "before the interruption" in complaints
+    assert "backfill" in said
+    assert "verified 400 rows" in said
+    connection = await asyncpg.connect(url)
+    left = await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = 'revalue_bench'")
+    await connection.close()
+    assert left == 0
