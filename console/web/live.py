@@ -13,18 +13,19 @@ from importlib.resources import files
 from time import monotonic, time
 from typing import Annotated, Any
 
-import asyncpg
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
 from console.web.access import Reading
 from console.web.answering import plain
-from engine.errors import RevalueError, TransientError
+from engine import logs
+from engine.errors import TransientError
 from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.live import LAG_BOUNDS, picture
 
 router = APIRouter(include_in_schema=False)
+_log = logs.logger("console")
 
 _KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _SAFE = {
@@ -65,7 +66,7 @@ class Feed:
         if self._listening >= self._most:
             raise HTTPException(503, f"{self._most} pages listen already", {"Retry-After": "10"})
         self._listening += 1
-        if self._poller is None:
+        if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
         try:
             yield
@@ -107,7 +108,8 @@ class Feed:
             found = await picture(self._database, self._settings)
         except TransientError:
             return _event("away", {"message": _AWAY})
-        except (RevalueError, asyncpg.PostgresError) as error:
+        except Exception as error:  # a poller that ended would leave all who listen without a word
+            _log.error("the console's question failed", error=f"{type(error).__name__}: {error}")
             return _event("away", {"message": f"The database does not answer as it should: {error}"})
         sample = {"at": time(), "lags": found.lags, "rows_per_second": found.rows_per_second}
         self._samples.append(sample)

@@ -267,7 +267,7 @@ async def test_a_stream_says_that_it_is_alive_and_ends_in_time(url: str, valued:
 
 async def test_listeners_share_one_poller_and_are_bounded(url: str, valued: Engine, database: Database) -> None:
     app = create_app(url, feed={**FEED, "listeners": 2})
-    async with http(app) as web:
+    async with asyncio.timeout(60), http(app) as web:
         async with web.stream("GET", "/events") as first, web.stream("GET", "/events") as second:
             for each in (first, second):
                 lines = each.aiter_lines()
