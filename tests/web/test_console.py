@@ -269,8 +269,8 @@ async def test_listeners_share_one_poller_and_are_bounded(url: str, valued: Engi
     app = create_app(url, feed={**FEED, "listeners": 2})
     async with asyncio.timeout(60), http(app) as web:
         async with web.stream("GET", "/events") as first, web.stream("GET", "/events") as second:
-            for each in (first, second):
-                lines = each.aiter_lines()
+            held = [first.aiter_lines(), second.aiter_lines()]  # one that is dropped ends its stream
+            for lines in held:
                 while await anext(lines) != "event: state":
                     pass
             assert (await web.get("/events")).status_code == 503
