@@ -75,7 +75,7 @@ async def duckdb(database: Database) -> dict[str, Timed]:
     for name, table in inputs.items():
         session.register(name, table)
     begun = perf_counter()
-    result: pa.Table = (await asyncio.to_thread(session.execute, _COMPUTE)).to_arrow_table()
+    result: pa.Table = await asyncio.to_thread(lambda: session.sql(_COMPUTE).to_arrow_table())
     computed = perf_counter() - begun
     rows = pl.DataFrame(pl.from_arrow(_as_numerics(result)))
     async with database.transaction() as connection:

@@ -8,4 +8,4 @@ SELECT COALESCE((SELECT array_agg(trigger_id ORDER BY trigger_id) FROM own), '{}
         FROM own t
         JOIN trigger_reach r USING (trigger_id)
         JOIN position_state p USING (position_id)
-        WHERE p.frontier_date IS NOT NULL AND NOT isempty(t.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))) AS keys
+        WHERE NOT isempty(t.dates * p.open_dates * datemultirange(daterange(NULL, COALESCE(p.frontier_date, '-infinity'), '(]')))) AS keys

@@ -13,8 +13,8 @@ QUEUED_KEYS = """
     CREATE OR REPLACE VIEW queued_keys AS
     SELECT r.position_id
     FROM trigger_reach r JOIN position_state p USING (position_id)
-    WHERE r.fanned_out_at IS NULL {scheduled}
-      AND NOT isempty(r.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))
+    WHERE r.fanned_out_at IS NULL
+      AND NOT isempty(r.dates * p.open_dates * datemultirange(daterange(NULL, {frontier}, '(]')))
 """
 
 
@@ -38,10 +38,10 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute(QUEUED_KEYS.format(scheduled="AND p.frontier_date IS NOT NULL"))
+    op.execute(QUEUED_KEYS.format(frontier="COALESCE(p.frontier_date, '-infinity')"))
 
 
 def downgrade() -> None:
-    op.execute(QUEUED_KEYS.format(scheduled=""))
+    op.execute(QUEUED_KEYS.format(frontier="p.frontier_date"))
     op.execute("DROP TABLE fenced_attempts")
     op.execute("ALTER TABLE scheduler_term DROP COLUMN paused_at, DROP COLUMN paused_by, DROP COLUMN drain_term")

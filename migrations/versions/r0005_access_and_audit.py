@@ -129,10 +129,10 @@ MOMENTS = (
                                       JOIN reprocessing_triggers t ON t.trigger_id = r.trigger_id
                                       LEFT JOIN moments m ON m.moment_id = t.moment_id
                                       WHERE r.fanned_out_at IS NULL AND r.position_id = p.position_id
-                                        AND p.frontier_date IS NOT NULL
                                         AND COALESCE(m.at, '-infinity') <= known_at
                                         AND NOT isempty(r.dates * p.open_dates
-                                                        * datemultirange(daterange(NULL, p.frontier_date, '(]')))))
+                                                        * datemultirange(daterange(
+                                                            NULL, COALESCE(p.frontier_date, '-infinity'), '(]')))))
                     THEN 'IN_PROGRESS' ELSE 'CURRENT' END
         FROM position_state p
         CROSS JOIN LATERAL (

@@ -43,17 +43,26 @@ def three_nodes() -> Iterator[Cluster]:
     made.shutdown()
 
 
+async def quiet(scheduler: ray.actor.ActorHandle) -> None:
+    """Until nothing is left to do, whether or not the scheduler has to be started again elsewhere."""
+    while True:
+        try:
+            if ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
+                return
+        except ray.exceptions.RayActorError:
+            pass
+        await asyncio.sleep(0.05)
+
+
 async def test_a_node_is_taken_away_while_it_works(three_nodes: Cluster, url: str, database: Database) -> None:
     await load_small_book(database, portfolios=20)
     scheduler = cluster.start_scheduler(url, SETTINGS)
-    while not ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
-        await asyncio.sleep(0.05)
+    await quiet(scheduler)
     await execute(database, "UPDATE market_prices SET price = price + 1")
     while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1"))[0][0] == 0:
         await asyncio.sleep(0.01)
     three_nodes.remove_node(three_nodes.list_all_nodes()[-1], allow_graceful=False)
-    while not ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
-        await asyncio.sleep(0.05)
+    await quiet(scheduler)
     assert await all_is_right(database) == 40 * len(DAYS)
     cluster.stop_scheduler(scheduler)
 
