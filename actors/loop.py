@@ -67,6 +67,7 @@ class SchedulerLoop:
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
         self._scanned: dict[Lane, staging.Scan | None] = {Lane.LIVE: None, Lane.HISTORY: None}
+        self._unscanned = dict.fromkeys(Lane, True)  # keys may owe something that no pass over all of them has found
         self._wake = asyncio.Event()
         self._stopping = False
         self._next_start = 0.0
@@ -79,7 +80,8 @@ class SchedulerLoop:
         metrics.OLDEST_IN_FLIGHT.set_function(self._oldest_in_flight)
 
     def wake(self) -> None:
-        """Something may have changed: look now. Safe to call at any time from the loop's thread."""
+        """Something may have changed in the database: look now. Safe to call at any time from the loop's thread."""
+        self._unscanned = dict.fromkeys(Lane, True)
         self._wake.set()
 
     def stop(self) -> None:
@@ -186,11 +188,14 @@ class SchedulerLoop:
         return self.progress.idle and self._turns_begun == self._turns_ended and not any(depth.values())
 
     async def _fan_out(self) -> bool:
-        step = await triggers.fan_out(self._term)
+        room = triggers.Room(self._reader, self._room(Lane.HISTORY) * self._settings.task_rows, self._settings.task_rows)
+        step = await triggers.fan_out(self._term, most_keys=_PAGE_KEYS, room=room)
         if step is None:
             return False
         self.progress.keys_raised += step.keys_raised
         self._forget_scans()
+        self._queues[Lane.HISTORY].extend(step.tasks)
+        self._created(Lane.HISTORY, step.jobs)
         taken = logs.ranges((trigger, trigger) for trigger in step.trigger_ids)
         _log.info("fanned out", trigger=taken, keys_raised=step.keys_raised, term=self._term.number)
         metrics.KEYS_RAISED.inc(step.keys_raised)
@@ -199,6 +204,7 @@ class SchedulerLoop:
 
     def _forget_scans(self) -> None:
         """What was scanned before is dropped: a date that was put into a calendar since might lie just outside its ranges."""
+        self._unscanned = dict.fromkeys(Lane, True)
         self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
         self._scanned = {Lane.LIVE: None, Lane.HISTORY: None}
 
@@ -216,12 +222,17 @@ class SchedulerLoop:
         room = self._room(lane)
         if room <= 0:
             return False
+        if self._scanned[lane] is None and self._cursors[lane] == 0:
+            if not self._unscanned[lane]:
+                return False
+            self._unscanned[lane] = False
         scanned = self._scanned[lane] or await self._scan(lane)
         self._scanned[lane] = None
         if scanned.keys.is_empty():
             # The end of a pass that did not begin at the first key: what came up behind the cursor is looked for now.
             begun_behind, self._cursors[lane] = self._cursors[lane] > 0, 0
             return begun_behind
+        self._unscanned[lane] = True  # until a pass finds nothing: a key that was left alone is looked at again
         staged = await staging.stage(
             self._term, scanned, lane, task_rows=self._settings.task_rows, room_rows=room * self._settings.task_rows
         )
@@ -229,9 +240,12 @@ class SchedulerLoop:
         if staged.rest is None:
             self._cursors[lane] = scanned.next_cursor or 0
         self._queues[lane].extend(staged.tasks)
-        self.progress.jobs_created += staged.jobs
-        metrics.JOBS_CREATED.labels(lane=lane.value).inc(staged.jobs)
+        self._created(lane, staged.jobs)
         return True
+
+    def _created(self, lane: Lane, jobs: int) -> None:
+        self.progress.jobs_created += jobs
+        metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
 
     async def _scan(self, lane: Lane) -> staging.Scan:
         scanned = await asyncio.to_thread(
@@ -261,7 +275,7 @@ class SchedulerLoop:
             queue = self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]
             task = queue.popleft()
             attempt = asyncio.create_task(self._pool.run(task))
-            attempt.add_done_callback(lambda _: self.wake())
+            attempt.add_done_callback(lambda _: self._wake.set())
             self._in_flight[attempt] = (task, monotonic())
             self._next_start = monotonic() + (0.5 + random.random()) / self._settings.task_starts_per_second
             started = True
@@ -340,7 +354,8 @@ class SchedulerLoop:
             async with self._database.connection() as connection:
                 due = await sql("next_retry").value(connection)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
-        await _wait(self._wake.wait, seconds * (0.9 + 0.2 * random.random()))
+        if not await _wait(self._wake.wait, seconds * (0.9 + 0.2 * random.random())):
+            self._unscanned = dict.fromkeys(Lane, True)
         self._wake.clear()
 
     async def _listen(self) -> None:
@@ -364,11 +379,13 @@ class SchedulerLoop:
             await asyncio.sleep(self._settings.lease_seconds / 4)
 
 
-async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> None:
+async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> bool:
+    """Whether it came before the time was over."""
     try:
         await asyncio.wait_for(what(), seconds)
     except TimeoutError:
-        return
+        return False
+    return True
 
 
 def _add(total: dict[str, int], part: dict[str, int]) -> None:

@@ -79,7 +79,8 @@ class Database:
                 url,
                 min_size=1,
                 max_size=connections,
-                server_settings={"application_name": application, "jit": "off"},
+                # A plan of the values at hand: the same statement moves one key or a hundred thousand.
+                server_settings={"application_name": application, "jit": "off", "plan_cache_mode": "force_custom_plan"},
                 timeout=30,
             )
         return cls(pool, url)

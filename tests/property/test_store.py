@@ -255,14 +255,28 @@ class Store(RuleBasedStateMachine):
 
     # The scheduler that leads --------------------------------------------------------------------------------------
 
-    @rule(most_keys=st.sampled_from([1, 2, 100]))
-    def fan_out(self, most_keys: int) -> None:
-        self.run(self._fan_out(most_keys))
+    @rule(
+        most_keys=st.sampled_from([1, 2, 100]),
+        room_rows=st.sampled_from([0, 1, 4, 1000]),
+        task_rows=st.sampled_from([1, 100]),
+        is_heard=st.sampled_from("yyyn"),
+    )
+    def fan_out(self, most_keys: int, room_rows: int, task_rows: int, is_heard: str) -> None:
+        """With room, what keys come to owe is staged with their raise."""
+        self.run(self._fan_out(most_keys, room_rows, task_rows, is_heard == "y"))
 
-    async def _fan_out(self, most_keys: int = 100) -> bool:
-        if await triggers.fan_out(self.me.term, most_keys=most_keys) is None:
+    async def _fan_out(
+        self, most_keys: int = 100, room_rows: int = 1000, task_rows: int = 100, is_heard: bool = True
+    ) -> bool:
+        room = triggers.Room(self.reader, room_rows, task_rows)
+        step = await triggers.fan_out(self.me.term, most_keys=most_keys, room=room)
+        if step is None:
             return False
         self.me.forget_scans()
+        if is_heard:
+            self._take(list(step.tasks))
+        else:
+            await results.recover(self.me.term, list(self.me.held.values()))
         return True
 
     @rule(lanes=LANES, page_keys=st.sampled_from([2, 100]))
