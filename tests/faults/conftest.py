@@ -5,14 +5,18 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
+import ray
 
 from actors import cluster
 from engine.settings import Settings
+from engine.store.database import Database
 from tests.faults.arming import Armory
+from tests.support import load_small_book
 
 ON_RAY = Settings(
     actors=2, task_rows=20, task_starts_per_second=1000, poll_seconds=0.2, lease_seconds=2, task_deadline_seconds=3
@@ -34,6 +38,26 @@ def armory(ray_with_faults: Armory) -> Armory:
     """With nothing armed."""
     ray_with_faults.disarm()
     return ray_with_faults
+
+
+@pytest.fixture
+async def scheduler(armory: Armory, url: str, database: Database) -> AsyncIterator[Any]:
+    """On Ray, and quiet: it has valued twelve keys."""
+    await load_small_book(database, portfolios=6)
+    started = cluster.start_scheduler(url, ON_RAY)
+    wait_until_quiet(started)
+    yield started
+    cluster.stop_scheduler(started)
+
+
+def wait_until_quiet(scheduler: Any) -> dict[str, Any]:
+    while True:
+        try:
+            progress: dict[str, Any] = ray.get(scheduler.progress.remote(), timeout=60)
+        except ray.exceptions.ActorUnavailableError:
+            continue  # being started again
+        if progress["quiet"]:
+            return progress
 
 
 class Door:

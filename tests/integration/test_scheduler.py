@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
+import polars as pl
 import pytest
 
 from actors.ports import TaskLostError
@@ -16,7 +17,7 @@ from engine.store import reports, results
 from engine.store.database import Database
 from engine.store.tasks import Task, TaskResult
 from engine.store.terms import Term
-from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, load_small_book
+from tests.support import DAYS, SETTINGS, engine, execute, facts, fetch, load_small_book
 
 
 async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_only_for_those(
@@ -107,26 +108,28 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(url: str, 
     assert history_before <= 2 * running.pool.capacity, "the keys that were not corrected waited"
 
 
-async def failing_when(running: Engine, monkeypatch: pytest.MonkeyPatch, breaks: Callable[[set[int]], bool]) -> None:
+async def failing_when(monkeypatch: pytest.MonkeyPatch, error: BaseException, breaks: Callable[[set[int]], bool]) -> None:
     real = work.value
 
     def value(jobs, history, market):  # type: ignore[no-untyped-def]
         if breaks(set(jobs["position_id"].to_list())):
-            raise ArithmeticError("a poisonous position")
+            raise error
         return real(jobs, history, market)
 
     monkeypatch.setattr(work, "value", value)
 
 
+@pytest.mark.parametrize("failure", [ArithmeticError, pl.exceptions.PanicException])
 async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valued(
-    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
 ) -> None:
+    """A panic of a native library is no Exception, and a failure all the same."""
     await load_small_book(database, portfolios=8)
     async with engine(url) as running:
         poison = (
             await fetch(database, "SELECT position_id FROM position_state WHERE portfolio_id = 'P5' AND security_id = 'A'")
         )[0][0]
-        await failing_when(running, monkeypatch, lambda positions: poison in positions)
+        await failing_when(monkeypatch, failure("a poisonous position"), lambda positions: poison in positions)
         while (await reports.status(database)).dead_letters == 0:
             await running.loop.run_once()
             await asyncio.wait_for(running.loop.woken(), 30) if running.loop.progress.in_flight else await asyncio.sleep(0)
@@ -135,7 +138,7 @@ async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valu
         assert states == [("CURRENT", 15), ("FAILED", 1)]
         (letter,) = await fetch(database, "SELECT job_id, attempt_count, failure_reason, traceback FROM dead_letters")
         assert letter[1:3] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
-        assert "ArithmeticError: a poisonous position" in letter[3]
+        assert f"{failure.__name__}: a poisonous position" in letter[3]
         monkeypatch.undo()
         assert await reports.retry(database, [letter[0], 10**9]) == [letter[0]]
         await running.settle()
