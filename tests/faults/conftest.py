@@ -1,4 +1,4 @@
-"""What the files of this folder share: one local Ray whose processes look into a folder of faults, and a door to the database."""
+"""What the files of this folder share: a local Ray whose processes look into a folder of faults, a door to the database."""
 
 import os
 import shutil

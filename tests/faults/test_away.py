@@ -3,10 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from engine import faults
-from engine.errors import LeaderActiveError, WriteConflictError
+from engine.errors import LeaderActiveError
 from engine.store import control, reports
 from engine.store.database import Database
 from engine.store.statement import sql
@@ -81,9 +82,9 @@ async def test_a_leader_inside_a_long_transaction_is_alive(url: str, database: D
     async with leading.transaction("fan_out"):
         await asyncio.wait_for(leading.heartbeat(), 10)
         await asyncio.wait_for(control.pause(database, "op"), 10)
-        with pytest.raises(WriteConflictError):
-            async with database.transaction() as connection:
-                await connection.execute("SET LOCAL lock_timeout = '200ms'")
+        async with database.connection() as connection:
+            await connection.execute("SET lock_timeout = '200ms'")
+            with pytest.raises(asyncpg.LockNotAvailableError):
                 await sql("term_acquire").value(connection, holder="rival", lease_seconds=30, take_over=True)
 
         async def beat() -> None:
