@@ -8,9 +8,11 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
+from actors.backoff import Backoff
 from actors.ports import Pool, TaskLostError
 from engine import logs, metrics
 from engine.core.lifecycle import JobStatus, Lane
@@ -28,7 +30,6 @@ _log = logs.logger("scheduler")
 
 _PAGE_KEYS = 20_000
 _RETRY_JOBS = 50_000
-_BACKOFF_SECONDS = (0.2, 10.0)
 _UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
 
 
@@ -94,19 +95,20 @@ class SchedulerLoop:
 
         At the end the tasks in flight are applied, and those that were not yet begun are free again, uncharged.
         """
-        backoff = _BACKOFF_SECONDS[0]
+        backoff = Backoff()
         recovered = False
         listener = asyncio.create_task(self._listen())
         beat = asyncio.create_task(self._beat())
         try:
-            while not (self._stopping and not self._in_flight):
+            while not (self._stopping and not self._in_flight and not any(self._queues.values())):
                 try:
                     if not recovered:
                         await self.recover()
                         recovered = True
                     worked = await self.run_once()
                     if not self._setback or self.progress.idle:
-                        self._setback, self.progress.trouble, backoff = False, None, _BACKOFF_SECONDS[0]
+                        self._setback, self.progress.trouble = False, None
+                        backoff.reset()
                     if beat.done():
                         beat.result()
                     if not worked:
@@ -116,9 +118,9 @@ class SchedulerLoop:
                         _log.warning("trying again until it succeeds", trouble=str(error), term=self._term.number)
                     self.progress.trouble = str(error)
                     recovered = False
-                    await asyncio.sleep(backoff * (0.5 + random.random()))
-                    backoff = min(backoff * 2, _BACKOFF_SECONDS[1])
-            await self._hand_back()
+                    async with self._turned:
+                        self._turned.notify_all()
+                    await backoff.pause()
         finally:
             for task in (listener, beat, *self._in_flight):
                 task.cancel()
@@ -128,8 +130,10 @@ class SchedulerLoop:
                 self._turned.notify_all()
 
     async def _hand_back(self) -> None:
-        while queue := self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]:
-            await results.release(self._term, queue.popleft(), self._waits, reason="released: the scheduler was stopped")
+        for queue in self._queues.values():
+            while queue:
+                await results.release(self._term, queue[0], self._waits, reason="released: the scheduler was stopped")
+                queue.popleft()
 
     async def recover(self) -> None:
         """Takes over what the scheduler before left: applies unapplied results, frees the attempts that nobody waits for."""
@@ -158,6 +162,8 @@ class SchedulerLoop:
             _log.info("draining: asked by an operator", term=self._term.number)
             self._stopping = True
         self.progress.paused = asked.paused
+        if self._stopping:
+            await self._hand_back()
         if self._stopping or asked.paused:
             self.progress.in_flight = len(self._in_flight)
             self.progress.idle = not applied and not self._in_flight
@@ -175,14 +181,15 @@ class SchedulerLoop:
         paused.
 
         True only after a whole turn that began after the call, so it includes everything committed before the call.
+        While there is trouble no turn is whole, and the answer is no at once: who asks is not kept waiting for a database.
         """
         if not self.progress.idle:
             return False
         asked = self._turns_begun
         self.wake()
         async with self._turned:
-            await self._turned.wait_for(lambda: self._turns_ended > asked or self._ended)
-        if self._ended:
+            await self._turned.wait_for(lambda: self._turns_ended > asked or self._ended or self.progress.trouble)
+        if self._ended or self.progress.trouble:
             return False
         depth = {} if self.progress.paused else await self._depth()
         return self.progress.idle and self._turns_begun == self._turns_ended and not any(depth.values())
@@ -211,8 +218,9 @@ class SchedulerLoop:
     async def _fill_queues(self) -> bool:
         """Creates jobs only for the room there is: the live lane first, then what is due again, then history."""
         created = await self._stage(Lane.LIVE)
-        if self._room(Lane.HISTORY) > 0:
-            retried = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows)
+        room = self._room(Lane.HISTORY)
+        if room > 0:
+            retried = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, room=room)
             for task in retried:
                 self._queues[task.lane].append(task)
             created = bool(retried) or created
@@ -272,6 +280,8 @@ class SchedulerLoop:
             wait = self._next_start - monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
+            if self._stopping:
+                break
             queue = self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]
             task = queue.popleft()
             attempt = asyncio.create_task(self._pool.run(task))
@@ -372,10 +382,8 @@ class SchedulerLoop:
     async def _beat(self) -> None:
         """Tells the database that this scheduler is alive. Raises TermLostError when its term is over."""
         while True:
-            try:
+            with suppress(TransientError):  # the loop meets it too, and says so
                 await self._term.heartbeat()
-            except TransientError as error:
-                self.progress.trouble = str(error)
             await asyncio.sleep(self._settings.lease_seconds / 4)
 
 

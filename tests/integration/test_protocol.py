@@ -430,7 +430,7 @@ async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Da
         staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
         (task,) = staged.tasks
         await results.release(running.term, task, results.Waits(1, 1), reason="test")
-        (again,) = await results.retry_due(running.term, most=100, task_rows=1000)
+        (again,) = await results.retry_due(running.term, most=100, task_rows=1000, room=10)
         assert again.task_id != task.task_id
         zombie = await running.pool.run(task)
         assert (zombie.rows, zombie.jobs) == (0, 0)

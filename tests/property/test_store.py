@@ -330,12 +330,13 @@ class Store(RuleBasedStateMachine):
         self.me.held |= {task.task_id: task for task in tasks}
         self.known += tasks
 
-    @rule(task_rows=st.sampled_from([1, 100]))
-    def retry(self, task_rows: int) -> None:
-        self.run(self._retry(task_rows))
+    @rule(task_rows=st.sampled_from([1, 100]), room=st.sampled_from([1, 2, 50]))
+    def retry(self, task_rows: int, room: int) -> None:
+        self.run(self._retry(task_rows, room))
 
-    async def _retry(self, task_rows: int = 100) -> int:
-        tasks = await results.retry_due(self.me.term, most=50, task_rows=task_rows)
+    async def _retry(self, task_rows: int = 100, room: int = 50) -> int:
+        tasks = await results.retry_due(self.me.term, most=50, task_rows=task_rows, room=room)
+        assert len(tasks) <= room
         self._take(tasks)
         return len(tasks)
 
@@ -405,7 +406,7 @@ class Store(RuleBasedStateMachine):
                 case "stage" if scanned:
                     await staging.stage(old.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)
                 case "retry":
-                    await results.retry_due(old.term, most=50, task_rows=100)
+                    await results.retry_due(old.term, most=50, task_rows=100, room=50)
                 case "apply":
                     await results.apply(old.term, [task], NOW)
                 case "release":
