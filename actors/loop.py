@@ -1,24 +1,25 @@
 """The scheduler's loop: fan out -> retry -> stage -> dispatch -> apply. It knows no Ray: a pool is handed to it.
 
-All of its state is in PostgreSQL; what it keeps in memory (tasks in flight, scan cursors) is found again by
+Each lane has turns of its own, beside those of the other, so that today's valuations do not wait for a page of a mass
+correction. All of its state is in PostgreSQL; what it keeps in memory (tasks in flight, scan cursors) is found again by
 `recover` when another one begins. It alone advances watermarks.
 """
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from time import monotonic
 
 from actors.backoff import Backoff
+from actors.lanes import PAGE_KEYS, LaneWork
 from actors.ports import Pool, TaskLostError
+from actors.progress import Progress
 from engine import logs, metrics
 from engine.core.lifecycle import JobStatus, Lane
 from engine.errors import TransientError
 from engine.settings import Settings
-from engine.store import results, staging, triggers
+from engine.store import results, triggers
 from engine.store.arrow import ArrowReader
 from engine.store.database import Database
 from engine.store.statement import sql
@@ -28,52 +29,28 @@ from engine.store.unfinished import tell_unfinished
 
 _log = logs.logger("scheduler")
 
-_PAGE_KEYS = 20_000
 _RETRY_JOBS = 50_000
 _UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
-
-
-@dataclass
-class Progress:
-    """What this scheduler has done since it began."""
-
-    term: int
-    rows_written: int = 0
-    jobs_created: int = 0
-    jobs_finished: int = 0
-    jobs_fenced: int = 0
-    tasks_finished: int = 0
-    tasks_lost: int = 0
-    keys_raised: int = 0
-    in_flight: int = 0
-    idle: bool = False
-    paused: bool = False
-    statuses: dict[str, int] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    trouble: str | None = None
 
 
 class SchedulerLoop:
     """One scheduler in one term. `run` ends when `stop` is called, or by raising TermLostError."""
 
-    def __init__(self, database: Database, reader: ArrowReader, pool: Pool, term: Term, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, readers: Mapping[Lane, ArrowReader], pool: Pool, term: Term, settings: Settings
+    ) -> None:
+        """`readers`: one a lane, for they are used at the same time."""
         self._database = database
-        self._reader = reader
         self._pool = pool
         self._term = term
         self._settings = settings
         self._waits = results.Waits(settings.retry_seconds, settings.recheck_seconds)
-        self._queues: dict[Lane, deque[Task]] = {Lane.LIVE: deque(), Lane.HISTORY: deque()}
+        self._lanes = {lane: LaneWork(lane, readers[lane], term, settings) for lane in Lane}
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
-        self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
-        self._scanned: dict[Lane, staging.Scan | None] = {Lane.LIVE: None, Lane.HISTORY: None}
-        self._unscanned = dict.fromkeys(Lane, True)  # keys may owe something that no pass over all of them has found
-        self._wake = asyncio.Event()
-        self._stopping = False
+        self._woken = asyncio.Event()
+        self._stopping = self._is_halting = False
         self._next_start = 0.0
         self._setback = False  # a task could not write, and none has since: what stands in its way may stand still
-        self._turns_begun = self._turns_ended = 0
         self._turned = asyncio.Condition()
         self._ended = False
         self.progress = Progress(term=term.number)
@@ -82,8 +59,9 @@ class SchedulerLoop:
 
     def wake(self) -> None:
         """Something may have changed in the database: look now. Safe to call at any time from the loop's thread."""
-        self._unscanned = dict.fromkeys(Lane, True)
-        self._wake.set()
+        for work in self._lanes.values():
+            work.look_again()
+        self._woken.set()
 
     def stop(self) -> None:
         """Starts no new task; `run` returns when those in flight are applied."""
@@ -96,28 +74,17 @@ class SchedulerLoop:
         At the end the tasks in flight are applied, and those that were not yet begun are free again, uncharged.
         """
         backoff = Backoff()
-        recovered = False
         listener = asyncio.create_task(self._listen())
         beat = asyncio.create_task(self._beat())
         try:
-            while not (self._stopping and not self._in_flight and not any(self._queues.values())):
+            while not self._is_over():
                 try:
-                    if not recovered:
-                        await self.recover()
-                        recovered = True
-                    worked = await self.run_once()
-                    if not self._setback or self.progress.idle:
-                        self._setback, self.progress.trouble = False, None
-                        backoff.reset()
-                    if beat.done():
-                        beat.result()
-                    if not worked:
-                        await self._sleep()
+                    await self.recover()
+                    await self._turn_lanes(beat, backoff)
                 except TransientError as error:
                     if self.progress.trouble is None:
                         _log.warning("trying again until it succeeds", trouble=str(error), term=self._term.number)
                     self.progress.trouble = str(error)
-                    recovered = False
                     async with self._turned:
                         self._turned.notify_all()
                     await backoff.pause()
@@ -129,52 +96,98 @@ class SchedulerLoop:
             async with self._turned:
                 self._turned.notify_all()
 
-    async def _hand_back(self) -> None:
-        for queue in self._queues.values():
-            while queue:
-                await results.release(self._term, queue[0], self._waits, reason="released: the scheduler was stopped")
-                queue.popleft()
+    def _is_over(self) -> bool:
+        return self._stopping and not self._in_flight and not any(work.queue for work in self._lanes.values())
+
+    async def _turn_lanes(self, beat: "asyncio.Task[None]", backoff: Backoff) -> None:
+        """The turns of both lanes, until all is over. When one raises, or the term is lost, the other ends its turn first: it
+        is never left in the middle of a transaction."""
+        self._is_halting = False
+        turning = {asyncio.create_task(self._keep_turning(work, backoff)) for work in self._lanes.values()}
+        left = {*turning, beat}
+        try:
+            while left - {beat}:
+                ended, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                if beat in ended or any(each.exception() for each in ended):
+                    self._is_halting = True
+                    for work in self._lanes.values():
+                        work.wake.set()
+        finally:
+            for each in turning:
+                each.cancel()  # of those that have ended, nothing
+        raised = [error for each in ({beat} - left) | turning if (error := each.exception()) is not None]
+        if raised:
+            raise min(raised, key=lambda error: isinstance(error, TransientError))
+
+    async def _keep_turning(self, work: LaneWork, backoff: Backoff) -> None:
+        """The turns of one lane, until the scheduler is stopped and nothing of it is in flight."""
+        while not self._is_over() and not self._is_halting:
+            worked = await self._turn(work)
+            if not self._setback or self.progress.idle:
+                self._setback, self.progress.trouble = False, None
+                backoff.reset()
+            if not worked:
+                await self._sleep(work)
+        for other in self._lanes.values():  # it waits for what was in flight here
+            other.wake.set()
+
+    async def _hand_back(self, work: LaneWork) -> None:
+        while work.queue:
+            await results.release(self._term, work.queue[0], self._waits, reason="released: the scheduler was stopped")
+            work.queue.popleft()
 
     async def recover(self) -> None:
         """Takes over what the scheduler before left: applies unapplied results, frees the attempts that nobody waits for."""
         known = [task for task, _ in self._in_flight.values()]
-        self._forget_scans()
-        await results.recover(self._term, [*known, *self._queues[Lane.LIVE], *self._queues[Lane.HISTORY]])
+        for work in self._lanes.values():
+            known += work.queue
+            work.forget_scan()
+        await results.recover(self._term, known)
 
     async def woken(self) -> None:
         """Returns when something may have changed since the last call: a commit, a finished task."""
-        await self._wake.wait()
-        self._wake.clear()
+        await self._woken.wait()
+        self._woken.clear()
 
     async def run_once(self) -> bool:
-        """One turn of the loop; returns whether it did anything. Raises TermLostError, TransientError."""
-        self._turns_begun += 1
-        worked = await self._turn()
-        self._turns_ended = self._turns_begun
+        """One turn of each lane; returns whether it did anything. Raises TermLostError, TransientError."""
+        worked = [await self._turn(self._lanes[lane]) for lane in (Lane.LIVE, Lane.HISTORY)]
+        return any(worked)
+
+    async def _turn(self, work: LaneWork) -> bool:
+        work.turns_begun += 1
+        worked = await self._moves(work)
+        is_waiting = work.is_held or (bool(work.queue) and not self.progress.paused)
+        work.is_idle = not worked and not self._in_flight_of(work.lane) and not is_waiting
+        work.turns_ended = work.turns_begun
+        self.progress.in_flight = len(self._in_flight)
+        self.progress.idle = all(each.is_idle for each in self._lanes.values())
         async with self._turned:
             self._turned.notify_all()
         return worked
 
-    async def _turn(self) -> bool:
-        applied = await self._apply_finished()
+    async def _moves(self, work: LaneWork) -> bool:
+        applied = await self._apply_finished(work.lane)
         asked = await self._term.control()
         if asked.drain and not self._stopping:
             _log.info("draining: asked by an operator", term=self._term.number)
-            self._stopping = True
+            self.stop()
         self.progress.paused = asked.paused
+        work.is_held = False
         if self._stopping:
-            await self._hand_back()
+            await self._hand_back(work)
         if self._stopping or asked.paused:
-            self.progress.in_flight = len(self._in_flight)
-            self.progress.idle = not applied and not self._in_flight
             return applied
-        raised = await self._fan_out()
-        created = await self._fill_queues()
-        started = await self._dispatch()
-        self.progress.in_flight = len(self._in_flight)
-        worked = applied or raised or created or started
-        self.progress.idle = not worked and not self._in_flight and not any(self._queues.values())
-        return worked
+        raised = retried = staged = False
+        work.is_held = work.lane is Lane.LIVE and await self._is_live_held()
+        if work.lane is Lane.HISTORY:
+            raised = await self._fan_out(work)
+            retried = await self._retry(work)
+        if not work.is_held:
+            staged, jobs = await work.stage(self._room(work))
+            self._created(work.lane, jobs)
+        started = await self._dispatch(work)
+        return applied or raised or retried or staged or started
 
     async def is_quiet(self) -> bool:
         """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed, or it is
@@ -185,114 +198,90 @@ class SchedulerLoop:
         """
         if not self.progress.idle:
             return False
-        asked = self._turns_begun
+        lanes = self._lanes.values()
+        asked = [work.turns_begun for work in lanes]
         self.wake()
+
+        def turned() -> bool:
+            return all(work.turns_ended > begun for work, begun in zip(lanes, asked, strict=True))
+
         async with self._turned:
-            await self._turned.wait_for(lambda: self._turns_ended > asked or self._ended or self.progress.trouble)
+            await self._turned.wait_for(lambda: turned() or self._ended or self.progress.trouble)
         if self._ended or self.progress.trouble:
             return False
         depth = {} if self.progress.paused else await self._depth()
-        return self.progress.idle and self._turns_begun == self._turns_ended and not any(depth.values())
+        is_between_turns = all(work.turns_begun == work.turns_ended for work in lanes)
+        return self.progress.idle and is_between_turns and not any(depth.values())
 
-    async def _fan_out(self) -> bool:
-        room = triggers.Room(self._reader, self._room(Lane.HISTORY) * self._settings.task_rows, self._settings.task_rows)
-        step = await triggers.fan_out(self._term, most_keys=_PAGE_KEYS, room=room)
+    async def _is_live_held(self) -> bool:
+        async with self._database.connection() as connection:
+            held: bool = await sql("live_held").value(connection, sessions=self._settings.live_sessions)
+        return held
+
+    async def _fan_out(self, work: LaneWork) -> bool:
+        task_rows = self._settings.task_rows
+        room = triggers.Room(work.reader, self._room(work) * task_rows, task_rows)
+        step = await triggers.fan_out(self._term, most_keys=PAGE_KEYS, room=room)
         if step is None:
             return False
+        self._lanes[Lane.LIVE].wake.set()  # it may have been held by these triggers
         self.progress.keys_raised += step.keys_raised
-        self._forget_scans()
-        self._queues[Lane.HISTORY].extend(step.tasks)
-        self._created(Lane.HISTORY, step.jobs)
+        work.queue.extend(step.tasks)
+        self._created(work.lane, step.jobs)
+        if step.keys_raised > step.keys_staged:
+            work.forget_scan()
         taken = logs.ranges((trigger, trigger) for trigger in step.trigger_ids)
         _log.info("fanned out", trigger=taken, keys_raised=step.keys_raised, term=self._term.number)
         metrics.KEYS_RAISED.inc(step.keys_raised)
         metrics.JOBS_FINISHED.labels(status="SUPERSEDED").inc(step.jobs_superseded)
         return True
 
-    def _forget_scans(self) -> None:
-        """What was scanned before is dropped: a date that was put into a calendar since might lie just outside its ranges."""
-        self._unscanned = dict.fromkeys(Lane, True)
-        self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
-        self._scanned = {Lane.LIVE: None, Lane.HISTORY: None}
-
-    async def _fill_queues(self) -> bool:
-        """Creates jobs only for the room there is: the live lane first, then what is due again, then history."""
-        created = await self._stage(Lane.LIVE)
-        room = self._room(Lane.HISTORY)
-        if room > 0:
-            retried = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, room=room)
-            for task in retried:
-                self._queues[task.lane].append(task)
-            created = bool(retried) or created
-        return await self._stage(Lane.HISTORY) or created
-
-    async def _stage(self, lane: Lane) -> bool:
-        room = self._room(lane)
+    async def _retry(self, work: LaneWork) -> bool:
+        """Takes up what is due again, of both lanes."""
+        room = self._room(work)
         if room <= 0:
             return False
-        if self._scanned[lane] is None and self._cursors[lane] == 0:
-            if not self._unscanned[lane]:
-                return False
-            self._unscanned[lane] = False
-        scanned = self._scanned[lane] or await self._scan(lane)
-        self._scanned[lane] = None
-        if scanned.keys.is_empty():
-            # The end of a pass that did not begin at the first key: what came up behind the cursor is looked for now.
-            begun_behind, self._cursors[lane] = self._cursors[lane] > 0, 0
-            return begun_behind
-        self._unscanned[lane] = True  # until a pass finds nothing: a key that was left alone is looked at again
-        staged = await staging.stage(
-            self._term, scanned, lane, task_rows=self._settings.task_rows, room_rows=room * self._settings.task_rows
-        )
-        self._scanned[lane] = staged.rest
-        if staged.rest is None:
-            self._cursors[lane] = scanned.next_cursor or 0
-        self._queues[lane].extend(staged.tasks)
-        self._created(lane, staged.jobs)
-        return True
+        tasks = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, room=room)
+        for task in tasks:
+            self._lanes[task.lane].queue.append(task)
+            self._lanes[task.lane].wake.set()
+        return bool(tasks)
 
     def _created(self, lane: Lane, jobs: int) -> None:
         self.progress.jobs_created += jobs
         metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
 
-    async def _scan(self, lane: Lane) -> staging.Scan:
-        scanned = await asyncio.to_thread(
-            staging.scan,
-            self._reader,
-            lane,
-            self._cursors[lane],
-            page_keys=_PAGE_KEYS,
-            live_sessions=self._settings.live_sessions,
-        )
-        metrics.observe_gaps(scanned.ranges["rows"])
-        return scanned
+    def _in_flight_of(self, lane: Lane) -> int:
+        return sum(task.lane is lane for task, _ in self._in_flight.values())
 
-    def _room(self, lane: Lane) -> int:
-        """Tasks of this lane that may still be created. History leaves a place free, so the live lane never waits."""
-        ahead = len(self._in_flight) + sum(len(queue) for queue in self._queues.values())
-        reserved = max(1, self._pool.capacity // 4) if lane is Lane.HISTORY and self._pool.capacity > 1 else 0
-        return self._pool.capacity - reserved - ahead + (1 if lane is Lane.HISTORY else 0)
+    def _room(self, work: LaneWork) -> int:
+        """Tasks of this lane that may still be created: what the pool takes, and one more to follow at once."""
+        return self._pool.capacity(work.lane) + 1 - self._in_flight_of(work.lane) - len(work.queue)
 
-    async def _dispatch(self) -> bool:
-        """Starts queued tasks, live ones first, staggered: no faster than the configured rate."""
+    async def _dispatch(self, work: LaneWork) -> bool:
+        """Starts queued tasks, staggered: no faster than the configured rate."""
         started = False
-        while len(self._in_flight) < self._pool.capacity and any(self._queues.values()):
+        while work.queue and self._in_flight_of(work.lane) < self._pool.capacity(work.lane):
             wait = self._next_start - monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
+                continue
             if self._stopping:
                 break
-            queue = self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]
-            task = queue.popleft()
-            attempt = asyncio.create_task(self._pool.run(task))
-            attempt.add_done_callback(lambda _: self._wake.set())
-            self._in_flight[attempt] = (task, monotonic())
             self._next_start = monotonic() + (0.5 + random.random()) / self._settings.task_starts_per_second
+            task = work.queue.popleft()
+            attempt = asyncio.create_task(self._pool.run(task))
+            attempt.add_done_callback(lambda _: self._finished(work))
+            self._in_flight[attempt] = (task, monotonic())
             started = True
         return started
 
-    async def _apply_finished(self) -> bool:
-        finished = [attempt for attempt in self._in_flight if attempt.done()]
+    def _finished(self, work: LaneWork) -> None:
+        work.wake.set()
+        self._woken.set()
+
+    async def _apply_finished(self, lane: Lane) -> bool:
+        finished = [attempt for attempt, (task, _) in self._in_flight.items() if task.lane is lane and attempt.done()]
         if not finished:
             return False
         done: list[asyncio.Task[TaskResult]] = []
@@ -335,16 +324,8 @@ class SchedulerLoop:
             metrics.TASKS_LOST.inc()
 
     def _count(self, result: TaskResult, seconds: float) -> None:
-        progress = self.progress
         self._setback = False
-        progress.tasks_finished += 1
-        progress.jobs_finished += result.jobs
-        progress.rows_written += result.rows
-        progress.jobs_fenced += result.fenced
-        _add(progress.statuses, result.statuses)
-        _add(progress.reasons, result.reasons)
-        for phase, spent in result.seconds.items():
-            progress.seconds[phase] = progress.seconds.get(phase, 0.0) + spent
+        self.progress.count(result)
         metrics.observe_task(result, seconds)
 
     def _oldest_in_flight(self) -> float:
@@ -357,16 +338,16 @@ class SchedulerLoop:
         assert row is not None
         return dict(row)
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, work: LaneWork) -> None:
         """Until woken (a commit, a result), until the next retry is due, or for the poll's time."""
         seconds = self._settings.poll_seconds
-        if not self._in_flight and not self.progress.paused:
+        if work.lane is Lane.HISTORY and not self._in_flight_of(work.lane) and not self.progress.paused:
             async with self._database.connection() as connection:
                 due = await sql("next_retry").value(connection)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
-        if not await _wait(self._wake.wait, seconds * (0.9 + 0.2 * random.random())):
-            self._unscanned = dict.fromkeys(Lane, True)
-        self._wake.clear()
+        if not await _wait(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
+            work.look_again()
+        work.wake.clear()
 
     async def _listen(self) -> None:
         """Wakes the loop at every NOTIFY. Losing the connection loses only speed: the poll is the safety net."""
@@ -394,8 +375,3 @@ async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _add(total: dict[str, int], part: dict[str, int]) -> None:
-    for name, count in part.items():
-        total[name] = total.get(name, 0) + count

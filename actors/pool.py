@@ -16,6 +16,7 @@ from actors.backoff import Backoff
 from actors.ports import NoActorsError, TaskLostError
 from actors.valuation import ValuationActor
 from engine import logs
+from engine.core.lifecycle import Lane
 from engine.errors import RevalueError, TransientError
 from engine.store.tasks import Task, TaskResult
 
@@ -30,13 +31,15 @@ _MOST_FAILED_STARTS = 5  # in a row, for each actor that there should be
 class _Worker:
     actor: ray.actor.ActorHandle
     name: str
+    is_reserved: bool
     load: int = 0
     alive: bool = True
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ActorPool:
-    """Runs tasks on `size` actors, `tasks_per_actor` in flight each. Use it from one event loop."""
+    """Runs tasks on `size` actors, `tasks_per_actor` in flight each, and those of the live lane on one more besides, which is
+    kept free for them: a task of a mass correction takes an actor for as long as it takes. Use it from one event loop."""
 
     def __init__(self, url: str, *, size: int, tasks_per_actor: int, max_attempts: int, task_deadline_seconds: float) -> None:
         self._url = url
@@ -54,11 +57,11 @@ class ActorPool:
         self.replaced = 0
         for _ in range(size):
             self._add_worker()
+        self._add_worker(is_reserved=True)
 
-    @property
-    def capacity(self) -> int:
-        """How many tasks may be in flight at once."""
-        return self._size * self._tasks_per_actor
+    def capacity(self, lane: Lane) -> int:
+        """How many tasks of the lane may be in flight at once."""
+        return (self._size + (lane is Lane.LIVE)) * self._tasks_per_actor
 
     async def run(self, task: Task) -> TaskResult:
         """Runs a task on the least loaded actor. Waits for one to be free.
@@ -67,7 +70,7 @@ class ActorPool:
         the task committed is to be read from its job rows. Raises TransientError when the attempt wrote nothing, and
         NoActorsError when no actor runs and too many in a row could not be started.
         """
-        worker = await self._take()
+        worker = await self._take(task.lane)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(worker.actor.run.remote(task).future()), self._deadline)
         except RayTaskError as error:
@@ -90,12 +93,19 @@ class ActorPool:
         for worker in self._workers:
             ray.kill(worker.actor)
 
-    async def _take(self) -> _Worker:
+    async def _take(self, lane: Lane) -> _Worker:
         async with self._free:
             while True:
-                usable = [w for w in self._workers if w.alive and w.ready.is_set() and w.load < self._tasks_per_actor]
+                usable = [
+                    worker
+                    for worker in self._workers
+                    if worker.alive
+                    and worker.ready.is_set()
+                    and worker.load < self._tasks_per_actor
+                    and (lane is Lane.LIVE or not worker.is_reserved)
+                ]
                 if usable:
-                    worker = min(usable, key=lambda w: w.load)
+                    worker = min(usable, key=lambda w: (w.load, not w.is_reserved))
                     worker.load += 1
                     return worker
                 self._require_hope()
@@ -109,13 +119,13 @@ class ActorPool:
             "needs this version of revalue, Ray and Python, memory for its actors, and access to the database"
         )
 
-    def _add_worker(self) -> None:
+    def _add_worker(self, *, is_reserved: bool = False) -> None:
         threads, name = "1", uuid.uuid4().hex[:12]
         # Ray never repeats a call: a lost attempt is the scheduler's to give to another, under a new task id.
         actor = (
             ray.remote(ValuationActor)
             .options(
-                num_cpus=1,
+                num_cpus=0 if is_reserved else 1,
                 scheduling_strategy="SPREAD",
                 max_restarts=0,
                 max_task_retries=0,
@@ -123,7 +133,7 @@ class ActorPool:
             )
             .remote(self._url, self._max_attempts, name)
         )
-        worker = _Worker(actor, name)
+        worker = _Worker(actor, name, is_reserved)
         self._workers.append(worker)
         self._in_background(self._start(worker))
 
@@ -173,11 +183,11 @@ class ActorPool:
         self.replaced += 1
         self._workers.remove(worker)
         ray.kill(worker.actor)
-        self._in_background(self._add_later())
+        self._in_background(self._add_later(is_reserved=worker.is_reserved))
 
-    async def _add_later(self) -> None:
+    async def _add_later(self, *, is_reserved: bool) -> None:
         await self._pauses.pause()
-        self._add_worker()
+        self._add_worker(is_reserved=is_reserved)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

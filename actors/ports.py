@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from engine.core.lifecycle import Lane
 from engine.errors import PermanentError, TransientError
 from engine.store.tasks import Task, TaskResult
 
@@ -24,9 +25,8 @@ class NoActorsError(PermanentError):
 class Pool(Protocol):
     """Runs tasks, a bounded number at a time."""
 
-    @property
-    def capacity(self) -> int:
-        """How many tasks may be in flight at once."""
+    def capacity(self, lane: Lane) -> int:
+        """How many tasks of the lane may be in flight at once."""
 
     async def run(self, task: Task) -> TaskResult:
         """Runs one task. Raises TaskLostError (outcome unknown), TransientError (nothing written) or NoActorsError."""

@@ -12,6 +12,7 @@ from actors.backoff import until_done
 from actors.loop import SchedulerLoop
 from actors.pool import ActorPool
 from engine import logs, metrics
+from engine.core.lifecycle import Lane
 from engine.database_metrics import DatabaseCollector
 from engine.errors import TransientError, UsageError
 from engine.settings import Settings
@@ -50,16 +51,17 @@ class ValuationScheduler:
             max_attempts=settings.max_attempts,
             task_deadline_seconds=settings.task_deadline_seconds,
         )
-        reader = ArrowReader(self._url)
+        readers = {lane: ArrowReader(self._url) for lane in Lane}
         try:
             async with await until_done(self._open_database) as database:
                 term = await until_done(lambda: self._acquire(database))
-                self._loop = SchedulerLoop(database, reader, self._pool, term, settings)
+                self._loop = SchedulerLoop(database, readers, self._pool, term, settings)
                 await self._loop.run()
                 with suppress(TransientError):  # then the next one waits for the lease
                     await term.release()
         finally:
-            reader.close()
+            for reader in readers.values():
+                reader.close()
             await self._pool.close()
 
     def _serve_metrics(self) -> None:

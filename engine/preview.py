@@ -192,16 +192,17 @@ async def _planned(database: Database, connection: Connection, correction: Any, 
 
 
 def _owed(reader: InsideReader, positions: pl.Series, settings: Settings) -> staging.Scan:
-    """All pages of what the keys owe, as one."""
+    """All pages of what the keys owe, in either lane, as one."""
     pages = []
-    cursor: int | None = int(positions[0]) - 1
-    while cursor is not None and cursor < positions[-1]:
-        page = staging.scan(reader, Lane.HISTORY, cursor, page_keys=_PAGE_KEYS, live_sessions=settings.live_sessions)
-        pages.append(page)
-        cursor = page.next_cursor
+    for lane in Lane:
+        cursor: int | None = int(positions[0]) - 1
+        while cursor is not None and cursor < positions[-1]:
+            page = staging.scan(reader, lane, cursor, page_keys=_PAGE_KEYS, live_sessions=settings.live_sessions)
+            pages.append(page)
+            cursor = page.next_cursor
     mine = pl.col("position_id").is_in(positions.implode())
     keys, ranges = (pl.concat(part) for part in ([p.keys for p in pages], [p.ranges for p in pages]))
-    return staging.Scan(keys.filter(mine), ranges.filter(mine), None)
+    return staging.Scan(keys.filter(mine), ranges.filter(mine).sort("position_id", "first_date"), None)
 
 
 async def _before(connection: Connection, ranges: pl.DataFrame) -> pl.DataFrame:

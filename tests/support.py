@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from actors.loop import SchedulerLoop
+from engine.core.lifecycle import Lane
 from engine.ingest import Kind, load
 from engine.settings import Settings
 from engine.store.arrow import ArrowReader
@@ -27,10 +28,13 @@ class LocalPool:
         self._free: asyncio.Queue[Valuer] = asyncio.Queue()
         for valuer in valuers:
             self._free.put_nowait(valuer)
-        self.capacity = capacity
+        self._capacity = capacity
         self.ran: list[Task] = []
         self.most_at_once = 0
         self._at_once = 0
+
+    def capacity(self, lane: Lane) -> int:
+        return self._capacity
 
     async def run(self, task: Task) -> TaskResult:
         self._at_once += 1
@@ -75,14 +79,15 @@ async def engine(url: str, *, settings: Settings = SETTINGS, workers: int = 2, h
     async with await Database.open(url) as database:
         valuers = [await Valuer.open(url, max_attempts=settings.max_attempts) for _ in range(workers)]
         pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
-        reader = ArrowReader(url)
+        reader, live = ArrowReader(url), ArrowReader(url)
         term = await Term.acquire(database, holder, lease_seconds=settings.lease_seconds, take_over=True)
-        loop = SchedulerLoop(database, reader, pool, term, settings)
+        loop = SchedulerLoop(database, {Lane.HISTORY: reader, Lane.LIVE: live}, pool, term, settings)
         try:
             await loop.recover()
             yield Engine(loop, pool, term, reader, database)
         finally:
             reader.close()
+            live.close()
             await pool.close()
 
 

@@ -41,7 +41,8 @@ def expanded(ranges: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     `date` are added. A range without a session gives no row.
     """
     bounded = ranges.with_columns(
-        first_rows(ranges, sessions, on="first_date").alias("_first"), last_rows(ranges, sessions, on="last_date").alias("_last")
+        first_rows(ranges, sessions, on="first_date").alias("_first"),
+        last_rows(ranges, sessions, on="last_date").alias("_last"),
     ).filter(pl.col("_first") <= pl.col("_last"))
     rows = (
         bounded.with_columns(_row=pl.int_ranges("_first", pl.col("_last") + 1))

@@ -1,9 +1,17 @@
-SELECT p.position_id, c.calendar_no, p.epoch, p.revision, p.staged_epoch = p.epoch AS staged, p.frontier_date, h.horizon
+-- Keys that owe something, but for those of the live lane (scan_live_keys): so each key is in one lane.
+SELECT p.position_id, c.calendar_no, c.revision AS calendar_revision, p.epoch, p.revision, p.staged_epoch = p.epoch AS staged,
+       p.frontier_date, h.horizon
 FROM position_state p
 JOIN portfolios f USING (portfolio_id)
 JOIN calendars c USING (calendar_id)
-JOIN (SELECT calendar_id, max(business_date) AS horizon FROM business_dates GROUP BY calendar_id) h USING (calendar_id)
+JOIN (
+    SELECT b.calendar_id, b.horizon,
+           (SELECT business_date FROM business_dates d WHERE d.calendar_id = b.calendar_id
+            ORDER BY business_date DESC OFFSET :sessions LIMIT 1) AS live_floor
+    FROM (SELECT calendar_id, max(business_date) AS horizon FROM business_dates GROUP BY calendar_id) b
+) h USING (calendar_id)
 WHERE p.position_id > :cursor
-  AND (p.staged_epoch <> p.epoch OR p.frontier_date IS NULL OR p.frontier_date < h.horizon)
+  AND (p.staged_epoch <> p.epoch OR p.frontier_date IS NULL
+       OR p.frontier_date < h.horizon AND (p.frontier_date >= h.live_floor) IS NOT TRUE)
 ORDER BY p.position_id
 LIMIT :most

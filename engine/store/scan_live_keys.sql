@@ -1,5 +1,5 @@
 -- Keys that owe only the newest dates: all else of theirs is staged, and they are at most :sessions behind.
-SELECT p.position_id, c.calendar_no, p.epoch, p.revision, true AS staged, p.frontier_date, h.horizon
+SELECT p.position_id, c.calendar_no, c.revision AS calendar_revision, p.epoch, p.revision, true AS staged, p.frontier_date, h.horizon
 FROM position_state p
 JOIN portfolios f USING (portfolio_id)
 JOIN calendars c USING (calendar_id)

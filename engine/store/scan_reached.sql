@@ -1,5 +1,5 @@
 -- What the keys of a page come to owe by the triggers, of those keys that owe nothing else.
-SELECT r.position_id, c.calendar_no, p.revision, p.frontier_date AS horizon, lower(d) AS first_date, upper(d) - 1 AS last_date
+SELECT r.position_id, c.calendar_no, c.revision AS calendar_revision, p.revision, p.frontier_date AS horizon, lower(d) AS first_date, upper(d) - 1 AS last_date
 FROM (
     SELECT position_id, range_agg(dates) AS dates
     FROM trigger_reach

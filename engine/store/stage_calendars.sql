@@ -1,2 +1,2 @@
--- Who closes a business date takes these locks too: a date that is there now stays until the frontiers have moved onto it.
+-- Who changes a calendar's dates takes these locks too: they stay as they are until the frontiers have moved.
 SELECT calendar_id FROM calendars WHERE calendar_no IN (SELECT calendar_no FROM staged_keys) ORDER BY calendar_id FOR SHARE

@@ -1,14 +1,9 @@
 -- A key that was changed since the scan, or staged by the other lane (its revision moved), is left for the next scan, with
--- its jobs; so is one whose horizon was closed again.
+-- its jobs; so is one whose calendar was changed since.
 WITH owed AS (
     SELECT position_id, range_agg(daterange(first_date, last_date, '[]')) AS dates
     FROM staged_jobs
     GROUP BY position_id
-), open_horizons AS (
-    SELECT k.calendar_no, k.horizon
-    FROM (SELECT DISTINCT calendar_no, horizon FROM staged_keys) k
-    JOIN calendars c USING (calendar_no)
-    JOIN business_dates d ON d.calendar_id = c.calendar_id AND d.business_date = k.horizon
 ), moved AS (
     UPDATE position_state p
     SET pending = CASE WHEN p.staged_epoch = p.epoch THEN p.pending ELSE '{}' END + COALESCE(k.dates, '{}'),
@@ -23,7 +18,7 @@ WITH owed AS (
         -- What was published matters only where nothing is owed: that is where this publishes.
         SELECT k.position_id, k.revision, k.horizon, o.dates, w.published_epoch AS was_published
         FROM staged_keys k
-        JOIN open_horizons USING (calendar_no, horizon)
+        JOIN calendars c ON c.calendar_no = k.calendar_no AND c.revision = k.calendar_revision
         LEFT JOIN owed o USING (position_id)
         LEFT JOIN position_state w ON w.position_id = k.position_id AND o.position_id IS NULL
     ) k

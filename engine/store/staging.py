@@ -13,9 +13,12 @@ from engine.store.statement import Connection, sql
 from engine.store.tasks import Task
 from engine.store.terms import Term
 
+PROPOSED_KEY = ("position_id", "calendar_no", "calendar_revision", "revision", "horizon")
+
 _TEMP_TABLES = (
     """CREATE TEMP TABLE IF NOT EXISTS staged_keys
-       (position_id bigint, calendar_no smallint, revision integer, horizon date) ON COMMIT DELETE ROWS""",
+       (position_id bigint, calendar_no smallint, calendar_revision integer, revision integer, horizon date)
+       ON COMMIT DELETE ROWS""",
     """CREATE TEMP TABLE IF NOT EXISTS staged_jobs
        (job_id bigint, task_id bigint, position_id bigint, first_date date, last_date date) ON COMMIT DELETE ROWS""",
 )
@@ -25,7 +28,7 @@ _TEMP_TABLES = (
 class Scan:
     """One page of keys with something to stage, and what each of them owes (see engine.core.eligibility).
 
-    keys    position_id, calendar_no, epoch, revision, staged, frontier_date, horizon
+    keys    position_id, calendar_no, calendar_revision, epoch, revision, staged, frontier_date, horizon
     ranges  position_id, first_date, last_date, rows
     next_cursor  where the next page begins, or None when this one was the last
     """
@@ -48,10 +51,8 @@ class Staged:
 def scan(reader: ArrowReader, lane: Lane, cursor: int, *, page_keys: int, live_sessions: int) -> Scan:
     """Reads the next page of keys after `cursor` and decides what they owe. Blocking."""
     with reader.snapshot() as snapshot:
-        if lane is Lane.LIVE:
-            keys = snapshot.read(sql("scan_live_keys"), cursor=cursor, most=page_keys, sessions=live_sessions)
-        else:
-            keys = snapshot.read(sql("scan_keys"), cursor=cursor, most=page_keys)
+        statement = sql("scan_live_keys" if lane is Lane.LIVE else "scan_keys")
+        keys = snapshot.read(statement, cursor=cursor, most=page_keys, sessions=live_sessions)
         if keys.is_empty():
             return Scan(keys, _no_ranges(), None)
         page = {"first_position": int(keys["position_id"][0]), "last_position": int(keys["position_id"][-1])}
@@ -69,7 +70,8 @@ def _no_ranges() -> pl.DataFrame:
 async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_rows: int) -> Staged:
     """One transaction: jobs for the first keys of the scan that fit in `room_rows`, and their frontiers moved.
 
-    Keys that owe nothing move their frontier without a job. A key that was changed since the scan is left alone.
+    Keys that owe nothing move their frontier without a job. A key that was changed since the scan is left alone, and one whose
+    calendar was.
     """
     ranges = fitting(scanned.ranges, room_rows)
     keys, rest = scanned.keys, None
@@ -90,7 +92,7 @@ async def propose(
     """Writes keys and their ranges, as numbered jobs, where the statement that makes them finds them (staged_keys,
     staged_jobs: temporary, until the end of the transaction). Returns the tasks that they would be.
 
-    keys    position_id, calendar_no, revision, horizon
+    keys    PROPOSED_KEY
     ranges  position_id, first_date, last_date, rows, sorted by position_id
     """
     for table in _TEMP_TABLES:
@@ -100,7 +102,7 @@ async def propose(
     first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))
     first_task = await term.take_ids(connection, "valuation_task_ids", len(ranges))
     jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
-    await copy_frame(connection, "staged_keys", keys.select("position_id", "calendar_no", "revision", "horizon"))
+    await copy_frame(connection, "staged_keys", keys.select(PROPOSED_KEY))
     await copy_frame(connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"))
     for table in ("staged_keys", "staged_jobs"):
         await connection.execute(f"ANALYZE {table}")
@@ -109,4 +111,6 @@ async def propose(
         pl.col("job_id").last().alias("last_job_id"),
         pl.col("rows").sum(),
     )
-    return [Task(task_id, first_job_id, last_job_id, rows, lane) for task_id, first_job_id, last_job_id, rows in tasks.iter_rows()]
+    return [
+        Task(task_id, first_job_id, last_job_id, rows, lane) for task_id, first_job_id, last_job_id, rows in tasks.iter_rows()
+    ]

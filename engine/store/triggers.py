@@ -11,7 +11,7 @@ from engine.core.calendar import numbered
 from engine.core.eligibility import cut_to_sessions
 from engine.core.lifecycle import Lane
 from engine.store.arrow import ArrowReader
-from engine.store.staging import propose
+from engine.store.staging import PROPOSED_KEY, propose
 from engine.store.statement import sql
 from engine.store.tasks import Task
 from engine.store.terms import Term
@@ -92,9 +92,7 @@ async def fan_out(
     )
 
 
-_NO_KEYS = pl.DataFrame(
-    schema={"position_id": pl.Int64, "calendar_no": pl.Int16, "revision": pl.Int32, "horizon": pl.Date}
-)
+_NO_KEYS = pl.DataFrame(schema=dict(zip(PROPOSED_KEY, (pl.Int64, pl.Int16, pl.Int32, pl.Int32, pl.Date), strict=True)))
 _NO_RANGES = pl.DataFrame(schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int32})
 
 
@@ -109,5 +107,5 @@ def _foreseen(room: Room, page: dict[str, int | list[int]]) -> tuple[pl.DataFram
             return _NO_KEYS, _NO_RANGES
         sessions = numbered(snapshot.read(sql("scan_sessions")))
     ranges = fitting(cut_to_sessions(reached, sessions), room.rows)
-    keys = reached.select(_NO_KEYS.columns).unique("position_id").join(ranges, on="position_id", how="semi")
+    keys = reached.select(PROPOSED_KEY).unique("position_id").join(ranges, on="position_id", how="semi")
     return keys, ranges

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from engine.core.lifecycle import Lane
 from engine.errors import LeaderActiveError
 from engine.store import control, reports
 from engine.store.database import Database
@@ -44,14 +45,14 @@ async def test_a_paused_scheduler_finishes_what_is_in_flight_and_begins_nothing(
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
         gate = Gate(running)
         work = asyncio.create_task(running.loop.run())
-        await until(lambda: _true(gate.waiting == running.pool.capacity))
+        await until(lambda: _true(gate.waiting == running.pool.capacity(Lane.HISTORY)))
         since = await control.pause(database, "op@host")
         assert await control.pause(database, "other@host") == since, "a second pause changes nothing"
         await until(lambda: _true(running.loop.progress.paused))
         gate.opened.set()
         await until(running.loop.is_quiet)
         rows = await fetch(database, "SELECT count(*) FROM daily_position_snapshots")
-        assert rows == [(running.pool.capacity * len(DAYS),)], "what was in flight is committed, and nothing else"
+        assert rows == [(running.pool.capacity(Lane.HISTORY) * len(DAYS),)], "what was in flight is committed, and nothing else"
         await execute(database, CORRECTION)
         await until(running.loop.is_quiet)
         status = await reports.status(database)
@@ -74,7 +75,7 @@ async def test_a_drained_scheduler_applies_what_is_in_flight_and_frees_the_rest_
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
         gate = Gate(running)
         work = asyncio.create_task(_run_and_release(running))
-        await until(lambda: _true(gate.waiting == running.pool.capacity))
+        await until(lambda: _true(gate.waiting == running.pool.capacity(Lane.HISTORY)))
         drained = asyncio.create_task(control.drain(database, seconds=30, lease_seconds=30))
         await until(lambda: _true(running.loop._stopping))
         assert not drained.done(), "it waits for what is in flight"
@@ -83,7 +84,7 @@ async def test_a_drained_scheduler_applies_what_is_in_flight_and_frees_the_rest_
         await work
         jobs = await fetch(database, "SELECT status::text, attempt_count, count(*) FROM portfolio_valuation_jobs GROUP BY 1, 2")
         assert {(s, a) for s, a, _ in jobs} <= {("COMPLETE", 1), ("PENDING", 0)}
-        assert ("COMPLETE", 1, running.pool.capacity) in jobs
+        assert ("COMPLETE", 1, running.pool.capacity(Lane.HISTORY)) in jobs
     async with engine(url, holder="next") as running:
         await running.settle()
     assert (await reports.status(database)).is_current, "the drain concerned the term before only"

@@ -180,14 +180,16 @@ async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room
         assert step is not None
         assert (step.finished, step.keys_raised, step.keys_staged, step.jobs) == (True, 5, 3, 3)
         assert [(task.rows, task.last_job_id - task.first_job_id + 1) for task in step.tasks] == [(2, 2), (1, 1)]
-        assert await fetch(
-            database,
-            """SELECT p.staged_epoch, p.pending::text, j.status, j.first_date, j.last_date, j.epoch
+        assert (
+            await fetch(
+                database,
+                """SELECT p.staged_epoch, p.pending::text, j.status, j.first_date, j.last_date, j.epoch
                FROM position_state p LEFT JOIN portfolio_valuation_jobs j ON j.position_id = p.position_id AND j.epoch = 1
                WHERE p.security_id = 'A' ORDER BY p.position_id""",
-        ) == [(1, f"{{[{DAYS[6]},{DAYS[7]})}}", "PROCESSING", DAYS[6], DAYS[6], 1)] * 3 + [
-            (0, f"{{[{DAYS[6]},{DAYS[7]})}}", None, None, None, None)
-        ] * 2
+            )
+            == [(1, f"{{[{DAYS[6]},{DAYS[7]})}}", "PROCESSING", DAYS[6], DAYS[6], 1)] * 3
+            + [(0, f"{{[{DAYS[6]},{DAYS[7]})}}", None, None, None, None)] * 2
+        )
         for task in step.tasks:
             await running.pool.run(task)
         await results.apply(running.term, step.tasks, results.Waits(1, 1))

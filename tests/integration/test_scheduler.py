@@ -36,9 +36,9 @@ async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_onl
 
         running.pool.run = counted  # type: ignore[method-assign]
         await running.settle()
-        assert running.pool.most_at_once <= running.pool.capacity
+        assert running.pool.most_at_once <= running.pool.capacity(Lane.HISTORY)
         assert len(running.pool.ran) == 60
-        assert most <= 2 * running.pool.capacity, "jobs were created far ahead of the room to run them"
+        assert most <= 2 * running.pool.capacity(Lane.HISTORY), "jobs were created far ahead of the room to run them"
 
 
 async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room(url: str, database: Database) -> None:
@@ -62,7 +62,7 @@ async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room
         await execute(database, "UPDATE deferred_jobs SET not_before = now()")
         await running.settle()
         assert len(running.pool.ran) - done >= 30
-        assert most <= 3 * running.pool.capacity
+        assert most <= 3 * running.pool.capacity(Lane.HISTORY)
 
 
 async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(url: str, database: Database) -> None:
@@ -88,24 +88,38 @@ async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(url: st
 
 
 async def test_todays_valuations_do_not_wait_behind_a_mass_correction(url: str, database: Database) -> None:
-    """A day is opened while 59 keys are being reprocessed: the key that is not corrected is valued in the next tasks."""
+    """A day is opened while every place for history is taken by tasks that do not end: each key is valued on it."""
     await load_small_book(database, portfolios=30)
     tomorrow = DAYS[-1] + timedelta(days=3)
+    waiting = "SELECT count(*) FROM position_state WHERE security_id = 'B' AND watermark_date IS DISTINCT FROM $1"
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 1}), workers=1) as running:
         await running.settle()
-        done = len(running.pool.ran)
+        real, gate, held = running.pool.run, asyncio.Event(), 0
+
+        async def gated(task: Task) -> TaskResult:
+            nonlocal held
+            if task.lane is Lane.HISTORY:
+                held += 1
+                await gate.wait()
+            return await real(task)
+
+        running.pool.run = gated  # type: ignore[method-assign]
         await execute(
             database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A' AND price_date > $1", DAYS[2]
         )
         await running.loop.run_once()
         await execute(database, "INSERT INTO market_prices SELECT 'B', $1, 9, 'USD', 'PER_UNIT'", tomorrow)
         await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", tomorrow)
+        running.loop.wake()
+        while (await fetch(database, waiting, tomorrow))[0][0]:
+            if not await running.loop.run_once():
+                await asyncio.wait_for(running.loop.woken(), 30)
+        assert held == running.pool.capacity(Lane.HISTORY)
+        corrected = "SELECT FROM daily_position_snapshots WHERE epoch > 0 AND date < $1"
+        assert not await fetch(database, corrected, tomorrow), "a history was valued"
+        gate.set()
         await running.settle()
-        lanes = [task.lane for task in running.pool.ran[done:]]
-    live = [index for index, lane in enumerate(lanes) if lane is Lane.LIVE]
-    assert len(live) >= 30
-    history_before = lanes[: live[29]].count(Lane.HISTORY)
-    assert history_before <= 2 * running.pool.capacity, "the keys that were not corrected waited"
+    assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
 
 
 async def failing_when(monkeypatch: pytest.MonkeyPatch, error: BaseException, breaks: Callable[[set[int]], bool]) -> None:

@@ -265,9 +265,7 @@ class Store(RuleBasedStateMachine):
         """With room, what keys come to owe is staged with their raise."""
         self.run(self._fan_out(most_keys, room_rows, task_rows, is_heard == "y"))
 
-    async def _fan_out(
-        self, most_keys: int = 100, room_rows: int = 1000, task_rows: int = 100, is_heard: bool = True
-    ) -> bool:
+    async def _fan_out(self, most_keys: int = 100, room_rows: int = 1000, task_rows: int = 100, is_heard: bool = True) -> bool:
         room = triggers.Room(self.reader, room_rows, task_rows)
         step = await triggers.fan_out(self.me.term, most_keys=most_keys, room=room)
         if step is None:

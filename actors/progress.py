@@ -1,0 +1,42 @@
+"""What a scheduler has done since it began, as it tells whoever asks."""
+
+from dataclasses import dataclass, field
+
+from engine.store.tasks import TaskResult
+
+
+@dataclass
+class Progress:
+    """What this scheduler has done since it began. seconds: by phase, of all actors together."""
+
+    term: int
+    rows_written: int = 0
+    jobs_created: int = 0
+    jobs_finished: int = 0
+    jobs_fenced: int = 0
+    tasks_finished: int = 0
+    tasks_lost: int = 0
+    keys_raised: int = 0
+    in_flight: int = 0
+    idle: bool = False
+    paused: bool = False
+    statuses: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    trouble: str | None = None
+
+    def count(self, result: TaskResult) -> None:
+        """Adds a finished task."""
+        self.tasks_finished += 1
+        self.jobs_finished += result.jobs
+        self.rows_written += result.rows
+        self.jobs_fenced += result.fenced
+        for total, part in ((self.statuses, result.statuses), (self.reasons, result.reasons)):
+            for name, jobs in part.items():
+                total[name] = total.get(name, 0) + jobs
+        for phase, spent in result.seconds.items():
+            self.spend(phase, spent)
+
+    def spend(self, phase: str, seconds: float) -> None:
+        """Adds time to a phase."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
