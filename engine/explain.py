@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.errors import NotFoundError
 from engine.store.database import Database
+from engine.store.since import since
 from engine.store.statement import Connection, sql
 
 _PLACES = {10: Decimal(1).scaleb(-10), 18: Decimal(1).scaleb(-18)}
@@ -74,8 +75,10 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
         key = await sql("explain_key").row(connection, portfolio=portfolio, security=security, date=day)
         if key is None:
             raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
+        began = await since(connection, [key])
         stored = await sql("explain_stored").row(connection, portfolio=portfolio, security=security, date=day)
         explanation = Explanation(portfolio, security, day, dict(key), stored=dict(stored) if stored else None)
+        explanation.key["reprocessing_since"] = began.get(key["position_id"])
         with localcontext(Context(prec=120, rounding=ROUND_HALF_EVEN)):
             try:
                 await _Explainer(connection, explanation).run()

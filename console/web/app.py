@@ -9,6 +9,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from console.web import corrections, live, operations, portfolios, positions, problems
 from console.web.asking import Call
+from console.web.limiting import BodyLimit
 from engine.settings import Settings
 from engine.store.answers import Answers, open_limited
 
@@ -22,8 +23,10 @@ def create_app(
     require_token: bool = False,
     settings: Settings | None = None,
     feed: Mapping[str, Any] | None = None,
+    body_bytes: int = 8_000_000,
 ) -> FastAPI:
-    """A request's statement is ended after `timeout_seconds`; `connections` is how many run at once.
+    """A request's statement is ended after `timeout_seconds`; `connections` is how many run at once; a body has
+    `body_bytes` at most.
 
     `hosts`: names that a request may call this server by, so that no other site's page can read it through a browser.
     `settings`: how the engine works that a preview rehearses; its defaults without.
@@ -49,6 +52,7 @@ def create_app(
     app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[Call])
     app.state.require_token = require_token
     app.state.settings = settings or Settings.model_construct()
+    app.add_middleware(BodyLimit, most=body_bytes)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     problems.install(app)
     for each in (portfolios, positions, corrections, operations, live):

@@ -30,7 +30,7 @@ async def reprocessing(request: Request, answers: Answering, caller: Reading) ->
     under_way = await answers.corrections(most=200)
     head = {**asdict(status), "is_current": status.is_current, **asdict(left)}
     head["reasons"] = [{"reason": r, "keys": keys, "example": example} for r, keys, example in status.reasons]
-    return answer(request, head, under_way)
+    return answer(request, Reprocessing, head, under_way)
 
 
 @router.get("/jobs", response_model=Jobs, responses=responses(403, 406, 422, 503, rows=True))
@@ -44,7 +44,7 @@ async def jobs(
 ) -> Response:
     """Jobs, newest first. Cursor: the last job_id, as `before`."""
     rows = await answers.jobs(status=status, before=before, most=limit, portfolios=caller.limit)
-    return answer(request, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None)
+    return answer(request, Jobs, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None)
 
 
 @router.post("/jobs/{job_id}:retry", response_model=Retried, responses=responses(403, 404, 409, 422, 503))
@@ -65,14 +65,14 @@ async def dead_letters(
 ) -> Response:
     """Jobs that failed for good, newest first. Cursor: the last dead_letter_id, as `before`."""
     rows = await answers.letters(before=before, most=limit, portfolios=caller.limit)
-    return answer(request, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None)
+    return answer(request, Letters, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None)
 
 
 @router.get("/keys/stuck", response_model=Stuck, responses=responses(403, 406, 422, 503, rows=True))
 async def stuck(request: Request, answers: Answering, caller: Reading, after: Before = 0, limit: Most = 200) -> Response:
     """Keys that wait, failed or are being corrected. Cursor: the last position_id, as `after`."""
     rows = await answers.stuck(after=after, most=limit, portfolios=caller.limit)
-    return answer(request, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None)
+    return answer(request, Stuck, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None)
 
 
 @router.get("/health/live", response_model=Health)

@@ -34,7 +34,7 @@ async def positions(
     head, rows = await answers.positions(
         caller.named(portfolio), as_of, after=require_text(after), most=limit, known_at=known_at
     )
-    return answer(request, _flag(head), rows, rows[-1]["security_id"] if len(rows) == limit else None)
+    return answer(request, Positions, _flag(head), rows, rows[-1]["security_id"] if len(rows) == limit else None)
 
 
 @router.get("/{portfolio}/valuation", response_model=Totals)
@@ -54,4 +54,4 @@ async def valuation(
         raise UsageError(f"from {first} is after to {last}")
     head, rows = await answers.totals(caller.named(portfolio), first, last, most=limit, known_at=known_at)
     full = len(rows) == limit and rows[-1]["date"] < last
-    return answer(request, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None)
+    return answer(request, Totals, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None)

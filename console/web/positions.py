@@ -37,7 +37,7 @@ async def history(
     """Valued dates by the published history. The cursor is the next page's `from`."""
     head, rows = await answers.history(caller.named(portfolio), security, first, last, most=limit, known_at=known_at)
     full = len(rows) == limit and rows[-1]["date"] < last
-    return answer(request, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
+    return answer(request, History, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
 
 
 @router.get("/changes", response_model=Changes)
@@ -51,7 +51,7 @@ async def changes(
 ) -> Response:
     """Every number that the date has had, the oldest first, with its cause and the inputs that changed."""
     head, rows = await answers.changes(caller.named(portfolio), security, day)
-    return answer(request, head, rows)
+    return answer(request, Changes, head, rows)
 
 
 @router.get("/explain", response_model=Explained)
@@ -66,4 +66,4 @@ async def explain(
     """The inputs and the arithmetic, recomputed from today's data, and whether the stored row agrees."""
     found = await explaining.explain(answers.database, caller.named(portfolio), security, day)
     told = {**asdict(found), "verdict": found.verdict, "reprocessing_status": found.key["reprocessing_status"]}
-    return answer(request, told, [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)])
+    return answer(request, Explained, told, [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)])

@@ -39,6 +39,8 @@ _SAYS = {
     404: "There is no such thing",
     406: "None of the kinds in Accept",
     409: "It is not in a state for this",
+    413: "The body is larger than this server takes",
+    415: "A body of another kind",
     422: "The call does not fit the description",
     429: "One at a time",
     503: "Later: the database is away or busy, or the answer took too long",

@@ -107,7 +107,7 @@ def test_every_operation_says_what_it_answers(served: str) -> None:
     """Success and errors of each; and a call without a token is one of those errors, but for /health."""
     base, _ = served.split(" ")
     operations = [(path, method, each) for path, methods in DESCRIBED["paths"].items() for method, each in methods.items()]
-    assert len(operations) == 13
+    assert len(operations) == 14
     for path, method, each in operations:
         assert each["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], path
         assert each["description"], path
