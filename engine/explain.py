@@ -8,6 +8,8 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any
 
+from engine.core.decimals import LIMIT
+from engine.core.lifecycle import FailureReason
 from engine.errors import NotFoundError
 from engine.store.database import Database
 from engine.store.since import since
@@ -54,19 +56,17 @@ class Explanation:
     @property
     def verdict(self) -> str:
         """AGREES, DISAGREES, REPROCESSING (they differ, and the key says so), MISSING, NOT_VALUED_YET or NOT_OWED."""
-        if self.stored and self.computed:
-            if not self.differences:
+        if self.stored:
+            if self.computed and not self.differences:
                 return "AGREES"
             return "REPROCESSING" if self.key["reprocessing_status"] == "IN_PROGRESS" else "DISAGREES"
         if self.missing:
             return "MISSING"
-        if self.computed:
-            return "NOT_VALUED_YET"
-        return "DISAGREES" if self.stored else "NOT_OWED"
+        return "NOT_VALUED_YET" if self.computed else "NOT_OWED"
 
 
 class _Missing(Exception):
-    """A price or a rate is missing; the message is the failure reason."""
+    """No number can be had: a price or a rate is missing, or the number is too large. The message is the failure reason."""
 
 
 async def explain(database: Database, portfolio: str, security: str, day: date) -> Explanation:
@@ -84,7 +84,7 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
                 await _Explainer(connection, explanation).run()
             except _Missing as reason:
                 explanation.missing = str(reason)
-                explanation.steps.append(f"Missing: {reason}")
+                explanation.steps.append(f"No number: {reason}")
     if explanation.stored and explanation.computed:
         explanation.differences = {
             name: (explanation.stored[name], explanation.computed[name])
@@ -136,6 +136,8 @@ class _Explainer:
             f"Unrealized gain, local: {plain(local)} - {plain(cost_local)} = {plain(local - cost_local)} {local_currency}"
         )
         self._say(f"Unrealized gain: {plain(base)} - {plain(cost)} = {plain(base - cost)} {base_currency}")
+        if max(map(abs, (price, local, base, local - cost_local, base - cost))) >= LIMIT:
+            raise _Missing(f"{FailureReason.OVERFLOW} {self._explanation.security_id} {day}")
         effect = ((local - cost_local) * rate).quantize(_PLACES[10])
         self._say(f"Of which price {plain(effect)} and FX {plain(base - cost - effect)} {base_currency}")
         computed.update(

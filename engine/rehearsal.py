@@ -48,8 +48,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """correction: what it answered. keys: position_id, portfolio_id, security_id, base_currency. rows: that the ranges hold. before: position_id, date,
-    market_value, unrealized_gain, of the planned ranges and of dates that leave the history."""
+    """correction: what the act answered. keys: position_id, portfolio_id, security_id, base_currency. ranges: what would be
+    valued, with the rows they hold. inputs: of each task. before: position_id, date, market_value, unrealized_gain, of the
+    planned ranges and of dates that leave the history."""
 
     correction: Any
     keys: pl.DataFrame

@@ -1,4 +1,4 @@
-"""How an answer is written: JSON and CSV with exact text, Arrow and Parquet with decimals and dates, by Accept; with an ETag."""
+"""How an answer is written: by Accept, JSON and CSV with exact text, Arrow and Parquet with decimals; with an ETag."""
 
 import csv
 import hashlib

@@ -5,11 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from console.web import corrections, live, operations, portfolios, positions, problems
 from console.web.asking import Call
-from console.web.limiting import BodyLimit
+from console.web.limiting import BodyLimit, HostNames
 from engine.settings import Settings
 from engine.store.answers import Answers, open_limited
 
@@ -31,7 +30,7 @@ def create_app(
     `hosts`: names that a request may call this server by, so that no other site's page can read it through a browser.
     `settings`: how the engine works that a preview rehearses; its defaults without.
     `feed`: options of the console's poller (console.web.live.Feed).
-    `require_token`: every call but those of /health, the OpenAPI pages and the console's own files needs a bearer token
+    `require_token`: every call but those of /health, the description and the console's own files needs a bearer token
     (console.web.access).
     """
 
@@ -49,11 +48,12 @@ def create_app(
             await answers.close()
             await rehearsing.close()
 
-    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[Call])
+    # No /docs and /redoc: their scripts come from another host, and would run beside the console's token.
+    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[Call], docs_url=None, redoc_url=None)
     app.state.require_token = require_token
     app.state.settings = settings or Settings.model_construct()
     app.add_middleware(BodyLimit, most=body_bytes)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(HostNames, names=hosts)
     problems.install(app)
     for each in (portfolios, positions, corrections, operations, live):
         app.include_router(each.router)

@@ -124,7 +124,8 @@ async def preview_file(request: Request, caller: Operating, previews: Asked) -> 
     given = await asyncio.to_thread(_read, request.headers.get("content-type", ""), await request.body())
 
     async def correct(database: Database) -> dict[str, Any]:
-        return vars(await corrections.file(database, given))
+        made = vars(await corrections.file(database, given))
+        return {name: value for name, value in made.items() if name != "trigger_ids"}  # they are rolled back
 
     return await _told(request, previews, correct)
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from console.web.access import Reading
 from console.web.answering import answer
-from console.web.asking import Answering, KnownAt, Most, Name
+from console.web.asking import Answering, KnownAt, Most, Name, require_order
 from console.web.problems import responses
 from console.web.schemas import Changes, Explained, History
 from engine import explain as explaining
@@ -35,6 +35,7 @@ async def history(
     limit: Most = 200,
 ) -> Response:
     """Valued dates by the published history. The cursor is the next page's `from`."""
+    require_order(first, last)
     head, rows = await answers.history(caller.named(portfolio), security, first, last, most=limit, known_at=known_at)
     full = len(rows) == limit and rows[-1]["date"] < last
     return answer(request, History, head, rows, rows[-1]["date"] + timedelta(1) if full else None)

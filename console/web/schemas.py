@@ -201,17 +201,22 @@ class Explained(_Model):
 
 
 class Correcting(_Model):
-    """A correction that is not complete; keys_left: keys whose numbers it has not replaced yet."""
+    """A correction that is not complete, of first_date to last_date (null: without an end). keys_left: keys whose numbers it
+    has not replaced yet; progress: the share of keys whose numbers it has, 0 to 1. Both are null while it is queued."""
 
     trigger_id: int
     kind: Cause
     security_id: str | None
+    portfolio_id: str | None
     base_currency: str | None
     quote_currency: str | None
+    first_date: Day | None
+    last_date: Day | None
     created_at: datetime
     fanned_out_at: datetime | None
     keys_raised: int
     keys_left: int | None
+    progress: float | None
 
 
 class Reason(_Model):
@@ -376,7 +381,6 @@ class CorrectedFile(_Model):
     rows: int
     changed: int
     unchanged: int
-    trigger_ids: list[int]
     keys: int
 
 

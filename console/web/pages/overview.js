@@ -2,7 +2,7 @@
 
 import { act, Refused } from "./api.js";
 import { heatmap, sparkline } from "./charts.js";
-import { count, counted, duration, h, moment, redraw, write } from "./dom.js";
+import { count, counted, duration, h, moment, redraw, sentence, table, write } from "./dom.js";
 
 export const STATES = {
   CURRENT: "Current",
@@ -23,10 +23,10 @@ export function open(main, say, needToken) {
   const part = Object.fromEntries(["banner", "keys", "corrections", "lags", "reasons", "letters", "portfolios"].map((name) => [name, h("div", { id: `part-${name}` })]));
   const spark = h("div", { class: "spark" });
   const notes = { letters: h("p", { class: "note", role: "status" }) };
-  const panel = (title, name, more = "") => h("section", { class: `panel ${more}`, "aria-labelledby": `title-${name}` }, h("h2", { id: `title-${name}` }, title), part[name], notes[name]);
-  main.replaceChildren(
-    h("h1", {}, "Overview"),
-    part.banner,
+  const sizes = Object.fromEntries(["corrections", "portfolios", "letters"].map((name) => [name, h("small")]));
+  sizes.lags = h("small", {}, "keys by calendar days from watermark to horizon, over time");
+  const panel = (title, name, more = "") => h("section", { class: `panel ${more}`, "aria-labelledby": `title-${name}` }, h("h2", { id: `title-${name}` }, title, " ", sizes[name]), part[name], notes[name]);
+  const body = h("div", {},
     h("dl", { class: "tiles" }, TILES.map(([name, title]) =>
       h("div", { class: `tile ${name}` }, h("dt", {}, title), h("dd", {}, tile[name].value, tile[name].note, name === "speed" ? spark : null)))),
     h("div", { class: "grid" },
@@ -35,6 +35,7 @@ export function open(main, say, needToken) {
       panel("Why keys wait or failed", "reasons"), panel("Portfolios", "portfolios"),
       panel("Dead letters", "letters", "wide")),
   );
+  main.replaceChildren(h("h1", {}, "Overview"), part.banner, body);
   const bars = new Map();
 
   async function retry(job) {
@@ -50,12 +51,16 @@ export function open(main, say, needToken) {
   function update(live) {
     const { state } = live;
     const paused = state?.paused_at ? `Paused since ${moment(state.paused_at)}${state.paused_by ? ` by ${state.paused_by}` : ""}: no new work is begun. "revalue resume" ends it.` : null;
-    redraw(part.banner, [live.away, live.refused, paused], (told) => told.filter(Boolean).map((text) => h("p", { class: "banner" }, text)));
+    redraw(part.banner, [live.away, live.refused, paused], (told) => told.filter(Boolean).map((text) => h("p", { class: "banner" }, sentence(text))));
+    body.hidden = !state && Boolean(live.refused);
     if (!state) {
-      say(live.refused ?? live.away ?? "Asking for the state of the engine.");
+      say(live.refused ?? live.away ?? "Asking for the state of the engine.", live.refused ?? live.away);
       return;
     }
-    say(live.away ?? spoken(state));
+    say(live.away ?? spoken(state), live.away);
+    write(sizes.corrections, some(state.corrections.length, 50));
+    write(sizes.portfolios, some(state.portfolios.length, 50, ", those that are not current first"));
+    write(sizes.letters, state.dead_letters > state.letters.length ? `the last ${state.letters.length} of ${count(state.dead_letters)}` : "");
     figures(tile, state);
     redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
     redraw(part.keys, state.keys, keys);
@@ -68,7 +73,14 @@ export function open(main, say, needToken) {
   return { update };
 }
 
+/** How many a list has, when it was asked for `most`. */
+function some(found, most, which = "") {
+  if (!found) return "";
+  return found < most ? count(found) : `the first ${count(most)}${which}`;
+}
+
 function spoken(state) {
+  if (!Object.values(state.keys).some(Boolean)) return "No position has been loaded.";
   if (state.is_current && !state.letters.length) return "Every key is current.";
   const parts = [];
   const under = state.corrections.length;
@@ -89,7 +101,8 @@ function figures(tile, state) {
   const age = state.heartbeat_age_seconds;
   const silent = state.holder !== null && age > state.lease_seconds;
   put("leader", state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads", state.holder === null ? "nobody leads" : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`);
-  tile.leader.value.dataset.tone = state.holder === null || silent ? "bad" : state.paused_at ? "warn" : "good";
+  const owed = state.remaining_position_days > 0 || state.triggers_queued > 0;  // without work nobody needs to lead
+  tile.leader.value.dataset.tone = state.holder === null || silent ? (owed ? "bad" : "") : state.paused_at ? "warn" : "good";
   put("letters", count(state.dead_letters), state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be tried again` : "jobs that failed for good");
   tile.letters.value.dataset.tone = state.dead_letters ? "bad" : "";
 }
@@ -124,8 +137,9 @@ function corrections(element, found, bars) {
     if (!bars.has(each.trigger_id)) {
       const bar = h("progress", { max: 1, "aria-label": `Correction ${each.trigger_id}` });
       const told = h("span", { class: "faint" });
-      const what = each.security_id ?? (each.base_currency ? `${each.base_currency}/${each.quote_currency}` : "");
-      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, `${KINDS[each.kind]} ${what}`.trim()), h("span", { class: "faint" }, `since ${moment(each.created_at)}`)), bar, told);
+      const pair = each.base_currency && `${each.base_currency}/${each.quote_currency}`;
+      const what = [KINDS[each.kind], pair || each.security_id, each.portfolio_id && `in ${each.portfolio_id}`].filter(Boolean).join(" ");
+      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, what, " ", h("small", {}, span(each))), h("span", { class: "faint" }, `since ${moment(each.created_at)}`)), bar, told);
       bars.set(each.trigger_id, { bar, told, item });
       element.querySelector("ol").append(item);
     }
@@ -135,18 +149,22 @@ function corrections(element, found, bars) {
       write(told, "queued: its keys are not counted yet");
     } else {
       const left = each.keys_left ?? 0;
-      const raised = Math.max(each.keys_raised, left);
-      bar.value = raised ? (raised - left) / raised : 1;
-      write(told, `${counted(left, "key")} left of ${count(raised)}`);
+      bar.value = each.progress ?? 1;
+      write(told, `${counted(left, "key")} left of ${count(Math.max(each.keys_raised, left))}`);
     }
   }
 }
 
+/** The dates of a correction. */
+function span(each) {
+  if (each.last_date === null) return `from ${each.first_date}`;
+  return each.first_date === each.last_date ? each.first_date : `${each.first_date} to ${each.last_date}`;
+}
+
 function reasons(found) {
   if (!found.length) return h("p", { class: "empty" }, "No key waits, and none failed.");
-  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Why keys wait" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Reason"), h("th", { scope: "col", class: "number" }, "Keys"), h("th", { scope: "col" }, "For example"))),
-    h("tbody", {}, found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.keys)), h("td", { class: "long" }, each.example))))));
+  return table({ label: "Why keys wait", titles: ["Reason", "Keys", "For example"], numeric: [1], cards: true },
+    found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.keys)), h("td", { class: "long" }, each.example))));
 }
 
 function portfolios(found) {
@@ -158,21 +176,20 @@ function portfolios(found) {
     each.keys_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.keys_behind)} behind`) : null,
     each.keys_in_correction + each.keys_waiting + each.keys_failed + each.keys_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
   ];
-  return h("div", { class: "scroll tall", tabindex: "0", role: "group", "aria-label": "Portfolios" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Portfolio"), h("th", { scope: "col", class: "number" }, "Keys"), h("th", { scope: "col" }, "State"))),
-    h("tbody", {}, found.map((each) => h("tr", {},
-      h("th", { scope: "row" }, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `p-${each.portfolio_id}` } }, each.portfolio_id), " ", h("span", { class: "faint" }, each.base_currency)),
-      h("td", { class: "number" }, count(each.keys)), h("td", {}, flag(each)))))));
+  return table({ label: "Portfolios", titles: ["Portfolio", "Keys", "State"], numeric: [1], more: "tall", cards: true },
+    found.map((each) => h("tr", {},
+      h("th", { scope: "row" }, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `p-${each.portfolio_id}` } }, each.portfolio_id), " ", h("small", {}, each.base_currency)),
+      h("td", { class: "number" }, count(each.keys)), h("td", { class: "wholly" }, flag(each)))));
 }
 
 function letters(found, retry) {
   if (!found.length) return h("p", { class: "empty" }, "No job has failed for good.");
-  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Dead letters" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Job", "Position", "Dates", "Attempts", "Reason", "Failed", ""].map((title) => h("th", { scope: "col" }, title || h("span", { class: "hidden" }, "Action"))))),
-    h("tbody", {}, found.map((each) => h("tr", { data: { job: each.job_id } },
+  const titles = ["Job", "Position", "Dates", "Attempts", "Reason", "Failed", h("span", { class: "hidden" }, "Action")];
+  return table({ label: "Dead letters", titles, numeric: [3], cards: true },
+    found.map((each) => h("tr", { data: { job: each.job_id } },
       h("th", { scope: "row" }, String(each.job_id)),
       h("td", {}, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `l-${each.job_id}` } }, each.portfolio_id), ` ${each.security_id}`),
       h("td", { class: "nowrap" }, `${each.first_date} to ${each.last_date}`), h("td", { class: "number" }, count(each.attempt_count)),
       h("td", { class: "long" }, each.failure_reason), h("td", { class: "nowrap" }, moment(each.died_at)),
-      h("td", {}, h("button", { type: "button", "aria-label": `Retry job ${each.job_id}`, data: { key: `r-${each.job_id}` }, on: { click: () => retry(each.job_id) } }, "Retry")))))));
+      h("td", { class: "act" }, h("button", { type: "button", "aria-label": `Retry job ${each.job_id}`, data: { key: `r-${each.job_id}` }, on: { click: () => retry(each.job_id) } }, "Retry")))));
 }
