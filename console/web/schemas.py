@@ -201,8 +201,9 @@ class Explained(_Model):
 
 
 class Correcting(_Model):
-    """A correction that is not complete, of first_date to last_date (null: without an end). keys_left: keys whose numbers it
-    has not replaced yet; progress: the share of keys whose numbers it has, 0 to 1. Both are null while it is queued."""
+    """A correction that is not complete, of first_date to last_date (null: without a beginning, an end). keys_left: keys
+    whose numbers it has not replaced yet; progress: the share of keys whose numbers it has, 0 to 1. Both are null while it
+    is queued."""
 
     trigger_id: int
     kind: Cause

@@ -97,9 +97,7 @@ async def test_lists_flags_and_nothing_in_csv(web: httpx.AsyncClient, database: 
 
 
 async def test_a_cursor_beyond_latin_is_a_header_too(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
-    await execute(
-        database, "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('株', 'USD', 3)"
-    )
+    await execute(database, "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('株', 'USD', 3)")
     await corrections.position(database, "P1", "株", DAYS[3], Decimal(1), Decimal(1), Decimal(1))
     path = f"/portfolios/P1/positions?as_of={DAYS[3]}&after=B&limit=1"
     assert (await got(web, path))["next"] == "株"

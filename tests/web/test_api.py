@@ -80,7 +80,9 @@ async def test_a_key_in_correction_shows_its_last_history_and_says_so(
         assert Decimal(str(line["market_value"])) == before["P1", "A", DAYS[7]].market_value
         total = (await got(web, "/portfolios/P1/valuation", from_=DAYS[7], to=DAYS[7]))["items"][0]
         assert total["lines_in_correction"] == 1
-        assert len((await got(web, "/reprocessing"))["items"]) == 1
+        [under_way] = (await got(web, "/reprocessing"))["items"]
+        assert (under_way["first_date"], under_way["last_date"]) == (DAYS[7].isoformat(), DAYS[7].isoformat())
+        assert under_way["progress"] == (None if under_way["fanned_out_at"] is None else 0)
         await valued.loop.run_once()
     await valued.settle()
     after = await oracle(database)
@@ -197,6 +199,8 @@ async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -
         ("/portfolios/P1/positions?as_of=x", 422, "as_of"),
         ("/portfolios/P1/positions", 422, "as_of"),
         ("/portfolios/P1/valuation?from=2024-02-01&to=2024-01-01", 422, "is after"),
+        ("/positions/P1/A/history?from=2024-02-01&to=2024-01-01", 422, "is after"),
+        ("/docs", 404, "Not Found"),
         ("/jobs?status=LOST", 422, "SUPERSEDED"),
         ("/jobs?portfolio=P1", 422, "unknown parameter portfolio"),
         ("/jobs?limit=0", 422, "limit"),
@@ -251,4 +255,23 @@ async def test_a_page_of_another_site_cannot_ask(url: str, valued: Engine) -> No
     """A name that its owner points at 127.0.0.1 is refused: a browser sends it as the Host."""
     async with client(url) as web:
         answer = await web.get("/health/live", headers={"host": "attacker.example"})
-        assert answer.status_code == 400
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert "localhost" in answer.json()["detail"]
+
+
+async def test_a_database_that_takes_no_connections_is_away(
+    url: str, valued: Engine, database: Database, server_url: str
+) -> None:
+    name = url.partition("@/")[2].partition("?")[0]
+    async with client(url) as web, await Database.open(server_url) as server:
+        await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        ended = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
+        )
+        await execute(server, ended, name)
+        for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", "/reprocessing", "/health/ready"):
+            answer = await web.get(path)
+            assert (answer.status_code, answer.json()["title"]) == (503, "DatabaseUnavailableError"), path
+        assert (await web.get("/health/live")).status_code == 200
+        await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert (await web.get("/health/ready")).status_code == 200

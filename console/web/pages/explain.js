@@ -46,7 +46,6 @@ function explained(told) {
     h("p", { class: "answer", id: "explain-value" }, shown ? h("span", { title: shown }, decimal(shown, 2, 12)) : h("em", {}, "no value"), " ", h("small", {}, told.key.base_currency ?? "")),
     h("p", { class: "flag big", data: { state } }, says),
     h("ol", { class: "steps" }, told.items.map((each) => h("li", {}, each.text))),
-    told.missing ? h("p", { class: "banner" }, told.missing) : "",
   ];
 }
 

@@ -157,6 +157,7 @@ function corrections(element, found, bars) {
 
 /** The dates of a correction. */
 function span(each) {
+  if (each.first_date === null) return each.last_date === null ? "every date" : `to ${each.last_date}`;
   if (each.last_date === null) return `from ${each.first_date}`;
   return each.first_date === each.last_date ? each.first_date : `${each.first_date} to ${each.last_date}`;
 }
