@@ -1,7 +1,7 @@
 """A preview is held against the act: what it said is what then happens, digit for digit, and until then nothing has."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from time import monotonic
@@ -25,7 +25,8 @@ from engine.ingest import Kind, RejectedInputError, load
 from engine.preview import Estimate, Preview, preview
 from engine.reading import ProblemKind
 from engine.store.database import Database
-from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, load_small_book, prices
+from tests.conftest import drop_database, fresh_database, valued_template
+from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, prices
 
 WRITTEN = [name for name in SNAPSHOT_COLUMNS if name not in ("job_id", "epoch")]
 TABLES = (
@@ -58,10 +59,16 @@ ACTS: dict[str, Act] = {
 
 
 @pytest.fixture
-async def valued(url: str, database: Database):  # type: ignore[no-untyped-def]
-    await load_small_book(database, portfolios=4)
+async def url(server_url: str, template: str) -> AsyncIterator[str]:
+    """The small book, valued."""
+    address = await fresh_database(server_url, await valued_template(server_url, template, 4))
+    yield address
+    await drop_database(server_url, address)
+
+
+@pytest.fixture
+async def valued(url: str, database: Database) -> AsyncIterator[Engine]:
     async with engine(url) as running:
-        await running.settle()
         yield running
 
 

@@ -30,7 +30,7 @@ READS = (
     "/reprocessing",
 )
 LISTS = ("/jobs", "/dead-letters", "/keys/stuck")
-OPERATES = ("/jobs/1:retry", "/corrections:preview")
+OPERATES = ("/jobs/1:retry", "/corrections:preview", "/corrections:preview-file")
 BODY = {"kind": "price", "security_id": "A", "date": DAYS[3].isoformat(), "price": "12"}
 
 
@@ -112,7 +112,8 @@ async def test_a_limited_token_knows_of_its_portfolios_only(guarded: httpx.Async
             answer = await guarded.get(path.replace("P1", other), headers=bearing(mine))
             assert (answer.status_code, f"not for portfolio '{other}'" in answer.json()["detail"]) == (403, True), path
     assert (await guarded.get("/reprocessing", headers=bearing(mine))).status_code == 403
-    assert (await guarded.post("/corrections:preview", headers=bearing(mine), json=BODY)).status_code == 403
+    for path in OPERATES[1:]:
+        assert (await guarded.post(path, headers=bearing(mine), json=BODY)).status_code == 403
     jobs = await fetch(
         database,
         "SELECT portfolio_id, max(job_id) FROM portfolio_valuation_jobs JOIN position_state USING (position_id) "

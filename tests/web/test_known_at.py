@@ -15,6 +15,7 @@ from engine import corrections
 from engine.ingest import Kind, load
 from engine.store import reports
 from engine.store.database import Database
+from tests.conftest import drop_database, fresh_database
 from tests.support import DAYS, SETTINGS, Engine, dates, engine, execute, facts, fetch, load_small_book, prices
 from tests.web.test_api import client
 
@@ -83,6 +84,14 @@ class Recorder:
     @property
     def moments(self) -> int:
         return len({moment for _, moment, _ in self.kept})
+
+
+@pytest.fixture
+async def url(server_url: str, template: str) -> AsyncIterator[str]:
+    """Not valued yet: its first valuations are of the past that is read."""
+    address = await fresh_database(server_url, template)
+    yield address
+    await drop_database(server_url, address)
 
 
 @pytest.fixture
