@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from console.web import corrections, live, operations, portfolios, positions, problems
 from console.web.asking import Call
+from console.web.correlating import Correlation
 from console.web.limiting import BodyLimit, HostNames
 from engine.settings import Settings
 from engine.store.answers import Answers, open_limited
@@ -54,6 +55,7 @@ def create_app(
     app.state.settings = settings or Settings.model_construct()
     app.add_middleware(BodyLimit, most=body_bytes)
     app.add_middleware(HostNames, names=hosts)
+    app.add_middleware(Correlation)  # the last one is the outermost
     problems.install(app)
     for each in (portfolios, positions, corrections, operations, live):
         app.include_router(each.router)

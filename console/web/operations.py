@@ -10,11 +10,13 @@ from console.web.answering import answer, bare
 from console.web.asking import Answering, Most
 from console.web.problems import responses
 from console.web.schemas import Health, Jobs, Letters, Reprocessing, Retried, Stuck
+from engine import logs
 from engine.core.lifecycle import JobStatus
 from engine.store import eta, reports, schema
 from engine.store.answers import LAST_ID
 
 router = APIRouter(tags=["operations"])
+_log = logs.logger("web")
 
 Before = Annotated[int, Query(ge=0, le=LAST_ID)]
 JobId = Annotated[int, Path(ge=0, le=LAST_ID)]
@@ -56,6 +58,7 @@ async def retry(answers: Answering, caller: Operating, job_id: JobId) -> Respons
         raise HTTPException(404, f"there is no valuation job {job_id}")
     if not await reports.retry(answers.database, [job_id]):
         raise HTTPException(409, f"job {job_id} is {found['status']}, or of an epoch that is over: there is nothing to retry")
+    _log.info("job taken up again", job=job_id, portfolio=found["portfolio_id"], security=found["security_id"], by=caller.name)
     return bare({"job_id": job_id, "status": "PENDING"})
 
 
