@@ -45,6 +45,7 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(console: Page,
     await expect(console.locator("#part-corrections")).to_contain_text("2 keys left of 2")
     await expect(console.locator("#keys-REPROCESSING")).to_have_text("2")
     await expect(console.locator("#status")).to_have_text("1 correction under way.")
+    await expect(console.locator(".tile.tasks")).to_contain_text("2 actors connected")
     await expect(console.locator("#tile-left")).to_have_text("2")
     await expect(console.locator(".lags")).to_contain_text("6 to 21 days2")
     await execute(database, "UPDATE scheduler_term SET paused_at = now(), paused_by = 'ada'")

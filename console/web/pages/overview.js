@@ -97,7 +97,7 @@ function figures(tile, state) {
   const eta = state.estimated_seconds;
   put("eta", eta === null ? "not known" : eta === 0 ? "done" : duration(eta), eta === null ? "no leader, no finished job, or not counted yet" : state.rows_per_second ? `at ${count(state.rows_per_second)} rows a second` : "nothing is owed");
   put("speed", count(state.rows_per_second_now), "over the last 5 s");
-  put("tasks", count(state.tasks_in_flight), counted(state.jobs_in_flight, "job"));
+  put("tasks", count(state.tasks_in_flight), `${counted(state.jobs_in_flight, "job")}; ${counted(state.actors, "actor")} connected`);
   const age = state.heartbeat_age_seconds;
   const silent = state.holder !== null && age > state.lease_seconds;
   put("leader", state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads", state.holder === null ? "nobody leads" : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`);
