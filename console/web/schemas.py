@@ -201,9 +201,9 @@ class Explained(_Model):
 
 
 class Correcting(_Model):
-    """A correction that is not complete, of first_date to last_date (null: without a beginning, an end). keys_left: keys
-    whose numbers it has not replaced yet; progress: the share of keys whose numbers it has, 0 to 1. Both are null while it
-    is queued."""
+    """A correction that is not complete, of first_date to last_date (null: without a beginning, an end). `together`: how
+    many were fanned out with it, it included; the other numbers are of all of these. keys_left: keys that do not show them
+    yet; progress: the share of keys_raised that do, 0 to 1. Both are null while it is queued."""
 
     trigger_id: int
     kind: Cause
@@ -215,6 +215,7 @@ class Correcting(_Model):
     last_date: Day | None
     created_at: datetime
     fanned_out_at: datetime | None
+    together: int
     keys_raised: int
     keys_left: int | None
     progress: float | None

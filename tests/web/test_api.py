@@ -92,6 +92,25 @@ async def test_a_key_in_correction_shows_its_last_history_and_says_so(
     assert (await got(web, "/reprocessing"))["items"] == []
 
 
+async def test_corrections_that_were_fanned_out_together_share_their_progress(
+    web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
+    """Each key was raised once, for both; neither is further than the keys are."""
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    await corrections.rate(database, "EUR", "USD", DAYS[7], Decimal("1.5"))
+    queued = (await got(web, "/reprocessing"))["items"]
+    assert [(each["together"], each["progress"]) for each in queued] == [(1, None)] * 2
+    await valued.loop._fan_out()
+    both = (await got(web, "/reprocessing"))["items"]
+    assert [each["kind"] for each in both] == ["PRICE", "FX"]
+    told = [(each["together"], each["keys_raised"], each["keys_left"], each["progress"]) for each in both]
+    assert told == [(2, 3, 3, 0)] * 2  # A in P1 by its price; A and B in P2, which is in EUR, by the rate
+    await corrections.position(database, "P1", "B", DAYS[9], Decimal(5), Decimal(1), Decimal(1))
+    *both, position = (await got(web, "/reprocessing"))["items"]
+    assert [each["keys_left"] for each in both] == [3, 3]
+    assert (position["portfolio_id"], position["security_id"], position["together"]) == ("P1", "B", 1)
+
+
 async def test_changes_lists_every_number_with_its_cause(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
     first = await oracle(database)
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))

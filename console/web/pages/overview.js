@@ -13,6 +13,8 @@ export const STATES = {
 };
 const KINDS = { PRICE: "Price", FX: "Exchange rate", INSTRUMENT: "Instrument", CALENDAR: "Calendar", POLICY: "Policy", POSITION: "Position" };
 
+const MOST = 50;  // of a list, as the server bounds it
+
 const TILES = [
   ["left", "Position-days left"], ["eta", "Time left"], ["speed", "Rows a second"],
   ["tasks", "Tasks in flight"], ["leader", "Scheduler"], ["letters", "Dead letters"],
@@ -58,8 +60,8 @@ export function open(main, say, needToken) {
       return;
     }
     say(live.away ?? spoken(state), live.away);
-    write(sizes.corrections, some(state.corrections.length, 50));
-    write(sizes.portfolios, some(state.portfolios.length, 50, ", those that are not current first"));
+    write(sizes.corrections, some(state.corrections.length, MOST));
+    write(sizes.portfolios, some(state.portfolios.length, MOST, ", those that are not current first"));
     write(sizes.letters, state.dead_letters > state.letters.length ? `the last ${state.letters.length} of ${count(state.dead_letters)}` : "");
     figures(tile, state);
     redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
@@ -84,7 +86,7 @@ function spoken(state) {
   if (state.is_current && !state.letters.length) return "Every key is current.";
   const parts = [];
   const under = state.corrections.length;
-  if (under) parts.push(`${counted(under, "correction")} under way`);
+  if (under) parts.push(`${counted(under, under < MOST ? "correction" : "or more correction")} under way`);
   if (state.keys.BEHIND) parts.push("keys are being valued to the horizon");
   if (state.keys.WAITING_FOR_DATA) parts.push(`${counted(state.keys.WAITING_FOR_DATA, "key")} ${state.keys.WAITING_FOR_DATA === 1 ? "waits" : "wait"} for data`);
   if (state.keys.FAILED) parts.push(`${counted(state.keys.FAILED, "key")} failed`);
@@ -150,7 +152,8 @@ function corrections(element, found, bars) {
     } else {
       const left = each.keys_left ?? 0;
       bar.value = each.progress ?? 1;
-      write(told, `${counted(left, "key")} left of ${count(Math.max(each.keys_raised, left))}`);
+      const others = each.together > 1 ? `, together with ${counted(each.together - 1, "other correction")}` : "";
+      write(told, `${counted(left, "key")} left of ${count(Math.max(each.keys_raised, left))}${others}`);
     }
   }
 }
