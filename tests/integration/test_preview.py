@@ -25,7 +25,7 @@ from engine.ingest import Kind, RejectedInputError, load
 from engine.preview import Estimate, Preview, preview
 from engine.reading import ProblemKind
 from engine.store.database import Database
-from tests.conftest import drop_database, fresh_database, valued_template
+from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, prices
 
 WRITTEN = [name for name in SNAPSHOT_COLUMNS if name not in ("job_id", "epoch")]
@@ -61,7 +61,7 @@ ACTS: dict[str, Act] = {
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
     """The small book, valued."""
-    address = await fresh_database(server_url, await valued_template(server_url, template, 4))
+    address = await fresh_database(server_url, await book_template(server_url, template, 4))
     yield address
     await drop_database(server_url, address)
 

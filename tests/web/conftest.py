@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine.store.database import Database
-from tests.conftest import drop_database, fresh_database, valued_template
+from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import Engine, engine
 
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, await valued_template(server_url, template, 2))
+    address = await fresh_database(server_url, await book_template(server_url, template, 2))
     yield address
     await drop_database(server_url, address)
 
