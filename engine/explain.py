@@ -55,7 +55,8 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """AGREES, DISAGREES, REPROCESSING (they differ, and the key says so), MISSING, NOT_VALUED_YET or NOT_OWED."""
+        """AGREES, DISAGREES, REPROCESSING (what is stored is not what the data give now, and the key says so), MISSING (nothing
+        is stored, and nothing can be: see `missing`), NOT_VALUED_YET or NOT_OWED."""
         if self.stored:
             if self.computed and not self.differences:
                 return "AGREES"

@@ -183,7 +183,8 @@ class Changes(_Key):
 
 
 class Explained(_Model):
-    """How a number came about. verdict: AGREES unless the stored row is another than the data give now."""
+    """How a number came about. verdict: AGREES unless the stored row is another than the data give now; REPROCESSING when it
+    is, because the key is being corrected. missing: why the data give none."""
 
     portfolio_id: str
     security_id: str
