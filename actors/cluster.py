@@ -15,6 +15,8 @@ from actors.scheduler import NAMESPACE, ValuationScheduler
 from engine.errors import LeaderActiveError, UsageError
 from engine.settings import Settings
 
+_RUNS_ALREADY = "a scheduler for this database runs on this cluster already: wait for it, `revalue drain` it, or take over"
+
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
@@ -53,39 +55,44 @@ def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) ->
     cluster, or under another address, is found by the term that the database gives.)
     """
     name = f"revalue-scheduler-{sha256(url.encode()).hexdigest()[:12]}"
-    _make_room(name, take_over=take_over)
+    _make_room(name, settings.lease_seconds, take_over=take_over)
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
     holder = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
-    return (
-        ray.remote(ValuationScheduler)
-        .options(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=16, name=name, namespace=NAMESPACE)
-        .remote(url, settings, actors, holder, take_over)
+    actor = ray.remote(ValuationScheduler).options(
+        num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=16, name=name, namespace=NAMESPACE
     )
+    try:
+        return actor.remote(url, settings, actors, holder, take_over)
+    except ValueError as error:  # the name is taken: another command was faster
+        raise LeaderActiveError(_RUNS_ALREADY) from error
 
 
-def _make_room(name: str, *, take_over: bool) -> None:
-    """Waits until a scheduler that is ending has given its name back."""
+def _make_room(name: str, lease_seconds: float, *, take_over: bool) -> None:
+    """Waits until a scheduler that is ending has given its name back; ends one that does not answer for a lease."""
     while True:
         try:
             other = ray.get_actor(name, namespace=NAMESPACE)
-            ray.get(other.ping.remote(), timeout=30)
         except ValueError:
             return
-        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            time.sleep(0.1)
-            continue
-        if not take_over:
-            raise LeaderActiveError(
-                "a scheduler for this database runs on this cluster already: wait for it, `revalue drain` it, or take over"
-            )
-        ray.kill(other, no_restart=True)
+        try:
+            if not take_over:
+                ray.get(other.ping.remote(), timeout=lease_seconds)
+                raise LeaderActiveError(_RUNS_ALREADY)
+            ray.kill(other, no_restart=True)
+        except ray.exceptions.GetTimeoutError:
+            ray.kill(other, no_restart=True)
+        except ray.exceptions.RayActorError:
+            pass
+        time.sleep(0.1)
 
 
-def stop_scheduler(scheduler: ActorHandle) -> None:
-    """Drains the scheduler and ends its actor."""
+def stop_scheduler(scheduler: ActorHandle, *, seconds: float = 120) -> bool:
+    """Drains the scheduler and ends its actor; returns whether what was in flight was finished and applied. What was not is
+    released by the next scheduler."""
     try:
-        ray.get(scheduler.drain.remote(), timeout=120)
-    except ray.exceptions.RayActorError:
-        pass  # it is gone: what it began is released by the next one
+        ray.get(scheduler.drain.remote(), timeout=seconds)
+    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        return False
     finally:
         ray.kill(scheduler, no_restart=True)
+    return True

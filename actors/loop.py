@@ -8,9 +8,11 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
+from actors.backoff import Backoff
 from actors.ports import Pool, TaskLostError
 from engine import logs, metrics
 from engine.core.lifecycle import JobStatus, Lane
@@ -28,7 +30,6 @@ _log = logs.logger("scheduler")
 
 _PAGE_KEYS = 20_000
 _RETRY_JOBS = 50_000
-_BACKOFF_SECONDS = (0.2, 10.0)
 _UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
 
 
@@ -67,6 +68,7 @@ class SchedulerLoop:
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
         self._scanned: dict[Lane, staging.Scan | None] = {Lane.LIVE: None, Lane.HISTORY: None}
+        self._unscanned = dict.fromkeys(Lane, True)  # keys may owe something that no pass over all of them has found
         self._wake = asyncio.Event()
         self._stopping = False
         self._next_start = 0.0
@@ -79,7 +81,8 @@ class SchedulerLoop:
         metrics.OLDEST_IN_FLIGHT.set_function(self._oldest_in_flight)
 
     def wake(self) -> None:
-        """Something may have changed: look now. Safe to call at any time from the loop's thread."""
+        """Something may have changed in the database: look now. Safe to call at any time from the loop's thread."""
+        self._unscanned = dict.fromkeys(Lane, True)
         self._wake.set()
 
     def stop(self) -> None:
@@ -92,19 +95,20 @@ class SchedulerLoop:
 
         At the end the tasks in flight are applied, and those that were not yet begun are free again, uncharged.
         """
-        backoff = _BACKOFF_SECONDS[0]
+        backoff = Backoff()
         recovered = False
         listener = asyncio.create_task(self._listen())
         beat = asyncio.create_task(self._beat())
         try:
-            while not (self._stopping and not self._in_flight):
+            while not (self._stopping and not self._in_flight and not any(self._queues.values())):
                 try:
                     if not recovered:
                         await self.recover()
                         recovered = True
                     worked = await self.run_once()
                     if not self._setback or self.progress.idle:
-                        self._setback, self.progress.trouble, backoff = False, None, _BACKOFF_SECONDS[0]
+                        self._setback, self.progress.trouble = False, None
+                        backoff.reset()
                     if beat.done():
                         beat.result()
                     if not worked:
@@ -114,9 +118,9 @@ class SchedulerLoop:
                         _log.warning("trying again until it succeeds", trouble=str(error), term=self._term.number)
                     self.progress.trouble = str(error)
                     recovered = False
-                    await asyncio.sleep(backoff * (0.5 + random.random()))
-                    backoff = min(backoff * 2, _BACKOFF_SECONDS[1])
-            await self._hand_back()
+                    async with self._turned:
+                        self._turned.notify_all()
+                    await backoff.pause()
         finally:
             for task in (listener, beat, *self._in_flight):
                 task.cancel()
@@ -126,8 +130,10 @@ class SchedulerLoop:
                 self._turned.notify_all()
 
     async def _hand_back(self) -> None:
-        while queue := self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]:
-            await results.release(self._term, queue.popleft(), self._waits, reason="released: the scheduler was stopped")
+        for queue in self._queues.values():
+            while queue:
+                await results.release(self._term, queue[0], self._waits, reason="released: the scheduler was stopped")
+                queue.popleft()
 
     async def recover(self) -> None:
         """Takes over what the scheduler before left: applies unapplied results, frees the attempts that nobody waits for."""
@@ -156,6 +162,8 @@ class SchedulerLoop:
             _log.info("draining: asked by an operator", term=self._term.number)
             self._stopping = True
         self.progress.paused = asked.paused
+        if self._stopping:
+            await self._hand_back()
         if self._stopping or asked.paused:
             self.progress.in_flight = len(self._in_flight)
             self.progress.idle = not applied and not self._in_flight
@@ -173,24 +181,28 @@ class SchedulerLoop:
         paused.
 
         True only after a whole turn that began after the call, so it includes everything committed before the call.
+        While there is trouble no turn is whole, and the answer is no at once: who asks is not kept waiting for a database.
         """
         if not self.progress.idle:
             return False
         asked = self._turns_begun
         self.wake()
         async with self._turned:
-            await self._turned.wait_for(lambda: self._turns_ended > asked or self._ended)
-        if self._ended:
+            await self._turned.wait_for(lambda: self._turns_ended > asked or self._ended or self.progress.trouble)
+        if self._ended or self.progress.trouble:
             return False
         depth = {} if self.progress.paused else await self._depth()
         return self.progress.idle and self._turns_begun == self._turns_ended and not any(depth.values())
 
     async def _fan_out(self) -> bool:
-        step = await triggers.fan_out(self._term)
+        room = triggers.Room(self._reader, self._room(Lane.HISTORY) * self._settings.task_rows, self._settings.task_rows)
+        step = await triggers.fan_out(self._term, most_keys=_PAGE_KEYS, room=room)
         if step is None:
             return False
         self.progress.keys_raised += step.keys_raised
         self._forget_scans()
+        self._queues[Lane.HISTORY].extend(step.tasks)
+        self._created(Lane.HISTORY, step.jobs)
         taken = logs.ranges((trigger, trigger) for trigger in step.trigger_ids)
         _log.info("fanned out", trigger=taken, keys_raised=step.keys_raised, term=self._term.number)
         metrics.KEYS_RAISED.inc(step.keys_raised)
@@ -199,14 +211,16 @@ class SchedulerLoop:
 
     def _forget_scans(self) -> None:
         """What was scanned before is dropped: a date that was put into a calendar since might lie just outside its ranges."""
+        self._unscanned = dict.fromkeys(Lane, True)
         self._cursors = {Lane.LIVE: 0, Lane.HISTORY: 0}
         self._scanned = {Lane.LIVE: None, Lane.HISTORY: None}
 
     async def _fill_queues(self) -> bool:
         """Creates jobs only for the room there is: the live lane first, then what is due again, then history."""
         created = await self._stage(Lane.LIVE)
-        if self._room(Lane.HISTORY) > 0:
-            retried = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows)
+        room = self._room(Lane.HISTORY)
+        if room > 0:
+            retried = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, room=room)
             for task in retried:
                 self._queues[task.lane].append(task)
             created = bool(retried) or created
@@ -216,12 +230,17 @@ class SchedulerLoop:
         room = self._room(lane)
         if room <= 0:
             return False
+        if self._scanned[lane] is None and self._cursors[lane] == 0:
+            if not self._unscanned[lane]:
+                return False
+            self._unscanned[lane] = False
         scanned = self._scanned[lane] or await self._scan(lane)
         self._scanned[lane] = None
         if scanned.keys.is_empty():
             # The end of a pass that did not begin at the first key: what came up behind the cursor is looked for now.
             begun_behind, self._cursors[lane] = self._cursors[lane] > 0, 0
             return begun_behind
+        self._unscanned[lane] = True  # until a pass finds nothing: a key that was left alone is looked at again
         staged = await staging.stage(
             self._term, scanned, lane, task_rows=self._settings.task_rows, room_rows=room * self._settings.task_rows
         )
@@ -229,9 +248,12 @@ class SchedulerLoop:
         if staged.rest is None:
             self._cursors[lane] = scanned.next_cursor or 0
         self._queues[lane].extend(staged.tasks)
-        self.progress.jobs_created += staged.jobs
-        metrics.JOBS_CREATED.labels(lane=lane.value).inc(staged.jobs)
+        self._created(lane, staged.jobs)
         return True
+
+    def _created(self, lane: Lane, jobs: int) -> None:
+        self.progress.jobs_created += jobs
+        metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
 
     async def _scan(self, lane: Lane) -> staging.Scan:
         scanned = await asyncio.to_thread(
@@ -258,10 +280,12 @@ class SchedulerLoop:
             wait = self._next_start - monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
+            if self._stopping:
+                break
             queue = self._queues[Lane.LIVE] or self._queues[Lane.HISTORY]
             task = queue.popleft()
             attempt = asyncio.create_task(self._pool.run(task))
-            attempt.add_done_callback(lambda _: self.wake())
+            attempt.add_done_callback(lambda _: self._wake.set())
             self._in_flight[attempt] = (task, monotonic())
             self._next_start = monotonic() + (0.5 + random.random()) / self._settings.task_starts_per_second
             started = True
@@ -340,7 +364,8 @@ class SchedulerLoop:
             async with self._database.connection() as connection:
                 due = await sql("next_retry").value(connection)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
-        await _wait(self._wake.wait, seconds * (0.9 + 0.2 * random.random()))
+        if not await _wait(self._wake.wait, seconds * (0.9 + 0.2 * random.random())):
+            self._unscanned = dict.fromkeys(Lane, True)
         self._wake.clear()
 
     async def _listen(self) -> None:
@@ -357,18 +382,18 @@ class SchedulerLoop:
     async def _beat(self) -> None:
         """Tells the database that this scheduler is alive. Raises TermLostError when its term is over."""
         while True:
-            try:
+            with suppress(TransientError):  # the loop meets it too, and says so
                 await self._term.heartbeat()
-            except TransientError as error:
-                self.progress.trouble = str(error)
             await asyncio.sleep(self._settings.lease_seconds / 4)
 
 
-async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> None:
+async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> bool:
+    """Whether it came before the time was over."""
     try:
         await asyncio.wait_for(what(), seconds)
     except TimeoutError:
-        return
+        return False
+    return True
 
 
 def _add(total: dict[str, int], part: dict[str, int]) -> None:

@@ -10,18 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
-from actors.ports import TaskLostError
+from actors.backoff import Backoff
+from actors.ports import NoActorsError, TaskLostError
 from actors.valuation import ValuationActor
 from engine import logs
-from engine.errors import RevalueError
+from engine.errors import RevalueError, TransientError
 from engine.store.tasks import Task, TaskResult
 
 _log = logs.logger("pool")
 
 _START_DEADLINE_SECONDS = 60
-_REPLACE_PAUSE_SECONDS = 0.5
+_REPLACE_PAUSE_SECONDS = (0.5, 30.0)
+_MOST_FAILED_STARTS = 5  # in a row, for each actor that there should be
 
 
 @dataclass(eq=False)
@@ -46,6 +48,9 @@ class ActorPool:
         self._free = asyncio.Condition()
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._pauses = Backoff(*_REPLACE_PAUSE_SECONDS)
+        self._failed_starts = 0
+        self.trouble: str | None = None
         self.replaced = 0
         for _ in range(size):
             self._add_worker()
@@ -59,18 +64,19 @@ class ActorPool:
         """Runs a task on the least loaded actor. Waits for one to be free.
 
         Raises TaskLostError when the actor died or did not answer by the deadline: it is killed and replaced, and whether
-        the task committed is to be read from its job rows. Raises TransientError when the attempt wrote nothing.
+        the task committed is to be read from its job rows. Raises TransientError when the attempt wrote nothing, and
+        NoActorsError when no actor runs and too many in a row could not be started.
         """
         worker = await self._take()
         try:
             return await asyncio.wait_for(asyncio.wrap_future(worker.actor.run.remote(task).future()), self._deadline)
-        except (RayActorError, TimeoutError) as error:
-            self._replace(worker)
-            why = "did not answer in time" if isinstance(error, TimeoutError) else "died"
-            raise TaskLostError(f"the valuation actor of task {task.task_id} {why}: {error}", worker.name) from error
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, BaseException) else error
             raise cause if isinstance(cause, RevalueError) else error from error
+        except (RayError, TimeoutError) as error:  # RayError: an actor that Ray killed for want of memory has not "died"
+            self._replace(worker)
+            why = "did not answer in time" if isinstance(error, TimeoutError) else "died"
+            raise TaskLostError(f"the valuation actor of task {task.task_id} {why}: {error}", worker.name) from error
         finally:
             async with self._free:
                 worker.load -= 1
@@ -92,7 +98,16 @@ class ActorPool:
                     worker = min(usable, key=lambda w: w.load)
                     worker.load += 1
                     return worker
+                self._require_hope()
                 await self._free.wait()
+
+    def _require_hope(self) -> None:
+        if self._failed_starts < _MOST_FAILED_STARTS * self._size or any(worker.ready.is_set() for worker in self._workers):
+            return
+        raise NoActorsError(
+            f"no valuation actor runs, and {self._failed_starts} in a row could not be started: {self.trouble}. Every node "
+            "needs this version of revalue, Ray and Python, memory for its actors, and access to the database"
+        )
 
     def _add_worker(self) -> None:
         threads, name = "1", uuid.uuid4().hex[:12]
@@ -110,19 +125,46 @@ class ActorPool:
         )
         worker = _Worker(actor, name)
         self._workers.append(worker)
-        self._in_background(self._await_ready(worker))
+        self._in_background(self._start(worker))
 
-    async def _await_ready(self, worker: _Worker) -> None:
+    async def _start(self, worker: _Worker) -> None:
+        """Until the worker is connected, or replaced because its process cannot be started."""
         try:
-            await asyncio.wait_for(asyncio.wrap_future(worker.actor.ready.remote().future()), _START_DEADLINE_SECONDS)
-        except (RayActorError, RayTaskError, TimeoutError) as error:
-            if not self._closed:
-                _log.warning("a valuation actor did not start and is replaced", reason=str(error).splitlines()[-1])
-                self._replace(worker)
-            return
-        worker.ready.set()
+            await self._connect(worker)
+        except TimeoutError:
+            self._not_started(worker, "it did not start in time: the cluster may have no CPU free")
+        except RayError as error:
+            self._failed_starts += 1
+            self._not_started(worker, str(getattr(error, "cause", None) or error).strip().splitlines()[-1])
+        else:
+            self._pauses.reset()
+            self._failed_starts, self.trouble = 0, None
+            worker.ready.set()
         async with self._free:
             self._free.notify_all()
+
+    async def _connect(self, worker: _Worker) -> None:
+        pauses = Backoff()
+        while True:
+            try:
+                connected = worker.actor.connect.remote().future()
+                return await asyncio.wait_for(asyncio.wrap_future(connected), _START_DEADLINE_SECONDS)
+            except RayTaskError as error:
+                if not isinstance(error.cause, TransientError):
+                    raise
+                self._tell(str(error.cause))
+                await pauses.pause()
+
+    def _not_started(self, worker: _Worker, reason: str) -> None:
+        if not self._closed:
+            self._tell(reason)
+            self._replace(worker)
+
+    def _tell(self, reason: str) -> None:
+        """Says it once, until an actor starts."""
+        if self.trouble is None:
+            _log.warning("a valuation actor cannot start; it is tried again until one can", reason=reason)
+        self.trouble = f"a valuation actor cannot start: {reason}"
 
     def _replace(self, worker: _Worker) -> None:
         if not worker.alive or self._closed:
@@ -134,7 +176,7 @@ class ActorPool:
         self._in_background(self._add_later())
 
     async def _add_later(self) -> None:
-        await asyncio.sleep(_REPLACE_PAUSE_SECONDS)
+        await self._pauses.pause()
         self._add_worker()
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:

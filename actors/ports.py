@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from engine.errors import TransientError
+from engine.errors import PermanentError, TransientError
 from engine.store.tasks import Task, TaskResult
 
 
@@ -17,6 +17,10 @@ class TaskLostError(TransientError):
         self.worker = worker
 
 
+class NoActorsError(PermanentError):
+    """No valuation actor runs, and none of many could be started."""
+
+
 class Pool(Protocol):
     """Runs tasks, a bounded number at a time."""
 
@@ -25,7 +29,7 @@ class Pool(Protocol):
         """How many tasks may be in flight at once."""
 
     async def run(self, task: Task) -> TaskResult:
-        """Runs one task. Raises TaskLostError (outcome unknown) or TransientError (nothing written)."""
+        """Runs one task. Raises TaskLostError (outcome unknown), TransientError (nothing written) or NoActorsError."""
 
     async def close(self) -> None:
         """Stops the workers."""

@@ -1,24 +1,25 @@
 """The scheduler actor: one named actor that gives the loop a home on Ray."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+import ray
 from prometheus_client import start_http_server
 
+from actors.backoff import until_done
 from actors.loop import SchedulerLoop
 from actors.pool import ActorPool
 from engine import logs, metrics
 from engine.database_metrics import DatabaseCollector
-from engine.errors import RevalueError, TransientError
+from engine.errors import TransientError, UsageError
 from engine.settings import Settings
 from engine.store.arrow import ArrowReader
 from engine.store.database import Database
 from engine.store.schema import require_head
 from engine.store.sessions import session_name
 from engine.store.terms import Term
-
-_log = logs.logger("scheduler")
 
 NAMESPACE = "revalue"
 
@@ -32,19 +33,17 @@ class ValuationScheduler:
         self._settings = settings
         self._actors = actors
         self._holder = holder
-        self._take_over = take_over
+        # Once: started again by Ray, it does not take the lead back from whoever has taken it since.
+        self._take_over = take_over and not ray.get_runtime_context().was_current_actor_reconstructed
         self._loop: SchedulerLoop | None = None
-        self._failure: RevalueError | None = None
+        self._pool: ActorPool | None = None
         self._metrics_port: int | None = None
         self._running = asyncio.get_event_loop().create_task(self._run())
 
     async def _run(self) -> None:
         settings = self._settings
-        if settings.metrics_port is not None:
-            metrics.REGISTRY.register(DatabaseCollector(self._url))
-            server, _ = start_http_server(settings.metrics_port, registry=metrics.REGISTRY)
-            self._metrics_port = server.server_port
-        pool = ActorPool(
+        self._serve_metrics()
+        self._pool = ActorPool(
             self._url,
             size=self._actors,
             tasks_per_actor=settings.tasks_per_actor,
@@ -53,47 +52,53 @@ class ValuationScheduler:
         )
         reader = ArrowReader(self._url)
         try:
-            database = await self._open_database()
-            async with database:
-                term = await Term.acquire(
-                    database, self._holder, lease_seconds=settings.lease_seconds, take_over=self._take_over
-                )
-                self._loop = SchedulerLoop(database, reader, pool, term, settings)
+            async with await until_done(self._open_database) as database:
+                term = await until_done(lambda: self._acquire(database))
+                self._loop = SchedulerLoop(database, reader, self._pool, term, settings)
                 await self._loop.run()
-                await term.release()
-        except RevalueError as error:
-            self._failure = error
+                with suppress(TransientError):  # then the next one waits for the lease
+                    await term.release()
         finally:
             reader.close()
-            await pool.close()
+            await self._pool.close()
+
+    def _serve_metrics(self) -> None:
+        port = self._settings.metrics_port
+        if port is None:
+            return
+        try:
+            server, _ = start_http_server(port, registry=metrics.REGISTRY)
+        except OSError as error:
+            raise UsageError(f"metrics cannot be served on port {port}: {error}. Choose another (--metrics-port)") from error
+        metrics.REGISTRY.register(DatabaseCollector(self._url))
+        self._metrics_port = server.server_port
 
     async def _open_database(self) -> Database:
-        while True:
-            try:
-                await require_head(self._url)
-                return await Database.open(self._url, application=session_name("scheduler", self._holder))
-            except TransientError as error:
-                _log.warning("trying again until it succeeds", trouble=str(error))
-                await asyncio.sleep(1)
+        await require_head(self._url)
+        return await Database.open(self._url, application=session_name("scheduler", self._holder))
+
+    async def _acquire(self, database: Database) -> Term:
+        return await Term.acquire(database, self._holder, lease_seconds=self._settings.lease_seconds, take_over=self._take_over)
 
     async def progress(self) -> dict[str, Any]:
         """What was done so far (actors.loop.Progress), `quiet`: whether nothing is left to do now, and
         `ended`: whether an operator has drained it.
 
-        Raises what ended the scheduler: TermLostError, LeaderActiveError, SchemaVersionError.
+        Raises what ended the scheduler: TermLostError, LeaderActiveError, SchemaVersionError, NoActorsError.
         """
-        if self._failure is not None:
-            raise self._failure
-        if self._loop is None:
-            return {"quiet": False, "starting": True}
         if self._running.done():
             self._running.result()
+            assert self._loop is not None
             return {**asdict(self._loop.progress), "quiet": True, "ended": True}
+        if self._loop is None:
+            return {"quiet": False, "starting": True}
         try:
             quiet = await self._loop.is_quiet()
         except TransientError:
             quiet = False
-        return {**asdict(self._loop.progress), "quiet": quiet, "ended": False, "metrics_port": self._metrics_port}
+        progress = asdict(self._loop.progress)
+        progress["trouble"] = progress["trouble"] or (self._pool.trouble if self._pool else None)
+        return {**progress, "quiet": quiet, "ended": False, "metrics_port": self._metrics_port}
 
     async def ping(self) -> None:
         """Answers when the actor is alive."""
@@ -102,4 +107,6 @@ class ValuationScheduler:
         """Starts nothing new, waits for the tasks in flight to be applied and gives the term back."""
         if self._loop is not None:
             self._loop.stop()
+        else:
+            self._running.cancel()  # it has no term yet
         await asyncio.wait([self._running])

@@ -37,8 +37,9 @@ def value(
     url = database_url(settings)
     asyncio.run(schema.require_head(url))
     settings = settings.model_copy(update={"database_url": url})
+    runner = Runner(url, settings, take_over=take_over)
     try:
-        with Runner(url, settings, take_over=take_over) as runner:
+        with runner:
             # After Ray's start, which installs handlers of its own.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, _stop)
@@ -50,8 +51,9 @@ def value(
     except KeyboardInterrupt as stopped:
         number = getattr(stopped, "number", signal.SIGINT)
         status = with_database(settings, reports.status)
-        err.print(f"stopped: tasks in flight were finished and applied; {what_is_left(status)}", markup=False)
-        sys.exit(0 if watch or status.is_current else 128 + number)
+        finished = "were finished and applied" if runner.ended_in_order else "were not finished: the next scheduler frees them"
+        err.print(f"stopped: tasks in flight {finished}; {what_is_left(status)}", markup=False)
+        sys.exit(0 if (watch and runner.ended_in_order) or status.is_current else 128 + number)
     if run is None:
         err.print(f"drained by an operator; {what_is_left(with_database(settings, reports.status))}", markup=False)
         return

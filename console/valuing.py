@@ -10,13 +10,14 @@ from rich.table import Table
 from actors import cluster
 from console.printing import err
 from console.session import with_database
-from engine.errors import DatabaseUnavailableError, RevalueError
+from engine.errors import RevalueError, TermLostError
 from engine.runtime import Run
 from engine.settings import Settings
 from engine.store import reports
 
 _POLL_SECONDS = 0.25
-
+_ANSWER_SECONDS = 60
+_MOST_DEATHS = 3  # in a row: of one that Ray starts again, calls are answered or "unavailable"
 
 __all__ = ["Run", "Runner", "run_until_quiet"]
 
@@ -35,6 +36,7 @@ class Runner:
         self._settings = settings
         self._take_over = take_over
         self._before: dict[str, Any] = {}
+        self.ended_in_order = False
 
     def __enter__(self) -> "Runner":
         self._connection = cluster.connected(self._settings)
@@ -49,20 +51,30 @@ class Runner:
 
     def __exit__(self, *failure: object) -> None:
         try:
-            cluster.stop_scheduler(self._scheduler)
+            self.ended_in_order = cluster.stop_scheduler(self._scheduler)
         finally:
             self._connection.__exit__(None, None, None)
 
     def progress(self) -> dict[str, Any]:
-        """What the scheduler has done. Raises what ended it."""
+        """What the scheduler has done. Raises what ended it; waits while Ray starts it again, or while it stands still."""
+        deaths = 0
         while True:
             try:
-                progress: dict[str, Any] = ray.get(self._scheduler.progress.remote(), timeout=60)
+                progress: dict[str, Any] = ray.get(self._scheduler.progress.remote(), timeout=_ANSWER_SECONDS)
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
                 raise cause if isinstance(cause, RevalueError) else error from None
-            except ray.exceptions.RayActorError:
-                time.sleep(1)  # the scheduler is being restarted by Ray; it recovers from the database
+            except ray.exceptions.GetTimeoutError:
+                err.print(f"the scheduler has not answered for {_ANSWER_SECONDS} s: its process or its node stands still")
+                continue
+            except ray.exceptions.RayActorError as error:
+                deaths += isinstance(error, ray.exceptions.ActorDiedError)
+                if deaths > _MOST_DEATHS:
+                    raise TermLostError(
+                        "this command's scheduler is gone and is not started again: another command has taken over. "
+                        "What it began is released by the other"
+                    ) from None
+                time.sleep(1)  # it recovers from the database
                 continue
             if not progress.get("starting"):
                 return progress
@@ -100,14 +112,11 @@ class Runner:
         begun = time.monotonic()
         with Live(console=err, refresh_per_second=4, transient=True) as live:
             while True:
-                try:
-                    progress = self.progress()
-                    if progress["ended"]:
-                        return
-                    if show:
-                        live.update(_line("watching", progress, progress, time.monotonic() - begun))
-                except DatabaseUnavailableError as error:
-                    live.update(str(error))
+                progress = self.progress()
+                if progress["ended"]:
+                    return
+                if show:
+                    live.update(_line("watching", progress, progress, time.monotonic() - begun))
                 time.sleep(1)
 
 

@@ -54,7 +54,8 @@ class Valuer:
             return await self._attempt(task)
         except TransientError:
             raise
-        except Exception as error:  # the computing looks after itself: this was met in reading or in writing
+        except BaseException as error:  # the computing looks after itself: this was met in reading or in writing
+            _require_failure(error)
             if task.first_job_id == task.last_job_id:
                 return await self._failed(task, error)
         middle = (task.first_job_id + task.last_job_id) // 2
@@ -88,7 +89,7 @@ class Valuer:
             seconds=clock.seconds,
         )
 
-    async def _failed(self, task: Task, error: Exception) -> TaskResult:
+    async def _failed(self, task: Task, error: BaseException) -> TaskResult:
         """One job whose inputs cannot be read, or whose rows cannot be written."""
         async with self._database.connection() as connection:
             job = await sql("failing_job").row(connection, job=task.first_job_id, task=task.task_id)
@@ -121,7 +122,8 @@ def compute(inputs: TaskInputs, *, max_attempts: int) -> Valued:
 def _valued(inputs: TaskInputs, max_attempts: int) -> "Iterator[Valued]":
     try:
         yield _with_tracebacks(value(inputs.jobs, inputs.history, inputs.market))
-    except Exception as error:  # whatever a job's data made fail: it must not take its neighbours with it
+    except BaseException as error:  # whatever a job's data made fail: it must not take its neighbours with it
+        _require_failure(error)
         if len(inputs.jobs) == 1:
             yield _failed(inputs.jobs, error, max_attempts)
             return
@@ -138,7 +140,7 @@ def _with_tracebacks(valued: Valued) -> Valued:
     return replace(valued, outcomes=valued.outcomes.with_columns(traceback=explained.cast(pl.String)))
 
 
-def _failed(job: pl.DataFrame, error: Exception, max_attempts: int) -> Valued:
+def _failed(job: pl.DataFrame, error: BaseException, max_attempts: int) -> Valued:
     status, trace = _after_failure(job["attempt_count"][0], error, max_attempts)
     outcome = job.select(
         "job_id",
@@ -154,7 +156,14 @@ def _failed(job: pl.DataFrame, error: Exception, max_attempts: int) -> Valued:
     return Valued(pl.DataFrame(), outcome)
 
 
-def _after_failure(attempts: int, error: Exception, max_attempts: int) -> tuple[str, str | None]:
+def _require_failure(error: BaseException) -> None:
+    """Raises again what is no failure but an end: a cancellation, an exit. A panic of polars or pgpq is a failure, though
+    it is no Exception; each library has a class of its own for it."""
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error
+
+
+def _after_failure(attempts: int, error: BaseException, max_attempts: int) -> tuple[str, str | None]:
     """A job's status and, when this was its last attempt, what its dead letter says."""
     if attempts < max_attempts:
         return JobStatus.PENDING.value, None

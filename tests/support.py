@@ -59,7 +59,8 @@ class Engine:
         self.database = database
 
     async def settle(self) -> None:
-        """Turns the loop until nothing is left to do now, as `revalue value` does."""
+        """Turns the loop until nothing is left to do now, as `revalue value` does. Nobody listens here to what commits."""
+        self.loop.wake()
         while True:
             worked = await self.loop.run_once()
             if self.loop.progress.idle and not worked:

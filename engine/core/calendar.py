@@ -1,12 +1,14 @@
 """Business dates as numbers, so that ages and ranges are subtractions.
 
 A sessions frame has one row a business date: calendar_no (i16), date, session (i32: 1 for the calendar's first date,
-2 for the next...), sorted by calendar_no and date.
+2 for the next...), sorted by calendar_no and date. A date is looked up in it by binary search over both columns as one number.
 """
 
 from typing import Literal
 
 import polars as pl
+
+_A_CALENDAR = 1 << 32
 
 
 def numbered(business_dates: pl.DataFrame) -> pl.DataFrame:
@@ -18,38 +20,47 @@ def numbered(business_dates: pl.DataFrame) -> pl.DataFrame:
 
 def last_session(frame: pl.DataFrame, sessions: pl.DataFrame, *, on: str, name: str) -> pl.DataFrame:
     """Adds `name`: the number of the last session <= the date `on`; null before the calendar's first one."""
-    return _nearest(frame, sessions, on, name, "backward")
+    return frame.with_columns(sessions["session"].gather(last_rows(frame, sessions, on=on)).alias(name))
 
 
-def first_session(frame: pl.DataFrame, sessions: pl.DataFrame, *, on: str, name: str) -> pl.DataFrame:
-    """Adds `name`: the number of the first session >= the date `on`; null after the calendar's last one."""
-    return _nearest(frame, sessions, on, name, "forward")
+def last_rows(frame: pl.DataFrame, sessions: pl.DataFrame, *, on: str) -> pl.Series:
+    """For each row of the frame (calendar_no, `on`), the row number in `sessions` of its last session <= the date `on`;
+    null where there is none."""
+    return _rows(frame, sessions, on, "right", step=-1)
+
+
+def first_rows(frame: pl.DataFrame, sessions: pl.DataFrame, *, on: str) -> pl.Series:
+    """The same of the first session >= the date `on`."""
+    return _rows(frame, sessions, on, "left", step=0)
 
 
 def expanded(ranges: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """One row for every session of each range, in the order of the ranges and then of the dates.
 
-    `ranges` has calendar_no, first_date and last_date (both included); its other columns are repeated; `date` and
-    `session` are added. A range without a session gives no row.
+    `ranges` has calendar_no, first_date and last_date (both included); its other columns are repeated; `session` and
+    `date` are added. A range without a session gives no row.
     """
-    bounded = last_session(
-        first_session(ranges, sessions, on="first_date", name="_first"), sessions, on="last_date", name="_last"
+    bounded = ranges.with_columns(
+        first_rows(ranges, sessions, on="first_date").alias("_first"), last_rows(ranges, sessions, on="last_date").alias("_last")
     ).filter(pl.col("_first") <= pl.col("_last"))
-    return (
-        bounded.with_columns(session=pl.int_ranges("_first", pl.col("_last") + 1, dtype=pl.Int32))
+    rows = (
+        bounded.with_columns(_row=pl.int_ranges("_first", pl.col("_last") + 1))
         .drop("_first", "_last", "first_date", "last_date")
-        .explode("session")
-        .join(sessions, on=["calendar_no", "session"], how="left", maintain_order="left")
+        .explode("_row")
+    )
+    return rows.drop("_row").with_columns(
+        sessions["session"].gather(rows["_row"]).alias("session"), sessions["date"].gather(rows["_row"]).alias("date")
     )
 
 
-def _nearest(
-    frame: pl.DataFrame, sessions: pl.DataFrame, on: str, name: str, strategy: Literal["backward", "forward"]
-) -> pl.DataFrame:
-    # Looked up once a distinct date, not once a row, and put back in the frame's own order.
-    dates = frame.select("calendar_no", on).unique().sort(on)
-    numbers = sessions.select("calendar_no", "date", pl.col("session").alias(name)).sort("date")
-    found = dates.join_asof(
-        numbers, left_on=on, right_on="date", by="calendar_no", strategy=strategy, check_sortedness=False
-    ).select("calendar_no", on, name)
-    return frame.join(found, on=["calendar_no", on], how="left", maintain_order="left", nulls_equal=True)
+def _rows(frame: pl.DataFrame, sessions: pl.DataFrame, on: str, side: Literal["left", "right"], *, step: int) -> pl.Series:
+    found = _numbers(sessions, "date").search_sorted(_numbers(frame, on), side=side).cast(pl.Int64) + step
+    inside = found.is_between(0, len(sessions) - 1)
+    found = found.zip_with(inside, pl.Series([None], dtype=pl.Int64))
+    # The neighbour in the sessions may be another calendar's.
+    same = sessions["calendar_no"].gather(found) == frame["calendar_no"]
+    return found.zip_with((same & frame[on].is_not_null()).fill_null(False), pl.Series([None], dtype=pl.Int64))
+
+
+def _numbers(frame: pl.DataFrame, on: str) -> pl.Series:
+    return frame.select(pl.col("calendar_no").cast(pl.Int64) * _A_CALENDAR + pl.col(on).cast(pl.Int32)).to_series()

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from engine.core.calendar import first_session, last_session
+from engine.core.calendar import first_rows, last_rows
 
 _BEGINNING = pl.lit("0001-01-01").str.to_date()
 _ONE_DAY = pl.duration(days=1)
@@ -16,6 +16,8 @@ def owed_ranges(keys: pl.DataFrame, pending: pl.DataFrame, open_spans: pl.DataFr
     open_spans  position_id, first_date, last_date: when the position exists, both included, last null = still open
     sessions    see engine.core.calendar
 
+    The spans of a key never overlap: each is one range of a PostgreSQL multirange.
+
     Owed are the pending dates of keys that are not staged, and for every key the dates after its frontier up to its
     horizon (the last session of its calendar). Returns position_id, first_date, last_date (both sessions, included)
     and rows (the number of sessions from one to the other), sorted by position_id and first_date. What is not open or
@@ -25,41 +27,45 @@ def owed_ranges(keys: pl.DataFrame, pending: pl.DataFrame, open_spans: pl.DataFr
     keys = keys.join(horizons, on="calendar_no")
     unscheduled = keys.select(
         "position_id",
+        "calendar_no",
         first_date=(pl.col("frontier_date") + _ONE_DAY).fill_null(_BEGINNING),
         last_date="horizon",
-    )
-    unstaged = pending.join(keys.filter(~pl.col("staged")), on="position_id", how="semi")
-    owed = _joined_up(pl.concat([unscheduled, unstaged.select(unscheduled.columns)]))
+    ).filter(pl.col("first_date") <= pl.col("last_date"))
+    unstaged = pending.join(keys.filter(~pl.col("staged")).select("position_id", "calendar_no"), on="position_id")
+    owed = _joined_up(pl.concat([unscheduled, unstaged.select(unscheduled.columns)]).sort("position_id", "first_date"))
     cut = (
-        owed.join(open_spans, on="position_id", suffix="_open")
+        owed.join(open_spans, on="position_id", suffix="_open", maintain_order="left")
         .select(
             "position_id",
+            "calendar_no",
             first_date=pl.max_horizontal("first_date", "first_date_open"),
             last_date=pl.min_horizontal("last_date", "last_date_open"),
         )
         .filter(pl.col("first_date") <= pl.col("last_date"))
-        .join(keys.select("position_id", "calendar_no"), on="position_id")
     )
-    numbered = first_session(cut, sessions, on="first_date", name="first")
-    numbered = last_session(numbered, sessions, on="last_date", name="last").filter(pl.col("first") <= pl.col("last"))
-    dates = sessions.select("calendar_no", "session", "date")
-    return (
-        numbered.select("position_id", "calendar_no", "first", "last")
-        .join(dates.rename({"session": "first", "date": "first_date"}), on=["calendar_no", "first"])
-        .join(dates.rename({"session": "last", "date": "last_date"}), on=["calendar_no", "last"])
-        .select("position_id", "first_date", "last_date", rows=pl.col("last") - pl.col("first") + 1)
-        .sort("position_id", "first_date")
-    )
+    return cut_to_sessions(cut, sessions).sort("position_id", "first_date")
+
+
+def cut_to_sessions(ranges: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
+    """Ranges from session to session: position_id, first_date, last_date (both sessions, included), rows (sessions between
+    them, these included). `ranges`: position_id, calendar_no, first_date, last_date; those without a session are left out."""
+    first, last = first_rows(ranges, sessions, on="first_date"), last_rows(ranges, sessions, on="last_date")
+    dates = sessions["date"]
+    return ranges.select(
+        "position_id",
+        dates.gather(first).alias("first_date"),
+        dates.gather(last).alias("last_date"),
+        (last - first + 1).cast(pl.Int32).alias("rows"),
+    ).filter(pl.col("rows") > 0)
 
 
 def _joined_up(ranges: pl.DataFrame) -> pl.DataFrame:
-    """Ranges of one key that touch or overlap, as one range."""
-    ranges = ranges.filter(pl.col("first_date") <= pl.col("last_date")).sort("position_id", "first_date")
-    reached = pl.col("last_date").cum_max().shift(1).over("position_id")
-    begins = (pl.col("first_date") > reached + _ONE_DAY).fill_null(True)
-    return (
-        ranges.with_columns(run=begins.cum_sum())
-        .group_by("run", maintain_order=True)
-        .agg(pl.col("position_id").first(), pl.col("first_date").first(), pl.col("last_date").max())
-        .drop("run")
+    """Ranges of one key that touch, as one range. They are sorted and do not overlap."""
+    touches = (pl.col("position_id") == pl.col("position_id").shift(1)) & (
+        pl.col("first_date") == pl.col("last_date").shift(1) + _ONE_DAY
     )
+    begins = ranges.select((~touches).fill_null(True).alias("begins")).to_series()
+    if begins.all():
+        return ranges
+    ends = begins.shift(-1).fill_null(True)
+    return ranges.filter(begins).with_columns(ranges.filter(ends)["last_date"])

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import date
 from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -12,7 +11,7 @@ from adbc_driver_manager import Error as AdbcError
 from pgpq import ArrowToPostgresBinaryEncoder
 
 from engine.errors import DatabaseUnavailableError
-from engine.store.statement import Connection, Statement
+from engine.store.statement import Connection, Literal, Statement
 
 _COPY_CHUNK_ROWS = 10_000
 
@@ -23,7 +22,7 @@ class Snapshot:
     def __init__(self, cursor: adbc.Cursor) -> None:
         self._cursor = cursor
 
-    def read(self, statement: Statement, **values: int | date) -> pl.DataFrame:
+    def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
         """The rows of a SELECT, in the types that PostgreSQL gives (numerics as exact text: cast them)."""
         self._cursor.execute(statement.rendered(**values))
         return pl.DataFrame(pl.from_arrow(_plain(self._cursor.fetch_arrow_table())))

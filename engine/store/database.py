@@ -78,11 +78,14 @@ class Database:
         with translated_errors():
             pool = await asyncpg.create_pool(
                 url,
-                min_size=1,
+                min_size=0,  # a pool that keeps a minimum connects by itself while the server is away, and logs each failure
                 max_size=connections,
-                server_settings={"application_name": application, "jit": "off"},
+                # A plan of the values at hand: the same statement moves one key or a hundred thousand.
+                server_settings={"application_name": application, "jit": "off", "plan_cache_mode": "force_custom_plan"},
                 timeout=30,
             )
+            async with pool.acquire():
+                pass
         return cls(pool, url)
 
     async def __aenter__(self) -> "Database":

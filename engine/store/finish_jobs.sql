@@ -7,10 +7,10 @@ WITH finished AS (
         failure_reason = f.failure_reason,
         moment_id = (SELECT current_moment()),
         finished_at = CASE WHEN f.status IN ('COMPLETE', 'SKIPPED_NO_POSITION', 'FAILED') THEN now() END
-    FROM finished_jobs f
-    JOIN portfolio_valuation_jobs k ON k.job_id = f.job_id
-    JOIN position_state p ON p.position_id = k.position_id AND p.epoch = k.epoch
-    WHERE j.job_id = f.job_id AND j.task_id = :task AND j.status = 'PROCESSING'
+    FROM finished_jobs f, position_state p
+    WHERE j.job_id = f.job_id AND j.job_id BETWEEN :first_job AND :last_job
+      AND CASE WHEN j.task_id = :task AND j.status = 'PROCESSING' THEN true END
+      AND p.position_id = j.position_id AND p.epoch = j.epoch
     RETURNING j.job_id, j.status, j.valued_through, j.moment_id, f.rows_written
 ), parts AS (
     INSERT INTO job_parts (job_id, valued_through, moment_id)

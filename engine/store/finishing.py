@@ -30,7 +30,9 @@ async def finish(
         await connection.execute(_FINISHED_JOBS)
         await copy_frame(connection, "finished_jobs", outcomes)
         await connection.execute("ANALYZE finished_jobs")
-        fenced = await sql("finish_jobs").value(connection, task=task.task_id)
+        fenced = await sql("finish_jobs").value(
+            connection, task=task.task_id, first_job=task.first_job_id, last_job=task.last_job_id
+        )
         if fenced:
             if len(rows):
                 rows = rows.filter(~pl.col("job_id").is_in(fenced))

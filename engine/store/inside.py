@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from io import BytesIO
 from typing import Any
 
 import polars as pl
 
 from engine.store.arrow import ArrowReader, Snapshot
-from engine.store.statement import Connection, Statement
+from engine.store.statement import Connection, Literal, Statement
 
 _TYPES: dict[str, pl.DataType] = {"int2": pl.Int16(), "int4": pl.Int32(), "int8": pl.Int64(), "date": pl.Date()}
 
@@ -48,6 +47,6 @@ class _InsideSnapshot(Snapshot):
         self._connection = connection
         self._loop = loop
 
-    def read(self, statement: Statement, **values: int | date) -> pl.DataFrame:
+    def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
         rows = read_frame(self._connection, statement.rendered(**values))
         return asyncio.run_coroutine_threadsafe(rows, self._loop).result()

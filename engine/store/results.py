@@ -58,10 +58,12 @@ async def recover(term: Term, known: Sequence[Task] = ()) -> None:
         await sql("defer_all").execute(connection)
 
 
-async def retry_due(term: Term, *, most: int, task_rows: int) -> list[Task]:
-    """Takes up to `most` deferred jobs whose time has come, as new tasks."""
+async def retry_due(term: Term, *, most: int, task_rows: int, room: int) -> list[Task]:
+    """Takes up to `most` deferred jobs whose time has come, as at most `room` new tasks. The others go on waiting."""
     async with term.transaction("retry") as connection:
-        rows = await sql("retry_due").fetch(connection, term=term.number, most=most, task_days=max(1, task_rows * 7 // 5))
+        rows = await sql("retry_due").fetch(
+            connection, term=term.number, most=most, task_days=max(1, task_rows * 7 // 5), room=room
+        )
     return [Task(row["task_id"], row["first_job_id"], row["last_job_id"], row["rows"], Lane(row["lane"])) for row in rows]
 
 

@@ -1,22 +1,30 @@
--- Deferred jobs whose time has come, packed into new tasks by the days of their ranges; each attempt has a new task id.
+-- Deferred jobs whose time has come, packed by the days of their ranges into at most :room new tasks, each of one lane;
+-- each attempt has a new task id. A task's jobs lie close together: its statements walk the ids from its first to its last.
 -- Looking again at a job that waits for data is no failure, so it is not counted as an attempt.
 WITH due AS (
-    DELETE FROM deferred_jobs
-    WHERE job_id IN (SELECT job_id FROM deferred_jobs WHERE not_before <= clock_timestamp() ORDER BY job_id LIMIT :most)
-    RETURNING job_id
+    SELECT d.job_id, j.lane, j.last_date - j.first_date + 1 AS days,
+           (d.job_id - lag(d.job_id) OVER (PARTITION BY j.lane ORDER BY d.job_id) > 10000)::integer AS is_far
+    FROM deferred_jobs d JOIN portfolio_valuation_jobs j USING (job_id)
+    WHERE d.not_before <= clock_timestamp()
+    ORDER BY d.job_id
+    LIMIT :most
+), runs AS (
+    SELECT job_id, lane, days, COALESCE(sum(is_far) OVER (PARTITION BY lane ORDER BY job_id), 0) AS run FROM due
 ), sized AS (
-    SELECT j.job_id, sum(j.last_date - j.first_date + 1) OVER (ORDER BY j.job_id) - 1 AS days
-    FROM due JOIN portfolio_valuation_jobs j USING (job_id)
-    WHERE j.status IN ('PENDING', 'WAITING_FOR_DATA')
+    SELECT job_id, lane, run, (sum(days) OVER (PARTITION BY lane, run ORDER BY job_id) - days) / :task_days AS part FROM runs
+), packed AS (
+    SELECT job_id, dense_rank() OVER (ORDER BY lane, run, part) AS task_no FROM sized
+), taken AS (
+    DELETE FROM deferred_jobs d USING packed p WHERE d.job_id = p.job_id AND p.task_no <= :room
+    RETURNING d.job_id, p.task_no
 ), numbered AS (
-    SELECT task_no, nextval('valuation_task_ids') AS task_id
-    FROM (SELECT DISTINCT days / :task_days AS task_no FROM sized) t
+    SELECT task_no, nextval('valuation_task_ids') AS task_id FROM (SELECT DISTINCT task_no FROM taken ORDER BY task_no) t
 ), begun AS (
     UPDATE portfolio_valuation_jobs j
     SET status = 'PROCESSING', task_id = n.task_id, term = :term, finished_at = NULL,
         attempt_count = j.attempt_count + CASE j.status WHEN 'PENDING' THEN 1 ELSE 0 END
-    FROM sized s JOIN numbered n ON n.task_no = s.days / :task_days
-    WHERE j.job_id = s.job_id
+    FROM taken t JOIN numbered n USING (task_no)
+    WHERE j.job_id = t.job_id AND j.status IN ('PENDING', 'WAITING_FOR_DATA')
     RETURNING j.job_id, j.task_id, j.lane, (j.last_date - j.first_date) * 5 / 7 + 1 AS rows
 )
 SELECT task_id, min(job_id) AS first_job_id, max(job_id) AS last_job_id, sum(rows)::bigint AS rows,

@@ -4,25 +4,31 @@ WITH owed AS (
     SELECT position_id, range_agg(daterange(first_date, last_date, '[]')) AS dates
     FROM staged_jobs
     GROUP BY position_id
-), becomes AS (
-    SELECT p.position_id, k.horizon, p.published_epoch AS was_published,
-           CASE WHEN p.staged_epoch = p.epoch THEN p.pending ELSE '{}' END + COALESCE(o.dates, '{}') AS pending
-    FROM staged_keys k
-    JOIN position_state p ON p.position_id = k.position_id AND p.revision = k.revision
+), open_horizons AS (
+    SELECT k.calendar_no, k.horizon
+    FROM (SELECT DISTINCT calendar_no, horizon FROM staged_keys) k
     JOIN calendars c USING (calendar_no)
     JOIN business_dates d ON d.calendar_id = c.calendar_id AND d.business_date = k.horizon
-    LEFT JOIN owed o ON o.position_id = k.position_id
 ), moved AS (
     UPDATE position_state p
-    SET pending = b.pending,
-        frontier_date = b.horizon,
+    SET pending = CASE WHEN p.staged_epoch = p.epoch THEN p.pending ELSE '{}' END + COALESCE(k.dates, '{}'),
+        frontier_date = k.horizon,
         staged_epoch = p.epoch,
         revision = p.revision + 1,
-        published_epoch = CASE WHEN isempty(b.pending) THEN p.epoch ELSE p.published_epoch END,
-        published_open_dates = CASE WHEN isempty(b.pending) THEN p.open_dates ELSE p.published_open_dates END
-    FROM becomes b, staged_keys k
-    WHERE p.position_id = b.position_id AND k.position_id = b.position_id AND p.revision = k.revision
-    RETURNING p.position_id, p.epoch, p.trigger_id, p.published_epoch, p.published_open_dates, p.stale_moment, b.was_published
+        published_epoch = CASE WHEN k.dates IS NULL AND (p.staged_epoch <> p.epoch OR isempty(p.pending))
+                               THEN p.epoch ELSE p.published_epoch END,
+        published_open_dates = CASE WHEN k.dates IS NULL AND (p.staged_epoch <> p.epoch OR isempty(p.pending))
+                                    THEN p.open_dates ELSE p.published_open_dates END
+    FROM (
+        -- What was published matters only where nothing is owed: that is where this publishes.
+        SELECT k.position_id, k.revision, k.horizon, o.dates, w.published_epoch AS was_published
+        FROM staged_keys k
+        JOIN open_horizons USING (calendar_no, horizon)
+        LEFT JOIN owed o USING (position_id)
+        LEFT JOIN position_state w ON w.position_id = k.position_id AND o.position_id IS NULL
+    ) k
+    WHERE p.position_id = k.position_id AND p.revision = k.revision
+    RETURNING p.position_id, p.epoch, p.trigger_id, p.published_epoch, p.published_open_dates, p.stale_moment, k.was_published
 ), published AS (
     INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)
     SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates, stale_moment

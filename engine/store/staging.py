@@ -9,7 +9,7 @@ from engine.core.calendar import numbered
 from engine.core.eligibility import owed_ranges
 from engine.core.lifecycle import Lane
 from engine.store.arrow import ArrowReader, copy_frame
-from engine.store.statement import sql
+from engine.store.statement import Connection, sql
 from engine.store.tasks import Task
 from engine.store.terms import Term
 
@@ -78,27 +78,35 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
         rest = Scan(keys.filter(behind), scanned.ranges.filter(behind), scanned.next_cursor)
         keys = keys.filter(~behind)
     async with term.transaction("stage") as connection:
-        for table in _TEMP_TABLES:
-            await connection.execute(table)
-        first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))
-        first_task = await term.take_ids(connection, "valuation_task_ids", len(ranges))
-        jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
-        await copy_frame(connection, "staged_keys", keys.select("position_id", "calendar_no", "revision", "horizon"))
-        await copy_frame(connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"))
-        for table in ("staged_keys", "staged_jobs"):
-            await connection.execute(f"ANALYZE {table}")
+        tasks = await propose(term, connection, keys, ranges, lane, task_rows=task_rows)
         await sql("stage_calendars").execute(connection)
         written = await sql("stage_jobs").execute(connection, lane=lane.value, term=term.number)
+    return Staged(tasks if written else [], len(keys), written, rest)
+
+
+async def propose(
+    term: Term, connection: Connection, keys: pl.DataFrame, ranges: pl.DataFrame, lane: Lane, *, task_rows: int
+) -> list[Task]:
+    """Writes keys and their ranges, as numbered jobs, where the statement that makes them finds them (staged_keys,
+    staged_jobs: temporary, until the end of the transaction). Returns the tasks that they would be.
+
+    keys    position_id, calendar_no, revision, horizon
+    ranges  position_id, first_date, last_date, rows, sorted by position_id
+    """
+    for table in _TEMP_TABLES:
+        await connection.execute(table)
+    if keys.is_empty():
+        return []
+    first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))
+    first_task = await term.take_ids(connection, "valuation_task_ids", len(ranges))
+    jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
+    await copy_frame(connection, "staged_keys", keys.select("position_id", "calendar_no", "revision", "horizon"))
+    await copy_frame(connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"))
+    for table in ("staged_keys", "staged_jobs"):
+        await connection.execute(f"ANALYZE {table}")
     tasks = jobs.group_by("task_id", maintain_order=True).agg(
         pl.col("job_id").first().alias("first_job_id"),
         pl.col("job_id").last().alias("last_job_id"),
         pl.col("rows").sum(),
     )
-    return Staged(
-        [Task(task_id, first_job_id, last_job_id, rows, lane) for task_id, first_job_id, last_job_id, rows in tasks.iter_rows()]
-        if written
-        else [],
-        len(keys),
-        written,
-        rest,
-    )
+    return [Task(task_id, first_job_id, last_job_id, rows, lane) for task_id, first_job_id, last_job_id, rows in tasks.iter_rows()]

@@ -12,6 +12,8 @@ from asyncpg.pool import PoolConnectionProxy
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
+Literal: TypeAlias = int | date | list[int]
+
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 
 
@@ -46,11 +48,9 @@ class Statement:
         """Runs it; returns the first column of the first row."""
         return await connection.fetchval(self.positional, *self._arguments(values))
 
-    def rendered(self, **values: int | date) -> str:
-        """The text with the values written in, for drivers that take no parameters in a COPY: integers and dates only."""
-        for value in self._arguments(values):
-            if not isinstance(value, int | date):
-                raise TypeError(f"only int and date can be written into a statement, not {value!r}")
+    def rendered(self, **values: Literal) -> str:
+        """The text with the values written in, for drivers that take no parameters in a COPY: integers, lists of them, dates."""
+        self._arguments(values)
         return _PARAMETER.sub(lambda m: _literal(values[m[1]]), self.text)
 
     def _arguments(self, values: dict[str, Any]) -> list[Any]:
@@ -59,8 +59,15 @@ class Statement:
         return [values[name] for name in self.parameters]
 
 
-def _literal(value: int | date) -> str:
-    return str(int(value)) if isinstance(value, int) else f"DATE '{value.isoformat()}'"
+def _literal(value: Any) -> str:
+    match value:
+        case int():
+            return str(int(value))
+        case date():
+            return f"DATE '{value.isoformat()}'"
+        case list() if all(isinstance(each, int) for each in value):
+            return f"'{{{','.join(str(int(each)) for each in value)}}}'"
+    raise TypeError(f"only int, list of int and date can be written into a statement, not {value!r}")
 
 
 @cache

@@ -6,7 +6,8 @@ FROM (
     FROM portfolio_valuation_jobs j
     JOIN position_state p ON p.position_id = j.position_id AND p.epoch = j.epoch
     JOIN instruments i USING (security_id)
-    WHERE j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task AND j.status = 'PROCESSING'
+    WHERE j.job_id BETWEEN :first_job AND :last_job
+      AND CASE WHEN j.task_id = :task AND j.status = 'PROCESSING' THEN true END
     GROUP BY i.security_id, i.instrument_no
 ) k
 JOIN market_prices m

@@ -68,7 +68,7 @@ class Term:
     async def transaction(self, move: str) -> AsyncIterator[Connection]:
         """A transaction of this term; `move` names it. Raises TermLostError, with nothing written, when the term is over."""
         async with self._database.transaction() as connection:
-            if not await connection.fetchval("SELECT true FROM scheduler_term WHERE term = $1 FOR SHARE", self.number):
+            if not await connection.fetchval("SELECT true FROM scheduler_term WHERE term = $1 FOR KEY SHARE", self.number):
                 raise await self._lost(connection)
             faults.reach(f"{move}.begun")
             yield connection

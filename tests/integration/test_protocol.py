@@ -1,5 +1,8 @@
 """Each move of the protocol on a real PostgreSQL, and the invariants it keeps."""
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 
 import asyncpg
@@ -10,6 +13,7 @@ from engine.core.lifecycle import Lane
 from engine.errors import CorrectionRefusedError, TermLostError
 from engine.ingest import Kind, load
 from engine.store import results, staging, triggers
+from engine.store.arrow import ArrowReader, Snapshot
 from engine.store.database import Database
 from engine.store.finishing import OUTCOME_COLUMNS, finish
 from engine.store.inputs import read_inputs
@@ -162,8 +166,73 @@ async def test_triggers_that_wait_together_raise_a_key_once_and_resume_at_the_cu
         steps = []
         while step := await triggers.fan_out(running.term, most_keys=2):
             steps.append(step.keys_raised)
-        assert steps == [2, 1, 2, 2, 1]
+        # Keys of A are the book's first five, those of B the others, and a page is two keys of the book.
+        assert steps == [2, 1, 0, 0, 0, 0, 0, 1, 2, 2, 0]
     assert set(await fetch(database, "SELECT epoch FROM position_state")) == {(1,)}
+
+
+async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room(url: str, database: Database) -> None:
+    await load_small_book(database, portfolios=5)
+    async with engine(url) as running:
+        await running.settle()
+        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[6])
+        step = await triggers.fan_out(running.term, room=triggers.Room(running.reader, rows=3, task_rows=2))
+        assert step is not None
+        assert (step.finished, step.keys_raised, step.keys_staged, step.jobs) == (True, 5, 3, 3)
+        assert [(task.rows, task.last_job_id - task.first_job_id + 1) for task in step.tasks] == [(2, 2), (1, 1)]
+        assert await fetch(
+            database,
+            """SELECT p.staged_epoch, p.pending::text, j.status, j.first_date, j.last_date, j.epoch
+               FROM position_state p LEFT JOIN portfolio_valuation_jobs j ON j.position_id = p.position_id AND j.epoch = 1
+               WHERE p.security_id = 'A' ORDER BY p.position_id""",
+        ) == [(1, f"{{[{DAYS[6]},{DAYS[7]})}}", "PROCESSING", DAYS[6], DAYS[6], 1)] * 3 + [
+            (0, f"{{[{DAYS[6]},{DAYS[7]})}}", None, None, None, None)
+        ] * 2
+        for task in step.tasks:
+            await running.pool.run(task)
+        await results.apply(running.term, step.tasks, results.Waits(1, 1))
+        await running.settle()
+    assert set(await fetch(database, "SELECT state, epoch FROM position_status WHERE security_id = 'A'")) == {("CURRENT", 1)}
+
+
+async def test_a_key_that_changes_between_the_look_and_the_raise_is_only_raised(url: str, database: Database) -> None:
+    """A position is corrected after it was read that its key owes nothing else: its revision has moved when it is raised."""
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        await running.settle()
+        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[6])
+        step = await triggers.fan_out(running.term, room=triggers.Room(_Overtaken(running), rows=100, task_rows=100))
+        assert step is not None
+        assert (step.keys_raised, step.keys_staged, step.jobs) == (2, 1, 1)
+        state = await key_state(database, "P1", "A")
+        assert (state["epoch"], state["staged_epoch"]) == (2, 0)
+        assert state["pending"] is not None
+        for task in step.tasks:
+            await running.pool.run(task)
+        await results.apply(running.term, step.tasks, results.Waits(1, 1))
+        await running.settle()
+    assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
+    assert await fetch(
+        database,
+        "SELECT DISTINCT price::int, quantity::int FROM position_valuations WHERE portfolio_id = 'P1' AND security_id = 'A' "
+        "AND date = $1",
+        DAYS[6],
+    ) == [(7, 3)]
+
+
+class _Overtaken(ArrowReader):
+    """A reader behind whose back a position is corrected, right after it has looked."""
+
+    def __init__(self, running: Engine) -> None:
+        self._running = running
+        self._loop = asyncio.get_running_loop()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        with self._running.reader.snapshot() as snapshot:
+            yield snapshot
+        correction = load(self._running.database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "3"}))
+        asyncio.run_coroutine_threadsafe(correction, self._loop).result(30)
 
 
 async def test_a_key_that_is_closed_or_not_yet_scheduled_is_not_raised(url: str, database: Database) -> None:
@@ -361,7 +430,7 @@ async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Da
         staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
         (task,) = staged.tasks
         await results.release(running.term, task, results.Waits(1, 1), reason="test")
-        (again,) = await results.retry_due(running.term, most=100, task_rows=1000)
+        (again,) = await results.retry_due(running.term, most=100, task_rows=1000, room=10)
         assert again.task_id != task.task_id
         zombie = await running.pool.run(task)
         assert (zombie.rows, zombie.jobs) == (0, 0)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
+import polars as pl
 import pytest
 
 from actors.ports import TaskLostError
@@ -12,11 +13,11 @@ from engine import work
 from engine.core.lifecycle import Lane
 from engine.errors import DatabaseUnavailableError, TermLostError
 from engine.ingest import Kind, load
-from engine.store import reports
+from engine.store import reports, results
 from engine.store.database import Database
 from engine.store.tasks import Task, TaskResult
 from engine.store.terms import Term
-from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, load_small_book
+from tests.support import DAYS, SETTINGS, engine, execute, facts, fetch, load_small_book
 
 
 async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_only_for_those(
@@ -40,6 +41,52 @@ async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_onl
         assert most <= 2 * running.pool.capacity, "jobs were created far ahead of the room to run them"
 
 
+async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room(url: str, database: Database) -> None:
+    """Jobs that wait for one price are all due for a look together: no more of them than there is room for are PROCESSING."""
+    await load_small_book(database, portfolios=30)
+    await execute(database, "DELETE FROM market_prices WHERE price_date > $1", DAYS[4])
+    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20}), workers=2) as running:
+        await running.settle()
+        assert (await reports.status(database)).keys == {"WAITING_FOR_DATA": 60}
+        most = 0
+        real = running.pool.run
+
+        async def counted(task: Task) -> TaskResult:
+            nonlocal most
+            rows = await fetch(database, "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'")
+            most = max(most, rows[0][0])
+            return await real(task)
+
+        running.pool.run = counted  # type: ignore[method-assign]
+        done = len(running.pool.ran)
+        await execute(database, "UPDATE deferred_jobs SET not_before = now()")
+        await running.settle()
+        assert len(running.pool.ran) - done >= 30
+        assert most <= 3 * running.pool.capacity
+
+
+async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(url: str, database: Database) -> None:
+    """The statements of a task walk the ids between its first job and its last: far ones are tasks of their own."""
+    await load_small_book(database, portfolios=3)
+    await execute(database, "DELETE FROM market_prices WHERE price_date > $1", DAYS[4])
+    async with engine(url) as running:
+        await running.settle()
+        jobs = [job for (job,) in await fetch(database, "SELECT job_id FROM portfolio_valuation_jobs ORDER BY 1")]
+        await execute(database, "ALTER TABLE deferred_jobs DROP CONSTRAINT deferred_jobs_job_id_fkey")
+        for table in ("portfolio_valuation_jobs", "deferred_jobs"):
+            await execute(database, f"UPDATE {table} SET job_id = job_id + 1000000 WHERE job_id > $1", jobs[3])
+        await execute(database, "UPDATE portfolio_valuation_jobs SET lane = 'LIVE' WHERE job_id = $1", jobs[1])
+        await execute(database, "UPDATE deferred_jobs SET not_before = now()")
+        tasks = await results.retry_due(running.term, most=100, task_rows=1_000, room=2)
+        tasks += await results.retry_due(running.term, most=100, task_rows=1_000, room=2)
+    far = 1_000_000
+    assert [(task.lane, task.first_job_id, task.last_job_id) for task in tasks] == [
+        (Lane.LIVE, jobs[1], jobs[1]),
+        (Lane.HISTORY, jobs[0], jobs[3]),
+        (Lane.HISTORY, jobs[4] + far, jobs[5] + far),
+    ]
+
+
 async def test_todays_valuations_do_not_wait_behind_a_mass_correction(url: str, database: Database) -> None:
     """A day is opened while 59 keys are being reprocessed: the key that is not corrected is valued in the next tasks."""
     await load_small_book(database, portfolios=30)
@@ -61,26 +108,28 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(url: str, 
     assert history_before <= 2 * running.pool.capacity, "the keys that were not corrected waited"
 
 
-async def failing_when(running: Engine, monkeypatch: pytest.MonkeyPatch, breaks: Callable[[set[int]], bool]) -> None:
+async def failing_when(monkeypatch: pytest.MonkeyPatch, error: BaseException, breaks: Callable[[set[int]], bool]) -> None:
     real = work.value
 
     def value(jobs, history, market):  # type: ignore[no-untyped-def]
         if breaks(set(jobs["position_id"].to_list())):
-            raise ArithmeticError("a poisonous position")
+            raise error
         return real(jobs, history, market)
 
     monkeypatch.setattr(work, "value", value)
 
 
+@pytest.mark.parametrize("failure", [ArithmeticError, pl.exceptions.PanicException])
 async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valued(
-    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
 ) -> None:
+    """A panic of a native library is no Exception, and a failure all the same."""
     await load_small_book(database, portfolios=8)
     async with engine(url) as running:
         poison = (
             await fetch(database, "SELECT position_id FROM position_state WHERE portfolio_id = 'P5' AND security_id = 'A'")
         )[0][0]
-        await failing_when(running, monkeypatch, lambda positions: poison in positions)
+        await failing_when(monkeypatch, failure("a poisonous position"), lambda positions: poison in positions)
         while (await reports.status(database)).dead_letters == 0:
             await running.loop.run_once()
             await asyncio.wait_for(running.loop.woken(), 30) if running.loop.progress.in_flight else await asyncio.sleep(0)
@@ -89,7 +138,7 @@ async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valu
         assert states == [("CURRENT", 15), ("FAILED", 1)]
         (letter,) = await fetch(database, "SELECT job_id, attempt_count, failure_reason, traceback FROM dead_letters")
         assert letter[1:3] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
-        assert "ArithmeticError: a poisonous position" in letter[3]
+        assert f"{failure.__name__}: a poisonous position" in letter[3]
         monkeypatch.undo()
         assert await reports.retry(database, [letter[0], 10**9]) == [letter[0]]
         await running.settle()

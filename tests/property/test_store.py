@@ -255,14 +255,28 @@ class Store(RuleBasedStateMachine):
 
     # The scheduler that leads --------------------------------------------------------------------------------------
 
-    @rule(most_keys=st.sampled_from([1, 2, 100]))
-    def fan_out(self, most_keys: int) -> None:
-        self.run(self._fan_out(most_keys))
+    @rule(
+        most_keys=st.sampled_from([1, 2, 100]),
+        room_rows=st.sampled_from([0, 1, 4, 1000]),
+        task_rows=st.sampled_from([1, 100]),
+        is_heard=st.sampled_from("yyyn"),
+    )
+    def fan_out(self, most_keys: int, room_rows: int, task_rows: int, is_heard: str) -> None:
+        """With room, what keys come to owe is staged with their raise."""
+        self.run(self._fan_out(most_keys, room_rows, task_rows, is_heard == "y"))
 
-    async def _fan_out(self, most_keys: int = 100) -> bool:
-        if await triggers.fan_out(self.me.term, most_keys=most_keys) is None:
+    async def _fan_out(
+        self, most_keys: int = 100, room_rows: int = 1000, task_rows: int = 100, is_heard: bool = True
+    ) -> bool:
+        room = triggers.Room(self.reader, room_rows, task_rows)
+        step = await triggers.fan_out(self.me.term, most_keys=most_keys, room=room)
+        if step is None:
             return False
         self.me.forget_scans()
+        if is_heard:
+            self._take(list(step.tasks))
+        else:
+            await results.recover(self.me.term, list(self.me.held.values()))
         return True
 
     @rule(lanes=LANES, page_keys=st.sampled_from([2, 100]))
@@ -316,12 +330,13 @@ class Store(RuleBasedStateMachine):
         self.me.held |= {task.task_id: task for task in tasks}
         self.known += tasks
 
-    @rule(task_rows=st.sampled_from([1, 100]))
-    def retry(self, task_rows: int) -> None:
-        self.run(self._retry(task_rows))
+    @rule(task_rows=st.sampled_from([1, 100]), room=st.sampled_from([1, 2, 50]))
+    def retry(self, task_rows: int, room: int) -> None:
+        self.run(self._retry(task_rows, room))
 
-    async def _retry(self, task_rows: int = 100) -> int:
-        tasks = await results.retry_due(self.me.term, most=50, task_rows=task_rows)
+    async def _retry(self, task_rows: int = 100, room: int = 50) -> int:
+        tasks = await results.retry_due(self.me.term, most=50, task_rows=task_rows, room=room)
+        assert len(tasks) <= room
         self._take(tasks)
         return len(tasks)
 
@@ -391,7 +406,7 @@ class Store(RuleBasedStateMachine):
                 case "stage" if scanned:
                     await staging.stage(old.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)
                 case "retry":
-                    await results.retry_due(old.term, most=50, task_rows=100)
+                    await results.retry_due(old.term, most=50, task_rows=100, room=50)
                 case "apply":
                     await results.apply(old.term, [task], NOW)
                 case "release":

@@ -1,0 +1,106 @@
+"""One leads: schedulers of a real Ray that stand still, are deposed, taken over from, killed after that, or cannot begin."""
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import ray
+
+from actors import cluster
+from console.valuing import Runner
+from engine.errors import LeaderActiveError, TermLostError, UsageError
+from engine.store import reports
+from engine.store.database import Database
+from tests.faults.arming import Armory
+from tests.faults.checks import all_is_right
+from tests.faults.conftest import ON_RAY, wait_until_quiet
+from tests.support import DAYS, engine, execute, load_small_book
+
+CORRECTION = "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A'"
+
+
+def process_of(actor: Any) -> int:
+    pid: int = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
+    return pid
+
+
+@pytest.mark.parametrize("point", ["fan_out.written", "stage.written", "apply.written"])
+async def test_a_scheduler_that_stands_still_is_deposed_and_writes_nothing_when_it_wakes(
+    armory: Armory, url: str, database: Database, scheduler: Any, point: str
+) -> None:
+    """It stands inside of a transaction, with its term locked: the next leader ends its sessions."""
+    armory.arm(point, "STOP")
+    await execute(database, CORRECTION)
+    victim = await armory.happened(point, "STOP")
+    async with engine(url, holder="next") as running:
+        await running.settle()
+        assert (await reports.status(database)).is_current
+        await execute(database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'B'")
+        os.kill(victim, signal.SIGCONT)
+        with pytest.raises((TermLostError, ray.exceptions.RayTaskError), match=r"holder|next holds term"):
+            wait_until_quiet(scheduler)
+        await running.settle()
+    assert await all_is_right(database) == 12 * len(DAYS)
+
+
+async def test_trouble_while_it_takes_its_term_is_waited_out(armory: Armory, database: Database, scheduler: Any) -> None:
+    """It is killed; the one that Ray starts in its place loses its connection before, in and after the taking."""
+    for point in ("acquire.begun", "acquire.written", "acquire.committed"):
+        armory.arm(point, "LOSE")
+    armory.arm("apply.begun", "KILL")
+    await execute(database, CORRECTION)
+    await armory.happened("acquire.committed", "LOSE")
+    assert wait_until_quiet(scheduler)["term"] == 3, "two were taken, of which the answer to one was lost"
+    assert await all_is_right(database) == 12 * len(DAYS)
+
+
+async def test_one_that_took_over_does_not_do_so_again_when_ray_starts_it_anew(
+    armory: Armory, url: str, database: Database, scheduler: Any
+) -> None:
+    """Else two clusters that were both told to take over would depose each other for ever."""
+    second = cluster.start_scheduler(url, ON_RAY, take_over=True)
+    assert wait_until_quiet(second)["term"] == 2
+    victim = process_of(second)
+    async with engine(url, settings=ON_RAY, holder="third") as running:
+        work = asyncio.create_task(running.loop.run())
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(LeaderActiveError, match="third holds term 3 and was alive"):
+            await asyncio.to_thread(wait_until_quiet, second)
+        running.loop.stop()
+        await asyncio.wait_for(work, 30)
+    cluster.stop_scheduler(second)
+
+
+async def test_a_command_whose_scheduler_was_replaced_says_so_and_one_that_stands_still_is_replaced(
+    armory: Armory, url: str, database: Database
+) -> None:
+    """On one cluster, where a scheduler is found by its name and not only by its term."""
+    await load_small_book(database, portfolios=1)
+    with Runner(url, ON_RAY) as first:
+        second = cluster.start_scheduler(url, ON_RAY, take_over=True)
+        with pytest.raises(TermLostError, match="another command has taken over"):
+            first.progress()
+    wait_until_quiet(second)
+    with pytest.raises(LeaderActiveError, match="runs on this cluster already"):
+        cluster.start_scheduler(url, ON_RAY)
+    victim = process_of(second)
+    os.kill(victim, signal.SIGSTOP)
+    third = cluster.start_scheduler(url, ON_RAY)
+    assert wait_until_quiet(third)["term"] == 3
+    with suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGCONT)
+    cluster.stop_scheduler(third)
+    assert await all_is_right(database) == 2 * len(DAYS)
+
+
+async def test_a_port_for_metrics_that_is_taken_ends_it_with_a_reason(armory: Armory, url: str) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        scheduler = cluster.start_scheduler(url, ON_RAY.model_copy(update={"metrics_port": port}))
+        with pytest.raises(UsageError, match=f"metrics cannot be served on port {port}"):
+            wait_until_quiet(scheduler)
+        cluster.stop_scheduler(scheduler)

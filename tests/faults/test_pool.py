@@ -1,0 +1,87 @@
+"""Valuation actors that cannot start: for now, because the database is away or there is no CPU; or never."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from actors import pool as pools
+from actors.backoff import Backoff
+from actors.pool import ActorPool
+from actors.ports import NoActorsError
+from engine.core.lifecycle import Lane
+from engine.store.tasks import Task
+from tests.faults.arming import Armory
+from tests.faults.conftest import Door
+
+NOTHING = Task(task_id=10**9, first_job_id=1, last_job_id=1, rows=1, lane=Lane.HISTORY)
+"""A task that has no jobs: it is done at once, by any actor that runs."""
+
+
+@pytest.fixture
+async def pool(armory: Armory, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., ActorPool]]:
+    made: list[ActorPool] = []
+    monkeypatch.setattr(pools, "_REPLACE_PAUSE_SECONDS", (0.01, 0.1))
+
+    def make(url: str, size: int = 1) -> ActorPool:
+        made.append(ActorPool(url, size=size, tasks_per_actor=1, max_attempts=3, task_deadline_seconds=60))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+async def test_an_actor_connects_by_itself_when_the_database_is_back_and_it_is_said_once(
+    door: Door, pool: Callable[..., ActorPool], caplog: pytest.LogCaptureFixture
+) -> None:
+    await door.shut()
+    with caplog.at_level("WARNING", logger="revalue"):
+        waiting = pool(door.url)
+        task = asyncio.create_task(waiting.run(NOTHING))
+        while waiting.trouble is None:
+            await asyncio.sleep(0.01)
+        assert "PostgreSQL cannot be reached" in waiting.trouble
+        door.open()
+        assert (await asyncio.wait_for(task, 60)).jobs == 0
+    assert waiting.trouble is None
+    assert waiting.replaced == 0, "its process was sound"
+    assert len(caplog.records) == 1
+
+
+async def test_an_actor_that_does_not_start_in_time_is_replaced(
+    url: str, pool: Callable[..., ActorPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 0.001)
+    slow = pool(url)
+    while slow.trouble is None:
+        await asyncio.sleep(0.01)
+    assert "the cluster may have no CPU free" in slow.trouble
+    monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 60)
+    assert (await asyncio.wait_for(slow.run(NOTHING), 60)).jobs == 0
+
+
+async def test_when_no_actor_can_start_tasks_fail_with_the_reason(
+    url: str, pool: Callable[..., ActorPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no such database, and another connection would not make one: it is no trouble that passes."""
+    monkeypatch.setattr(pools, "_MOST_FAILED_STARTS", 2)
+    broken = pool(url.replace("/test_", "/no_test_"))
+    with pytest.raises(NoActorsError, match=r"2 in a row could not be started.*no_test_.*does not exist"):
+        await asyncio.wait_for(broken.run(NOTHING), 60)
+
+
+async def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    backoff = Backoff(1, 10)
+    for _ in range(50):
+        await backoff.pause()
+    assert all(0.5 * mean <= seconds <= 1.5 * mean for seconds, mean in zip(waited, [1, 2, 4, 8, *[10] * 46], strict=True))
+    backoff.reset()
+    await backoff.pause()
+    assert waited[-1] <= 1.5
