@@ -97,7 +97,7 @@ def explain(portfolio: str, security: str, day: Day, as_json: Json = False) -> N
     else:
         _print_explanation(found)
     if found.verdict == "DISAGREES":
-        raise RevalueError(f"the stored row disagrees with the data: {found.differences or 'it is not owed'}")
+        raise RevalueError(f"the stored row disagrees with the data: {found.differences or found.missing or 'it is not owed'}")
 
 
 def _print_explanation(found: explaining.Explanation) -> None:

@@ -36,7 +36,9 @@ def print_preview(told: Preview) -> None:
         time = "time unknown: no finished jobs to go by"
     else:
         took = told.estimate
-        time = f"{took.bound} {took.seconds:,.2g} s, by {took.jobs:,} recorded jobs ({took.rows_per_second:,.0f} rows/s)"
+        larger = "; those are larger, and a row of a small job costs more" if took.bound == "at least" else ""
+        speed = f"{took.jobs:,} recorded jobs ({took.rows_per_second:,.0f} rows/s){larger}"
+        time = f"{took.bound} {took.seconds:,.2g} s, by {speed}"
     dates = f" from {told.first_date} to {told.last_date}" if told.first_date else ""
     out.print(f"would revalue {told.keys:,} positions, {told.position_days:,} position-days{dates}; {time}")
     print_table(

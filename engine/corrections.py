@@ -3,15 +3,13 @@
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Context, Decimal
-from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 
 from engine import logs
 from engine.errors import InvalidInputError, NotFoundError
 from engine.ingest import COLUMNS, Kind, LoadResult, load
-from engine.reading import read
+from engine.reading import Input, read
 from engine.store.database import Database, OneTransaction
 from engine.store.statement import Connection, sql
 
@@ -116,14 +114,15 @@ async def position(
     return Correction(what, "-", new, trigger["trigger_id"], 1, trigger["dates"], portfolio, security)
 
 
-async def file(database: Database, source: Path | str | pl.DataFrame | pa.Table) -> FileCorrection:
+async def file(database: Database, source: Input) -> FileCorrection:
     """Corrects every price, rate or position of a file, or none: it has the columns of the file that loads them.
 
     A price or rate that is not stored cannot be corrected; later facts of a position stay. Raises what `load` raises.
     """
-    kind = _kind_of(read(source).frame.columns)
+    given = read(source)
+    kind = _kind_of(given.frame.columns)
     async with database.transaction() as connection:
-        loaded = await load(OneTransaction(connection), kind, source, merge=True, replacing=True)
+        loaded = await load(OneTransaction(connection), kind, given, merge=True, replacing=True)
         reach = await sql("correction_reach").row(connection)
     assert reach is not None
     keys = loaded.keys_corrected if kind is Kind.POSITIONS else reach["keys"]

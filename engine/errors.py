@@ -81,6 +81,10 @@ class StatementCancelledError(TransientError):
     """PostgreSQL ended a statement: it took longer than it may, or an operator cancelled it."""
 
 
+class PlanTooLongError(TransientError):
+    """A preview's plan would have held its keys for longer than it may; it was given up."""
+
+
 class WriteConflictError(TransientError):
     """PostgreSQL chose this transaction to give way (deadlock, serialization failure, lock timeout)."""
 

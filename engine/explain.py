@@ -8,8 +8,11 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any
 
+from engine.core.decimals import LIMIT
+from engine.core.lifecycle import FailureReason
 from engine.errors import NotFoundError
 from engine.store.database import Database
+from engine.store.since import since
 from engine.store.statement import Connection, sql
 
 _PLACES = {10: Decimal(1).scaleb(-10), 18: Decimal(1).scaleb(-18)}
@@ -52,20 +55,19 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """AGREES, DISAGREES, REPROCESSING (they differ, and the key says so), MISSING, NOT_VALUED_YET or NOT_OWED."""
-        if self.stored and self.computed:
-            if not self.differences:
+        """AGREES, DISAGREES, REPROCESSING (what is stored is not what the data give now, and the key says so), MISSING (nothing
+        is stored, and nothing can be: see `missing`), NOT_VALUED_YET or NOT_OWED."""
+        if self.stored:
+            if self.computed and not self.differences:
                 return "AGREES"
             return "REPROCESSING" if self.key["reprocessing_status"] == "IN_PROGRESS" else "DISAGREES"
         if self.missing:
             return "MISSING"
-        if self.computed:
-            return "NOT_VALUED_YET"
-        return "DISAGREES" if self.stored else "NOT_OWED"
+        return "NOT_VALUED_YET" if self.computed else "NOT_OWED"
 
 
 class _Missing(Exception):
-    """A price or a rate is missing; the message is the failure reason."""
+    """No number can be had: a price or a rate is missing, or the number is too large. The message is the failure reason."""
 
 
 async def explain(database: Database, portfolio: str, security: str, day: date) -> Explanation:
@@ -74,14 +76,16 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
         key = await sql("explain_key").row(connection, portfolio=portfolio, security=security, date=day)
         if key is None:
             raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
+        began = await since(connection, [key])
         stored = await sql("explain_stored").row(connection, portfolio=portfolio, security=security, date=day)
         explanation = Explanation(portfolio, security, day, dict(key), stored=dict(stored) if stored else None)
+        explanation.key["reprocessing_since"] = began.get(key["position_id"])
         with localcontext(Context(prec=120, rounding=ROUND_HALF_EVEN)):
             try:
                 await _Explainer(connection, explanation).run()
             except _Missing as reason:
                 explanation.missing = str(reason)
-                explanation.steps.append(f"Missing: {reason}")
+                explanation.steps.append(f"No number: {reason}")
     if explanation.stored and explanation.computed:
         explanation.differences = {
             name: (explanation.stored[name], explanation.computed[name])
@@ -133,6 +137,8 @@ class _Explainer:
             f"Unrealized gain, local: {plain(local)} - {plain(cost_local)} = {plain(local - cost_local)} {local_currency}"
         )
         self._say(f"Unrealized gain: {plain(base)} - {plain(cost)} = {plain(base - cost)} {base_currency}")
+        if max(map(abs, (price, local, base, local - cost_local, base - cost))) >= LIMIT:
+            raise _Missing(f"{FailureReason.OVERFLOW} {self._explanation.security_id} {day}")
         effect = ((local - cost_local) * rate).quantize(_PLACES[10])
         self._say(f"Of which price {plain(effect)} and FX {plain(base - cost - effect)} {base_currency}")
         computed.update(

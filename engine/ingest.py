@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 
 from engine.errors import InvalidInputError, UsageError
-from engine.reading import Column, Problem, ProblemKind, Source, read, typed
+from engine.reading import Column, Input, Problem, ProblemKind, Source, read, typed
 from engine.store import loads
 from engine.store.arrow import copy_frame
 from engine.store.database import Database
@@ -109,7 +107,7 @@ _QUOTE_BASES = ("PER_UNIT", "PERCENT_OF_PAR", "PER_CONTRACT")
 async def load(
     database: Database,
     kind: Kind | str,
-    source: Path | str | pl.DataFrame | pa.Table,
+    source: Input,
     *,
     merge: bool = False,
     replacing: bool = False,

@@ -1,13 +1,9 @@
-"""What a correction would do, by doing it: applied, fanned out and staged in a transaction that is rolled back, and then
-valued from what that transaction read. The code is the engine's own, so the plan is the one that will be carried out.
-
-Nothing stays behind: no row, no notification, no job or task id (only a gap in the numbers of triggers). The rows of the
-keys are locked while the plan is made and its inputs are read, not while it is valued. It gives way to whoever holds one of
-them for longer than a second.
+"""What a correction would do, by doing it: applied, fanned out and staged in a transaction that is rolled back
+(engine.rehearsal), and then valued from what that transaction read. The code is the engine's own, so the plan is the one
+that will be carried out.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -16,22 +12,14 @@ from typing import Any
 import polars as pl
 
 from engine.core.decimals import AMOUNT, RATE
-from engine.core.lifecycle import JobStatus, Lane
+from engine.core.lifecycle import JobStatus
+from engine.rehearsal import Correct, Estimate, Plan, rehearsed
 from engine.settings import Settings
-from engine.store import staging, triggers
-from engine.store.arrow import copy_frame
-from engine.store.database import Database, OneTransaction
-from engine.store.inputs import TaskInputs, read_inputs
-from engine.store.inside import InsideReader, read_frame
-from engine.store.statement import Connection, sql
-from engine.store.terms import Rehearsal
+from engine.store.database import Database
 from engine.work import compute
 
-Correct = Callable[[Database], Awaitable[Any]]
+__all__ = ["Estimate", "Mover", "PortfolioChange", "Preview", "preview"]
 
-_ONE_AT_A_TIME = 7_263_548_202  # an arbitrary number that only previews lock: their negative job ids are all the same
-_PAGE_KEYS = 20_000
-_RECENT_JOBS = 20_000
 _TOTAL = pl.Decimal(38, 10)
 _AMOUNTS = "quantity cost_basis_local cost_basis market_value_local market_value unrealized_gain_local unrealized_gain".split()
 _ROWS: dict[str, pl.DataType] = {
@@ -41,8 +29,6 @@ _ROWS: dict[str, pl.DataType] = {
     **dict.fromkeys(("price", "fx_rate"), RATE),
     **dict.fromkeys(_AMOUNTS, AMOUNT),
 }
-_BEFORE = {"position_id": pl.Int64(), "date": pl.Date(), "market_value": AMOUNT, "unrealized_gain": AMOUNT}
-_RANGES = {"position_id": pl.Int64(), "first_date": pl.Date(), "last_date": pl.Date(), "rows": pl.Int64()}
 
 
 @dataclass(frozen=True)
@@ -83,18 +69,6 @@ class Mover:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """seconds at rows_per_second, the speed of `jobs` recorded jobs. bound: "about" where those are of like size, else
-    "at least" where they are larger and "at most" where they are smaller (rows of small jobs cost more); "at most" also where
-    they are like and together fewer rows than the plan (each run has costs that more rows share)."""
-
-    seconds: float
-    bound: str
-    rows_per_second: float
-    jobs: int
-
-
-@dataclass(frozen=True)
 class Preview:
     """What a correction would do.
 
@@ -132,109 +106,19 @@ class Preview:
         }
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """keys: position_id, portfolio_id, security_id, base_currency. rows: that the ranges hold. before: position_id, date,
-    market_value, unrealized_gain, of the planned ranges and of dates that leave the history."""
-
-    correction: Any
-    keys: pl.DataFrame
-    ranges: pl.DataFrame
-    inputs: list[TaskInputs]
-    before: pl.DataFrame
-    estimate: Estimate | None
-
-
 async def preview(database: Database, correct: Correct, settings: Settings, *, movers: int = 10) -> Preview:
     """What `correct` would do: an act on the database that it is given, say `lambda d: corrections.price(d, ...)`.
 
-    Raises what the act raises, and WriteConflictError when the engine or a writer is at work on the same keys just now.
+    Raises what the act raises, WriteConflictError when the engine or a writer is at work on the same keys just now, and
+    PlanTooLongError when its keys would be held for longer than settings.preview_seconds.
     Needs two connections of the database.
     """
     # Cancelled or not, the rehearsal ends by itself: it has threads that use the connection which it rolls back.
-    plan = await asyncio.shield(asyncio.create_task(_rehearsed(database, correct, settings)))
+    plan = await asyncio.shield(asyncio.create_task(rehearsed(database, correct, settings)))
     return await asyncio.to_thread(_told, plan, movers, settings)
 
 
-async def _rehearsed(database: Database, correct: Correct, settings: Settings) -> _Plan:
-    async with database.connection() as connection:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            await connection.execute("SET LOCAL lock_timeout = '1s'")
-            await connection.fetchval("SELECT pg_advisory_xact_lock($1)", _ONE_AT_A_TIME)
-            correction = await correct(OneTransaction(connection))
-            return await _planned(database, connection, correction, settings)
-        finally:
-            await transaction.rollback()
-
-
-async def _planned(database: Database, connection: Connection, correction: Any, settings: Settings) -> _Plan:
-    rehearsal, reader = Rehearsal(connection), InsideReader(connection)
-    own = await connection.fetchval(
-        "SELECT COALESCE(array_agg(trigger_id), '{}') FROM reprocessing_triggers WHERE xmin = pg_current_xact_id()::xid"
-    )
-    while await triggers.fan_out(rehearsal, only=own):
-        pass
-    keys = await read_frame(connection, sql("preview_keys").text)
-    if keys.is_empty():
-        return _Plan(correction, keys, pl.DataFrame(schema=_RANGES), [], pl.DataFrame(schema=_BEFORE), None)
-    leaving = await read_frame(connection, sql("preview_leaving").text)
-    owed = await asyncio.to_thread(_owed, reader, keys["position_id"], settings)
-    room = int(owed.ranges["rows"].sum()) + 1
-    staged = await staging.stage(rehearsal, owed, Lane.HISTORY, task_rows=settings.task_rows, room_rows=room)
-    read = [await asyncio.to_thread(read_inputs, reader, task) for task in staged.tasks]
-    ranges = owed.ranges.select(pl.col(name).cast(kind) for name, kind in _RANGES.items())
-    async with database.transaction() as beside:
-        before = await _before(beside, pl.concat([ranges.drop("rows"), leaving]))
-        estimate = await _estimate(beside, ranges["rows"], settings)
-    return _Plan(correction, keys, ranges, [inputs for inputs in read if inputs is not None], before, estimate)
-
-
-def _owed(reader: InsideReader, positions: pl.Series, settings: Settings) -> staging.Scan:
-    """All pages of what the keys owe, in either lane, as one."""
-    pages = []
-    for lane in Lane:
-        cursor: int | None = int(positions[0]) - 1
-        while cursor is not None and cursor < positions[-1]:
-            page = staging.scan(reader, lane, cursor, page_keys=_PAGE_KEYS, live_sessions=settings.live_sessions)
-            pages.append(page)
-            cursor = page.next_cursor
-    mine = pl.col("position_id").is_in(positions.implode())
-    keys, ranges = (pl.concat(part) for part in ([p.keys for p in pages], [p.ranges for p in pages]))
-    return staging.Scan(keys.filter(mine), ranges.filter(mine).sort("position_id", "first_date"), None)
-
-
-async def _before(connection: Connection, ranges: pl.DataFrame) -> pl.DataFrame:
-    """What readers see now: on another connection than the plan's, whose locks keep it from changing meanwhile."""
-    await connection.execute(
-        "CREATE TEMP TABLE previewed_ranges (position_id bigint, first_date date, last_date date) ON COMMIT DROP"
-    )
-    await copy_frame(connection, "previewed_ranges", ranges)
-    await connection.execute("ANALYZE previewed_ranges")
-    rows = await read_frame(connection, sql("preview_before").text)
-    return rows.with_columns(pl.col("market_value", "unrealized_gain").cast(AMOUNT))
-
-
-async def _estimate(connection: Connection, rows: pl.Series, settings: Settings) -> Estimate | None:
-    """`rows`: of each job of the plan."""
-    if rows.is_empty():
-        return None
-    mean = float(rows.sum() / len(rows))
-    found = await sql("throughput").row(
-        connection, rows=mean, most_jobs=_RECENT_JOBS, most_seconds=settings.task_deadline_seconds
-    )
-    if found is None:
-        return None
-    if found["only_like"]:
-        bound = "about" if found["rows_written"] >= rows.sum() else "at most"
-    else:
-        bound = "at least" if found["rows_per_job"] > mean else "at most"
-    speed = float(found["rows_per_second"])
-    return Estimate(int(rows.sum()) / speed, bound, speed, found["jobs"])
-
-
-def _told(plan: _Plan, movers: int, settings: Settings) -> Preview:
+def _told(plan: Plan, movers: int, settings: Settings) -> Preview:
     valued = [compute(inputs, max_attempts=settings.max_attempts) for inputs in plan.inputs]
     jobs = pl.concat([inputs.jobs.select("job_id", "position_id") for inputs in plan.inputs]) if valued else None
     outcomes = pl.concat([each.outcomes for each in valued]).join(jobs, on="job_id") if jobs is not None else None
@@ -273,7 +157,7 @@ def _stuck(outcomes: pl.DataFrame | None) -> tuple[pl.Series, dict[str, int]]:
     return first["position_id"], dict(counted.iter_rows())
 
 
-def _lines(plan: _Plan, rows: pl.DataFrame, stuck: pl.Series) -> pl.DataFrame:
+def _lines(plan: Plan, rows: pl.DataFrame, stuck: pl.Series) -> pl.DataFrame:
     """Every position and date that changes hands: its market value before and after, null where it has none."""
     return (
         plan.before.select("position_id", "date", before="market_value")

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
+from typing import TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -92,8 +94,14 @@ class Source:
         return Problem(kind, column, len(index), hint, rows)
 
 
-def read(source: Path | str | pl.DataFrame | pa.Table) -> Source:
+Input: TypeAlias = Path | str | pl.DataFrame | pa.Table | Source
+"""What can be loaded: a file's name, a frame, a table, or what was read of one."""
+
+
+def read(source: Input) -> Source:
     """Reads Parquet or CSV (by suffix) or takes a frame. Raises InvalidInputError when it cannot be read at all."""
+    if isinstance(source, Source):
+        return source
     if isinstance(source, pl.DataFrame):
         return Source(source, "the frame", 1, "row")
     if isinstance(source, pa.Table):
@@ -101,18 +109,33 @@ def read(source: Path | str | pl.DataFrame | pa.Table) -> Source:
     path = Path(source)
     if not path.is_file():
         raise InvalidInputError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
+    if path.suffix.lower() == ".parquet":
+        return from_parquet(path, str(path))
+    if path.suffix.lower() != ".csv":
+        raise InvalidInputError(f"{path}: the suffix {path.suffix!r} is not known: .parquet and .csv are")
     try:
-        if path.suffix.lower() == ".parquet":
-            return Source(pl.read_parquet(path, glob=False), str(path), 1, "row")
-        if path.suffix.lower() == ".csv":
-            content = path.read_bytes()
-            frame = pl.read_csv(content, infer_schema=False)
-            # A quoted line break or a line left out makes later line numbers wrong: then rows are counted, not lines.
-            lines = content.count(b"\n") + (not content.endswith(b"\n"))
-            return Source(frame, str(path), *((2, "line") if lines == len(frame) + 1 else (1, "row")))
-    except (pl.exceptions.PolarsError, OSError) as error:
+        return from_csv(path.read_bytes(), str(path))
+    except OSError as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
-    raise InvalidInputError(f"{path}: the suffix {path.suffix!r} is not known: .parquet and .csv are")
+
+
+def from_csv(content: bytes, place: str) -> Source:
+    """The rows of a CSV file's content. Raises InvalidInputError."""
+    try:
+        frame = pl.read_csv(content, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise InvalidInputError(f"{place} cannot be read: {error}") from error
+    # A quoted line break or a line left out makes later line numbers wrong: then rows are counted, not lines.
+    lines = content.count(b"\n") + (not content.endswith(b"\n"))
+    return Source(frame, place, *((2, "line") if lines == len(frame) + 1 else (1, "row")))
+
+
+def from_parquet(content: Path | BytesIO, place: str) -> Source:
+    """The rows of a Parquet file or its content. Raises InvalidInputError."""
+    try:
+        return Source(pl.read_parquet(content, glob=False), place, 1, "row")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InvalidInputError(f"{place} cannot be read: {error}") from error
 
 
 def _from_arrow(table: pa.Table) -> pl.DataFrame:

@@ -27,5 +27,6 @@ class Settings(BaseSettings):
     recheck_seconds: float = Field(900, gt=0, description="mean wait before a job waiting for data is looked at again")
     poll_seconds: float = Field(5, gt=0, description="how often the scheduler looks without having been woken")
     lease_seconds: float = Field(10, gt=0, description="a scheduler silent for longer is held to be gone")
+    preview_seconds: float = Field(30, gt=0, description="how long a preview may hold the keys it plans for")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", description="least level that is logged (JSON)")
     metrics_port: int | None = Field(None, ge=0, le=65535, description="port of the scheduler's Prometheus metrics")

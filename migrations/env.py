@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the migrations on the connection that `engine.store.schema` hands over.
+"""Alembic's entry point: runs the migrations on the connection that `engine.store.migrating` hands over.
 
 There is no alembic.ini: the command line (`revalue migrate`) and the tests both call `engine.store.schema`,
 so there is one way to change the schema and one place that knows the database's address.

@@ -54,6 +54,26 @@ def template(server_url: str) -> str:
     return "migrated"
 
 
+async def book_template(server_url: str, template: str, portfolios: int, *, valued: bool = True) -> str:
+    """The name of a database that has the small book of so many portfolios, valued to the horizon or not at all: made once
+    a session, so that a test which begins there pays for a copy."""
+    from tests.support import engine, load_small_book
+
+    name = f"{'valued' if valued else 'loaded'}_{portfolios}"
+    async with await Database.open(server_url) as server, server.connection() as connection:
+        if await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+            return name
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    address = named(server_url, name)
+    async with await Database.open(address) as database:
+        await load_small_book(database, portfolios=portfolios)
+        if valued:
+            async with engine(address) as running:
+                await running.settle()
+                await running.term.release()
+    return name
+
+
 def named(server_url: str, name: str) -> str:
     """The address of another database of the server."""
     return server_url.replace("/postgres?", f"/{name}?")

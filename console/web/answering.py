@@ -1,4 +1,4 @@
-"""How an answer is written: decimals and dates as text, as JSON, CSV, Arrow or Parquet by Accept, with an ETag."""
+"""How an answer is written: by Accept, JSON and CSV with exact text, Arrow and Parquet with decimals; with an ETag."""
 
 import csv
 import hashlib
@@ -7,15 +7,20 @@ import json
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi import HTTPException, Request, Response
+from pydantic import BaseModel
+
+from console.web.accepting import chosen
+from console.web.columns import columns
 
 JSON, CSV = "application/json", "text/csv"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 OTHER_KINDS = (CSV, ARROW, PARQUET)
-_KINDS = (JSON, *OTHER_KINDS)
+KINDS = (JSON, *OTHER_KINDS)
 
 
 def plain(value: Any) -> Any:
@@ -33,29 +38,32 @@ def plain(value: Any) -> Any:
     return value
 
 
-def answer(request: Request, head: dict[str, Any], rows: list[dict[str, Any]], after: Any = None) -> Response:
+def answer(
+    request: Request, described: type[BaseModel], head: dict[str, Any], rows: list[dict[str, Any]], after: Any = None
+) -> Response:
     """`head` beside `items`; `next` is what the call for the next page gives as its cursor, or null. Other kinds than JSON
-    have the items, and the head in headers: Revalue-Next and Revalue-Reprocessing. The head's known_at is a header always:
-    an answer that did not change keeps its ETag."""
-    kind = _kind(request.headers.get("accept", "*/*"))
+    have the items in the columns that `described` has, and the head in headers: Revalue-Next and Revalue-Reprocessing. The
+    head's known_at is a header always: an answer that did not change keeps its ETag. Raises HTTPException (406)."""
+    kind = chosen(request.headers.get("accept", "*/*"), KINDS)
+    if kind is None:
+        raise HTTPException(406, f"answers are {', '.join(KINDS)}")
     known_at = head.pop("known_at", None)
-    items = [plain(row) for row in rows]
     if kind == JSON:
-        body = json.dumps({**plain(head), "items": items, "next": plain(after)}).encode()
+        body = json.dumps({**plain(head), "items": plain(rows), "next": plain(after)}).encode()
     elif kind == CSV:
-        body = _csv(items)
+        body = _csv(columns(described).names, rows)
     else:
-        body = _table(items, parquet=kind == PARQUET)
+        body = _table(columns(described), rows, parquet=kind == PARQUET)
     headers = {"ETag": f'"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"', "Vary": "Accept, Authorization"}
     headers["Cache-Control"] = "private, no-cache"
     if known_at is not None:
         headers["Revalue-Known-At"] = known_at.isoformat()
     if after is not None:
-        headers["Revalue-Next"] = str(plain(after))
+        headers["Revalue-Next"] = quote(str(plain(after)))
     if head.get("reprocessing_status") is not None:
         headers["Revalue-Reprocessing"] = head["reprocessing_status"]
     known = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
-    if headers["ETag"] in known:
+    if headers["ETag"] in known or "*" in known:
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=kind, headers=headers)
 
@@ -65,32 +73,26 @@ def bare(body: dict[str, Any]) -> Response:
     return Response(json.dumps(plain(body)), media_type=JSON, headers={"Cache-Control": "no-store"})
 
 
-def _kind(accept: str) -> str:
-    """The first kind that is named; a quality of 0 refuses a kind."""
-    for part in accept.split(","):
-        name, *parameters = (each.strip().lower() for each in part.split(";"))
-        if any(each.replace(" ", "") in ("q=0", "q=0.0") for each in parameters):
-            continue
-        if name in ("*/*", "application/*", ""):
-            return JSON
-        if name == "text/*":
-            return CSV
-        if name in _KINDS:
-            return name
-    raise HTTPException(406, f"answers are {', '.join(_KINDS)}")
-
-
-def _csv(items: list[dict[str, Any]]) -> bytes:
+def _csv(names: list[str], rows: list[dict[str, Any]]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(items[0]) if items else [], lineterminator="\n")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: json.dumps(v) if isinstance(v, dict | list) else v for name, v in item.items()} for item in items)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue().encode()
 
 
-def _table(items: list[dict[str, Any]], *, parquet: bool) -> bytes:
-    flat = [{n: json.dumps(v) if isinstance(v, dict | list) else v for n, v in item.items()} for item in items]
-    table = pa.Table.from_pylist(flat)
+def _cell(value: Any) -> Any:
+    """As JSON has it, but text without quotes and null as nothing."""
+    value = plain(value)
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _table(schema: pa.Schema, rows: list[dict[str, Any]], *, parquet: bool) -> bytes:
+    """Values that have columns of their own are JSON text."""
+    flat = [
+        {name: json.dumps(plain(value)) if isinstance(value, dict) else value for name, value in row.items()} for row in rows
+    ]
+    table = pa.Table.from_pylist(flat, schema)
     sink = io.BytesIO()
     if parquet:
         pq.write_table(table, sink)

@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from console.web import corrections, live, operations, portfolios, positions, problems
 from console.web.asking import Call
+from console.web.correlating import Correlation
+from console.web.limiting import BodyLimit, HostNames
 from engine.settings import Settings
 from engine.store.answers import Answers, open_limited
 
@@ -22,13 +23,15 @@ def create_app(
     require_token: bool = False,
     settings: Settings | None = None,
     feed: Mapping[str, Any] | None = None,
+    body_bytes: int = 8_000_000,
 ) -> FastAPI:
-    """A request's statement is ended after `timeout_seconds`; `connections` is how many run at once.
+    """A request's statement is ended after `timeout_seconds`; `connections` is how many run at once; a body has
+    `body_bytes` at most.
 
     `hosts`: names that a request may call this server by, so that no other site's page can read it through a browser.
     `settings`: how the engine works that a preview rehearses; its defaults without.
     `feed`: options of the console's poller (console.web.live.Feed).
-    `require_token`: every call but those of /health, the OpenAPI pages and the console's own files needs a bearer token
+    `require_token`: every call but those of /health, the description and the console's own files needs a bearer token
     (console.web.access).
     """
 
@@ -46,10 +49,13 @@ def create_app(
             await answers.close()
             await rehearsing.close()
 
-    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[Call])
+    # No /docs and /redoc: their scripts come from another host, and would run beside the console's token.
+    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[Call], docs_url=None, redoc_url=None)
     app.state.require_token = require_token
     app.state.settings = settings or Settings.model_construct()
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(BodyLimit, most=body_bytes)
+    app.add_middleware(HostNames, names=hosts)
+    app.add_middleware(Correlation)  # the last one is the outermost
     problems.install(app)
     for each in (portfolios, positions, corrections, operations, live):
         app.include_router(each.router)

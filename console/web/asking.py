@@ -22,6 +22,12 @@ def require_text(text: str) -> str:
     return text
 
 
+def require_order(first: date, last: date) -> None:
+    """Raises UsageError for a range that ends before it begins."""
+    if last < first:
+        raise UsageError(f"from {first} is after to {last}")
+
+
 async def _call(request: Request) -> None:
     for value in request.path_params.values():
         require_text(str(value))

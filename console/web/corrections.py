@@ -1,20 +1,23 @@
 """What corrections would do, asked over HTTP. Nothing is written."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal
+from io import BytesIO
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from console.web.access import Operating
-from console.web.answering import bare
+from console.web.answering import CSV, PARQUET, bare
 from console.web.asking import require_text
 from console.web.problems import responses
-from console.web.schemas import Previewed
+from console.web.schemas import Previewed, PreviewedFile
 from engine import corrections
 from engine.preview import preview
+from engine.reading import Source, from_csv, from_parquet
 from engine.store.database import Database
 
 router = APIRouter(tags=["corrections"])
@@ -91,10 +94,11 @@ def _previews(request: Request) -> Previews:
     return previews
 
 
-@router.post("/corrections:preview", response_model=Previewed, responses=responses(400, 403, 404, 409, 422, 429, 503))
-async def preview_corrections(
-    request: Request, body: One | Several, caller: Operating, previews: Annotated[Previews, Depends(_previews)]
-) -> Response:
+Asked = Annotated[Previews, Depends(_previews)]
+
+
+@router.post("/corrections:preview", response_model=Previewed, responses=responses(400, 403, 404, 409, 413, 422, 429, 503))
+async def preview_corrections(request: Request, body: One | Several, caller: Operating, previews: Asked) -> Response:
     """What the corrections would do, together: the real plan, computed and not written. One at a time (else 429), and it
     gives way to the engine and to writers (503). Not for tokens that are limited to portfolios."""
     caller.whole()
@@ -104,6 +108,38 @@ async def preview_corrections(
         made = [await each.apply(database) for each in wanted]
         return [{"what": each.what, "old": each.old, "new": each.new} for each in made]
 
+    return await _told(request, previews, correct)
+
+
+@router.post(
+    "/corrections:preview-file",
+    response_model=PreviewedFile,
+    responses=responses(403, 409, 413, 415, 422, 429, 503),
+    openapi_extra={"requestBody": {"required": True, "content": {k: {"schema": {"type": "string"}} for k in (CSV, PARQUET)}}},
+)
+async def preview_file(request: Request, caller: Operating, previews: Asked) -> Response:
+    """The same of a whole file of prices, fx_rates or positions, as `revalue correct file` takes it: CSV or Parquet, by
+    Content-Type. All of its rows or none: 422 names the rows at fault."""
+    caller.whole()
+    given = await asyncio.to_thread(_read, request.headers.get("content-type", ""), await request.body())
+
+    async def correct(database: Database) -> dict[str, Any]:
+        made = vars(await corrections.file(database, given))
+        return {name: value for name, value in made.items() if name != "trigger_ids"}  # they are rolled back
+
+    return await _told(request, previews, correct)
+
+
+def _read(content_type: str, content: bytes) -> Source:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == CSV:
+        return from_csv(content, "the body")
+    if kind == PARQUET:
+        return from_parquet(BytesIO(content), "the body")
+    raise HTTPException(415, f"a file is {CSV} or {PARQUET}, not {kind or 'without a Content-Type'}")
+
+
+async def _told(request: Request, previews: Previews, correct: Callable[[Database], Awaitable[Any]]) -> Response:
     if previews.running.locked():
         raise HTTPException(429, "another preview is being computed", {"Retry-After": "1"})
     async with previews.running:

@@ -58,6 +58,7 @@ class Feed:
         self._told = asyncio.Condition()
         self._number, self._last = 0, b""
         self._listening = 0
+        self._ended = False
         self._poller: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -81,11 +82,15 @@ class Feed:
         if poller is not None:
             poller.cancel()
 
+    def end(self) -> None:
+        """Lets every stream end after its next poll: the server stops. For a signal handler."""
+        self._ended = True
+
     async def events(self) -> AsyncIterator[bytes]:
         """The samples so far, then every poll. It ends after a while, so that a token is looked at again."""
         until, seen = monotonic() + self._stream_seconds, self._number
         yield _event("history", {"lag_bounds": LAG_BOUNDS, "samples": list(self._samples)})
-        while monotonic() < until:
+        while monotonic() < until and not self._ended:
             try:
                 async with asyncio.timeout(self._heartbeat_seconds), self._told:
                     while self._number == seen:

@@ -10,11 +10,13 @@ from console.web.answering import answer, bare
 from console.web.asking import Answering, Most
 from console.web.problems import responses
 from console.web.schemas import Health, Jobs, Letters, Reprocessing, Retried, Stuck
+from engine import logs
 from engine.core.lifecycle import JobStatus
 from engine.store import eta, reports, schema
 from engine.store.answers import LAST_ID
 
 router = APIRouter(tags=["operations"])
+_log = logs.logger("web")
 
 Before = Annotated[int, Query(ge=0, le=LAST_ID)]
 JobId = Annotated[int, Path(ge=0, le=LAST_ID)]
@@ -30,7 +32,7 @@ async def reprocessing(request: Request, answers: Answering, caller: Reading) ->
     under_way = await answers.corrections(most=200)
     head = {**asdict(status), "is_current": status.is_current, **asdict(left)}
     head["reasons"] = [{"reason": r, "keys": keys, "example": example} for r, keys, example in status.reasons]
-    return answer(request, head, under_way)
+    return answer(request, Reprocessing, head, under_way)
 
 
 @router.get("/jobs", response_model=Jobs, responses=responses(403, 406, 422, 503, rows=True))
@@ -44,7 +46,7 @@ async def jobs(
 ) -> Response:
     """Jobs, newest first. Cursor: the last job_id, as `before`."""
     rows = await answers.jobs(status=status, before=before, most=limit, portfolios=caller.limit)
-    return answer(request, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None)
+    return answer(request, Jobs, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None)
 
 
 @router.post("/jobs/{job_id}:retry", response_model=Retried, responses=responses(403, 404, 409, 422, 503))
@@ -56,6 +58,7 @@ async def retry(answers: Answering, caller: Operating, job_id: JobId) -> Respons
         raise HTTPException(404, f"there is no valuation job {job_id}")
     if not await reports.retry(answers.database, [job_id]):
         raise HTTPException(409, f"job {job_id} is {found['status']}, or of an epoch that is over: there is nothing to retry")
+    _log.info("job taken up again", job=job_id, portfolio=found["portfolio_id"], security=found["security_id"], by=caller.name)
     return bare({"job_id": job_id, "status": "PENDING"})
 
 
@@ -65,14 +68,14 @@ async def dead_letters(
 ) -> Response:
     """Jobs that failed for good, newest first. Cursor: the last dead_letter_id, as `before`."""
     rows = await answers.letters(before=before, most=limit, portfolios=caller.limit)
-    return answer(request, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None)
+    return answer(request, Letters, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None)
 
 
 @router.get("/keys/stuck", response_model=Stuck, responses=responses(403, 406, 422, 503, rows=True))
 async def stuck(request: Request, answers: Answering, caller: Reading, after: Before = 0, limit: Most = 200) -> Response:
     """Keys that wait, failed or are being corrected. Cursor: the last position_id, as `after`."""
     rows = await answers.stuck(after=after, most=limit, portfolios=caller.limit)
-    return answer(request, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None)
+    return answer(request, Stuck, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None)
 
 
 @router.get("/health/live", response_model=Health)

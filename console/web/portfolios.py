@@ -7,10 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from console.web.access import Reading
 from console.web.answering import answer
-from console.web.asking import Answering, Day, KnownAt, Most, Name, require_text
+from console.web.asking import Answering, Day, KnownAt, Most, Name, require_order, require_text
 from console.web.problems import responses
 from console.web.schemas import Positions, Totals
-from engine.errors import UsageError
 
 router = APIRouter(prefix="/portfolios", tags=["portfolios"], responses=responses(400, 403, 404, 406, 422, 503, rows=True))
 
@@ -34,7 +33,7 @@ async def positions(
     head, rows = await answers.positions(
         caller.named(portfolio), as_of, after=require_text(after), most=limit, known_at=known_at
     )
-    return answer(request, _flag(head), rows, rows[-1]["security_id"] if len(rows) == limit else None)
+    return answer(request, Positions, _flag(head), rows, rows[-1]["security_id"] if len(rows) == limit else None)
 
 
 @router.get("/{portfolio}/valuation", response_model=Totals)
@@ -50,8 +49,7 @@ async def valuation(
 ) -> Response:
     """Totals, one a business date. Lines that are stale, wait or are missing are counted and named, not summed as 0. The
     cursor is the next page's `from`."""
-    if last < first:
-        raise UsageError(f"from {first} is after to {last}")
+    require_order(first, last)
     head, rows = await answers.totals(caller.named(portfolio), first, last, most=limit, known_at=known_at)
     full = len(rows) == limit and rows[-1]["date"] < last
-    return answer(request, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None)
+    return answer(request, Totals, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from console.web.access import Reading
 from console.web.answering import answer
-from console.web.asking import Answering, KnownAt, Most, Name
+from console.web.asking import Answering, KnownAt, Most, Name, require_order
 from console.web.problems import responses
 from console.web.schemas import Changes, Explained, History
 from engine import explain as explaining
@@ -35,9 +35,10 @@ async def history(
     limit: Most = 200,
 ) -> Response:
     """Valued dates by the published history. The cursor is the next page's `from`."""
+    require_order(first, last)
     head, rows = await answers.history(caller.named(portfolio), security, first, last, most=limit, known_at=known_at)
     full = len(rows) == limit and rows[-1]["date"] < last
-    return answer(request, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
+    return answer(request, History, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
 
 
 @router.get("/changes", response_model=Changes)
@@ -51,7 +52,7 @@ async def changes(
 ) -> Response:
     """Every number that the date has had, the oldest first, with its cause and the inputs that changed."""
     head, rows = await answers.changes(caller.named(portfolio), security, day)
-    return answer(request, head, rows)
+    return answer(request, Changes, head, rows)
 
 
 @router.get("/explain", response_model=Explained)
@@ -66,4 +67,4 @@ async def explain(
     """The inputs and the arithmetic, recomputed from today's data, and whether the stored row agrees."""
     found = await explaining.explain(answers.database, caller.named(portfolio), security, day)
     told = {**asdict(found), "verdict": found.verdict, "reprocessing_status": found.key["reprocessing_status"]}
-    return answer(request, told, [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)])
+    return answer(request, Explained, told, [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)])

@@ -1,6 +1,8 @@
 """Errors as application/problem+json (RFC 9457): the engine's own, and calls that do not fit the schema."""
 
+from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -39,6 +41,8 @@ _SAYS = {
     404: "There is no such thing",
     406: "None of the kinds in Accept",
     409: "It is not in a state for this",
+    413: "The body is larger than this server takes",
+    415: "A body of another kind",
     422: "The call does not fit the description",
     429: "One at a time",
     503: "Later: the database is away or busy, or the answer took too long",
@@ -105,12 +109,17 @@ def _described(app: FastAPI) -> dict[str, Any]:
 
 async def _call(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    said = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
-    return problem(422, "Wrong call", said)
+    said = dict.fromkeys(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
+    return problem(422, HTTPStatus(422).phrase, "; ".join(said))
+
+
+def _place(path: Sequence[str | int]) -> str:
+    """Where in the call, without the names that pydantic gives to the branches of a union."""
+    return ".".join(str(part) for part in path if not str(part).startswith(("tagged-union[", "list[")))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    answer = problem(error.status_code, "HTTP error", str(error.detail))
+    answer = problem(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
     answer.headers.update(error.headers or {})
     return answer

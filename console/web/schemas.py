@@ -1,12 +1,24 @@
 """The answers as OpenAPI describes them. They are written by console.web.answering; the tests hold them to this."""
 
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Day = date
-Amount = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="exact, with its decimal places")]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Of a decimal that JSON has as text: its decimal places where a column has a type."""
+
+    places: int
+
+
+_EXACT = Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="exact, with its decimal places")
+Amount = Annotated[str, _EXACT, Places(10)]
+Rate = Annotated[str, _EXACT, Places(18)]
 Flag = Literal["CURRENT", "IN_PROGRESS"]
 State = Literal["CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"]
 Valued = Literal["VALUED_CURRENT", "VALUED_STALE"]
@@ -23,9 +35,9 @@ class _Inputs(_Model):
     quantity: Amount
     cost_basis_local: Amount
     cost_basis: Amount
-    price: Amount | None
+    price: Rate | None
     price_date: Day | None
-    fx_rate: Amount | None
+    fx_rate: Rate | None
     fx_date: Day | None
     market_value_local: Amount
     market_value: Amount
@@ -33,11 +45,14 @@ class _Inputs(_Model):
     unrealized_gain: Amount
 
 
-class ValuedDate(_Inputs):
-    """A position on a date. price and fx_rate are null for a quantity of 0, fx_date also where no rate was needed."""
-
+class _Dated(_Model):
     date: Day
     valuation_status: Valued
+
+
+class ValuedDate(_Inputs, _Dated):
+    """A position on a date. price and fx_rate are null for a quantity of 0, fx_date also where no rate was needed."""
+
     epoch: int
 
 
@@ -52,9 +67,9 @@ class Line(_Model):
     quantity: Amount | None
     cost_basis_local: Amount | None
     cost_basis: Amount | None
-    price: Amount | None
+    price: Rate | None
     price_date: Day | None
-    fx_rate: Amount | None
+    fx_rate: Rate | None
     fx_date: Day | None
     market_value_local: Amount | None
     market_value: Amount | None
@@ -66,6 +81,7 @@ class Line(_Model):
     state: State | None
     reprocessing_status: Flag
     failure_reason: str | None
+    reprocessing_since: datetime | None
 
 
 class Total(_Model):
@@ -84,12 +100,15 @@ class Total(_Model):
     without_value: list[str]
 
 
-class Change(_Inputs):
-    """A number that a date has had. `changed`: the inputs that differ from the number before, as [old, new]."""
-
+class _Numbered(_Model):
     epoch: int
     is_shown: bool
     valuation_status: Valued
+
+
+class Change(_Inputs, _Numbered):
+    """A number that a date has had. `changed`: the inputs that differ from the number before, as [old, new]."""
+
     job_id: int | None
     valued_at: datetime | None
     published_at: datetime | None
@@ -164,7 +183,8 @@ class Changes(_Key):
 
 
 class Explained(_Model):
-    """How a number came about. verdict: AGREES unless the stored row is another than the data give now."""
+    """How a number came about. verdict: AGREES unless the stored row is another than the data give now; REPROCESSING when it
+    is, because the key is being corrected. missing: why the data give none."""
 
     portfolio_id: str
     security_id: str
@@ -182,17 +202,24 @@ class Explained(_Model):
 
 
 class Correcting(_Model):
-    """A correction that is not complete; keys_left: keys whose numbers it has not replaced yet."""
+    """A correction that is not complete, of first_date to last_date (null: without a beginning, an end). `together`: how
+    many were fanned out with it, it included; the other numbers are of all of these. keys_left: keys that do not show them
+    yet; progress: the share of keys_raised that do, 0 to 1. Both are null while it is queued."""
 
     trigger_id: int
     kind: Cause
     security_id: str | None
+    portfolio_id: str | None
     base_currency: str | None
     quote_currency: str | None
+    first_date: Day | None
+    last_date: Day | None
     created_at: datetime
     fanned_out_at: datetime | None
+    together: int
     keys_raised: int
     keys_left: int | None
+    progress: float | None
 
 
 class Reason(_Model):
@@ -350,10 +377,17 @@ class PreviewedTime(_Model):
     jobs: int
 
 
-class Previewed(_Model):
-    """What the corrections would do, together. waiting: keys that would not complete, by failure reason."""
+class CorrectedFile(_Model):
+    """What the file would do: rows by what would become of them. keys: that it can reach, at most."""
 
-    correction: list[PreviewedCorrection]
+    kind: Literal["prices", "fx_rates", "positions"]
+    rows: int
+    changed: int
+    unchanged: int
+    keys: int
+
+
+class _Previewed(_Model):
     keys: int
     position_days: int
     first_date: Day | None
@@ -363,6 +397,18 @@ class Previewed(_Model):
     movers: list[PreviewedMover]
     estimated_seconds: float | None
     estimate: PreviewedTime | None
+
+
+class Previewed(_Previewed):
+    """What the corrections would do, together. waiting: keys that would not complete, by failure reason."""
+
+    correction: list[PreviewedCorrection]
+
+
+class PreviewedFile(_Previewed):
+    """What a file of corrections would do."""
+
+    correction: CorrectedFile
 
 
 class Health(_Model):

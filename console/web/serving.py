@@ -1,7 +1,9 @@
 """`revalue serve`: the application behind uvicorn. Beyond this machine nobody is served without a token."""
 
 import ipaddress
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -35,15 +37,33 @@ def run_server(
     for path in (certificate, key):
         if path is not None and not path.is_file():
             raise UsageError(f"there is no file {path}")
-    uvicorn.run(
-        application(url, settings, host=host, require_token=require_token),
+    app = application(url, settings, host=host, require_token=require_token)
+    config = uvicorn.Config(
+        app,
         host=host,
         port=port,
         ssl_certfile=certificate,
         ssl_keyfile=key,
         log_level="warning",
         timeout_keep_alive=5,
-        timeout_graceful_shutdown=2,  # a console that listens would never let it end
+        timeout_graceful_shutdown=5,
         limit_concurrency=64,
         server_header=False,
     )
+    with suppress(KeyboardInterrupt):
+        _Server(config, app).run()
+
+
+class _Server(uvicorn.Server):
+    """Told to stop, it ends the streams of the console, which would not end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What the signal handler calls."""
+        feed = getattr(self._app.state, "feed", None)
+        if feed is not None:
+            feed.end()
+        super().handle_exit(sig, frame)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from engine.core.lifecycle import JobStatus
 from engine.errors import NotFoundError, NotYetKnownError, UsageError
 from engine.store.database import Database
+from engine.store.since import since
 from engine.store.statement import Connection, sql
 
 MOST = 1_000
@@ -52,6 +53,7 @@ class Answers:
         async with self._moment() as connection:
             head = await _portfolio(connection, portfolio, known_at)
             rows = await _at(connection, "read_positions", known_at, portfolio=portfolio, as_of=as_of, after=after, most=most)
+            await _add_since(connection, rows, known_at)
         return head, rows
 
     async def totals(
@@ -125,7 +127,9 @@ class Answers:
         """Keys that wait, failed or are being corrected, by position_id; with `portfolios` only theirs."""
         given = {"after": after, "most": most, "portfolios": portfolios}
         async with self._moment() as connection:
-            return [dict(row) for row in await sql("read_stuck").fetch(connection, **given)]
+            rows = [dict(row) for row in await sql("read_stuck").fetch(connection, **given)]
+            began = await since(connection, rows)
+        return [{**row, "since": row["since"] or began.get(row["position_id"])} for row in rows]
 
 
 async def open_limited(url: str, *, timeout_seconds: float, connections: int, application: str) -> Database:
@@ -151,7 +155,15 @@ async def _key(connection: Connection, portfolio: str, security: str, known_at: 
     rows = await _at(connection, "read_key", known_at, portfolio=portfolio, security=security)
     if not rows:
         raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
+    await _add_since(connection, rows, known_at)
     return {**rows[0], "known_at": known}
+
+
+async def _add_since(connection: Connection, keys: Rows, known_at: datetime | None) -> None:
+    """reprocessing_since in the place of position_id: null for a key that is not in correction."""
+    began = await since(connection, keys, known_at)
+    for key in keys:
+        key["reprocessing_since"] = began.get(key.pop("position_id"))
 
 
 async def _at(connection: Connection, name: str, known_at: datetime | None, **values: Any) -> Rows:

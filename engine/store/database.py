@@ -33,6 +33,7 @@ _UNAVAILABLE = (
     asyncpg.OperatorInterventionError,
     asyncpg.PostgresSystemError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections at the moment
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # of a connection that was cut in the middle of a statement
     ConnectionError,

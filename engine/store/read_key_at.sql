@@ -1,9 +1,9 @@
 -- What is not recorded of the past is null. A key that was not there yet has no published_epoch.
-SELECT p.portfolio_id, p.security_id, NULL::text AS state, k.reprocessing_status, NULL::integer AS epoch,
+SELECT p.position_id, p.portfolio_id, p.security_id, NULL::text AS state, k.reprocessing_status, NULL::integer AS epoch,
        k.epoch AS published_epoch, NULL::date AS watermark_date, NULL::date AS frontier_date,
        (SELECT max(b.business_date) FROM business_dates b LEFT JOIN moments m USING (moment_id)
         WHERE b.calendar_id = f.calendar_id AND COALESCE(m.at, '-infinity') <= :known_at::timestamptz) AS horizon,
-       NULL::text AS failure_reason, NULL::timestamptz AS reprocessing_since
+       NULL::text AS failure_reason
 FROM position_state p
 JOIN portfolios f USING (portfolio_id)
 LEFT JOIN keys_at(:known_at::timestamptz) k USING (position_id)

@@ -1,6 +1,6 @@
 -- The lines of a portfolio on the last business date at or before :as_of, by the history that readers see. A line without a
 -- value says why it has none.
-SELECT p.security_id, i.currency AS local_currency, f.base_currency, day.date,
+SELECT p.position_id, p.security_id, i.currency AS local_currency, f.base_currency, day.date,
        CASE WHEN v.status = 0 THEN 'VALUED_CURRENT' WHEN v.status = 1 THEN 'VALUED_STALE'
             WHEN s.state IN ('WAITING_FOR_DATA', 'FAILED') THEN s.state ELSE 'NOT_VALUED' END AS valuation_status,
        v.quantity, v.cost_basis_local, v.cost_basis, v.price, v.price_date, v.fx_rate, v.fx_date, v.market_value_local,

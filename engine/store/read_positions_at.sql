@@ -1,6 +1,6 @@
 -- read_positions, by the business dates, keys and rows that readers saw at :known_at. What is not recorded of the past (state
 -- and watermark of a key, and why a line had no value) is null.
-SELECT k.security_id, i.currency AS local_currency, f.base_currency, day.date,
+SELECT k.position_id, k.security_id, i.currency AS local_currency, f.base_currency, day.date,
        CASE WHEN v.status = 0 THEN 'VALUED_CURRENT' WHEN v.status = 1 THEN 'VALUED_STALE' ELSE 'NOT_VALUED' END
            AS valuation_status,
        v.quantity, v.cost_basis_local, v.cost_basis, v.price, v.price_date, v.fx_rate, v.fx_date, v.market_value_local,

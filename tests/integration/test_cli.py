@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
@@ -11,15 +12,21 @@ from typer.testing import CliRunner, Result
 
 from console.cli import app, main
 from engine.store.database import Database
-from tests.support import DAYS, engine, execute, load_small_book, prices
+from tests.conftest import book_template, drop_database, fresh_database
+from tests.support import DAYS, execute, prices
 
 
 @pytest.fixture
-async def valued(url: str, database: Database) -> str:
-    await load_small_book(database, portfolios=2)
-    async with engine(url) as running:
-        await running.settle()
-    return url
+async def valued(server_url: str, template: str) -> AsyncIterator[str]:
+    address = await fresh_database(server_url, await book_template(server_url, template, 2))
+    yield address
+    await drop_database(server_url, address)
+
+
+@pytest.fixture
+async def database(valued: str) -> AsyncIterator[Database]:
+    async with await Database.open(valued) as opened:
+        yield opened
 
 
 def run(url: str, *arguments: str) -> Result:

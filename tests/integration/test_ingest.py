@@ -16,7 +16,7 @@ from engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
 from engine.ingest import Kind, RejectedInputError, load
 from engine.reading import ProblemKind
 from engine.store.database import Database
-from tests.conftest import drop_database, fresh_database
+from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, execute, facts, fetch, key_state, load_small_book, prices
 
 GOOD = {
@@ -195,10 +195,9 @@ loaded_facts = st.dictionaries(st.integers(0, LAST), st.sampled_from([0, 0, 3, 5
 async def test_histories_open_dates_and_what_is_owed_follow_every_load(
     server_url: str, template: str, loads: list[tuple[Facts, bool, int | None]]
 ) -> None:
-    url = await fresh_database(server_url, template)
+    url = await fresh_database(server_url, await book_template(server_url, template, 1, valued=False))
     try:
         async with await Database.open(url) as database:
-            await load_small_book(database, portfolios=1)
             await execute(database, "DELETE FROM position_history")
             await execute(database, "UPDATE position_state SET open_dates = '{}', published_open_dates = '{}'")
             history: Facts = {}
@@ -526,10 +525,9 @@ steps = st.tuples(
 async def test_any_sequence_of_loads_of_two_keys_follows_the_model(
     server_url: str, template: str, sequence: list[tuple[dict[str, Model], int | None, bool]]
 ) -> None:
-    url = await fresh_database(server_url, template)
+    url = await fresh_database(server_url, await book_template(server_url, template, 1, valued=False))
     try:
         async with await Database.open(url) as opened:
-            await load_small_book(opened, portfolios=1)
             model: dict[str, Model] = {s: {0: (10, 1000, 1000)} for s in "AB"}
             await load(opened, "positions", pl.concat([frame_of(s, m) for s, m in model.items()]))
             for given_facts, frontier, merge in sequence:

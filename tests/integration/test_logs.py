@@ -15,6 +15,7 @@ from engine import corrections, logs, work
 from engine.store.database import Database
 from engine.store.tasks import Task, TaskResult
 from tests.support import DAYS, SETTINGS, engine, execute, load_small_book
+from tests.web.test_api import client
 
 
 class Lines(io.StringIO):
@@ -69,6 +70,27 @@ async def test_a_correction_can_be_followed_from_the_call_to_its_jobs(url: str, 
     assert (line["security"], line["trigger"], line["correlation_id"]) == ("A", made.trigger_id, correlation)
     assert told["fanned out"]["trigger"] == [str(made.trigger_id)]
     assert (told["fanned out"]["keys_raised"], told["fanned out"]["term"]) == (2, running.term.number)
+
+
+async def test_a_request_can_be_found_again_in_the_log(url: str, database: Database, lines: Lines) -> None:
+    await load_small_book(database, portfolios=1)
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3])
+    async with engine(url) as running:
+        await running.settle()
+    async with client(url) as web:
+        job = (await web.get("/jobs?status=WAITING_FOR_DATA")).json()["items"][0]["job_id"]
+        answer = await web.post(f"/jobs/{job}:retry", headers={"x-correlation-id": "desk-7"})
+        assert (answer.status_code, answer.headers["x-correlation-id"]) == (200, "desk-7")
+        await execute(database, "ALTER TABLE dead_letters RENAME TO gone")
+        failed = await web.get("/dead-letters", headers={"x-correlation-id": "not one\tof ours"})
+    own = failed.headers["x-correlation-id"]
+    assert (failed.status_code, failed.headers["content-type"]) == (500, "application/problem+json")
+    assert own in failed.json()["detail"]
+    assert len(own) == 32
+    retried, error = (line for line in lines.read_all() if line["logger"] == "revalue.web")
+    assert (retried["job"], retried["portfolio"], retried["correlation_id"]) == (job, "P1", "desk-7")
+    assert (error["path"], error["correlation_id"], error["level"]) == ("/dead-letters", own, "error")
+    assert "UndefinedTableError" in error["exception"]
 
 
 async def test_lost_tasks_and_dead_letters_are_told_by_default_and_nothing_else(

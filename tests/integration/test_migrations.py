@@ -5,7 +5,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from engine.errors import SchemaVersionError
-from engine.store import schema
+from engine.store import migrating, schema
 from tests.conftest import drop_database, fresh_database
 
 OBJECTS = """
@@ -27,7 +27,7 @@ async def empty_url(server_url: str):  # type: ignore[no-untyped-def]
 
 
 def revisions() -> list[str]:
-    script = ScriptDirectory.from_config(schema._config())
+    script = ScriptDirectory.from_config(migrating.config())
     return [revision.revision for revision in reversed(list(script.walk_revisions()))]
 
 
@@ -37,6 +37,7 @@ async def test_every_revision_goes_up_and_down_and_leaves_nothing(empty_url: str
     connection = await asyncpg.connect(empty_url)
     full = await connection.fetchval(OBJECTS)
     assert full > 20
+    assert schema.head() == revisions()[-1]
     for revision in [*reversed(revisions()[:-1]), "base"]:
         assert await schema.migrate(empty_url, revision) == revision
     assert await connection.fetchval(OBJECTS) == 0

@@ -1,24 +1,32 @@
 """A preview is held against the act: what it said is what then happens, digit for digit, and until then nothing has."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import asyncpg
 import polars as pl
 import pytest
 
-from engine import corrections
+from engine import corrections, rehearsal
 from engine import preview as previewing
 from engine.core.valuation import SNAPSHOT_COLUMNS
-from engine.errors import InvalidInputError, NotFoundError, WriteConflictError
+from engine.errors import (
+    InvalidInputError,
+    NotFoundError,
+    PlanTooLongError,
+    StatementCancelledError,
+    WriteConflictError,
+)
 from engine.ingest import Kind, RejectedInputError, load
 from engine.preview import Estimate, Preview, preview
 from engine.reading import ProblemKind
 from engine.store.database import Database
-from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, load_small_book, prices
+from tests.conftest import book_template, drop_database, fresh_database
+from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, prices
 
 WRITTEN = [name for name in SNAPSHOT_COLUMNS if name not in ("job_id", "epoch")]
 TABLES = (
@@ -51,10 +59,16 @@ ACTS: dict[str, Act] = {
 
 
 @pytest.fixture
-async def valued(url: str, database: Database):  # type: ignore[no-untyped-def]
-    await load_small_book(database, portfolios=4)
+async def url(server_url: str, template: str) -> AsyncIterator[str]:
+    """The small book, valued."""
+    address = await fresh_database(server_url, await book_template(server_url, template, 4))
+    yield address
+    await drop_database(server_url, address)
+
+
+@pytest.fixture
+async def valued(url: str, database: Database) -> AsyncIterator[Engine]:
     async with engine(url) as running:
-        await running.settle()
         yield running
 
 
@@ -249,19 +263,39 @@ async def test_the_engine_is_not_held_up_while_a_preview_values(
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
 
 
+async def test_a_plan_that_takes_too_long_lets_go_of_the_keys(valued: Engine, database: Database) -> None:
+    short = SETTINGS.model_copy(update={"preview_seconds": 0.2})
+
+    async def many_small_steps(inside: Database) -> Any:
+        until = monotonic() + 0.2
+        while monotonic() < until:
+            await fetch(inside, "SELECT 1")
+        return await ACTS["a price"](inside)
+
+    before = await stored(database)
+    with pytest.raises(PlanTooLongError, match=r"longer than 0.2 s: it had come to finding the keys"):
+        await preview(database, many_small_steps, short)
+    assert await stored(database) == before
+    async with database.transaction() as blocking:
+        await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StatementCancelledError):  # sooner than the second for which it waits for locks
+            await preview(database, ACTS["a price"], short)
+    assert (await preview(database, ACTS["a price"], SETTINGS)).keys == 4
+
+
 async def test_one_that_is_cancelled_lets_go_of_the_keys(
     valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
     reading, go_on = asyncio.Event(), asyncio.Event()
-    real = previewing.read_inputs
+    real = rehearsal.read_inputs
 
     def held(*given: Any) -> Any:
         loop.call_soon_threadsafe(reading.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(30)
         return real(*given)
 
-    monkeypatch.setattr(previewing, "read_inputs", held)
+    monkeypatch.setattr(rehearsal, "read_inputs", held)
     running = asyncio.create_task(preview(database, ACTS["a price"], SETTINGS))
     await asyncio.wait_for(reading.wait(), 30)
     running.cancel()

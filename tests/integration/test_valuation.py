@@ -176,8 +176,10 @@ async def check_explanations(database: Database) -> None:
         found = await explain(database, portfolio, security, day)
         assert found.verdict == "AGREES" or found.key["reprocessing_status"] == "IN_PROGRESS", found.differences
     waiting = await fetch(
-        database, "SELECT portfolio_id, security_id, failure_reason FROM position_status WHERE state = 'WAITING_FOR_DATA'"
+        database,
+        """SELECT portfolio_id, security_id, failure_reason FROM position_status WHERE state IN ('WAITING_FOR_DATA', 'FAILED')
+           ORDER BY random()""",
     )
     for portfolio, security, reason in waiting[:3]:
         found = await explain(database, portfolio, security, date.fromisoformat(reason[-10:]))
-        assert (found.verdict, found.missing) == ("MISSING", reason)
+        assert (found.verdict, found.missing) == ("REPROCESSING" if found.stored else "MISSING", reason)

@@ -5,12 +5,18 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine.store.database import Database
-from tests.support import Engine, engine, load_small_book
+from tests.conftest import book_template, drop_database, fresh_database
+from tests.support import Engine, engine
+
+
+@pytest.fixture
+async def url(server_url: str, template: str) -> AsyncIterator[str]:
+    address = await fresh_database(server_url, await book_template(server_url, template, 2))
+    yield address
+    await drop_database(server_url, address)
 
 
 @pytest.fixture
 async def valued(url: str, database: Database) -> AsyncIterator[Engine]:
-    await load_small_book(database, portfolios=2)
     async with engine(url) as running:
-        await running.settle()
         yield running

@@ -1,6 +1,10 @@
 """Tokens: nobody is served without one where they are asked for, and none reaches beyond its scopes and portfolios."""
 
+import asyncio
 import json
+import signal
+import socket
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +34,7 @@ READS = (
     "/reprocessing",
 )
 LISTS = ("/jobs", "/dead-letters", "/keys/stuck")
-OPERATES = ("/jobs/1:retry", "/corrections:preview")
+OPERATES = ("/jobs/1:retry", "/corrections:preview", "/corrections:preview-file")
 BODY = {"kind": "price", "security_id": "A", "date": DAYS[3].isoformat(), "price": "12"}
 
 
@@ -112,7 +116,8 @@ async def test_a_limited_token_knows_of_its_portfolios_only(guarded: httpx.Async
             answer = await guarded.get(path.replace("P1", other), headers=bearing(mine))
             assert (answer.status_code, f"not for portfolio '{other}'" in answer.json()["detail"]) == (403, True), path
     assert (await guarded.get("/reprocessing", headers=bearing(mine))).status_code == 403
-    assert (await guarded.post("/corrections:preview", headers=bearing(mine), json=BODY)).status_code == 403
+    for path in OPERATES[1:]:
+        assert (await guarded.post(path, headers=bearing(mine), json=BODY)).status_code == 403
     jobs = await fetch(
         database,
         "SELECT portfolio_id, max(job_id) FROM portfolio_valuation_jobs JOIN position_state USING (position_id) "
@@ -200,3 +205,32 @@ def test_tokens_on_the_command_line(url: str, valued: Engine, tmp_path: Path) ->
     assert "revoked" in run("revoke", "desk")
     assert json.loads(run("list", "--json"))[1]["revoked_at"] is not None
     assert "desk" in run("list")
+
+
+async def test_a_server_that_is_stopped_ends_its_streams_without_a_word(url: str, valued: Engine) -> None:
+    """A page that listens neither keeps it from ending nor makes it end in a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "console.cli", "--database-url", url, "serve", "--port", str(port)]
+    server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as web, asyncio.timeout(60):
+            while True:
+                try:
+                    await web.get("/health/live")
+                    break
+                except httpx.ConnectError:
+                    assert server.returncode is None
+            async with web.stream("GET", "/events") as stream:
+                lines = stream.aiter_lines()
+                while not (await anext(lines)).startswith("event: state"):
+                    pass
+                server.send_signal(signal.SIGINT)
+                async for _ in lines:
+                    pass
+            assert await server.wait() == 0
+        assert server.stderr is not None
+        assert await server.stderr.read() == b""
+    finally:
+        if server.returncode is None:
+            server.kill()

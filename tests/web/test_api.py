@@ -42,7 +42,7 @@ async def oracle(database: Database) -> dict[tuple[object, ...], ExpectedRow]:
 
 
 async def got(web: httpx.AsyncClient, path: str, status: int = 200, **query: object) -> dict[str, list[dict[str, object]]]:
-    answer = await web.get(path, params={name.rstrip("_"): str(value) for name, value in query.items()})
+    answer = await web.get(path, params={name.rstrip("_"): str(value) for name, value in query.items()} or None)
     assert answer.status_code == status, answer.text
     return answer.json()  # type: ignore[no-any-return]
 
@@ -80,7 +80,9 @@ async def test_a_key_in_correction_shows_its_last_history_and_says_so(
         assert Decimal(str(line["market_value"])) == before["P1", "A", DAYS[7]].market_value
         total = (await got(web, "/portfolios/P1/valuation", from_=DAYS[7], to=DAYS[7]))["items"][0]
         assert total["lines_in_correction"] == 1
-        assert len((await got(web, "/reprocessing"))["items"]) == 1
+        [under_way] = (await got(web, "/reprocessing"))["items"]
+        assert (under_way["first_date"], under_way["last_date"]) == (DAYS[7].isoformat(), DAYS[7].isoformat())
+        assert under_way["progress"] == (None if under_way["fanned_out_at"] is None else 0)
         await valued.loop.run_once()
     await valued.settle()
     after = await oracle(database)
@@ -88,6 +90,25 @@ async def test_a_key_in_correction_shows_its_last_history_and_says_so(
     assert answer["reprocessing_status"] == "CURRENT"
     assert Decimal(str(answer["items"][0]["market_value"])) == after["P1", "A", DAYS[7]].market_value
     assert (await got(web, "/reprocessing"))["items"] == []
+
+
+async def test_corrections_that_were_fanned_out_together_share_their_progress(
+    web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
+    """Each key was raised once, for both; neither is further than the keys are."""
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    await corrections.rate(database, "EUR", "USD", DAYS[7], Decimal("1.5"))
+    queued = (await got(web, "/reprocessing"))["items"]
+    assert [(each["together"], each["progress"]) for each in queued] == [(1, None)] * 2
+    await valued.loop._fan_out()
+    both = (await got(web, "/reprocessing"))["items"]
+    assert [each["kind"] for each in both] == ["PRICE", "FX"]
+    told = [(each["together"], each["keys_raised"], each["keys_left"], each["progress"]) for each in both]
+    assert told == [(2, 3, 3, 0)] * 2  # A in P1 by its price; A and B in P2, which is in EUR, by the rate
+    await corrections.position(database, "P1", "B", DAYS[9], Decimal(5), Decimal(1), Decimal(1))
+    *both, position = (await got(web, "/reprocessing"))["items"]
+    assert [each["keys_left"] for each in both] == [3, 3]
+    assert (position["portfolio_id"], position["security_id"], position["together"]) == ("P1", "B", 1)
 
 
 async def test_changes_lists_every_number_with_its_cause(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
@@ -175,8 +196,11 @@ async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -
     values = [row["market_value"] for row in rows]
     for kind, read in (
         ("text/csv", lambda body: [row["market_value"] for row in csv.DictReader(io.StringIO(body.decode()))]),
-        ("application/vnd.apache.parquet", lambda body: pl.read_parquet(body)["market_value"].to_list()),
-        ("application/vnd.apache.arrow.stream", lambda body: pl.read_ipc_stream(body)["market_value"].to_list()),
+        ("application/vnd.apache.parquet", lambda body: [f"{each:f}" for each in pl.read_parquet(body)["market_value"]]),
+        (
+            "application/vnd.apache.arrow.stream",
+            lambda body: [f"{each:f}" for each in pl.read_ipc_stream(body)["market_value"]],
+        ),
     ):
         answer = await web.get(path, headers={"accept": kind})
         assert answer.headers["content-type"].startswith(kind)
@@ -194,6 +218,8 @@ async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -
         ("/portfolios/P1/positions?as_of=x", 422, "as_of"),
         ("/portfolios/P1/positions", 422, "as_of"),
         ("/portfolios/P1/valuation?from=2024-02-01&to=2024-01-01", 422, "is after"),
+        ("/positions/P1/A/history?from=2024-02-01&to=2024-01-01", 422, "is after"),
+        ("/docs", 404, "Not Found"),
         ("/jobs?status=LOST", 422, "SUPERSEDED"),
         ("/jobs?portfolio=P1", 422, "unknown parameter portfolio"),
         ("/jobs?limit=0", 422, "limit"),
@@ -239,7 +265,8 @@ async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(web: httpx.A
     for path, query in asked.items():
         after = (await got(web, path, **query))["items"]
         for shown in (*before[path], *after):
-            shown.pop("reprocessing_status", None), shown.pop("lines_in_correction", None), shown.pop("state", None)
+            shown.pop("reprocessing_status", None), shown.pop("lines_in_correction", None)
+            shown.pop("state", None), shown.pop("reprocessing_since", None)
         assert after == before[path], path
 
 
@@ -247,4 +274,23 @@ async def test_a_page_of_another_site_cannot_ask(url: str, valued: Engine) -> No
     """A name that its owner points at 127.0.0.1 is refused: a browser sends it as the Host."""
     async with client(url) as web:
         answer = await web.get("/health/live", headers={"host": "attacker.example"})
-        assert answer.status_code == 400
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert "localhost" in answer.json()["detail"]
+
+
+async def test_a_database_that_takes_no_connections_is_away(
+    url: str, valued: Engine, database: Database, server_url: str
+) -> None:
+    name = url.partition("@/")[2].partition("?")[0]
+    async with client(url) as web, await Database.open(server_url) as server:
+        await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        ended = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
+        )
+        await execute(server, ended, name)
+        for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", "/reprocessing", "/health/ready"):
+            answer = await web.get(path)
+            assert (answer.status_code, answer.json()["title"]) == (503, "DatabaseUnavailableError"), path
+        assert (await web.get("/health/live")).status_code == 200
+        await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert (await web.get("/health/ready")).status_code == 200

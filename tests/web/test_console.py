@@ -45,6 +45,7 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(console: Page,
     await expect(console.locator("#part-corrections")).to_contain_text("2 keys left of 2")
     await expect(console.locator("#keys-REPROCESSING")).to_have_text("2")
     await expect(console.locator("#status")).to_have_text("1 correction under way.")
+    await expect(console.locator(".tile.tasks")).to_contain_text("2 actors connected")
     await expect(console.locator("#tile-left")).to_have_text("2")
     await expect(console.locator(".lags")).to_contain_text("6 to 21 days2")
     await execute(database, "UPDATE scheduler_term SET paused_at = now(), paused_by = 'ada'")
@@ -130,6 +131,17 @@ async def test_a_number_is_explained_by_keyboard(console: Page, database: Databa
     assert await number.evaluate("each => each === document.activeElement"), "the focus does not return"
 
 
+async def test_a_number_whose_correction_waits_is_not_called_missing(console: Page, database: Database, valued: Engine) -> None:
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3])
+    await valued.settle()
+    await console.goto(f"#/portfolio/P1?date={DAYS[10]}")
+    await console.get_by_role("button", name="A: market value").click()
+    dialog = console.get_by_role("dialog")
+    await expect(dialog).to_contain_text("that of the last complete history: the correction that it is on cannot be valued yet")
+    await expect(dialog).to_contain_text(f"No number: PRICE_TOO_OLD A {DAYS[10]}")
+    await expect(dialog.locator("#explain-value")).to_contain_text("USD")
+
+
 async def test_a_retry_takes_the_job_up_again(console: Page, database: Database, valued: Engine) -> None:
     await corrections.position(database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1))
     await valued.settle()
@@ -143,13 +155,21 @@ async def test_a_retry_takes_the_job_up_again(console: Page, database: Database,
     assert await fetch(database, "SELECT count(*) FROM dead_letters WHERE requeued_at IS NULL") == [(0,)]
 
 
-async def test_on_a_phone_nothing_lies_beyond_the_edge(url: str, valued: Engine, chrome: Browser) -> None:
+async def test_on_a_phone_nothing_lies_beyond_the_edge(url: str, valued: Engine, database: Database, chrome: Browser) -> None:
+    """Neither the page nor a table: a line's number and a dead letter's button are seen without moving anything sideways."""
+    await corrections.position(database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1))
+    await execute(database, "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > $1", DAYS[8])
+    await valued.settle()
     with serving(create_app(url, feed=FEED)) as base:
         async with page(chrome, base, viewport={"width": 375, "height": 700}) as shown:
-            for where, there in (("", "#keys-CURRENT"), ("#/portfolio/P2", "button.figure")):
+            for where, there in (("", "#part-letters button"), ("#/portfolio/P2", "button.figure")):
                 await shown.goto(where)
                 await shown.locator(there).first.wait_for()
                 assert await shown.evaluate("document.documentElement.scrollWidth") <= 375, where
+                boxes = "[...document.querySelectorAll('.scroll')].filter(each => each.checkVisibility())"
+                wide = f"{boxes}.filter(each => each.scrollWidth > each.clientWidth).map(each => each.ariaLabel)"
+                assert await shown.evaluate(wide) == [], where
+                await expect(shown.get_by_role("row").first).to_be_attached()
             await shown.locator("button.figure").first.click()
             await expect(shown.locator("#explain-value")).to_be_visible()
             assert await shown.evaluate("document.documentElement.scrollWidth") <= 375
@@ -299,6 +319,20 @@ async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
     await expect(console.locator("#link")).to_have_text("live")
     await expect(console.locator("#part-banner")).to_be_empty()
     await admin.close()
+
+
+async def test_nothing_is_called_current_while_the_database_does_not_answer(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
+    with serving(create_app(url, feed=FEED, timeout_seconds=0.2)) as base:
+        async with page(chrome, base, bears="503") as shown:
+            await shown.goto("#/portfolio/P1")
+            await expect(shown.locator("#flag")).to_have_text("Current")
+            async with database.transaction() as blocking:
+                await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
+                await expect(shown.locator("#flag")).to_contain_text("As of")
+                await expect(shown.get_by_role("button", name="A: market value")).to_be_visible()
+            await expect(shown.locator("#flag")).to_have_text("Current")
 
 
 async def test_a_database_that_does_not_answer_is_told(url: str, valued: Engine, database: Database, chrome: Browser) -> None:

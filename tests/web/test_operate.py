@@ -1,6 +1,7 @@
 """Calls that operate: a preview is what then happens and writes nothing, a job is tried again, and how long it will take."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from engine import corrections
 from engine.settings import Settings
 from engine.store.database import Database
-from tests.support import DAYS, Engine, execute, fetch
+from tests.support import DAYS, Engine, execute, fetch, prices
 from tests.web.test_api import client, got
 
 PRICE = {"kind": "price", "security_id": "A", "date": DAYS[7].isoformat(), "price": "31.5"}
@@ -64,6 +65,45 @@ async def test_a_preview_of_several_corrections_is_what_then_happens(
     for line in told["portfolios"]:
         key = (line["portfolio_id"], line["date"])
         assert Decimal(line["change"]) == after.get(key, 0) - before[key] != 0
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("text/csv; charset=utf-8", 3), ("application/vnd.apache.parquet", 3)])
+async def test_a_preview_of_a_file_is_what_then_happens(
+    kind: str, rows: int, web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
+    frame = prices("A", {DAYS[2]: "7", DAYS[3]: "8.125", DAYS[11]: f"{100 + 11}.25"})
+    content = io.BytesIO()
+    frame.write_csv(content) if kind.startswith("text") else frame.write_parquet(content)
+    stored = await everything(database)
+    before = await values(database)
+    answer = await web.post("/corrections:preview-file", content=content.getvalue(), headers={"content-type": kind})
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert await everything(database) == stored
+    assert (told["correction"]["rows"], told["correction"]["changed"], told["keys"]) == (rows, 2, 2)
+    await corrections.file(database, frame)
+    await valued.settle()
+    after = await values(database)
+    for line in told["portfolios"]:
+        key = (line["portfolio_id"], line["date"])
+        assert Decimal(line["change"]) == after[key] - before[key] != 0
+    assert {line["portfolio_id"] for line in told["portfolios"]} == {"P1", "P2"}
+
+
+async def test_a_wrong_file_is_a_problem(web: httpx.AsyncClient) -> None:
+    good = b"security_id,price_date,price,currency,quote_basis\nA,2024-01-02,%b,USD,PER_UNIT\n"
+    for content, kind, status, detail in (
+        (good % b"-1", "text/csv", 422, "line 2: -1"),
+        (good % b"1" + b"A,2030-01-02,1,USD,PER_UNIT\n", "text/csv", 422, "the body: 2 rows, nothing loaded"),
+        (b"", "text/csv", 422, "the body cannot be read"),
+        (b"PAR1", "application/vnd.apache.parquet", 422, "the body cannot be read"),
+        (b"a,b\n1,2\n", "text/csv", 422, "a file of corrections has the columns"),
+        (good % b"1", "application/json", 415, "not application/json"),
+        (good % b"1", "", 415, "without a Content-Type"),
+    ):
+        answer = await web.post("/corrections:preview-file", content=content, headers={"content-type": kind})
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+        assert detail in answer.json()["detail"]
 
 
 async def test_a_wrong_correction_is_a_problem(web: httpx.AsyncClient) -> None:

@@ -21,6 +21,7 @@ export function heatmap(samples, bounds) {
   const shown = spread(samples);
   const last = samples.at(-1);
   const total = last.lags.reduce((sum, each) => sum + each, 0);
+  if (!total) return h("p", { class: "empty" }, "There is no key yet.");
   const [left, top, wide, high] = [0, 0, 600, 26];
   const step = wide / shown.length;
   const cells = shown.map((sample, column) => sample.lags.map((keys, row) => {
@@ -52,10 +53,12 @@ function spread(samples) {
   return picked;
 }
 
-const W = 900, H = 260, LEFT = 8, RIGHT = 8, TOP = 16, BOTTOM = 24;
+const H = 260, LEFT = 8, RIGHT = 8, TOP = 16, BOTTOM = 24;
 
-/** Market value by date. Dates whose total lacks lines are hollow points apart from the line. `choose(date)`: by click or Enter. */
-export function valueChart(totals, currency, chosen, choose) {
+/** Market value by date. Dates whose total lacks lines are hollow points apart from the line. `choose(date)`: by click or Enter.
+    `narrow`: for a phone. */
+export function valueChart(totals, currency, chosen, choose, { narrow = false } = {}) {
+  const W = narrow ? 420 : 900;
   const valued = totals.filter((each) => each.market_value !== null);
   if (!valued.length) return h("p", { class: "empty" }, "No date of this range has a value.");
   const amounts = valued.map((each) => Number(each.market_value));

@@ -11,8 +11,10 @@ const statusLine = document.getElementById("status");
 const live = { state: null, samples: [], bounds: [], away: null };
 let view = null;
 
-function say(text) {
+/** What is spoken. `shown`: a banner has it too, so that it need not be read twice. */
+function say(text, shown) {
   write(statusLine, text);
+  statusLine.classList.toggle("hidden", Boolean(shown));
 }
 
 function show() {

@@ -41,6 +41,25 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A table that scrolls in a box of its own. `numeric`: the columns of numbers. `cards`: on a phone every row is a card, whose
+    cells have the titles; the roles keep it a table then. */
+export function table({ label, titles, numeric = [], more = "", cards = false }, rows) {
+  const found = h("table", { class: cards ? "cards" : null },
+    h("thead", {}, h("tr", {}, titles.map((title, n) => h("th", { scope: "col", class: numeric.includes(n) ? "number" : null }, title)))),
+    h("tbody", {}, rows));
+  if (cards) {
+    found.setAttribute("role", "table");
+    for (const [name, role] of [["thead, tbody", "rowgroup"], ["tr", "row"], ["thead th", "columnheader"], ["tbody th", "rowheader"], ["td", "cell"]])
+      found.querySelectorAll(name).forEach((each) => each.setAttribute("role", role));
+    for (const row of found.tBodies[0].rows)
+      [...row.cells].forEach((cell, n) => { if (typeof titles[n] === "string") cell.dataset.title = titles[n]; });
+  }
+  return h("div", { class: `scroll ${more}`.trim(), tabindex: "0", role: "group", "aria-label": label }, found);
+}
+
+/** What a server says, as a sentence. */
+export const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+
 /** Seconds as people say them. */
 export function duration(seconds) {
   if (seconds < 1) return seconds > 0 ? "< 1 s" : "0 s";

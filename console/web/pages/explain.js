@@ -39,13 +39,13 @@ export async function explain(portfolio, security, date) {
 }
 
 function explained(told) {
-  const [state, says] = SAYS[told.verdict];
+  const lacking = told.verdict === "REPROCESSING" && told.missing;
+  const [state, says] = lacking ? ["WAITING_FOR_DATA", "The number shown is that of the last complete history: the correction that it is on cannot be valued yet."] : SAYS[told.verdict];
   const shown = told.stored?.market_value;
   return [
     h("p", { class: "answer", id: "explain-value" }, shown ? h("span", { title: shown }, decimal(shown, 2, 12)) : h("em", {}, "no value"), " ", h("small", {}, told.key.base_currency ?? "")),
     h("p", { class: "flag big", data: { state } }, says),
     h("ol", { class: "steps" }, told.items.map((each) => h("li", {}, each.text))),
-    told.missing ? h("p", { class: "banner" }, told.missing) : "",
   ];
 }
 

@@ -2,7 +2,7 @@
 
 import { act, Refused } from "./api.js";
 import { heatmap, sparkline } from "./charts.js";
-import { count, counted, duration, h, moment, redraw, write } from "./dom.js";
+import { count, counted, duration, h, moment, redraw, sentence, table, write } from "./dom.js";
 
 export const STATES = {
   CURRENT: "Current",
@@ -12,6 +12,8 @@ export const STATES = {
   FAILED: "Failed",
 };
 const KINDS = { PRICE: "Price", FX: "Exchange rate", INSTRUMENT: "Instrument", CALENDAR: "Calendar", POLICY: "Policy", POSITION: "Position" };
+
+const MOST = 50;  // of a list, as the server bounds it
 
 const TILES = [
   ["left", "Position-days left"], ["eta", "Time left"], ["speed", "Rows a second"],
@@ -23,10 +25,10 @@ export function open(main, say, needToken) {
   const part = Object.fromEntries(["banner", "keys", "corrections", "lags", "reasons", "letters", "portfolios"].map((name) => [name, h("div", { id: `part-${name}` })]));
   const spark = h("div", { class: "spark" });
   const notes = { letters: h("p", { class: "note", role: "status" }) };
-  const panel = (title, name, more = "") => h("section", { class: `panel ${more}`, "aria-labelledby": `title-${name}` }, h("h2", { id: `title-${name}` }, title), part[name], notes[name]);
-  main.replaceChildren(
-    h("h1", {}, "Overview"),
-    part.banner,
+  const sizes = Object.fromEntries(["corrections", "portfolios", "letters"].map((name) => [name, h("small")]));
+  sizes.lags = h("small", {}, "keys by calendar days from watermark to horizon, over time");
+  const panel = (title, name, more = "") => h("section", { class: `panel ${more}`, "aria-labelledby": `title-${name}` }, h("h2", { id: `title-${name}` }, title, " ", sizes[name]), part[name], notes[name]);
+  const body = h("div", {},
     h("dl", { class: "tiles" }, TILES.map(([name, title]) =>
       h("div", { class: `tile ${name}` }, h("dt", {}, title), h("dd", {}, tile[name].value, tile[name].note, name === "speed" ? spark : null)))),
     h("div", { class: "grid" },
@@ -35,6 +37,7 @@ export function open(main, say, needToken) {
       panel("Why keys wait or failed", "reasons"), panel("Portfolios", "portfolios"),
       panel("Dead letters", "letters", "wide")),
   );
+  main.replaceChildren(h("h1", {}, "Overview"), part.banner, body);
   const bars = new Map();
 
   async function retry(job) {
@@ -50,12 +53,16 @@ export function open(main, say, needToken) {
   function update(live) {
     const { state } = live;
     const paused = state?.paused_at ? `Paused since ${moment(state.paused_at)}${state.paused_by ? ` by ${state.paused_by}` : ""}: no new work is begun. "revalue resume" ends it.` : null;
-    redraw(part.banner, [live.away, live.refused, paused], (told) => told.filter(Boolean).map((text) => h("p", { class: "banner" }, text)));
+    redraw(part.banner, [live.away, live.refused, paused], (told) => told.filter(Boolean).map((text) => h("p", { class: "banner" }, sentence(text))));
+    body.hidden = !state && Boolean(live.refused);
     if (!state) {
-      say(live.refused ?? live.away ?? "Asking for the state of the engine.");
+      say(live.refused ?? live.away ?? "Asking for the state of the engine.", live.refused ?? live.away);
       return;
     }
-    say(live.away ?? spoken(state));
+    say(live.away ?? spoken(state), live.away);
+    write(sizes.corrections, some(state.corrections.length, MOST));
+    write(sizes.portfolios, some(state.portfolios.length, MOST, ", those that are not current first"));
+    write(sizes.letters, state.dead_letters > state.letters.length ? `the last ${state.letters.length} of ${count(state.dead_letters)}` : "");
     figures(tile, state);
     redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
     redraw(part.keys, state.keys, keys);
@@ -68,11 +75,18 @@ export function open(main, say, needToken) {
   return { update };
 }
 
+/** How many a list has, when it was asked for `most`. */
+function some(found, most, which = "") {
+  if (!found) return "";
+  return found < most ? count(found) : `the first ${count(most)}${which}`;
+}
+
 function spoken(state) {
+  if (!Object.values(state.keys).some(Boolean)) return "No position has been loaded.";
   if (state.is_current && !state.letters.length) return "Every key is current.";
   const parts = [];
   const under = state.corrections.length;
-  if (under) parts.push(`${counted(under, "correction")} under way`);
+  if (under) parts.push(`${counted(under, under < MOST ? "correction" : "or more correction")} under way`);
   if (state.keys.BEHIND) parts.push("keys are being valued to the horizon");
   if (state.keys.WAITING_FOR_DATA) parts.push(`${counted(state.keys.WAITING_FOR_DATA, "key")} ${state.keys.WAITING_FOR_DATA === 1 ? "waits" : "wait"} for data`);
   if (state.keys.FAILED) parts.push(`${counted(state.keys.FAILED, "key")} failed`);
@@ -85,11 +99,12 @@ function figures(tile, state) {
   const eta = state.estimated_seconds;
   put("eta", eta === null ? "not known" : eta === 0 ? "done" : duration(eta), eta === null ? "no leader, no finished job, or not counted yet" : state.rows_per_second ? `at ${count(state.rows_per_second)} rows a second` : "nothing is owed");
   put("speed", count(state.rows_per_second_now), "over the last 5 s");
-  put("tasks", count(state.tasks_in_flight), counted(state.jobs_in_flight, "job"));
+  put("tasks", count(state.tasks_in_flight), `${counted(state.jobs_in_flight, "job")}; ${counted(state.actors, "actor")} connected`);
   const age = state.heartbeat_age_seconds;
   const silent = state.holder !== null && age > state.lease_seconds;
   put("leader", state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads", state.holder === null ? "nobody leads" : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`);
-  tile.leader.value.dataset.tone = state.holder === null || silent ? "bad" : state.paused_at ? "warn" : "good";
+  const owed = state.remaining_position_days > 0 || state.triggers_queued > 0;  // without work nobody needs to lead
+  tile.leader.value.dataset.tone = state.holder === null || silent ? (owed ? "bad" : "") : state.paused_at ? "warn" : "good";
   put("letters", count(state.dead_letters), state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be tried again` : "jobs that failed for good");
   tile.letters.value.dataset.tone = state.dead_letters ? "bad" : "";
 }
@@ -124,8 +139,9 @@ function corrections(element, found, bars) {
     if (!bars.has(each.trigger_id)) {
       const bar = h("progress", { max: 1, "aria-label": `Correction ${each.trigger_id}` });
       const told = h("span", { class: "faint" });
-      const what = each.security_id ?? (each.base_currency ? `${each.base_currency}/${each.quote_currency}` : "");
-      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, `${KINDS[each.kind]} ${what}`.trim()), h("span", { class: "faint" }, `since ${moment(each.created_at)}`)), bar, told);
+      const pair = each.base_currency && `${each.base_currency}/${each.quote_currency}`;
+      const what = [KINDS[each.kind], pair || each.security_id, each.portfolio_id && `in ${each.portfolio_id}`].filter(Boolean).join(" ");
+      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, what, " ", h("small", {}, span(each))), h("span", { class: "faint" }, `since ${moment(each.created_at)}`)), bar, told);
       bars.set(each.trigger_id, { bar, told, item });
       element.querySelector("ol").append(item);
     }
@@ -135,18 +151,24 @@ function corrections(element, found, bars) {
       write(told, "queued: its keys are not counted yet");
     } else {
       const left = each.keys_left ?? 0;
-      const raised = Math.max(each.keys_raised, left);
-      bar.value = raised ? (raised - left) / raised : 1;
-      write(told, `${counted(left, "key")} left of ${count(raised)}`);
+      bar.value = each.progress ?? 1;
+      const others = each.together > 1 ? `, together with ${counted(each.together - 1, "other correction")}` : "";
+      write(told, `${counted(left, "key")} left of ${count(Math.max(each.keys_raised, left))}${others}`);
     }
   }
 }
 
+/** The dates of a correction. */
+function span(each) {
+  if (each.first_date === null) return each.last_date === null ? "every date" : `to ${each.last_date}`;
+  if (each.last_date === null) return `from ${each.first_date}`;
+  return each.first_date === each.last_date ? each.first_date : `${each.first_date} to ${each.last_date}`;
+}
+
 function reasons(found) {
   if (!found.length) return h("p", { class: "empty" }, "No key waits, and none failed.");
-  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Why keys wait" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Reason"), h("th", { scope: "col", class: "number" }, "Keys"), h("th", { scope: "col" }, "For example"))),
-    h("tbody", {}, found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.keys)), h("td", { class: "long" }, each.example))))));
+  return table({ label: "Why keys wait", titles: ["Reason", "Keys", "For example"], numeric: [1], cards: true },
+    found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.keys)), h("td", { class: "long" }, each.example))));
 }
 
 function portfolios(found) {
@@ -158,21 +180,20 @@ function portfolios(found) {
     each.keys_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.keys_behind)} behind`) : null,
     each.keys_in_correction + each.keys_waiting + each.keys_failed + each.keys_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
   ];
-  return h("div", { class: "scroll tall", tabindex: "0", role: "group", "aria-label": "Portfolios" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Portfolio"), h("th", { scope: "col", class: "number" }, "Keys"), h("th", { scope: "col" }, "State"))),
-    h("tbody", {}, found.map((each) => h("tr", {},
-      h("th", { scope: "row" }, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `p-${each.portfolio_id}` } }, each.portfolio_id), " ", h("span", { class: "faint" }, each.base_currency)),
-      h("td", { class: "number" }, count(each.keys)), h("td", {}, flag(each)))))));
+  return table({ label: "Portfolios", titles: ["Portfolio", "Keys", "State"], numeric: [1], more: "tall", cards: true },
+    found.map((each) => h("tr", {},
+      h("th", { scope: "row" }, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `p-${each.portfolio_id}` } }, each.portfolio_id), " ", h("small", {}, each.base_currency)),
+      h("td", { class: "number" }, count(each.keys)), h("td", { class: "wholly" }, flag(each)))));
 }
 
 function letters(found, retry) {
   if (!found.length) return h("p", { class: "empty" }, "No job has failed for good.");
-  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Dead letters" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Job", "Position", "Dates", "Attempts", "Reason", "Failed", ""].map((title) => h("th", { scope: "col" }, title || h("span", { class: "hidden" }, "Action"))))),
-    h("tbody", {}, found.map((each) => h("tr", { data: { job: each.job_id } },
+  const titles = ["Job", "Position", "Dates", "Attempts", "Reason", "Failed", h("span", { class: "hidden" }, "Action")];
+  return table({ label: "Dead letters", titles, numeric: [3], cards: true },
+    found.map((each) => h("tr", { data: { job: each.job_id } },
       h("th", { scope: "row" }, String(each.job_id)),
       h("td", {}, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `l-${each.job_id}` } }, each.portfolio_id), ` ${each.security_id}`),
       h("td", { class: "nowrap" }, `${each.first_date} to ${each.last_date}`), h("td", { class: "number" }, count(each.attempt_count)),
       h("td", { class: "long" }, each.failure_reason), h("td", { class: "nowrap" }, moment(each.died_at)),
-      h("td", {}, h("button", { type: "button", "aria-label": `Retry job ${each.job_id}`, data: { key: `r-${each.job_id}` }, on: { click: () => retry(each.job_id) } }, "Retry")))))));
+      h("td", { class: "act" }, h("button", { type: "button", "aria-label": `Retry job ${each.job_id}`, data: { key: `r-${each.job_id}` }, on: { click: () => retry(each.job_id) } }, "Retry")))));
 }

@@ -2,7 +2,7 @@
 
 import { ask, askAll, position, Refused } from "./api.js";
 import { valueChart } from "./charts.js";
-import { count, counted, decimal, h, redraw, write } from "./dom.js";
+import { count, counted, decimal, h, moment, redraw, sentence, table as tabled, write } from "./dom.js";
 import { explain } from "./explain.js";
 
 const RANGES = [["1 month", 31], ["6 months", 184], ["1 year", 366], ["5 years", 1827]];
@@ -12,6 +12,7 @@ const LATER = {
   IN_PROGRESS: { WAITING_FOR_DATA: "the correction waits for data", FAILED: "the correction failed" },
 };
 const AGAIN_MS = 1500;
+const PHONE = matchMedia("(max-width: 34rem)");
 
 export function open(main, name, query, say, needToken) {
   const leaving = new AbortController();
@@ -21,6 +22,7 @@ export function open(main, name, query, say, needToken) {
   let timer = 0;
   let asking = 0;
   let away = null;
+  let answered = null;
   const flag = h("p", { id: "flag", class: "flag big" });
   const error = h("div");
   const sums = h("dl", { class: "tiles sums" });
@@ -59,8 +61,12 @@ export function open(main, name, query, say, needToken) {
       if (leaving.signal.aborted || mine !== asking) return;
       if (problem instanceof Refused && problem.status === 401) needToken(problem.message);
       const text = problem instanceof Refused ? problem.message : "The server cannot be reached. The numbers are those of its last answer.";
-      redraw(error, text, () => h("p", { class: "banner" }, `${text[0].toUpperCase()}${text.slice(1)}`));
-      say(text);
+      redraw(error, text, () => h("p", { class: "banner" }, sentence(text)));
+      say(text, true);
+      if (answered) {  // what it said of the state may be true no more
+        flag.dataset.state = "WAITING_FOR_DATA";
+        write(flag, `As of ${moment(answered)}`);
+      }
     }
     if (!leaving.signal.aborted && mine === asking) timer = setTimeout(load, AGAIN_MS);
   }
@@ -76,10 +82,11 @@ export function open(main, name, query, say, needToken) {
     const of = totals.items.find((each) => each.date === day) ?? (await ask(`${path}/valuation?from=${day}&to=${day}`, options)).items[0];
     if (mine !== asking || leaving.signal.aborted) return;
     body.hidden = false;
+    answered = new Date().toISOString();
     if (document.activeElement !== date) date.value = day;
     updating(found);
     redraw(sums, [of ?? null, found.base_currency, day], summary);
-    redraw(chart, [totals.items, found.base_currency, day], ([items, currency, chosen]) => items.length ? valueChart(items, currency, chosen, go) : h("p", { class: "empty" }, "This range has no business date."));
+    redraw(chart, [totals.items, found.base_currency, day, PHONE.matches], ([items, currency, chosen, narrow]) => items.length ? valueChart(items, currency, chosen, go, { narrow }) : h("p", { class: "empty" }, "This range has no business date."));
     redraw(table, totals.items, totalsTable);
     redraw(lines, [found.items, day], ([items]) => linesTable(items, (security, on) => explain(name, security, on)));
   }
@@ -113,18 +120,16 @@ function summary([total, currency, day]) {
 
 function totalsTable(items) {
   const cell = (text) => h("td", { class: "number", title: text ?? null }, text === null ? h("em", {}, "no value") : decimal(text));
-  return h("div", { class: "scroll tall", tabindex: "0", role: "group", "aria-label": "Totals by date" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Date", "Market value", "Unrealized gain", "Lines", "Valued", "Stale", "Waiting", "Missing"].map((title, n) => h("th", { scope: "col", class: n ? "number" : "" }, title)))),
-    h("tbody", {}, [...items].reverse().map((each) => h("tr", {}, h("th", { scope: "row" }, each.date), cell(each.market_value), cell(each.unrealized_gain),
-      [each.lines, each.lines_valued, each.lines_stale, each.lines_waiting, each.lines_missing].map((number) => h("td", { class: "number" }, number === null ? "–" : count(number))))))));
+  const titles = ["Date", "Market value", "Unrealized gain", "Lines", "Valued", "Stale", "Waiting", "Missing"];
+  return tabled({ label: "Totals by date", titles, numeric: [1, 2, 3, 4, 5, 6, 7], more: "tall" },
+    [...items].reverse().map((each) => h("tr", {}, h("th", { scope: "row" }, each.date), cell(each.market_value), cell(each.unrealized_gain),
+      [each.lines, each.lines_valued, each.lines_stale, each.lines_waiting, each.lines_missing].map((number) => h("td", { class: "number" }, number === null ? "–" : count(number))))));
 }
 
 function linesTable(items, told) {
   if (!items.length) return h("p", { class: "empty" }, "No position is open on this date.");
   const titles = ["Security", "Quantity", "Price", "Rate", "Market value", "Unrealized gain", "State"];
-  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Positions" }, h("table", { class: "lines" },
-    h("thead", {}, h("tr", {}, titles.map((title, n) => h("th", { scope: "col", class: n > 0 && n < 6 ? "number" : "" }, title)))),
-    h("tbody", {}, items.map((each) => line(each, told)))));
+  return tabled({ label: "Positions", titles, numeric: [1, 2, 3, 4, 5], more: "lines", cards: true }, items.map((each) => line(each, told)));
 }
 
 function line(each, told) {
@@ -145,8 +150,8 @@ function line(each, told) {
   return h("tr", { data: { security: each.security_id }, class: why ? "lacking" : "" },
     h("th", { scope: "row" }, each.security_id, " ", h("small", {}, each.local_currency)),
     number(each.quantity, "quantity", 0, 6), number(each.price, "price", 2, 6), number(each.fx_rate, "rate", 0, 6),
-    h("td", { class: "number" }, value), number(each.unrealized_gain, "gain", 2, 2),
-    h("td", {}, flags.length ? flags : h("span", { class: "faint" }, "current")));
+    h("td", { class: "number value" }, value), number(each.unrealized_gain, "gain", 2, 2),
+    h("td", { class: "wholly" }, flags.length ? flags : h("span", { class: "faint" }, "current")));
 }
 
 function staleBy(each) {
