@@ -13,6 +13,7 @@ from engine.core.lifecycle import Lane
 from engine.store.tasks import Task
 from tests.faults.arming import Armory
 from tests.faults.conftest import Door
+from tests.integration.test_control import until
 
 NOTHING = Task(task_id=10**9, first_job_id=1, last_job_id=1, rows=1, lane=Lane.HISTORY)
 """A task that has no jobs: it is done at once, by any actor that runs."""
@@ -32,6 +33,10 @@ async def pool(armory: Armory, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         await one.close()
 
 
+async def _has_trouble(pool: ActorPool) -> bool:
+    return pool.trouble is not None
+
+
 async def test_an_actor_connects_by_itself_when_the_database_is_back_and_it_is_said_once(
     door: Door, pool: Callable[..., ActorPool], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -39,8 +44,7 @@ async def test_an_actor_connects_by_itself_when_the_database_is_back_and_it_is_s
     with caplog.at_level("WARNING", logger="revalue"):
         waiting = pool(door.url)
         task = asyncio.create_task(waiting.run(NOTHING))
-        while waiting.trouble is None:
-            await asyncio.sleep(0.01)
+        await until(lambda: _has_trouble(waiting))
         assert "PostgreSQL cannot be reached" in waiting.trouble
         door.open()
         assert (await asyncio.wait_for(task, 60)).jobs == 0
@@ -54,8 +58,7 @@ async def test_an_actor_that_does_not_start_in_time_is_replaced(
 ) -> None:
     monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 0.001)
     slow = pool(url)
-    while slow.trouble is None:
-        await asyncio.sleep(0.01)
+    await until(lambda: _has_trouble(slow))
     assert "the cluster may have no CPU free" in slow.trouble
     monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 60)
     assert (await asyncio.wait_for(slow.run(NOTHING), 60)).jobs == 0

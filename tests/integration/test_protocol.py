@@ -347,6 +347,21 @@ async def test_a_date_is_not_closed_while_keys_are_staged_onto_it(url: str, data
                 await writer.execute("DELETE FROM business_dates WHERE business_date = $1", DAYS[-1])
 
 
+async def test_a_writer_with_an_old_snapshot_cannot_close_a_date(url: str, database: Database) -> None:
+    """It would not see that keys were staged onto the date since: they would be current, with a row on a date that is none."""
+    await load_small_book(database, portfolios=1)
+    close = "DELETE FROM business_dates WHERE business_date = $1"
+    async with engine(url) as running, database.connection() as writer:
+        transaction = writer.transaction(isolation="repeatable_read")
+        await transaction.start()
+        assert await writer.fetchval("SELECT max(frontier_date) FROM position_state") is None
+        await running.settle()
+        with pytest.raises(asyncpg.RestrictViolationError, match="reads committed data"):
+            await writer.execute(close, DAYS[-1])
+        await transaction.rollback()
+    assert await fetch(database, "SELECT max(business_date) FROM business_dates") == [(DAYS[-1],)]
+
+
 async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_key_is_published(url: str, database: Database) -> None:
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:

@@ -1,0 +1,65 @@
+"""A valuing process that stands still, is given up, and wakes when its work is done by another: fenced, and counted."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from actors.ports import TaskLostError
+from engine.database_metrics import DatabaseCollector
+from engine.store import reports
+from engine.store.database import Database
+from engine.store.tasks import Task, TaskResult
+from tests.faults.arming import Armory
+from tests.faults.checks import all_is_right
+from tests.support import DAYS, engine, load_small_book
+
+VALUE_ONE_TASK = """
+import asyncio, sys
+from engine.core.lifecycle import Lane
+from engine.store.tasks import Task
+from engine.work import Valuer
+
+async def main(url, *numbers):
+    valuer = await Valuer.open(url, max_attempts=3)
+    result = await valuer.run(Task(*map(int, numbers), Lane.HISTORY))
+    print(result.jobs, result.rows, result.fenced)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_process_that_wakes_after_its_work_was_given_to_another_writes_nothing_and_is_counted(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    await load_small_book(database, portfolios=2)
+    armory = Armory(tmp_path)
+    armory.arm("value.computed", "STOP")
+    sleepers: list[asyncio.subprocess.Process] = []
+    async with engine(url) as running:
+        real = running.pool.run
+
+        async def run(task: Task) -> TaskResult:
+            if sleepers:
+                return await real(task)
+            numbers = map(str, (task.task_id, task.first_job_id, task.last_job_id, task.rows))
+            environment = {**os.environ, "REVALUE_FAULTS": str(tmp_path)}
+            command = (sys.executable, "-c", VALUE_ONE_TASK, url, *numbers)
+            sleepers.append(await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE))
+            await armory.happened("value.computed", "STOP")
+            raise TaskLostError("it stands still")
+
+        running.pool.run = run  # type: ignore[method-assign]
+        await running.settle()
+    assert await all_is_right(database) == 4 * len(DAYS)
+    (sleeper,) = sleepers
+    sleeper.send_signal(signal.SIGCONT)
+    output, _ = await asyncio.wait_for(sleeper.communicate(), 60)
+    assert output.decode().split() == ["4", "0", "4"], "four jobs computed, no row written, four fenced"
+    assert (await reports.status(database)).zombie_jobs_fenced == 4
+    metrics = await asyncio.to_thread(lambda: list(DatabaseCollector(url).collect()))
+    assert {
+        metric.name: metric.samples[0].value for metric in metrics if "zombie" in metric.name
+    } == {"revalue_zombie_jobs_fenced": 4}
+    assert await all_is_right(database) == 4 * len(DAYS)
