@@ -59,7 +59,7 @@ async def test_a_process_that_wakes_after_its_work_was_given_to_another_writes_n
     assert output.decode().split() == ["4", "0", "4"], "four jobs computed, no row written, four fenced"
     assert (await reports.status(database)).zombie_jobs_fenced == 4
     metrics = await asyncio.to_thread(lambda: list(DatabaseCollector(url).collect()))
-    assert {
-        metric.name: metric.samples[0].value for metric in metrics if "zombie" in metric.name
-    } == {"revalue_zombie_jobs_fenced": 4}
+    assert {metric.name: metric.samples[0].value for metric in metrics if "zombie" in metric.name} == {
+        "revalue_zombie_jobs_fenced": 4
+    }
     assert await all_is_right(database) == 4 * len(DAYS)
