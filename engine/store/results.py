@@ -61,8 +61,15 @@ async def recover(term: Term, known: Sequence[Task] = ()) -> None:
 async def retry_due(term: Term, *, most: int, task_rows: int, room: int) -> list[Task]:
     """Takes up to `most` deferred jobs whose time has come, as at most `room` new tasks. The others go on waiting."""
     async with term.transaction("retry") as connection:
+        if not await sql("retry_is_due").value(connection):
+            return []
         rows = await sql("retry_due").fetch(
-            connection, term=term.number, most=most, task_days=max(1, task_rows * 7 // 5), room=room
+            connection,
+            term=term.number,
+            most=most,
+            task_days=max(1, task_rows * 7 // 5),
+            room=room,
+            first_task=await term.take_ids(connection, "valuation_task_ids", room),
         )
     return [Task(row["task_id"], row["first_job_id"], row["last_job_id"], row["rows"], Lane(row["lane"])) for row in rows]
 

@@ -17,13 +17,11 @@ WITH due AS (
 ), taken AS (
     DELETE FROM deferred_jobs d USING packed p WHERE d.job_id = p.job_id AND p.task_no <= :room
     RETURNING d.job_id, p.task_no
-), numbered AS (
-    SELECT task_no, nextval('valuation_task_ids') AS task_id FROM (SELECT DISTINCT task_no FROM taken ORDER BY task_no) t
 ), begun AS (
     UPDATE portfolio_valuation_jobs j
-    SET status = 'PROCESSING', task_id = n.task_id, term = :term, finished_at = NULL,
+    SET status = 'PROCESSING', task_id = :first_task + t.task_no - 1, term = :term, finished_at = NULL,
         attempt_count = j.attempt_count + CASE j.status WHEN 'PENDING' THEN 1 ELSE 0 END
-    FROM taken t JOIN numbered n USING (task_no)
+    FROM taken t
     WHERE j.job_id = t.job_id AND j.status IN ('PENDING', 'WAITING_FOR_DATA')
     RETURNING j.job_id, j.task_id, j.lane, (j.last_date - j.first_date) * 5 / 7 + 1 AS rows
 )

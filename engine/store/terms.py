@@ -25,6 +25,7 @@ class Term:
 
     def __init__(self, database: Database, number: int, holder: str) -> None:
         self._database = database
+        self._taking_ids = asyncio.Lock()
         self.number = number
         self.holder = holder
 
@@ -101,9 +102,11 @@ class Term:
             await connection.execute("UPDATE scheduler_term SET holder = NULL WHERE term = $1", self.number)
 
     async def take_ids(self, connection: Connection, sequence: str, size: int) -> int:
-        """The first of `size` consecutive ids that nobody else has. The term's lock makes this the sequence's only user."""
-        first: int = await connection.fetchval("SELECT nextval($1::regclass)", sequence)
-        await connection.execute("SELECT setval($1::regclass, $2)", sequence, first + size)
+        """The first of `size` consecutive ids that nobody else has. The term makes this process the sequence's only user;
+        its two lanes come one after the other."""
+        async with self._taking_ids:
+            first: int = await connection.fetchval("SELECT nextval($1::regclass)", sequence)
+            await connection.execute("SELECT setval($1::regclass, $2)", sequence, first + size)
         return first
 
     async def _lost(self, connection: Connection) -> TermLostError:

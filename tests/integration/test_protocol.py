@@ -362,6 +362,18 @@ async def test_a_writer_with_an_old_snapshot_cannot_close_a_date(url: str, datab
     assert await fetch(database, "SELECT max(business_date) FROM business_dates") == [(DAYS[-1],)]
 
 
+async def test_ids_that_both_lanes_take_at_once_are_never_the_same(database: Database) -> None:
+    term = await Term.acquire(database, "both", lease_seconds=30)
+
+    async def take(size: int) -> range:
+        async with term.transaction("stage") as connection:
+            first = await term.take_ids(connection, "valuation_task_ids", size)
+        return range(first, first + size)
+
+    taken = [number for ids in await asyncio.gather(*map(take, range(1, 9))) for number in ids]
+    assert len(taken) == len(set(taken)) == 36
+
+
 async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_key_is_published(url: str, database: Database) -> None:
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:

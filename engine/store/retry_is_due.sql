@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM deferred_jobs WHERE not_before <= clock_timestamp())
