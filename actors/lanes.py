@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 
+from actors.progress import Progress
 from engine import metrics
 from engine.core.lifecycle import Lane
 from engine.settings import Settings
@@ -17,7 +18,7 @@ PAGE_KEYS = 20_000
 class LaneWork:
     """What one lane has staged and not yet begun. Its moves are made one after the other, beside those of the other lane."""
 
-    def __init__(self, lane: Lane, reader: ArrowReader, term: Term, settings: Settings) -> None:
+    def __init__(self, lane: Lane, reader: ArrowReader, term: Term, settings: Settings, progress: Progress) -> None:
         self.lane = lane
         self.reader = reader
         self.queue: deque[Task] = deque()
@@ -26,6 +27,7 @@ class LaneWork:
         self.turns_begun = self.turns_ended = 0
         self._term = term
         self._settings = settings
+        self._progress = progress
         self._cursor = 0
         self._rest: staging.Scan | None = None  # what the last page held and there was no room for
         self._is_unscanned = True  # keys may owe something that no pass over all of them has found
@@ -55,7 +57,8 @@ class LaneWork:
             return began_behind, 0
         self._is_unscanned = True  # until a pass finds nothing: a key that was left alone is looked at again
         task_rows = self._settings.task_rows
-        staged = await staging.stage(self._term, scanned, self.lane, task_rows=task_rows, room_rows=room * task_rows)
+        with self._progress.timed("stage"):
+            staged = await staging.stage(self._term, scanned, self.lane, task_rows=task_rows, room_rows=room * task_rows)
         self._rest = staged.rest
         if staged.rest is None:
             self._cursor = scanned.next_cursor or 0
@@ -63,13 +66,14 @@ class LaneWork:
         return True, staged.jobs
 
     async def _scan(self) -> staging.Scan:
-        scanned = await asyncio.to_thread(
-            staging.scan,
-            self.reader,
-            self.lane,
-            self._cursor,
-            page_keys=PAGE_KEYS,
-            live_sessions=self._settings.live_sessions,
-        )
+        with self._progress.timed("scan"):
+            scanned = await asyncio.to_thread(
+                staging.scan,
+                self.reader,
+                self.lane,
+                self._cursor,
+                page_keys=PAGE_KEYS,
+                live_sessions=self._settings.live_sessions,
+            )
         metrics.observe_gaps(scanned.ranges["rows"])
         return scanned

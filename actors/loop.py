@@ -45,7 +45,8 @@ class SchedulerLoop:
         self._term = term
         self._settings = settings
         self._waits = results.Waits(settings.retry_seconds, settings.recheck_seconds)
-        self._lanes = {lane: LaneWork(lane, readers[lane], term, settings) for lane in Lane}
+        self.progress = Progress(term=term.number)
+        self._lanes = {lane: LaneWork(lane, readers[lane], term, settings, self.progress) for lane in Lane}
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._woken = asyncio.Event()
         self._stopping = self._is_halting = False
@@ -53,7 +54,6 @@ class SchedulerLoop:
         self._setback = False  # a task could not write, and none has since: what stands in its way may stand still
         self._turned = asyncio.Condition()
         self._ended = False
-        self.progress = Progress(term=term.number)
         metrics.TASKS_IN_FLIGHT.set_function(lambda: len(self._in_flight))
         metrics.OLDEST_IN_FLIGHT.set_function(self._oldest_in_flight)
 
@@ -221,7 +221,8 @@ class SchedulerLoop:
     async def _fan_out(self, work: LaneWork) -> bool:
         task_rows = self._settings.task_rows
         room = triggers.Room(work.reader, self._room(work) * task_rows, task_rows)
-        step = await triggers.fan_out(self._term, most_keys=PAGE_KEYS, room=room)
+        with self.progress.timed("fan out"):
+            step = await triggers.fan_out(self._term, most_keys=PAGE_KEYS, room=room)
         if step is None:
             return False
         self._lanes[Lane.LIVE].wake.set()  # it may have been held by these triggers
@@ -297,7 +298,8 @@ class SchedulerLoop:
             else:
                 raise failure
         if done:
-            await results.apply(self._term, [self._in_flight[attempt][0] for attempt in done], self._waits)
+            with self.progress.timed("apply"):
+                await results.apply(self._term, [self._in_flight[attempt][0] for attempt in done], self._waits)
             unfinished = [self._in_flight[attempt][0] for attempt in done if attempt.result().statuses.keys() & _UNFINISHED]
             await tell_unfinished(self._database, unfinished)
         for attempt in done:

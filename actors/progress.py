@@ -1,13 +1,21 @@
 """What a scheduler has done since it began, as it tells whoever asks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from engine.store.tasks import TaskResult
 
 
 @dataclass
 class Progress:
-    """What this scheduler has done since it began. seconds: by phase, of all actors together."""
+    """What this scheduler has done since it began.
+
+    seconds     by phase: of all actors together (engine.store.tasks.TaskResult), and the scheduler's own: fan out, scan (with
+                deciding what is owed), stage, apply
+    statements  sent to PostgreSQL by actors
+    """
 
     term: int
     rows_written: int = 0
@@ -23,6 +31,7 @@ class Progress:
     statuses: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    statements: int = 0
     trouble: str | None = None
 
     def count(self, result: TaskResult) -> None:
@@ -31,6 +40,7 @@ class Progress:
         self.jobs_finished += result.jobs
         self.rows_written += result.rows
         self.jobs_fenced += result.fenced
+        self.statements += result.statements
         for total, part in ((self.statuses, result.statuses), (self.reasons, result.reasons)):
             for name, jobs in part.items():
                 total[name] = total.get(name, 0) + jobs
@@ -40,3 +50,12 @@ class Progress:
     def spend(self, phase: str, seconds: float) -> None:
         """Adds time to a phase."""
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """A block whose time is added to the phase."""
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self.spend(phase, perf_counter() - begun)

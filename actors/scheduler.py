@@ -20,6 +20,7 @@ from engine.store.arrow import ArrowReader
 from engine.store.database import Database
 from engine.store.schema import require_head
 from engine.store.sessions import session_name
+from engine.store.statement import Statement
 from engine.store.terms import Term
 
 NAMESPACE = "revalue"
@@ -86,7 +87,7 @@ class ValuationScheduler:
         return await Term.acquire(database, self._holder, lease_seconds=self._settings.lease_seconds, take_over=self._take_over)
 
     async def progress(self) -> dict[str, Any]:
-        """What was done so far (actors.loop.Progress), `quiet`: whether nothing is left to do now, and
+        """What was done so far (actors.progress.Progress), `quiet`: whether nothing is left to do now, and
         `ended`: whether an operator has drained it.
 
         Raises what ended the scheduler: TermLostError, LeaderActiveError, SchemaVersionError, NoActorsError.
@@ -102,6 +103,7 @@ class ValuationScheduler:
         except TransientError:
             quiet = False
         progress = asdict(self._loop.progress)
+        progress["statements"] += Statement.sent  # those of this process
         progress["trouble"] = progress["trouble"] or (self._pool.trouble if self._pool else None)
         return {**progress, "quiet": quiet, "ended": False, "metrics_port": self._metrics_port}
 

@@ -24,6 +24,7 @@ from engine.errors import RevalueError, UsageError
 from engine.settings import Settings
 from engine.store import schema
 from engine.store.database import Database
+from engine.store.sessions import session_name
 
 WORKLOADS = {
     "backfill": "",
@@ -47,12 +48,14 @@ _PREPARED = {"late": "DELETE FROM market_prices WHERE price_date = (SELECT max(b
 
 PEERS = ("ceiling", "sql", "per-job", "duckdb")
 _PER_JOB_SAMPLE = 2_000
+_SAY_SECONDS = 3
 _DROP = "DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)"
 
 
 @dataclass
 class Outcome:
-    """One workload: the engine's rows, seconds of each run and cost of the last; peers' rows/s, median of their runs."""
+    """One workload: the engine's rows, seconds of each run, and of the last one its cost, jobs and SQL statements; peers'
+    rows/s, median of their runs. phases: seconds of the actors together and of the scheduler (actors.progress.Progress)."""
 
     workload: str
     keys: int
@@ -66,6 +69,8 @@ class Outcome:
     ratios: dict[str, float] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
+    jobs: int = 0
+    statements: int = 0
     verified: str = ""
     interrupted: bool = False
 
@@ -105,7 +110,7 @@ async def run(
                 if workload in _PREPARED:
                     async with database.connection() as connection:
                         await connection.execute(_PREPARED[workload])
-                measured = await _engine(database, workload, settings, dates)
+                measured = await _engine(database, workload, settings, dates, say)
                 outcome.actors = measured.actors
                 if not measured.rows:
                     raise BenchmarkFailedError(f"{workload}: nothing was revalued: it measures nothing")
@@ -118,6 +123,7 @@ async def run(
                 outcome.rows = measured.rows
                 outcome.seconds.append(round(measured.seconds, 3))
                 outcome.cost, outcome.phases = asdict(measured.cost), measured.phases
+                outcome.jobs, outcome.statements = measured.jobs, measured.statements
                 for name, timed in [found async for found in _peers(database, wanted, measured.actors)]:
                     rates.setdefault(name, []).append(timed.rows / timed.seconds)
                     say(f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, {timed.rows / timed.seconds:,.0f}/s")
@@ -168,9 +174,11 @@ class _Measured:
     actors: int
     cost: Cost
     phases: dict[str, float]
+    jobs: int
+    statements: int
 
 
-async def _engine(database: Database, workload: str, settings: Settings, dates: int) -> _Measured:
+async def _engine(database: Database, workload: str, settings: Settings, dates: int, say: Callable[[str], None]) -> _Measured:
     """Starts a scheduler; times from the committed input until the database says that every key is current."""
     statement = WORKLOADS[workload].format(middle=dates // 2)
     async with database.connection() as connection:
@@ -181,8 +189,10 @@ async def _engine(database: Database, workload: str, settings: Settings, dates: 
             await connection.execute("DELETE FROM business_dates")
             await connection.execute("ALTER TABLE business_dates ENABLE TRIGGER USER")
     scheduler = cluster.start_scheduler(database.url, settings)
+    actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
     try:
         before = await quiet_again(scheduler)
+        await all_connected(database, actors)
         async with database.connection() as connection:
             await connection.execute("CHECKPOINT")
             meter = Meter()
@@ -192,22 +202,36 @@ async def _engine(database: Database, workload: str, settings: Settings, dates: 
                 await connection.execute("INSERT INTO business_dates SELECT 'BENCH', unnest($1::date[])", opened)
             else:
                 await connection.execute(statement)
-            progress = await quiet_again(scheduler, meter)
+            progress = await quiet_again(scheduler, meter, say)
             seconds = perf_counter() - begun
             cost = await meter.stop(database)
             left = await connection.fetchval("SELECT count(*) FROM position_status WHERE state <> 'CURRENT'")
         if left:
             raise BenchmarkFailedError(f"{left} keys are not current after {workload}")
         phases = {name: round(spent - before["seconds"].get(name, 0.0), 2) for name, spent in progress["seconds"].items()}
-        actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        return _Measured(progress["rows_written"] - before["rows_written"], seconds, actors, cost, phases)
+        done = {name: progress[name] - before[name] for name in ("rows_written", "jobs_created", "statements")}
+        return _Measured(done["rows_written"], seconds, actors, cost, phases, done["jobs_created"], done["statements"])
     finally:
         cluster.stop_scheduler(scheduler)
 
 
-async def quiet_again(scheduler: Any, meter: Meter | None = None) -> dict[str, Any]:
-    """Waits until nothing is left to do; returns the scheduler's progress. Samples memory meanwhile."""
-    looked = perf_counter()
+async def all_connected(database: Database, actors: int) -> None:
+    """Waits until the actors are connected, and the one of the live lane: their starting is not measured."""
+    query = (
+        "SELECT count(DISTINCT application_name) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND starts_with(application_name, $1)"
+    )
+    async with database.connection() as connection:
+        while await connection.fetchval(query, session_name("valuer", "")) < actors + 1:
+            await asyncio.sleep(0.05)
+
+
+async def quiet_again(
+    scheduler: Any, meter: Meter | None = None, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Waits until nothing is left to do; returns the scheduler's progress. Samples memory meanwhile, and says every few seconds
+    how far it is."""
+    looked = told = perf_counter()
     while True:
         progress: dict[str, Any] = await asyncio.to_thread(lambda: ray.get(scheduler.progress.remote(), timeout=60))
         if progress["quiet"]:
@@ -215,6 +239,9 @@ async def quiet_again(scheduler: Any, meter: Meter | None = None) -> dict[str, A
         if meter is not None and perf_counter() - looked > 0.5:
             meter.sample()
             looked = perf_counter()
+        if perf_counter() - told > _SAY_SECONDS:
+            told = perf_counter()
+            say(f"  … {progress.get('rows_written', 0):,} rows, {progress.get('in_flight', 0)} tasks in flight")
         await asyncio.sleep(0.02)
 
 

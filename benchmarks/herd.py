@@ -8,10 +8,12 @@ import asyncio
 from time import perf_counter
 from typing import Any
 
+import ray
+
 from actors import cluster
 from benchmarks.book import make_book
 from benchmarks.cost import Meter
-from benchmarks.harness import quiet_again
+from benchmarks.harness import all_connected, quiet_again
 from engine.settings import Settings
 from engine.store.database import Database
 
@@ -75,6 +77,7 @@ async def measure(database: Database, settings: Settings, keys: int, dates: int)
     scheduler = cluster.start_scheduler(database.url, settings)
     try:
         await quiet_again(scheduler)
+        await all_connected(database, settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1))))
         async with database.connection() as connection, database.connection() as live:
             quiet = [await _live_day(live) for _ in range(10)]
             herds = []

@@ -11,6 +11,8 @@ TEMPLATE = Path(__file__).with_name("performance.md")
 
 Record = dict[str, Any]
 
+_SCHEDULERS_PHASES = ("fan out", "scan", "stage", "apply")
+
 
 def read(folder: Path) -> Record:
     """The records by name."""
@@ -41,6 +43,7 @@ def _values(records: Record) -> dict[str, str]:
     machine, scan, herd, hot = records["machine"], records["scan"], records["herd"], records["hotpath"]
     return {
         "machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}",
+        "cores": str(machine["cores"]),
         "targets": _targets(records),
         "backfill": _table(
             ["", "rows/s", "engine against it"],
@@ -67,6 +70,8 @@ def _values(records: Record) -> dict[str, str]:
                 "median s",
                 "rows/s",
                 "spread",
+                "jobs",
+                "SQL statements for 1,000 rows",
                 "WAL bytes a row",
                 "CPU s: PostgreSQL, scheduler, actors",
             ],
@@ -79,6 +84,8 @@ def _values(records: Record) -> dict[str, str]:
                     f"{_median(w):.2f}",
                     f"{w['rows_per_second']:,}",
                     f"{w['spread']:.0%}",
+                    f"{w['jobs']:,}",
+                    f"{w['statements'] / w['rows'] * 1000:.1f}",
                     f"{w['cost']['wal_bytes'] / w['rows']:,.0f}",
                     ", ".join(f"{w['cost']['cpu_seconds'].get(kind, 0):.2f}" for kind in ("postgresql", "scheduler", "actors")),
                 ]
@@ -86,7 +93,11 @@ def _values(records: Record) -> dict[str, str]:
             ],
         ),
         "phases": _table(
-            ["phase of the actors", "seconds, both together"], [[name, f"{s:.2f}"] for name, s in backfill["phases"].items()]
+            ["phase", f"backfill of {backfill['rows']:,} rows, s", f"corrected day of {_day(records)['keys']:,} keys, s"],
+            [
+                [name, f"{s:.2f}", f"{_day(records)['phases'].get(name, 0):.2f}"]
+                for name, s in sorted(backfill["phases"].items(), key=lambda item: item[0] in _SCHEDULERS_PHASES)
+            ],
         ),
         "memory": _table(
             ["workload", "PostgreSQL", "scheduler", "actor"],
@@ -156,6 +167,10 @@ def _values(records: Record) -> dict[str, str]:
         "herd_quiet": f"{statistics.median(herd['quiet']):.2f}",
         **_estimate(records),
     }
+
+
+def _day(records: Record) -> Record:
+    return _workload(records, "correction-day")
 
 
 def _largest(record: Record) -> int:

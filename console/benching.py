@@ -62,6 +62,8 @@ def _print(done: list[harness.Outcome]) -> None:
     for o in done:
         wal = o.cost["wal_bytes"] / o.rows if o.rows else 0
         out.print(
-            f"{o.workload}: CPU seconds {o.cost['cpu_seconds']}, largest process in MiB {o.cost['peak_mib']}, "
-            f"WAL {wal:,.0f} bytes a row, actor seconds by phase {o.phases}; verified {o.verified}"
+            f"{o.workload}: {o.jobs:,} jobs, {o.statements:,} SQL statements "
+            f"({o.statements / max(o.rows, 1) * 1000:.1f} for 1,000 position-days), CPU seconds {o.cost['cpu_seconds']}, "
+            f"largest process in MiB {o.cost['peak_mib']}, WAL {wal:,.0f} bytes a row, seconds by phase {o.phases}; "
+            f"verified {o.verified}"
         )

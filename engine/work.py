@@ -17,7 +17,7 @@ from engine.store.database import Database
 from engine.store.finishing import OUTCOME_COLUMNS, finish
 from engine.store.inputs import TaskInputs, read_inputs
 from engine.store.sessions import session_name
-from engine.store.statement import sql
+from engine.store.statement import Statement, sql
 from engine.store.tasks import Task, TaskResult
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Valuer:
 
     async def _attempt(self, task: Task) -> TaskResult:
         faults.reach("value.begun")
-        clock = _Clock()
+        clock, sent = _Clock(), Statement.sent
         inputs = await asyncio.to_thread(read_inputs, self._reader, task)
         faults.reach("value.read")
         clock.lap("read")
@@ -77,8 +77,7 @@ class Valuer:
         clock.lap("compute")
         encoded = encode_binary_copy(rows) if len(rows) else []
         clock.lap("encode")
-        fenced, written = await finish(self._database, task, rows, outcomes.select(OUTCOME_COLUMNS), encoded)
-        clock.lap("write")
+        fenced, written = await finish(self._database, task, rows, outcomes.select(OUTCOME_COLUMNS), encoded, clock.lap)
         return TaskResult(
             task,
             jobs=len(outcomes),
@@ -87,6 +86,7 @@ class Valuer:
             statuses=_counts(outcomes, "status"),
             reasons=_counts(outcomes.filter(pl.col("reason").is_not_null()), "reason"),
             seconds=clock.seconds,
+            statements=Statement.sent - sent,
         )
 
     async def _failed(self, task: Task, error: BaseException) -> TaskResult:

@@ -89,6 +89,8 @@ async def copy_frame(connection: Connection, table: str, frame: pl.DataFrame) ->
 async def copy_encoded(connection: Connection, table: str, columns: list[str], chunks: list[bytes]) -> None:
     """Appends rows that were encoded before, for a transaction that should be short."""
 
+    Statement.sent += 1
+
     async def stream() -> AsyncIterator[bytes]:
         for chunk in chunks:
             yield chunk

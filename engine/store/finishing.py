@@ -1,5 +1,7 @@
 """The second half of move 4: jobs are marked done under their attempt and epoch, and their rows come in the same commit."""
 
+from collections.abc import Callable
+
 import polars as pl
 
 from engine import faults
@@ -16,13 +18,19 @@ OUTCOME_COLUMNS = ("job_id", "status", "valued_through", "rows_written", "failur
 
 
 async def finish(
-    database: Database, task: Task, rows: pl.DataFrame, outcomes: pl.DataFrame, encoded: list[bytes]
+    database: Database,
+    task: Task,
+    rows: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    encoded: list[bytes],
+    lap: Callable[[str], None] = lambda _: None,
 ) -> tuple[int, int]:
     """One transaction; returns how many jobs were fenced (their rows are dropped) and how many rows were written.
 
     rows      columns of daily_position_snapshots, sorted by position_id and date
     outcomes  one row a job: job_id, status, valued_through, rows_written, failure_reason, traceback
     encoded   `rows`, by engine.store.arrow.encode_binary_copy: made before, so that the transaction is short
+    lap       is told when jobs are marked ("mark"), rows are copied ("copy") and both are committed ("commit")
 
     Raises TransientError, with nothing written.
     """
@@ -41,8 +49,11 @@ async def finish(
         if outcomes["traceback"].null_count() < len(outcomes):
             await sql("bury_failed").execute(connection, task=task.task_id)
         faults.reach("value.marked")
+        lap("mark")
         if len(rows):
             await copy_encoded(connection, "daily_position_snapshots", rows.columns, encoded)
         faults.reach("value.copied")
+        lap("copy")
+    lap("commit")
     faults.reach("value.committed")
     return len(fenced), len(rows)

@@ -22,7 +22,8 @@ class TaskResult:
 
     fenced: jobs that were no longer this attempt's to finish; their rows were dropped.
     reasons: number of jobs by failure reason (first word).
-    seconds: by phase (read, compute, encode, write).
+    seconds: by phase (read, compute, encode, mark, copy, commit).
+    statements: sent to PostgreSQL.
     """
 
     task: Task
@@ -32,6 +33,7 @@ class TaskResult:
     statuses: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    statements: int = 0
 
     def joined(self, other: "TaskResult", task: Task) -> "TaskResult":
         """Both as the result of `task`, of which they are the two halves."""
@@ -46,6 +48,7 @@ class TaskResult:
                 phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0)
                 for phase in {**self.seconds, **other.seconds}
             },
+            self.statements + other.statements,
         )
 
 
