@@ -21,7 +21,6 @@ from tests.support import DAYS, execute, load_small_book
 CORRECTION = "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A'"
 BEGINNING = [point for point in faults.POINTS if point.startswith(("acquire", "recover"))]
 GIVEN_UP = [point for point in faults.POINTS if point.startswith(("release", "retry"))]
-VALUING = [point for point in faults.POINTS if point.startswith("value")]
 
 
 async def test_a_scheduler_is_killed_at_every_point_and_every_row_is_right(
@@ -62,11 +61,13 @@ async def _killed_at(points: list[str], armory: Armory, database: Database, curr
 
 
 async def test_processes_of_ray_are_killed_and_every_row_is_right(armory: Armory, database: Database, scheduler: Any) -> None:
-    """A valuation actor at each of its points; the scheduler in its moves, and one that meets trouble while it begins."""
+    """A valuation actor before it reads, with its jobs locked, and between its commit and its report; the scheduler in its
+    moves; and one that meets trouble while it begins."""
     faults_of_each = [
-        *([(point, "KILL")] for point in VALUING),
-        [("fan_out.written", "KILL")],
+        [("value.marked", "KILL")],
+        [("value.committed", "KILL")],
         [("value.begun", "KILL"), ("release.written", "KILL")],
+        [("fan_out.written", "KILL")],
         [("apply.begun", "KILL"), ("recover.written", "KILL")],
         [("apply.begun", "KILL"), *((f"acquire.{step}", "LOSE") for step in ("begun", "written", "committed"))],
     ]
