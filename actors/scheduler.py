@@ -43,8 +43,15 @@ class ValuationScheduler:
         self._running = asyncio.get_event_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        settings = self._settings
         self._serve_metrics()
+        async with await until_done(self._open_database) as database:
+            term = await until_done(lambda: self._acquire(database))
+            await self._lead(database, term)
+            with suppress(TransientError):  # then the next one waits for the lease
+                await term.release()
+
+    async def _lead(self, database: Database, term: Term) -> None:
+        settings = self._settings
         self._pool = ActorPool(
             self._url,
             size=self._actors,
@@ -53,13 +60,9 @@ class ValuationScheduler:
             task_deadline_seconds=settings.task_deadline_seconds,
         )
         readers = {lane: ArrowReader(self._url) for lane in Lane}
+        self._loop = SchedulerLoop(database, readers, self._pool, term, settings)
         try:
-            async with await until_done(self._open_database) as database:
-                term = await until_done(lambda: self._acquire(database))
-                self._loop = SchedulerLoop(database, readers, self._pool, term, settings)
-                await self._loop.run()
-                with suppress(TransientError):  # then the next one waits for the lease
-                    await term.release()
+            await self._loop.run()
         finally:
             for reader in readers.values():
                 reader.close()

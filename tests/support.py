@@ -14,6 +14,7 @@ from engine.ingest import Kind, load
 from engine.settings import Settings
 from engine.store.arrow import ArrowReader
 from engine.store.database import Database
+from engine.store.sessions import session_name
 from engine.store.tasks import Task, TaskResult
 from engine.store.terms import Term
 from engine.work import Valuer
@@ -76,7 +77,7 @@ class Engine:
 @asynccontextmanager
 async def engine(url: str, *, settings: Settings = SETTINGS, workers: int = 2, holder: str = "test") -> AsyncIterator[Engine]:
     """An engine that has taken the lead of the database."""
-    async with await Database.open(url) as database:
+    async with await Database.open(url, application=session_name("scheduler", holder)) as database:
         valuers = [await Valuer.open(url, max_attempts=settings.max_attempts) for _ in range(workers)]
         pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
         reader, live = ArrowReader(url), ArrowReader(url)

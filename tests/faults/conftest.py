@@ -19,7 +19,7 @@ from tests.faults.arming import Armory
 from tests.support import load_small_book
 
 ON_RAY = Settings(
-    actors=2, task_rows=20, task_starts_per_second=1000, poll_seconds=0.2, lease_seconds=2, task_deadline_seconds=3
+    actors=1, task_rows=20, task_starts_per_second=1000, poll_seconds=0.2, lease_seconds=2, task_deadline_seconds=3
 )
 
 
