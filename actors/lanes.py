@@ -24,6 +24,7 @@ class LaneWork:
         self.queue: deque[Task] = deque()
         self.wake = asyncio.Event()
         self.is_idle = self.is_held = False
+        self.held_since: float | None = None
         self.turns_begun = self.turns_ended = 0
         self._term = term
         self._settings = settings

@@ -11,26 +11,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 
+from actors.attempts import Attempts
 from actors.backoff import Backoff
 from actors.lanes import PAGE_KEYS, LaneWork
-from actors.ports import Pool, TaskLostError
+from actors.ports import Pool
 from actors.progress import Progress
 from engine import logs, metrics
-from engine.core.lifecycle import JobStatus, Lane
+from engine.core.lifecycle import Lane
 from engine.errors import TransientError
 from engine.settings import Settings
 from engine.store import results, triggers
 from engine.store.arrow import ArrowReader
 from engine.store.database import Database
 from engine.store.statement import sql
-from engine.store.tasks import Task, TaskResult
 from engine.store.terms import Term
-from engine.store.unfinished import tell_unfinished
 
 _log = logs.logger("scheduler")
 
 _RETRY_JOBS = 50_000
-_UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
+_LONGEST_HOLD_SECONDS = 2
 
 
 class SchedulerLoop:
@@ -41,21 +40,15 @@ class SchedulerLoop:
     ) -> None:
         """`readers`: one a lane, for they are used at the same time."""
         self._database = database
-        self._pool = pool
         self._term = term
         self._settings = settings
-        self._waits = results.Waits(settings.retry_seconds, settings.recheck_seconds)
         self.progress = Progress(term=term.number)
         self._lanes = {lane: LaneWork(lane, readers[lane], term, settings, self.progress) for lane in Lane}
-        self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
+        self._attempts = Attempts(database, pool, term, settings, self.progress)
         self._woken = asyncio.Event()
         self._stopping = self._is_halting = False
-        self._next_start = 0.0
-        self._setback = False  # a task could not write, and none has since: what stands in its way may stand still
         self._turned = asyncio.Condition()
         self._ended = False
-        metrics.TASKS_IN_FLIGHT.set_function(lambda: len(self._in_flight))
-        metrics.OLDEST_IN_FLIGHT.set_function(self._oldest_in_flight)
 
     def wake(self) -> None:
         """Something may have changed in the database: look now. Safe to call at any time from the loop's thread."""
@@ -89,15 +82,15 @@ class SchedulerLoop:
                         self._turned.notify_all()
                     await backoff.pause()
         finally:
-            for task in (listener, beat, *self._in_flight):
+            for task in (listener, beat):
                 task.cancel()
-            await asyncio.gather(listener, beat, *self._in_flight, return_exceptions=True)
+            await asyncio.gather(listener, beat, self._attempts.cancel(), return_exceptions=True)
             self._ended = True
             async with self._turned:
                 self._turned.notify_all()
 
     def _is_over(self) -> bool:
-        return self._stopping and not self._in_flight and not any(work.queue for work in self._lanes.values())
+        return self._stopping and not self._attempts.tasks() and not any(work.queue for work in self._lanes.values())
 
     async def _turn_lanes(self, beat: "asyncio.Task[None]", backoff: Backoff) -> None:
         """The turns of both lanes, until all is over. When one raises, or the term is lost, the other ends its turn first: it
@@ -115,6 +108,7 @@ class SchedulerLoop:
         finally:
             for each in turning:
                 each.cancel()  # of those that have ended, nothing
+            await asyncio.gather(*turning, return_exceptions=True)
         raised = [error for each in ({beat} - left) | turning if (error := each.exception()) is not None]
         if raised:
             raise min(raised, key=lambda error: isinstance(error, TransientError))
@@ -123,22 +117,17 @@ class SchedulerLoop:
         """The turns of one lane, until the scheduler is stopped and nothing of it is in flight."""
         while not self._is_over() and not self._is_halting:
             worked = await self._turn(work)
-            if not self._setback or self.progress.idle:
-                self._setback, self.progress.trouble = False, None
+            if not self._attempts.is_setback or self.progress.idle:
+                self._attempts.is_setback, self.progress.trouble = False, None
                 backoff.reset()
             if not worked:
                 await self._sleep(work)
         for other in self._lanes.values():  # it waits for what was in flight here
             other.wake.set()
 
-    async def _hand_back(self, work: LaneWork) -> None:
-        while work.queue:
-            await results.release(self._term, work.queue[0], self._waits, reason="released: the scheduler was stopped")
-            work.queue.popleft()
-
     async def recover(self) -> None:
         """Takes over what the scheduler before left: applies unapplied results, frees the attempts that nobody waits for."""
-        known = [task for task, _ in self._in_flight.values()]
+        known = self._attempts.tasks()
         for work in self._lanes.values():
             known += work.queue
             work.forget_scan()
@@ -158,16 +147,16 @@ class SchedulerLoop:
         work.turns_begun += 1
         worked = await self._moves(work)
         is_waiting = work.is_held or (bool(work.queue) and not self.progress.paused)
-        work.is_idle = not worked and not self._in_flight_of(work.lane) and not is_waiting
+        work.is_idle = not worked and not self._attempts.of(work.lane) and not is_waiting
         work.turns_ended = work.turns_begun
-        self.progress.in_flight = len(self._in_flight)
+        self.progress.in_flight = len(self._attempts.tasks())
         self.progress.idle = all(each.is_idle for each in self._lanes.values())
         async with self._turned:
             self._turned.notify_all()
         return worked
 
     async def _moves(self, work: LaneWork) -> bool:
-        applied = await self._apply_finished(work.lane)
+        applied = await self._attempts.apply_ended(work.lane)
         asked = await self._term.control()
         if asked.drain and not self._stopping:
             _log.info("draining: asked by an operator", term=self._term.number)
@@ -175,18 +164,18 @@ class SchedulerLoop:
         self.progress.paused = asked.paused
         work.is_held = False
         if self._stopping:
-            await self._hand_back(work)
+            await self._attempts.hand_back(work)
         if self._stopping or asked.paused:
             return applied
         raised = retried = staged = False
-        work.is_held = work.lane is Lane.LIVE and await self._is_live_held()
+        work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work)
         if work.lane is Lane.HISTORY:
             raised = await self._fan_out(work)
             retried = await self._retry(work)
         if not work.is_held:
-            staged, jobs = await work.stage(self._room(work))
+            staged, jobs = await work.stage(self._attempts.room(work))
             self._created(work.lane, jobs)
-        started = await self._dispatch(work)
+        started = await self._attempts.start(work, is_stopping=lambda: self._stopping, ended=lambda: self._ended_in(work))
         return applied or raised or retried or staged or started
 
     async def is_quiet(self) -> bool:
@@ -213,14 +202,19 @@ class SchedulerLoop:
         is_between_turns = all(work.turns_begun == work.turns_ended for work in lanes)
         return self.progress.idle and is_between_turns and not any(depth.values())
 
-    async def _is_live_held(self) -> bool:
+    async def _is_live_held(self, live: LaneWork) -> bool:
+        """Whether to wait for triggers to be fanned out first. Not for long: behind a mass correction that may take its time,
+        and staging some keys twice is the lesser evil."""
         async with self._database.connection() as connection:
-            held: bool = await sql("live_held").value(connection, sessions=self._settings.live_sessions)
-        return held
+            if not await sql("live_held").value(connection, sessions=self._settings.live_sessions):
+                live.held_since = None
+                return False
+        live.held_since = live.held_since or monotonic()
+        return monotonic() - live.held_since < _LONGEST_HOLD_SECONDS
 
     async def _fan_out(self, work: LaneWork) -> bool:
         task_rows = self._settings.task_rows
-        room = triggers.Room(work.reader, self._room(work) * task_rows, task_rows)
+        room = triggers.Room(work.reader, self._attempts.room(work) * task_rows, task_rows)
         with self.progress.timed("fan out"):
             step = await triggers.fan_out(self._term, most_keys=PAGE_KEYS, room=room)
         if step is None:
@@ -239,7 +233,7 @@ class SchedulerLoop:
 
     async def _retry(self, work: LaneWork) -> bool:
         """Takes up what is due again, of both lanes."""
-        room = self._room(work)
+        room = self._attempts.room(work)
         if room <= 0:
             return False
         tasks = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, room=room)
@@ -248,91 +242,13 @@ class SchedulerLoop:
             self._lanes[task.lane].wake.set()
         return bool(tasks)
 
-    def _created(self, lane: Lane, jobs: int) -> None:
-        self.progress.jobs_created += jobs
-        metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
-
-    def _in_flight_of(self, lane: Lane) -> int:
-        return sum(task.lane is lane for task, _ in self._in_flight.values())
-
-    def _room(self, work: LaneWork) -> int:
-        """Tasks of this lane that may still be created: what the pool takes, and one more to follow at once."""
-        return self._pool.capacity(work.lane) + 1 - self._in_flight_of(work.lane) - len(work.queue)
-
-    async def _dispatch(self, work: LaneWork) -> bool:
-        """Starts queued tasks, staggered: no faster than the configured rate."""
-        started = False
-        while work.queue and self._in_flight_of(work.lane) < self._pool.capacity(work.lane):
-            wait = self._next_start - monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
-                continue
-            if self._stopping:
-                break
-            self._next_start = monotonic() + (0.5 + random.random()) / self._settings.task_starts_per_second
-            task = work.queue.popleft()
-            attempt = asyncio.create_task(self._pool.run(task))
-            attempt.add_done_callback(lambda _: self._finished(work))
-            self._in_flight[attempt] = (task, monotonic())
-            started = True
-        return started
-
-    def _finished(self, work: LaneWork) -> None:
+    def _ended_in(self, work: LaneWork) -> None:
         work.wake.set()
         self._woken.set()
 
-    async def _apply_finished(self, lane: Lane) -> bool:
-        finished = [attempt for attempt, (task, _) in self._in_flight.items() if task.lane is lane and attempt.done()]
-        if not finished:
-            return False
-        done: list[asyncio.Task[TaskResult]] = []
-        setback: TransientError | None = None
-        for attempt in finished:
-            failure = attempt.exception()
-            if failure is None:
-                done.append(attempt)
-            elif isinstance(failure, TransientError):
-                await self._give_up(attempt, failure)
-                if not isinstance(failure, TaskLostError):
-                    setback = failure
-            else:
-                raise failure
-        if done:
-            with self.progress.timed("apply"):
-                await results.apply(self._term, [self._in_flight[attempt][0] for attempt in done], self._waits)
-            unfinished = [self._in_flight[attempt][0] for attempt in done if attempt.result().statuses.keys() & _UNFINISHED]
-            await tell_unfinished(self._database, unfinished)
-        for attempt in done:
-            _, begun = self._in_flight.pop(attempt)
-            self._count(attempt.result(), monotonic() - begun)
-        self.progress.in_flight = len(self._in_flight)
-        if setback is not None:
-            self._setback = True
-            raise setback
-        return True
-
-    async def _give_up(self, attempt: "asyncio.Task[TaskResult]", failure: TransientError) -> None:
-        task, _ = self._in_flight[attempt]
-        reason = f"{type(failure).__name__}: {failure}"[:500]
-        worker = failure.worker if isinstance(failure, TaskLostError) else None
-        await results.release(self._term, task, self._waits, reason=reason, worker=worker)
-        del self._in_flight[attempt]
-        if isinstance(failure, TaskLostError):
-            jobs = logs.ranges([(task.first_job_id, task.last_job_id)])
-            _log.warning(
-                "task given up, its jobs are free again", task=task.task_id, job=jobs, rows=task.rows, reason=str(failure)
-            )
-            self.progress.tasks_lost += 1
-            metrics.TASKS_LOST.inc()
-
-    def _count(self, result: TaskResult, seconds: float) -> None:
-        self._setback = False
-        self.progress.count(result)
-        metrics.observe_task(result, seconds)
-
-    def _oldest_in_flight(self) -> float:
-        """Seconds. Asked by the metrics server's thread: it looks at a copy."""
-        return max((monotonic() - begun for _, begun in list(self._in_flight.values())), default=0.0)
+    def _created(self, lane: Lane, jobs: int) -> None:
+        self.progress.jobs_created += jobs
+        metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
 
     async def _depth(self) -> dict[str, int]:
         async with self._database.connection() as connection:
@@ -343,10 +259,12 @@ class SchedulerLoop:
     async def _sleep(self, work: LaneWork) -> None:
         """Until woken (a commit, a result), until the next retry is due, or for the poll's time."""
         seconds = self._settings.poll_seconds
-        if work.lane is Lane.HISTORY and not self._in_flight_of(work.lane) and not self.progress.paused:
+        if work.lane is Lane.HISTORY and not self._attempts.of(work.lane) and not self.progress.paused:
             async with self._database.connection() as connection:
                 due = await sql("next_retry").value(connection)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
+        if work.is_held:
+            seconds = min(seconds, _LONGEST_HOLD_SECONDS)
         if not await _wait(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
             work.look_again()
         work.wake.clear()

@@ -1,7 +1,7 @@
 """What a user would pick instead, on the same server and the same table definition."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -22,24 +22,26 @@ class Timed:
     seconds: float
 
 
-async def empty_copy(database: Database, name: str) -> None:
-    """An empty table with the columns and the key of daily_position_snapshots."""
+async def empty_copy(database: Database, name: str, changes: Sequence[str] = ()) -> None:
+    """An empty table with the columns and the key of daily_position_snapshots, changed by statements about {table}."""
     async with database.connection() as connection:
         await connection.execute(f"DROP TABLE IF EXISTS {name}")
         await connection.execute(f"CREATE TABLE {name} (LIKE daily_position_snapshots INCLUDING ALL)")
+        for change in changes:
+            await connection.execute(change.format(table=name))
         await connection.execute("CHECKPOINT")
 
 
-async def sql(database: Database) -> Timed:
+async def sql(database: Database, changes: Sequence[str] = ()) -> Timed:
     """The best single INSERT .. SELECT: everything computed by PostgreSQL itself, in one transaction."""
-    await empty_copy(database, "peer_sql")
+    await empty_copy(database, "peer_sql", changes)
     async with database.connection() as connection:
         begun = perf_counter()
         tag = await connection.execute(SQL_PEER.format(table="peer_sql"))
         return Timed(int(tag.split()[-1]), perf_counter() - begun)
 
 
-async def ceiling(database: Database, connections: int) -> Timed:
+async def ceiling(database: Database, connections: int, changes: Sequence[str] = ()) -> Timed:
     """The engine's very rows, encoded before, sent by binary COPY in transactions of 50,000 and nothing else done."""
     chunks: list[list[bytes]] = []
     async with database.connection() as connection:
@@ -67,7 +69,7 @@ async def ceiling(database: Database, connections: int) -> Timed:
             )
             whole = b"".join(parts)
             chunks.append([whole[at : at + 1_000_000] for at in range(0, len(whole), 1_000_000)])
-    await empty_copy(database, "peer_ceiling")
+    await empty_copy(database, "peer_ceiling", changes)
     opened: list[Any] = [await asyncpg.connect(database.url) for _ in range(connections)]
     queue = list(reversed(chunks))
 

@@ -127,6 +127,15 @@ def _values(records: Record) -> dict[str, str]:
             ["actors", "rows/s", "median s"],
             [[p["actors"], f"{p['rows_per_second']:,}", f"{_median(p):.2f}"] for p in records["pool"]],
         ),
+        "designs": _table(
+            [
+                "table",
+                "`sql`, rows/s",
+                f"`ceiling`, {records['designs'][0]['connections']} connections",
+                "the most against `sql`",
+            ],
+            [[d["design"], f"{d['sql']:,}", f"{d['ceiling']:,}", f"{d['ceiling'] / d['sql']:.2f}"] for d in records["designs"]],
+        ),
         "scan": (
             f"{scan['keys']:,} keys: {scan['engine_cpu_seconds']} s of CPU in the engine and {scan['postgresql_cpu_seconds']} s in "
             f"PostgreSQL, {scan['seconds']} s on the clock"

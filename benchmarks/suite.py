@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from actors import cluster
-from benchmarks import harness, herd, hotpath, scan
+from benchmarks import designs, harness, herd, hotpath, scan
 from engine.errors import RevalueError
 from engine.settings import Settings
 from engine.store import embedded
@@ -56,6 +56,7 @@ class Suite:
             "machine": _machine,
             "backfill": self._backfill,
             "workloads": self._workloads,
+            "designs": self._designs,
             "scan": self._scan,
             "pool": self._pool,
             "herd": self._herd,
@@ -109,6 +110,10 @@ class Suite:
         points = [(keys, 2) for keys in (1_000, 10_000, 100_000, 1_000_000) if keys <= most_keys]
         points += [(1_000, dates) for dates in (1, 10, 100, 1_000, 2_500) if dates <= most_dates]
         return [self._outcome("backfill", keys, dates, 1, warm_up=False) for keys, dates in points]
+
+    def _designs(self) -> Any:
+        keys, dates = (200, 20) if self._small else (4_000, 250)
+        return self._on_a_database(lambda database: designs.measure(database, keys, dates))
 
     def _scan(self) -> Any:
         return self._on_a_database(lambda database: scan.measure(database, 10_000 if self._small else 1_000_000))
