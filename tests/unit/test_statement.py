@@ -16,7 +16,8 @@ def test_a_name_that_stands_twice_is_one_parameter_and_a_cast_is_none() -> None:
 def test_only_integers_and_dates_are_written_into_a_text() -> None:
     statement = Statement.parse("SELECT :n, :d")
     assert statement.rendered(n=5, d=date(2024, 1, 2)) == "SELECT 5, DATE '2024-01-02'"
-    with pytest.raises(TypeError, match="only int and date"):
+    assert statement.rendered(n=[5, 6], d=date(2024, 1, 2)) == "SELECT '{5,6}', DATE '2024-01-02'"
+    with pytest.raises(TypeError, match="only int, list of int and date"):
         statement.rendered(n="5; DROP TABLE x", d=date(2024, 1, 2))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes"):
         statement.rendered(n=5)
