@@ -78,6 +78,8 @@ class SchedulerLoop:
                     if self.progress.trouble is None:
                         _log.warning("trying again until it succeeds", trouble=str(error), term=self._term.number)
                     self.progress.trouble = str(error)
+                    for work in self._lanes.values():
+                        work.reader.close()  # it may be broken too, and would be the next trouble
                     async with self._turned:
                         self._turned.notify_all()
                     await backoff.pause()

@@ -14,6 +14,7 @@ from engine.errors import DatabaseUnavailableError
 from engine.store.statement import Connection, Literal, Statement
 
 _COPY_CHUNK_ROWS = 10_000
+_OF_THE_DATA = ("22", "XX")  # SQLSTATE: data exceptions and corrupted rows, met again whenever they are read
 
 
 class Snapshot:
@@ -38,7 +39,10 @@ class ArrowReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """A block whose reads see one moment. A broken connection is dropped and opened anew by the next call."""
+        """A block whose reads see one moment. A broken connection is dropped and opened anew by the next call.
+
+        Raises DatabaseUnavailableError, and adbc's own error where rows cannot be read for what is in them.
+        """
         try:
             if self._connection is None:
                 self._connection = adbc.connect(self._url)
@@ -47,6 +51,8 @@ class ArrowReader:
             self._connection.rollback()
         except AdbcError as error:
             self.close()
+            if (error.sqlstate or "").startswith(_OF_THE_DATA):
+                raise
             raise DatabaseUnavailableError(f"reading from PostgreSQL failed: {error}") from error
         except BaseException:
             self.close()

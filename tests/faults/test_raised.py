@@ -99,6 +99,37 @@ async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_its_neighbours_
     assert await all_is_right(database) == 16 * len(DAYS)
 
 
+async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_valued(
+    url: str, database: Database
+) -> None:
+    """The server fails while it reads the rows of one key, as with a page that is corrupted."""
+    await load_small_book(database, portfolios=8)
+    await execute(database, "ALTER TABLE position_history RENAME TO readable_history")
+    await execute(
+        database,
+        """CREATE VIEW position_history AS
+           SELECT position_id, epoch, position_date, quantity / CASE position_id WHEN 5 THEN 0 ELSE 1 END AS quantity,
+                  cost_basis_local, cost_basis
+           FROM readable_history""",
+    )
+    async with engine(url) as running:
+        while (await reports.status(database)).dead_letters == 0:
+            await running.loop.run_once()
+            await asyncio.sleep(0)
+        await running.settle()
+    states = await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1")
+    assert states == [("CURRENT", 15), ("FAILED", 1)]
+    (letter,) = await fetch(database, "SELECT attempt_count, failure_reason, traceback FROM dead_letters")
+    assert letter[:2] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
+    assert "division by zero" in letter[2]
+    await execute(database, "DROP VIEW position_history")
+    await execute(database, "ALTER TABLE readable_history RENAME TO position_history")
+    assert await reports.retry(database, await reports.failed_jobs(database))
+    async with engine(url) as running:
+        await running.settle()
+    assert await all_is_right(database) == 16 * len(DAYS)
+
+
 async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
     url: str, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
