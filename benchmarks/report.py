@@ -256,13 +256,23 @@ def _estimate(records: Record) -> dict[str, str]:
 
 
 def draw(records: Record, folder: Path) -> None:
-    """growth.png and pool.png."""
+    """peers.png, growth.png and pool.png."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     folder.mkdir(parents=True, exist_ok=True)
+    backfill = records["backfill"]
+    rates = {f"engine, {backfill['actors']} actors": backfill["rows_per_second"], **backfill["peers"]}
+    figure, axes = pyplot.subplots(figsize=(8.5, 3.4), constrained_layout=True)
+    bars = axes.barh(list(rates), list(rates.values()), color=["#34608f", *["#b8c4d0"] * len(backfill["peers"])])
+    axes.bar_label(bars, labels=[f" {rate:,}" for rate in rates.values()], fontsize=8)
+    axes.set(title=f"Backfill of {backfill['rows']:,} position-days, rows/s (logarithmic)", xscale="log")
+    axes.set_xlim(right=max(rates.values()) * 4)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(folder / "peers.png", dpi=110)
     by_keys = [g for g in records["growth"] if g["dates"] == 2]
     by_dates = [g for g in records["growth"] if g["keys"] == 1_000 and g["dates"] != 2]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)

@@ -44,9 +44,10 @@ def _machine() -> dict[str, Any]:
 class Suite:
     """The measurements, by name."""
 
-    def __init__(self, folder: Path, *, small: bool) -> None:
+    def __init__(self, folder: Path, *, small: bool, runs: int) -> None:
         self._folder = folder
         self._small = small
+        self._runs = runs
         self._settings = Settings.model_validate({})
         self._url = embedded.address(self._settings)
 
@@ -92,11 +93,11 @@ class Suite:
 
     def _backfill(self) -> Any:
         keys, dates = (200, 20) if self._small else (4_000, 250)
-        return self._outcome("backfill", keys, dates, 3, ALL_PEERS)
+        return self._outcome("backfill", keys, dates, self._runs, ALL_PEERS)
 
     def _workloads(self) -> Any:
         """A backfill and a corrected day of 100,000 keys, the others of fewer: three runs of each are some minutes."""
-        many, few, dates, runs = (1_000, 500, 4, 1) if self._small else (100_000, 20_000, 10, 3)
+        many, few, dates, runs = (1_000, 500, 4, 1) if self._small else (100_000, 20_000, 10, self._runs)
         found = [self._outcome(name, many, dates, runs) for name in ("backfill", "correction-day")]
         found += [self._outcome(name, few, dates, runs) for name in ("roll", "fx", "storm", "late")]
         return [*found, self._outcome("correction-history", many // 100, dates * 25, runs)]
@@ -142,10 +143,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each workload, after one that is dropped")
     parser.add_argument("--records", type=Path, default=RECORDS)
     given = parser.parse_args()
     try:
-        sys.exit(1 if Suite(given.records, small=given.small).run(given.names) else 0)
+        sys.exit(1 if Suite(given.records, small=given.small, runs=given.runs).run(given.names) else 0)
     except KeyboardInterrupt:
         say(f"interrupted: what was measured is in {given.records}")
         sys.exit(130)

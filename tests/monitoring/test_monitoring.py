@@ -18,6 +18,7 @@ from console import monitoring
 from console.cli import app
 from engine import metrics
 from engine.database_metrics import DatabaseCollector
+from engine.store import triggers
 from engine.store.database import Database
 from engine.store.terms import Term
 from tests.support import DAYS, engine, execute, load_small_book
@@ -117,7 +118,7 @@ async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(u
         await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[3])
         await execute(database, "UPDATE reprocessing_triggers SET created_at = created_at - interval '2 days'")
         assert await oldest() == (True, False), "queued"
-        await running.loop._fan_out()
+        await triggers.fan_out(running.term)
         assert await oldest() == (True, False), "raised, and not valued yet"
         await running.settle()
         assert await oldest() == (False, False)

@@ -243,9 +243,12 @@ class Store(RuleBasedStateMachine):
         self.run(self._close_the_last_date())
 
     async def _close_the_last_date(self) -> None:
-        last, scheduled = await self.outside.fetchrow(
-            "SELECT max(business_date), (SELECT max(frontier_date) FROM position_state) FROM business_dates"
+        """All but one: keys of a calendar without dates owe nothing, and are BEHIND for ever."""
+        last, others, scheduled = await self.outside.fetchrow(
+            "SELECT max(business_date), count(*) - 1, (SELECT max(frontier_date) FROM position_state) FROM business_dates"
         )
+        if not others:
+            return
         refused = False
         try:
             await self.write("DELETE FROM business_dates WHERE business_date = $1", last)

@@ -15,6 +15,7 @@ from console.web import schemas
 from console.web.accepting import chosen
 from console.web.columns import columns
 from engine import corrections
+from engine.store import triggers
 from engine.store.database import Database
 from tests.support import DAYS, Engine, execute
 from tests.web.test_api import client, got
@@ -131,7 +132,7 @@ async def test_a_key_in_correction_says_since_when_in_every_answer(
         [stuck, _] = (await got(web, "/keys/stuck"))["items"]
         told |= {str(a["reprocessing_since"]), str((await got(web, key))["reprocessing_since"]), str(stuck["since"])}
         told |= {explained["key"]["reprocessing_since"]}  # type: ignore[call-overload]
-        await valued.loop._fan_out()
+        await triggers.fan_out(valued.term)
         await corrections.price(database, "A", DAYS[8], Decimal("31.5"))  # a later one does not move it
     await valued.settle()
     [since] = told

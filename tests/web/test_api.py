@@ -13,6 +13,7 @@ import pytest
 from console.oracle import ExpectedRow, expected_rows, read_book
 from console.web.app import create_app
 from engine import corrections
+from engine.store import triggers
 from engine.store.database import Database
 from tests.support import DAYS, Engine, execute
 
@@ -100,7 +101,7 @@ async def test_corrections_that_were_fanned_out_together_share_their_progress(
     await corrections.rate(database, "EUR", "USD", DAYS[7], Decimal("1.5"))
     queued = (await got(web, "/reprocessing"))["items"]
     assert [(each["together"], each["progress"]) for each in queued] == [(1, None)] * 2
-    await valued.loop._fan_out()
+    await triggers.fan_out(valued.term)
     both = (await got(web, "/reprocessing"))["items"]
     assert [each["kind"] for each in both] == ["PRICE", "FX"]
     told = [(each["together"], each["keys_raised"], each["keys_left"], each["progress"]) for each in both]

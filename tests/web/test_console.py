@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from console.web.app import create_app
 from engine import corrections
-from engine.store import tokens
+from engine.store import tokens, triggers
 from engine.store.database import Database
 from tests.support import DAYS, Engine, execute, fetch
 from tests.web.browser import browser, page, serving
@@ -41,7 +41,7 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(console: Page,
     await console.evaluate("window.notReloaded = true")
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await expect(console.locator("#part-corrections")).to_contain_text("queued")
-    await valued.loop._fan_out()
+    await triggers.fan_out(valued.term)
     await expect(console.locator("#part-corrections")).to_contain_text("2 keys left of 2")
     await expect(console.locator("#keys-REPROCESSING")).to_have_text("2")
     await expect(console.locator("#status")).to_have_text("1 correction under way.")
