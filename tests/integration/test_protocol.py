@@ -17,6 +17,7 @@ from engine.store.arrow import ArrowReader, Snapshot
 from engine.store.database import Database
 from engine.store.finishing import OUTCOME_COLUMNS, finish
 from engine.store.inputs import read_inputs
+from engine.store.statement import sql
 from engine.store.tasks import Task
 from engine.store.terms import Rehearsal, Term
 from tests.support import DAYS, Engine, dates, engine, execute, facts, fetch, key_state, load_small_book, prices
@@ -531,7 +532,7 @@ async def test_a_new_term_waits_for_the_transactions_of_the_old_one(database: Da
     async with old.transaction("apply"), database.connection() as second:
         await second.execute("SET lock_timeout = '200ms'")
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await second.execute("UPDATE scheduler_term SET term = term + 1")
+            await sql("term_acquire").value(second, holder="second", lease_seconds=60, take_over=True)
 
 
 async def test_what_a_lost_scheduler_left_is_recovered(url: str, database: Database) -> None:
