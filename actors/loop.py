@@ -29,7 +29,7 @@ from engine.store.terms import Term
 _log = logs.logger("scheduler")
 
 _RETRY_JOBS = 50_000
-_LONGEST_HOLD_SECONDS = 2
+_LONGEST_HOLD_SECONDS = 0.5
 
 
 class SchedulerLoop:
