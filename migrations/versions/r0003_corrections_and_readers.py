@@ -166,11 +166,6 @@ FUNCTIONS = (
     DECLARE
         kept record;
     BEGIN
-        -- By an older snapshot the frontiers that have come onto the dates since would not be seen.
-        IF NOT sees_committed_writes() AND EXISTS (SELECT FROM removed) THEN
-            RAISE EXCEPTION 'business dates can be closed again only in a transaction that reads committed data'
-                USING ERRCODE = 'restrict_violation', HINT = 'Use the isolation level read committed.';
-        END IF;
         PERFORM 1 FROM calendars WHERE calendar_id IN (SELECT calendar_id FROM removed)
         ORDER BY calendar_id FOR NO KEY UPDATE;
         SELECT r.calendar_id, r.business_date, count(*) AS keys INTO kept

@@ -26,6 +26,11 @@ def upgrade() -> None:
         """
         CREATE FUNCTION revise_calendars() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
+            -- By an older snapshot the frontiers that have come onto the dates since would not be seen.
+            IF TG_OP <> 'INSERT' AND NOT sees_committed_writes() AND EXISTS (SELECT FROM changed) THEN
+                RAISE EXCEPTION 'business dates can be closed again only in a transaction that reads committed data'
+                    USING ERRCODE = 'restrict_violation', HINT = 'Use the isolation level read committed.';
+            END IF;
             PERFORM 1 FROM calendars WHERE calendar_id IN (SELECT calendar_id FROM changed)
             ORDER BY calendar_id FOR NO KEY UPDATE;
             UPDATE calendars SET revision = revision + 1 WHERE calendar_id IN (SELECT calendar_id FROM changed);
