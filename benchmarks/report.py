@@ -43,7 +43,7 @@ def _values(records: Record) -> dict[str, str]:
     machine, scan, herd, hot = records["machine"], records["scan"], records["herd"], records["hotpath"]
     return {
         "machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}, "
-        f"where ten million turns of a plain Python loop took {machine['loop_seconds']} s",
+        f"where ten million turns of a plain Python loop took {machine['loop_seconds']} s when `machine` was recorded",
         "cores": str(machine["cores"]),
         "targets": _targets(records),
         "backfill": _table(
