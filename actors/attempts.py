@@ -46,16 +46,19 @@ class Attempts:
 
     def room(self, work: LaneWork) -> int:
         """Tasks of the lane that may still be created: what the pool takes, and one more to follow at once."""
-        return self._pool.capacity(work.lane) + 1 - self.of(work.lane) - len(work.queue)
+        return self._pool.capacity(work.lane) + 1 - self._running(work.lane) - len(work.queue)
 
     def of(self, lane: Lane) -> int:
-        """How many tasks of the lane are in flight."""
+        """How many tasks of the lane are in flight: those that run, and those that are not yet applied."""
         return sum(task.lane is lane for task, _ in self._in_flight.values())
+
+    def _running(self, lane: Lane) -> int:
+        return sum(task.lane is lane and not attempt.done() for attempt, (task, _) in self._in_flight.items())
 
     async def start(self, work: LaneWork, *, is_stopping: Callable[[], bool], ended: Callable[[], None]) -> bool:
         """Starts what waits in the lane, staggered: no faster than the configured rate. `ended` is called after each."""
         started = False
-        while work.queue and self.of(work.lane) < self._pool.capacity(work.lane):
+        while work.queue and self._running(work.lane) < self._pool.capacity(work.lane):
             wait = self._next_start - monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)

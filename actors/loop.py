@@ -7,7 +7,7 @@ correction. All of its state is in PostgreSQL; what it keeps in memory (tasks in
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 
@@ -111,9 +111,7 @@ class SchedulerLoop:
             for each in turning:
                 each.cancel()  # of those that have ended, nothing
             await asyncio.gather(*turning, return_exceptions=True)
-        raised = [error for each in ({beat} - left) | turning if (error := each.exception()) is not None]
-        if raised:
-            raise min(raised, key=lambda error: isinstance(error, TransientError))
+        _raise_worst([each.exception() for each in ({beat} - left) | turning])
 
     async def _keep_turning(self, work: LaneWork, backoff: Backoff) -> None:
         """The turns of one lane, until the scheduler is stopped and nothing of it is in flight."""
@@ -158,7 +156,6 @@ class SchedulerLoop:
         return worked
 
     async def _moves(self, work: LaneWork) -> bool:
-        applied = await self._attempts.apply_ended(work.lane)
         asked = await self._term.control()
         if asked.drain and not self._stopping:
             _log.info("draining: asked by an operator", term=self._term.number)
@@ -168,7 +165,13 @@ class SchedulerLoop:
         if self._stopping:
             await self._attempts.hand_back(work)
         if self._stopping or asked.paused:
-            return applied
+            return await self._attempts.apply_ended(work.lane)
+        # Beside each other: of a mass correction's two long moves neither waits for the other.
+        applied, created = await _beside(self._attempts.apply_ended(work.lane), self._create(work))
+        return applied or created
+
+    async def _create(self, work: LaneWork) -> bool:
+        """The moves that make jobs, and their start."""
         raised = retried = staged = False
         work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work)
         if work.lane is Lane.HISTORY:
@@ -178,7 +181,7 @@ class SchedulerLoop:
             staged, jobs = await work.stage(self._attempts.room(work))
             self._created(work.lane, jobs)
         started = await self._attempts.start(work, is_stopping=lambda: self._stopping, ended=lambda: self._ended_in(work))
-        return applied or raised or retried or staged or started
+        return raised or retried or staged or started
 
     async def is_quiet(self) -> bool:
         """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed, or it is
@@ -288,6 +291,19 @@ class SchedulerLoop:
             with suppress(TransientError):  # the loop meets it too, and says so
                 await self._term.heartbeat()
             await asyncio.sleep(self._settings.lease_seconds / 4)
+
+
+async def _beside(*moves: Awaitable[bool]) -> list[bool]:
+    """What each has done. When one raises, the others end first."""
+    done = await asyncio.gather(*moves, return_exceptions=True)
+    _raise_worst([each for each in done if isinstance(each, BaseException)])
+    return [each is True for each in done]
+
+
+def _raise_worst(errors: Iterable[BaseException | None]) -> None:
+    raised = [error for error in errors if error is not None]
+    if raised:
+        raise min(raised, key=lambda error: isinstance(error, TransientError))
 
 
 async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> bool:

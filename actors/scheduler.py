@@ -81,7 +81,8 @@ class ValuationScheduler:
 
     async def _open_database(self) -> Database:
         await require_head(self._url)
-        return await Database.open(self._url, application=session_name("scheduler", self._holder))
+        # Two moves of each lane at once, and the heartbeat, which must not wait for them.
+        return await Database.open(self._url, connections=6, application=session_name("scheduler", self._holder))
 
     async def _acquire(self, database: Database) -> Term:
         return await Term.acquire(database, self._holder, lease_seconds=self._settings.lease_seconds, take_over=self._take_over)

@@ -26,9 +26,9 @@ _STATEMENTS = (
        FROM instruments CROSS JOIN business_dates ORDER BY 1, 2""",
     """INSERT INTO fx_rates SELECT 'EUR', 'USD', business_date, round((1.05 + random() * 0.1)::numeric, 4)
        FROM business_dates ORDER BY 3""",
-    """INSERT INTO position_state (portfolio_id, security_id, open_dates, published_open_dates)
-       SELECT portfolio_id, security_id, span, span
-       FROM instruments CROSS JOIN portfolios
+    """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no, open_dates, published_open_dates)
+       SELECT portfolio_id, security_id, calendar_no, currency_no, span, span
+       FROM instruments CROSS JOIN portfolios JOIN calendars USING (calendar_id) JOIN currencies b ON b.currency = base_currency
        CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span FROM business_dates) s
        ORDER BY security_id, portfolio_id LIMIT $1::int""",
     """INSERT INTO position_history

@@ -24,8 +24,9 @@ _LIVE = (
        SELECT 'L' || n, 'USD', 'LIVE' FROM generate_series(1, 100) n""",
     "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('L', 'USD', 1000)",
     "INSERT INTO market_prices SELECT 'L', min(business_date), 50, 'USD', 'PER_UNIT' FROM business_dates",
-    """INSERT INTO position_state (portfolio_id, security_id, open_dates, published_open_dates)
-       SELECT portfolio_id, 'L', span, span FROM portfolios
+    """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no, open_dates, published_open_dates)
+       SELECT portfolio_id, 'L', calendar_no, currency_no, span, span
+       FROM portfolios JOIN calendars USING (calendar_id) JOIN currencies b ON b.currency = base_currency
        CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span FROM business_dates) s
        WHERE calendar_id = 'LIVE'""",
     """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
@@ -65,8 +66,12 @@ async def measure(database: Database, settings: Settings, keys: int, dates: int)
                FROM business_dates CROSS JOIN generate_series(1, 1000) n GROUP BY n"""
         )
         await connection.execute(
-            """INSERT INTO position_state (portfolio_id, security_id, open_dates, published_open_dates)
-               SELECT 'P' || lpad((n % 10 + 1)::text, 7, '0'), 'X' || n, span, span FROM generate_series(1, 1000) n
+            """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no, open_dates,
+                   published_open_dates)
+               SELECT portfolio_id, 'X' || n, calendar_no, currency_no, span, span
+               FROM generate_series(1, 1000) n
+               JOIN portfolios ON portfolio_id = 'P' || lpad((n % 10 + 1)::text, 7, '0')
+               JOIN calendars USING (calendar_id) JOIN currencies b ON b.currency = base_currency
                CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span FROM business_dates) s"""
         )
         await connection.execute(

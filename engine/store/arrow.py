@@ -33,7 +33,9 @@ class ArrowReader:
     """One ADBC connection, kept open; every snapshot is a repeatable-read, read-only transaction. Blocking calls."""
 
     def __init__(self, url: str) -> None:
-        options = "-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on -c jit=off"
+        options = "-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on -c jit=off "
+        # The processes that read at the same time are as many as there are cores: workers would take theirs.
+        options += "-c max_parallel_workers_per_gather=0"
         self._url = f"{url}{'&' if '?' in url else '?'}options={quote(options)}"
         self._connection: adbc.Connection | None = None
 

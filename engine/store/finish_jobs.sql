@@ -11,6 +11,7 @@ WITH finished AS (
     WHERE j.job_id = f.job_id AND j.job_id BETWEEN :first_job AND :last_job
       AND CASE WHEN j.task_id = :task AND j.status = 'PROCESSING' THEN true END
       AND p.position_id = j.position_id AND p.epoch = j.epoch
+      AND p.position_id BETWEEN :first_position AND :last_position
     RETURNING j.job_id, j.status, j.valued_through, j.moment_id, f.rows_written
 ), parts AS (
     INSERT INTO job_parts (job_id, valued_through, moment_id)

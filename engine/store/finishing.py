@@ -8,7 +8,7 @@ from engine import faults
 from engine.store.arrow import copy_encoded, copy_frame, encode_binary_copy
 from engine.store.database import Database
 from engine.store.statement import sql
-from engine.store.tasks import Task
+from engine.store.tasks import Task, by_ranges
 
 _FINISHED_JOBS = """CREATE TEMP TABLE IF NOT EXISTS finished_jobs (
     job_id bigint, status text, valued_through date, rows_written integer, failure_reason text, traceback text
@@ -38,9 +38,8 @@ async def finish(
         await connection.execute(_FINISHED_JOBS)
         await copy_frame(connection, "finished_jobs", outcomes)
         await connection.execute("ANALYZE finished_jobs")
-        fenced = await sql("finish_jobs").value(
-            connection, task=task.task_id, first_job=task.first_job_id, last_job=task.last_job_id
-        )
+        await by_ranges(connection, task)
+        fenced = await sql("finish_jobs").value(connection, **task.run)
         if fenced:
             if len(rows):
                 rows = rows.filter(~pl.col("job_id").is_in(fenced))

@@ -29,16 +29,18 @@ def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
 
     Raises DatabaseUnavailableError.
     """
-    run = {"task": task.task_id, "first_job": task.first_job_id, "last_job": task.last_job_id}
     with reader.snapshot() as snapshot:
-        jobs = snapshot.read(sql("task_jobs"), **run)
+        jobs = snapshot.read(sql("task_jobs"), **task.run)
         if jobs.is_empty():
             return None
-        history = snapshot.read(sql("task_history"), **run)
-        prices = snapshot.read(sql("task_prices"), **run)
+        keys, needed = _spans(jobs, "position_id", "history_epoch"), _spans(jobs, "instrument_no")
+        days = {"first_days": keys["first_day"], "last_days": keys["last_day"]}
+        history = snapshot.read(sql("task_history"), positions=keys["position_id"], epochs=keys["history_epoch"], **days)
+        days = {"first_days": needed["first_day"], "last_days": needed["last_day"]}
+        prices = snapshot.read(sql("task_prices"), instruments=needed["instrument_no"], **days)
+        instruments = snapshot.read(sql("task_instruments"), instruments=needed["instrument_no"])
         first_date, last_date = jobs.select(pl.col("first_date").min(), pl.col("last_date").max()).row(0)
         rates = snapshot.read(sql("task_rates"), first_date=first_date, last_date=last_date)
-        instruments = snapshot.read(sql("task_instruments"), **run)
         sessions = numbered(snapshot.read(sql("scan_sessions")))
         currencies = snapshot.read(sql("currencies"))
         policy = snapshot.read(sql("policy"))
@@ -57,4 +59,15 @@ def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
         market=market,
         securities=instruments.select("instrument_no", "security_id"),
         currencies=currencies.select("currency_no", "currency"),
+    )
+
+
+def _spans(jobs: pl.DataFrame, *of: str) -> pl.DataFrame:
+    """The first and the last day, counted from 1970-01-01, that any job needs of the same."""
+    return (
+        jobs.lazy()
+        .group_by(of)
+        .agg(first_day=pl.col("first_date").min().to_physical(), last_day=pl.col("last_date").max().to_physical())
+        .sort(of)
+        .collect()
     )

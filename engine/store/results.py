@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from engine.core.lifecycle import Lane
 from engine.store.sessions import end_sessions, session_name
 from engine.store.statement import sql
-from engine.store.tasks import Task
+from engine.store.tasks import Task, by_ranges
 from engine.store.terms import Term
 
 
@@ -25,11 +25,13 @@ async def apply(term: Term, tasks: Sequence[Task], waits: Waits) -> None:
     """
     runs = _runs(tasks)
     async with term.transaction("apply") as connection:
-        await sql("apply_tasks").execute(connection, **runs)
         await sql("defer_tasks").execute(
             connection, **runs, retry_seconds=waits.retry_seconds, recheck_seconds=waits.recheck_seconds
         )
         await sql("supersede_fenced").execute(connection, **runs)
+        for task in tasks:
+            await by_ranges(connection, task)
+            await sql("apply_task").execute(connection, **task.run)
 
 
 async def release(term: Term, task: Task, waits: Waits, *, reason: str, worker: str | None = None) -> None:
@@ -71,7 +73,18 @@ async def retry_due(term: Term, *, most: int, task_rows: int, room: int) -> list
             room=room,
             first_task=await term.take_ids(connection, "valuation_task_ids", room),
         )
-    return [Task(row["task_id"], row["first_job_id"], row["last_job_id"], row["rows"], Lane(row["lane"])) for row in rows]
+    return [
+        Task(
+            row["task_id"],
+            row["first_job_id"],
+            row["last_job_id"],
+            row["first_position_id"],
+            row["last_position_id"],
+            row["rows"],
+            Lane(row["lane"]),
+        )
+        for row in rows
+    ]
 
 
 def _runs(tasks: Sequence[Task]) -> dict[str, list[int]]:

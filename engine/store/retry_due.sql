@@ -23,10 +23,10 @@ WITH due AS (
         attempt_count = j.attempt_count + CASE j.status WHEN 'PENDING' THEN 1 ELSE 0 END
     FROM taken t
     WHERE j.job_id = t.job_id AND j.status IN ('PENDING', 'WAITING_FOR_DATA')
-    RETURNING j.job_id, j.task_id, j.lane, (j.last_date - j.first_date) * 5 / 7 + 1 AS rows
+    RETURNING j.job_id, j.position_id, j.task_id, j.lane, (j.last_date - j.first_date) * 5 / 7 + 1 AS rows
 )
-SELECT task_id, min(job_id) AS first_job_id, max(job_id) AS last_job_id, sum(rows)::bigint AS rows,
-       min(lane)::text AS lane, count(*) AS jobs
+SELECT task_id, min(job_id) AS first_job_id, max(job_id) AS last_job_id, min(position_id) AS first_position_id,
+       max(position_id) AS last_position_id, sum(rows)::bigint AS rows, min(lane)::text AS lane, count(*) AS jobs
 FROM begun
 GROUP BY task_id
 ORDER BY task_id

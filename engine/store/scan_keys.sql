@@ -1,17 +1,19 @@
--- Keys that owe something, but for those of the live lane (scan_live_keys): so each key is in one lane.
-SELECT p.position_id, c.calendar_no, c.revision AS calendar_revision, p.epoch, p.revision, p.staged_epoch = p.epoch AS staged,
-       p.frontier_date, h.horizon
-FROM position_state p
-JOIN portfolios f USING (portfolio_id)
-JOIN calendars c USING (calendar_id)
-JOIN (
-    SELECT b.calendar_id, b.horizon,
-           (SELECT business_date FROM business_dates d WHERE d.calendar_id = b.calendar_id
-            ORDER BY business_date DESC OFFSET :sessions LIMIT 1) AS live_floor
-    FROM (SELECT calendar_id, max(business_date) AS horizon FROM business_dates GROUP BY calendar_id) b
-) h USING (calendar_id)
-WHERE p.position_id > :cursor
-  AND (p.staged_epoch <> p.epoch OR p.frontier_date IS NULL
-       OR p.frontier_date < h.horizon AND (p.frontier_date >= h.live_floor) IS NOT TRUE)
-ORDER BY p.position_id
+-- Keys that owe something, of one lane. The live lane (:live 1) has those that owe only the newest dates: all else of theirs is
+-- staged, and they are at most :sessions behind. Each key is in one lane.
+SELECT position_id, calendar_no, calendar_revision, epoch, revision, staged, frontier_date, horizon
+FROM (
+    SELECT p.position_id, p.calendar_no, c.revision AS calendar_revision, p.epoch, p.revision, p.staged_epoch = p.epoch AS staged,
+           p.frontier_date, c.horizon, (p.staged_epoch = p.epoch AND p.frontier_date >= c.live_floor) IS TRUE AS is_live
+    FROM position_state p
+    JOIN (
+        SELECT calendar_no, revision, max(business_date) AS horizon,
+               (array_agg(business_date ORDER BY business_date DESC))[:sessions + 1] AS live_floor
+        FROM calendars JOIN business_dates USING (calendar_id)
+        GROUP BY calendar_no, revision
+    ) c USING (calendar_no)
+    WHERE p.position_id > :cursor
+      AND (p.staged_epoch <> p.epoch OR p.frontier_date IS NULL OR p.frontier_date < c.horizon)
+) owing
+WHERE is_live::integer = :live
+ORDER BY position_id
 LIMIT :most

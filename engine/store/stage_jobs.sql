@@ -1,9 +1,14 @@
 -- A key that was changed since the scan, or staged by the other lane (its revision moved), is left for the next scan, with
 -- its jobs; so is one whose calendar was changed since.
-WITH owed AS (
-    SELECT position_id, range_agg(daterange(first_date, last_date, '[]')) AS dates
-    FROM staged_jobs
+WITH several AS (
+    SELECT position_id, range_agg(daterange(j.first_date, j.last_date, '[]')) AS dates
+    FROM staged_jobs j JOIN staged_keys k USING (position_id)
+    WHERE k.first_date IS NULL
     GROUP BY position_id
+), owed AS (
+    SELECT k.*, CASE WHEN k.first_date IS NULL THEN s.dates
+                     ELSE datemultirange(daterange(k.first_date, k.last_date, '[]')) END AS dates
+    FROM staged_keys k LEFT JOIN several s USING (position_id)
 ), moved AS (
     UPDATE position_state p
     SET pending = CASE WHEN p.staged_epoch = p.epoch THEN p.pending ELSE '{}' END + COALESCE(k.dates, '{}'),
@@ -16,13 +21,13 @@ WITH owed AS (
                                     THEN p.open_dates ELSE p.published_open_dates END
     FROM (
         -- What was published matters only where nothing is owed: that is where this publishes.
-        SELECT k.position_id, k.revision, k.horizon, o.dates, w.published_epoch AS was_published
-        FROM staged_keys k
-        JOIN calendars c ON c.calendar_no = k.calendar_no AND c.revision = k.calendar_revision
-        LEFT JOIN owed o USING (position_id)
-        LEFT JOIN position_state w ON w.position_id = k.position_id AND o.position_id IS NULL
+        SELECT o.position_id, o.revision, o.horizon, o.dates, w.published_epoch AS was_published
+        FROM owed o
+        JOIN calendars c ON c.calendar_no = o.calendar_no AND c.revision = o.calendar_revision
+        LEFT JOIN position_state w ON w.position_id = o.position_id AND o.dates IS NULL
     ) k
     WHERE p.position_id = k.position_id AND p.revision = k.revision
+      AND p.position_id BETWEEN :first_position AND :last_position
     RETURNING p.position_id, p.epoch, p.trigger_id, p.published_epoch, p.published_open_dates, p.stale_moment, k.was_published
 ), published AS (
     INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)

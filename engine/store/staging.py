@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import polars as pl
+import polars.selectors as cs
 
 from engine.core.batching import fitting, packed
 from engine.core.calendar import numbered
@@ -14,10 +15,12 @@ from engine.store.tasks import Task
 from engine.store.terms import Term
 
 PROPOSED_KEY = ("position_id", "calendar_no", "calendar_revision", "revision", "horizon")
+PROPOSING = ("trigger_id", "first_trigger_id")
 
 _TEMP_TABLES = (
     """CREATE TEMP TABLE IF NOT EXISTS staged_keys
-       (position_id bigint, calendar_no smallint, calendar_revision integer, revision integer, horizon date)
+       (position_id bigint, calendar_no smallint, calendar_revision integer, revision integer, horizon date,
+        first_date date, last_date date, trigger_id bigint, first_trigger_id bigint)
        ON COMMIT DELETE ROWS""",
     """CREATE TEMP TABLE IF NOT EXISTS staged_jobs
        (job_id bigint, task_id bigint, position_id bigint, first_date date, last_date date) ON COMMIT DELETE ROWS""",
@@ -51,8 +54,8 @@ class Staged:
 def scan(reader: ArrowReader, lane: Lane, cursor: int, *, page_keys: int, live_sessions: int) -> Scan:
     """Reads the next page of keys after `cursor` and decides what they owe. Blocking."""
     with reader.snapshot() as snapshot:
-        statement = sql("scan_live_keys" if lane is Lane.LIVE else "scan_keys")
-        keys = snapshot.read(statement, cursor=cursor, most=page_keys, sessions=live_sessions)
+        is_live = int(lane is Lane.LIVE)
+        keys = snapshot.read(sql("scan_keys"), live=is_live, cursor=cursor, most=page_keys, sessions=live_sessions)
         if keys.is_empty():
             return Scan(keys, _no_ranges(), None)
         page = {"first_position": int(keys["position_id"][0]), "last_position": int(keys["position_id"][-1])}
@@ -73,6 +76,8 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
     Keys that owe nothing move their frontier without a job. A key that was changed since the scan is left alone, and one whose
     calendar was.
     """
+    if scanned.keys.is_empty():
+        return Staged([], 0, 0, None)
     ranges = fitting(scanned.ranges, room_rows)
     keys, rest = scanned.keys, None
     if len(ranges) < len(scanned.ranges):
@@ -82,7 +87,8 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
     async with term.transaction("stage") as connection:
         tasks = await propose(term, connection, keys, ranges, lane, task_rows=task_rows)
         await sql("stage_calendars").execute(connection)
-        written = await sql("stage_jobs").execute(connection, lane=lane.value, term=term.number)
+        bounds = {"first_position": int(keys["position_id"][0]), "last_position": int(keys["position_id"][-1])}
+        written = await sql("stage_jobs").execute(connection, lane=lane.value, term=term.number, **bounds)
     return Staged(tasks if written else [], len(keys), written, rest)
 
 
@@ -92,7 +98,7 @@ async def propose(
     """Writes keys and their ranges, as numbered jobs, where the statement that makes them finds them (staged_keys,
     staged_jobs: temporary, until the end of the transaction). Returns the tasks that they would be.
 
-    keys    PROPOSED_KEY
+    keys    PROPOSED_KEY, and for a fan-out trigger_id and first_trigger_id
     ranges  position_id, first_date, last_date, rows, sorted by position_id
     """
     for table in _TEMP_TABLES:
@@ -102,15 +108,18 @@ async def propose(
     first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))
     first_task = await term.take_ids(connection, "valuation_task_ids", len(ranges))
     jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
-    await copy_frame(connection, "staged_keys", keys.select(PROPOSED_KEY))
+    # A key with one range carries it: to aggregate it from its jobs takes longer than the rest of the key.
+    single = ranges.filter(pl.len().over("position_id") == 1).select("position_id", "first_date", "last_date")
+    proposed = keys.select(pl.col(PROPOSED_KEY), cs.by_name(PROPOSING, require_all=False))
+    await copy_frame(connection, "staged_keys", proposed.join(single, on="position_id", how="left", maintain_order="left"))
     await copy_frame(connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"))
     for table in ("staged_keys", "staged_jobs"):
         await connection.execute(f"ANALYZE {table}")
     tasks = jobs.group_by("task_id", maintain_order=True).agg(
         pl.col("job_id").first().alias("first_job_id"),
         pl.col("job_id").last().alias("last_job_id"),
+        pl.col("position_id").first().alias("first_position_id"),
+        pl.col("position_id").last().alias("last_position_id"),
         pl.col("rows").sum(),
     )
-    return [
-        Task(task_id, first_job_id, last_job_id, rows, lane) for task_id, first_job_id, last_job_id, rows in tasks.iter_rows()
-    ]
+    return [Task(*numbers, lane) for numbers in tasks.iter_rows()]

@@ -8,11 +8,12 @@ from importlib.resources import files
 from typing import Any, ClassVar, TypeAlias
 
 import asyncpg
+import polars as pl
 from asyncpg.pool import PoolConnectionProxy
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
-Literal: TypeAlias = int | date | list[int]
+Literal: TypeAlias = int | date | list[int] | pl.Series
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 
@@ -54,7 +55,7 @@ class Statement:
         return await connection.fetchval(self.positional, *self._arguments(values))
 
     def rendered(self, **values: Literal) -> str:
-        """The text with the values written in, for a COPY, which takes no parameters: integers, lists of them, dates."""
+        """The text with the values written in, for a COPY, which takes no parameters: integers, lists and columns of them, dates."""
         self._arguments(values)
         return _PARAMETER.sub(lambda m: _literal(values[m[1]]), self.text)
 
@@ -73,7 +74,9 @@ def _literal(value: Any) -> str:
             return f"DATE '{value.isoformat()}'"
         case list() if all(isinstance(each, int) for each in value):
             return f"'{{{','.join(str(int(each)) for each in value)}}}'"
-    raise TypeError(f"only int, list of int and date can be written into a statement, not {value!r}")
+        case pl.Series() if value.dtype.is_integer() and not value.null_count():
+            return f"'{{{value.cast(pl.String).str.join(',').item() or ''}}}'"
+    raise TypeError(f"only int, list and column of int, and date can be written into a statement, not {value!r}")
 
 
 @cache

@@ -1,14 +1,10 @@
--- The facts in force on the dates of the task: from the last one at or before its first date, and the one before that,
--- which says whether a quantity of 0 closes anything.
+-- The facts in force on the dates of each key: from the last one at or before its first date, and the one before that, which says
+-- whether a quantity of 0 closes anything. The arrays go together; days are counted from 1970-01-01.
 SELECT h.position_id, h.position_date, h.quantity, h.cost_basis_local, h.cost_basis
 FROM (
-    SELECT j.position_id, p.history_epoch, min(COALESCE(j.valued_through + 1, j.first_date)) AS first_date,
-           max(j.last_date) AS last_date
-    FROM portfolio_valuation_jobs j
-    JOIN position_state p ON p.position_id = j.position_id AND p.epoch = j.epoch
-    WHERE j.job_id BETWEEN :first_job AND :last_job
-      AND CASE WHEN j.task_id = :task AND j.status = 'PROCESSING' THEN true END
-    GROUP BY j.position_id, p.history_epoch
+    SELECT position_id, history_epoch, DATE '1970-01-01' + first_day AS first_date, DATE '1970-01-01' + last_day AS last_date
+    FROM unnest(:positions::bigint[], :epochs::integer[], :first_days::integer[], :last_days::integer[])
+        AS k (position_id, history_epoch, first_day, last_day)
 ) k
 CROSS JOIN LATERAL (
     (SELECT * FROM position_history h

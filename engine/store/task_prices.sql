@@ -1,14 +1,10 @@
--- From the last price at or before the first date that an instrument needs, to the last date.
+-- From the last price at or before the first date that an instrument needs, to the last date. The arrays go together; days are
+-- counted from 1970-01-01.
 SELECT k.instrument_no, m.price_date, m.price, c.currency_no, m.quote_basis
 FROM (
-    SELECT i.security_id, i.instrument_no, min(COALESCE(j.valued_through + 1, j.first_date)) AS first_date,
-           max(j.last_date) AS last_date
-    FROM portfolio_valuation_jobs j
-    JOIN position_state p ON p.position_id = j.position_id AND p.epoch = j.epoch
-    JOIN instruments i USING (security_id)
-    WHERE j.job_id BETWEEN :first_job AND :last_job
-      AND CASE WHEN j.task_id = :task AND j.status = 'PROCESSING' THEN true END
-    GROUP BY i.security_id, i.instrument_no
+    SELECT i.security_id, i.instrument_no, DATE '1970-01-01' + first_day AS first_date, DATE '1970-01-01' + last_day AS last_date
+    FROM unnest(:instruments::integer[], :first_days::integer[], :last_days::integer[]) AS n (instrument_no, first_day, last_day)
+    JOIN instruments i USING (instrument_no)
 ) k
 JOIN market_prices m
   ON m.security_id = k.security_id AND m.price_date <= k.last_date

@@ -3,17 +3,37 @@
 from dataclasses import dataclass, field
 
 from engine.core.lifecycle import Lane
+from engine.store.statement import Connection
 
 
 @dataclass(frozen=True)
 class Task:
-    """The jobs of [first_job_id, last_job_id] whose task_id this is. `rows` is the expected number of rows."""
+    """The jobs of [first_job_id, last_job_id] whose task_id this is; their keys lie in [first_position_id, last_position_id].
+    `rows` is the expected number of rows."""
 
     task_id: int
     first_job_id: int
     last_job_id: int
+    first_position_id: int
+    last_position_id: int
     rows: int
     lane: Lane
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether its keys are most of those between its first and its last."""
+        return self.last_position_id - self.first_position_id < 8 * (self.last_job_id - self.first_job_id + 1)
+
+    @property
+    def run(self) -> dict[str, int]:
+        """The parameters by which statements find its jobs and their keys."""
+        return {
+            "task": self.task_id,
+            "first_job": self.first_job_id,
+            "last_job": self.last_job_id,
+            "first_position": self.first_position_id,
+            "last_position": self.last_position_id,
+        }
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,12 @@ class TaskResult:
             },
             self.statements + other.statements,
         )
+
+
+async def by_ranges(connection: Connection, task: Task) -> None:
+    """What follows in the transaction reads the range of the task's keys, where it is dense, and looks none of them up. The
+    planner takes new jobs for few, as they lie behind its statistics, and would look up each: twice the time of the rest."""
+    await connection.execute(f"SET LOCAL enable_nestloop = {'off' if task.is_dense else 'on'}")
 
 
 def _summed(some: dict[str, int], others: dict[str, int]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from engine.core.calendar import numbered
 from engine.core.eligibility import cut_to_sessions
 from engine.core.lifecycle import Lane
 from engine.store.arrow import ArrowReader
-from engine.store.staging import PROPOSED_KEY, propose
+from engine.store.staging import PROPOSED_KEY, PROPOSING, propose
 from engine.store.statement import sql
 from engine.store.tasks import Task
 from engine.store.terms import Term
@@ -30,12 +30,11 @@ class Room:
 
 @dataclass(frozen=True)
 class FannedOut:
-    """One step: how many triggers it took, whether they are done, keys they reach, keys whose epoch was raised, those of
-    them that were staged with it, and their jobs and tasks."""
+    """One step: how many triggers it took, whether they are done, keys whose epoch was raised, those of them that were staged
+    with it, and their jobs and tasks."""
 
     triggers: int
     finished: bool
-    keys_reached: int
     keys_raised: int
     keys_staged: int
     jobs: int
@@ -65,9 +64,10 @@ async def fan_out(
         if not queue:
             return None
         triggers, cursor = [row["trigger_id"] for row in queue], queue[0]["cursor_position_id"]
-        end = await sql("fan_out_page").value(connection, triggers=triggers, cursor=cursor, most=most_keys)
+        firsts = sorted({row["first_trigger_id"] for row in queue})
+        end = await sql("fan_out_page").value(connection, firsts=firsts, cursor=cursor, most=most_keys)
         finished = end is None
-        page = {"triggers": triggers, "cursor": cursor, "last": _NO_END if finished else end}
+        page = {"triggers": triggers, "firsts": firsts, "cursor": cursor, "last": _NO_END if finished else end}
         keys, ranges, task_rows = _NO_KEYS, _NO_RANGES, 1
         if room is not None and room.rows > 0:
             keys, ranges = await asyncio.to_thread(_foreseen, room, page)
@@ -75,15 +75,13 @@ async def fan_out(
         tasks = await propose(term, connection, keys, ranges, Lane.HISTORY, task_rows=task_rows)
         step = await sql("fan_out_keys").row(connection, **page, term=term.number)
         assert step is not None
-        await sql("fan_out_progress").execute(
-            connection, triggers=triggers, cursor=end, raised=step["raised"], finished=finished
-        )
-        superseded = await sql("supersede_deferred").execute(connection) if step["raised"] else 0
+        raised = step["staged"] + step["raised"]
+        await sql("fan_out_progress").execute(connection, triggers=triggers, cursor=end, raised=raised, finished=finished)
+        superseded = await sql("supersede_deferred").execute(connection) if raised else 0
     return FannedOut(
         triggers=len(triggers),
         finished=finished,
-        keys_reached=step["reached"],
-        keys_raised=step["raised"],
+        keys_raised=raised,
         keys_staged=step["staged"],
         jobs=step["jobs"],
         jobs_superseded=superseded,
@@ -92,7 +90,7 @@ async def fan_out(
     )
 
 
-_NO_KEYS = pl.DataFrame(schema=dict(zip(PROPOSED_KEY, (pl.Int64, pl.Int16, pl.Int32, pl.Int32, pl.Date), strict=True)))
+_NO_KEYS = pl.DataFrame(schema={"position_id": pl.Int64})
 _NO_RANGES = pl.DataFrame(schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int32})
 
 
@@ -107,5 +105,5 @@ def _foreseen(room: Room, page: dict[str, int | list[int]]) -> tuple[pl.DataFram
             return _NO_KEYS, _NO_RANGES
         sessions = numbered(snapshot.read(sql("scan_sessions")))
     ranges = fitting(cut_to_sessions(reached, sessions), room.rows)
-    keys = reached.select(PROPOSED_KEY).unique("position_id").join(ranges, on="position_id", how="semi")
+    keys = reached.select(*PROPOSED_KEY, *PROPOSING).unique("position_id", maintain_order=True).join(ranges, on="position_id", how="semi")
     return keys, ranges

@@ -15,7 +15,7 @@ from tests.faults.arming import Armory
 from tests.faults.conftest import Door
 from tests.integration.test_control import until
 
-NOTHING = Task(task_id=10**9, first_job_id=1, last_job_id=1, rows=1, lane=Lane.HISTORY)
+NOTHING = Task(task_id=10**9, first_job_id=1, last_job_id=1, first_position_id=1, last_position_id=1, rows=1, lane=Lane.HISTORY)
 """A task that has no jobs: it is done at once, by any actor that runs."""
 
 

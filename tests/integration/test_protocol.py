@@ -503,7 +503,7 @@ async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(url: st
             DAYS[0],
             DAYS[3],
         )
-        result = await running.pool.run(Task(900, 900, 900, 4, Lane.HISTORY))
+        result = await running.pool.run(Task(900, 900, 900, 0, 2**62, 4, Lane.HISTORY))
         assert result.statuses == {"SKIPPED_NO_POSITION": 1}
     assert await fetch(database, "SELECT status::text, valued_through FROM portfolio_valuation_jobs WHERE job_id = 900") == [
         ("SKIPPED_NO_POSITION", DAYS[3])

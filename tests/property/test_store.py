@@ -400,7 +400,7 @@ class Store(RuleBasedStateMachine):
         self.run(self._go_on(self.deposed[pick % len(self.deposed)], move))
 
     async def _go_on(self, old: Memory, move: str) -> None:
-        task = next(iter(old.held.values()), Task(0, 0, 0, 0, Lane.HISTORY))
+        task = next(iter(old.held.values()), Task(0, 0, 0, 0, 0, 0, Lane.HISTORY))
         scanned = next((scan for scan in old.scans.values() if scan), None)
         with pytest.raises(TermLostError):
             match move:

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import polars as pl
 import pytest
 
 from engine.store.statement import Statement
@@ -17,7 +18,12 @@ def test_only_integers_and_dates_are_written_into_a_text() -> None:
     statement = Statement.parse("SELECT :n, :d")
     assert statement.rendered(n=5, d=date(2024, 1, 2)) == "SELECT 5, DATE '2024-01-02'"
     assert statement.rendered(n=[5, 6], d=date(2024, 1, 2)) == "SELECT '{5,6}', DATE '2024-01-02'"
-    with pytest.raises(TypeError, match="only int, list of int and date"):
+    assert statement.rendered(n=pl.Series([5, 6]), d=date(2024, 1, 2)) == "SELECT '{5,6}', DATE '2024-01-02'"
+    assert statement.rendered(n=pl.Series([], dtype=pl.Int32), d=date(2024, 1, 2)) == "SELECT '{}', DATE '2024-01-02'"
+    for column in (pl.Series([5, None]), pl.Series(["5"])):
+        with pytest.raises(TypeError, match="column of int"):
+            statement.rendered(n=column, d=date(2024, 1, 2))
+    with pytest.raises(TypeError, match="only int, list"):
         statement.rendered(n="5; DROP TABLE x", d=date(2024, 1, 2))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes"):
         statement.rendered(n=5)

@@ -1,8 +1,8 @@
+-- Of one task; :first_position and :last_position as in task_jobs.
 WITH valued AS (
     SELECT j.position_id, j.epoch, range_agg(daterange(j.first_date, j.valued_through, '[]')) AS dates
-    FROM unnest(:tasks::bigint[], :first_jobs::bigint[], :last_jobs::bigint[]) AS t (task_id, first_job, last_job)
-    JOIN portfolio_valuation_jobs j ON j.job_id BETWEEN t.first_job AND t.last_job AND j.task_id = t.task_id
-    WHERE j.valued_through IS NOT NULL
+    FROM portfolio_valuation_jobs j
+    WHERE j.job_id BETWEEN :first_job AND :last_job AND CASE WHEN j.task_id = :task AND j.valued_through IS NOT NULL THEN true END
     GROUP BY j.position_id, j.epoch
 ), applied AS (
     UPDATE position_state p
@@ -11,6 +11,8 @@ WITH valued AS (
         published_open_dates = CASE WHEN isempty(p.pending - v.dates) THEN p.open_dates ELSE p.published_open_dates END
     FROM valued v JOIN position_state w USING (position_id)
     WHERE p.position_id = v.position_id AND p.epoch = v.epoch
+      AND p.position_id BETWEEN :first_position AND :last_position
+      AND w.position_id BETWEEN :first_position AND :last_position
     RETURNING p.position_id, p.published_epoch, p.published_open_dates, p.stale_moment, w.published_epoch AS was_published
 )
 INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)
