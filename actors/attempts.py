@@ -20,6 +20,9 @@ from engine.store.unfinished import tell_unfinished
 
 _log = logs.logger("scheduler")
 
+ALONE_AFTER_DEATHS = 5
+"""From then on a job has a task of its own (engine/store/retry_due.sql): what dies with it dies of it."""
+
 _UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
 
 
@@ -34,6 +37,7 @@ class Attempts:
         self._progress = progress
         self._starts_per_second = settings.task_starts_per_second
         self._waits = results.Waits(settings.retry_seconds, settings.recheck_seconds)
+        self._most_deaths = ALONE_AFTER_DEATHS + settings.max_attempts
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._next_start = 0.0
         self.is_setback = False
@@ -123,8 +127,13 @@ class Attempts:
         task, _ = self._in_flight[attempt]
         reason = f"{type(failure).__name__}: {failure}"[:500]
         worker = failure.worker if isinstance(failure, TaskLostError) else None
-        await results.release(self._term, task, self._waits, reason=reason, worker=worker)
+        most_deaths = self._most_deaths if isinstance(failure, TaskLostError) and failure.died else None
+        failed = await results.release(
+            self._term, task, self._waits, reason=reason, worker=worker, most_deaths=most_deaths
+        )
         del self._in_flight[attempt]
+        if failed:
+            _log.error("a job whose process died each time, at last alone in its task, is a dead letter", job=task.first_job_id)
         if isinstance(failure, TaskLostError):
             jobs = logs.ranges([(task.first_job_id, task.last_job_id)])
             _log.warning(

@@ -79,7 +79,8 @@ class ActorPool:
         except (RayError, TimeoutError) as error:  # RayError: an actor that Ray killed for want of memory has not "died"
             self._replace(worker)
             why = "did not answer in time" if isinstance(error, TimeoutError) else "died"
-            raise TaskLostError(f"the valuation actor of task {task.task_id} {why}: {error}", worker.name) from error
+            died = not isinstance(error, TimeoutError)
+            raise TaskLostError(f"the valuation actor of task {task.task_id} {why}: {error}", worker.name, died=died) from error
         finally:
             async with self._free:
                 worker.load -= 1

@@ -11,11 +11,13 @@ class TaskLostError(TransientError):
     """The actor that ran the task is gone, or was given up: whether it committed is to be read from the job rows.
 
     worker: its name, by which its database sessions are ended before its work is given to another.
+    died: whether its process ended, by itself or by anybody; not when it was only given up.
     """
 
-    def __init__(self, message: str, worker: str | None = None) -> None:
+    def __init__(self, message: str, worker: str | None = None, *, died: bool = False) -> None:
         super().__init__(message)
         self.worker = worker
+        self.died = died
 
 
 class NoActorsError(PermanentError):

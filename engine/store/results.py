@@ -10,6 +10,9 @@ from engine.store.tasks import Task, by_ranges
 from engine.store.terms import Term
 
 
+_NO_END = 2**15 - 1
+
+
 @dataclass(frozen=True)
 class Waits:
     """Mean seconds before a failed attempt is made again (doubled each time) and before missing data is looked for again."""
@@ -34,18 +37,28 @@ async def apply(term: Term, tasks: Sequence[Task], waits: Waits) -> None:
             await sql("apply_task").execute(connection, **task.run)
 
 
-async def release(term: Term, task: Task, waits: Waits, *, reason: str, worker: str | None = None) -> None:
+async def release(
+    term: Term, task: Task, waits: Waits, *, reason: str, worker: str | None = None, most_deaths: int | None = None
+) -> int:
     """The attempt is over: what it committed is applied, what it did not finish is free again, uncharged.
 
+    `most_deaths`: given when its process died; a job that this befell so often fails, with a dead letter. Returns how many did.
     `worker`: the name of the valuer that is lost. Its sessions are ended first, for it may stand still with its jobs locked.
     """
     async with term.transaction("release") as connection:
         if worker is not None:
             await end_sessions(connection, session_name("valuer", worker))
-        await sql("release_task").execute(
-            connection, task=task.task_id, first_job=task.first_job_id, last_job=task.last_job_id, reason=reason
+        failed: int = await sql("release_task").value(
+            connection,
+            task=task.task_id,
+            first_job=task.first_job_id,
+            last_job=task.last_job_id,
+            reason=reason,
+            died=int(most_deaths is not None),
+            most_deaths=most_deaths or _NO_END,
         )
     await apply(term, [task], waits)
+    return failed
 
 
 async def recover(term: Term, known: Sequence[Task] = ()) -> None:
@@ -73,18 +86,7 @@ async def retry_due(term: Term, *, most: int, task_rows: int, room: int) -> list
             room=room,
             first_task=await term.take_ids(connection, "valuation_task_ids", room),
         )
-    return [
-        Task(
-            row["task_id"],
-            row["first_job_id"],
-            row["last_job_id"],
-            row["first_position_id"],
-            row["last_position_id"],
-            row["rows"],
-            Lane(row["lane"]),
-        )
-        for row in rows
-    ]
+    return [Task(**{**row, "lane": Lane(row["lane"])}) for row in rows]
 
 
 def _runs(tasks: Sequence[Task]) -> dict[str, list[int]]:

@@ -1,7 +1,7 @@
 -- An operator's word: failed and waiting jobs of the key's current epoch are taken up now, with fresh attempts.
 WITH freed AS (
     UPDATE portfolio_valuation_jobs j
-    SET status = 'PENDING', attempt_count = 0, task_id = 0, finished_at = NULL
+    SET status = 'PENDING', attempt_count = 0, deaths = 0, task_id = 0, finished_at = NULL
     FROM position_state p
     WHERE j.job_id = ANY (:jobs::bigint[]) AND p.position_id = j.position_id AND p.epoch = j.epoch
       AND j.status IN ('FAILED', 'WAITING_FOR_DATA', 'PENDING')

@@ -122,4 +122,4 @@ async def propose(
         pl.col("position_id").last().alias("last_position_id"),
         pl.col("rows").sum(),
     )
-    return [Task(*numbers, lane) for numbers in tasks.iter_rows()]
+    return [Task(lane=lane, **numbers) for numbers in tasks.iter_rows(named=True)]

@@ -55,7 +55,8 @@ class Statement:
         return await connection.fetchval(self.positional, *self._arguments(values))
 
     def rendered(self, **values: Literal) -> str:
-        """The text with the values written in, for a COPY, which takes no parameters: integers, lists and columns of them, dates."""
+        """The text with the values written in, for a COPY, which takes no parameters: integers, lists and columns of them,
+        dates."""
         self._arguments(values)
         return _PARAMETER.sub(lambda m: _literal(values[m[1]]), self.text)
 

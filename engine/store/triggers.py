@@ -105,5 +105,5 @@ def _foreseen(room: Room, page: dict[str, int | list[int]]) -> tuple[pl.DataFram
             return _NO_KEYS, _NO_RANGES
         sessions = numbered(snapshot.read(sql("scan_sessions")))
     ranges = fitting(cut_to_sessions(reached, sessions), room.rows)
-    keys = reached.select(*PROPOSED_KEY, *PROPOSING).unique("position_id", maintain_order=True).join(ranges, on="position_id", how="semi")
-    return keys, ranges
+    keys = reached.select(*PROPOSED_KEY, *PROPOSING).unique("position_id", maintain_order=True)
+    return keys.join(ranges, on="position_id", how="semi"), ranges

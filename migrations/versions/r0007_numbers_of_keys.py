@@ -1,4 +1,4 @@
-"""A key carries the numbers of its portfolio's calendar and currency: the moves need them of every key that they touch."""
+"""A key carries the numbers of its portfolio's calendar and currency, and a job how often its process died with it."""
 
 from alembic import op
 
@@ -70,6 +70,7 @@ def upgrade() -> None:
     )
     # Two updates a correction, of every key on a page: at 60 an eighth of them found no room and wrote to all three indexes.
     op.execute("ALTER TABLE position_state SET (fillfactor = 45)")
+    op.execute("ALTER TABLE portfolio_valuation_jobs ADD COLUMN deaths smallint NOT NULL DEFAULT 0")
     # Of a table that it has never looked at the planner expects a thousand rows, and works out all conversions before it asks
     # whether there is a trigger that needs them. These two hardly change: autovacuum never comes.
     op.execute("ANALYZE valuation_policy")
@@ -77,6 +78,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE portfolio_valuation_jobs DROP COLUMN deaths")
     op.execute("ALTER TABLE position_state SET (fillfactor = 60)")
     op.execute("DROP TRIGGER position_keeps_numbers ON position_state")
     op.execute("DROP TRIGGER position_numbers_checked ON position_state")

@@ -83,10 +83,11 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 async def submitted(*command: str) -> subprocess.CompletedProcess[str]:
     """`ray job submit`, tried again while the cluster that was just started has no agent for jobs yet."""
-    while True:
+    for _ in range(30):
         done = await asyncio.to_thread(run, *command)
         if not any(early in done.stdout + done.stderr for early in ("No available agent", "Failed to connect to Ray")):
-            return done
+            break
+    return done
 
 
 @pytest.fixture
@@ -96,6 +97,8 @@ def head() -> Iterator[str]:
     port, dashboard = "6399", "8299"
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port", port]
     command += ["--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
+    # The agent that starts jobs has a port of its own: another Ray of this machine may have the usual one.
+    command += ["--dashboard-agent-listen-port", "52399"]
     started = subprocess.Popen(
         command,
         env={**os.environ, "RAY_AUTH_MODE": "disabled"},

@@ -32,6 +32,8 @@ async def test_a_preview_is_what_then_comes(
             await load_book(database, book)
             await running.settle()
             for correction in corrections:
+                if correction[0] == "date" and any(correction[1] > days[-1] for days in book.calendars.values() if days):
+                    continue  # it opens a day, which corrects nothing
                 await held_against_the_act(database, book, correction, running)
     finally:
         await drop_database(server_url, url)

@@ -193,6 +193,39 @@ async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(url: str, databa
     assert await fetch(database, "SELECT DISTINCT attempt_count FROM portfolio_valuation_jobs") == [(1,)], "it was charged"
 
 
+async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_valued(url: str, database: Database) -> None:
+    """It raises nothing: all that is seen is that the process of whatever task it is in dies."""
+    await load_small_book(database, portfolios=40)
+    async with engine(url) as running:
+        real = running.pool.run
+        died: list[int] = []
+
+        async def dying(task: Task) -> TaskResult:
+            poison = "SELECT count(*), max(job_id) FILTER (WHERE position_id = 23) FROM portfolio_valuation_jobs WHERE task_id = $1"
+            ((jobs, poisonous),) = await fetch(database, poison, task.task_id)
+            if poisonous is not None:
+                died.append(jobs)
+                raise TaskLostError("the actor died", died=True)
+            return await real(task)
+
+        running.pool.run = dying  # type: ignore[method-assign]
+        await running.settle()
+        assert died[0] == 80
+        assert died[-SETTINGS.max_attempts :] == [1] * SETTINGS.max_attempts
+        states = dict(await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1"))
+        assert states == {"CURRENT": 79, "FAILED": 1}
+        ((letter, reason),) = await fetch(database, "SELECT traceback, failure_reason FROM dead_letters")
+        assert letter.startswith(f"The process that valued it died {len(died)} times")
+        assert "the actor died" in letter
+        assert reason == f"UNEXPECTED_ERROR A {DAYS[0]}"
+        # What was wrong with it is mended, and an operator has it tried again.
+        running.pool.run = real  # type: ignore[method-assign]
+        await reports.retry(database, [job for (job,) in await fetch(database, "SELECT job_id FROM dead_letters")])
+        await running.settle()
+    assert (await reports.status(database)).is_current
+    assert await fetch(database, "SELECT DISTINCT deaths FROM portfolio_valuation_jobs WHERE position_id = 23") == [(0,)]
+
+
 async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_term_does(url: str, database: Database) -> None:
     await load_small_book(database, portfolios=2)
     async with engine(url) as running:
