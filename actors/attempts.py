@@ -128,9 +128,7 @@ class Attempts:
         reason = f"{type(failure).__name__}: {failure}"[:500]
         worker = failure.worker if isinstance(failure, TaskLostError) else None
         most_deaths = self._most_deaths if isinstance(failure, TaskLostError) and failure.died else None
-        failed = await results.release(
-            self._term, task, self._waits, reason=reason, worker=worker, most_deaths=most_deaths
-        )
+        failed = await results.release(self._term, task, self._waits, reason=reason, worker=worker, most_deaths=most_deaths)
         del self._in_flight[attempt]
         if failed:
             _log.error("a job whose process died each time, at last alone in its task, is a dead letter", job=task.first_job_id)

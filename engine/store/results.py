@@ -9,7 +9,6 @@ from engine.store.statement import sql
 from engine.store.tasks import Task, by_ranges
 from engine.store.terms import Term
 
-
 _NO_END = 2**15 - 1
 
 

@@ -201,7 +201,8 @@ async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_value
         died: list[int] = []
 
         async def dying(task: Task) -> TaskResult:
-            poison = "SELECT count(*), max(job_id) FILTER (WHERE position_id = 23) FROM portfolio_valuation_jobs WHERE task_id = $1"
+            poison = """SELECT count(*), max(job_id) FILTER (WHERE position_id = 23)
+                        FROM portfolio_valuation_jobs WHERE task_id = $1"""
             ((jobs, poisonous),) = await fetch(database, poison, task.task_id)
             if poisonous is not None:
                 died.append(jobs)
