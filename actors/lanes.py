@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from math import inf
+from time import monotonic
 
 from actors.progress import Progress
 from engine import metrics
@@ -25,6 +27,7 @@ class LaneWork:
         self.wake = asyncio.Event()
         self.is_idle = self.is_held = False
         self.held_since: float | None = None
+        self.staged_at = -inf
         self.turns_begun = self.turns_ended = 0
         self._term = term
         self._settings = settings
@@ -35,7 +38,7 @@ class LaneWork:
 
     def look_again(self) -> None:
         """Something may have changed in the database: the next turn begins a pass, at once."""
-        self._is_unscanned = True
+        self._is_unscanned, self.is_idle = True, False
         self.wake.set()
 
     def forget_scan(self) -> None:
@@ -64,6 +67,7 @@ class LaneWork:
         if staged.rest is None:
             self._cursor = scanned.next_cursor or 0
         self.queue.extend(staged.tasks)
+        self.staged_at = monotonic()
         return True, staged.jobs
 
     async def _scan(self) -> staging.Scan:

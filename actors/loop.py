@@ -7,7 +7,7 @@ correction. All of its state is in PostgreSQL; what it keeps in memory (tasks in
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 
@@ -16,6 +16,7 @@ from actors.backoff import Backoff
 from actors.lanes import PAGE_KEYS, LaneWork
 from actors.ports import Pool
 from actors.progress import Progress
+from actors.together import beside, came, raise_worst
 from engine import logs, metrics
 from engine.core.lifecycle import Lane
 from engine.errors import TransientError
@@ -30,6 +31,8 @@ _log = logs.logger("scheduler")
 
 _RETRY_JOBS = 50_000
 _LONGEST_HOLD_SECONDS = 0.5
+_LONGEST_GIVING_WAY_SECONDS = 0.25
+_LIVE_GOES_ON_SECONDS = 5  # and as long, history's pages are small: a live task shares the machine with less of one
 
 
 class SchedulerLoop:
@@ -46,7 +49,7 @@ class SchedulerLoop:
         self._lanes = {lane: LaneWork(lane, readers[lane], term, settings, self.progress) for lane in Lane}
         self._attempts = Attempts(database, pool, term, settings, self.progress)
         self._woken = asyncio.Event()
-        self._stopping = self._is_halting = False
+        self._stopping = self._is_halting = self._is_turning = False
         self._turned = asyncio.Condition()
         self._ended = False
 
@@ -97,7 +100,7 @@ class SchedulerLoop:
     async def _turn_lanes(self, beat: "asyncio.Task[None]", backoff: Backoff) -> None:
         """The turns of both lanes, until all is over. When one raises, or the term is lost, the other ends its turn first: it
         is never left in the middle of a transaction."""
-        self._is_halting = False
+        self._is_halting, self._is_turning = False, True
         turning = {asyncio.create_task(self._keep_turning(work, backoff)) for work in self._lanes.values()}
         left = {*turning, beat}
         try:
@@ -111,7 +114,8 @@ class SchedulerLoop:
             for each in turning:
                 each.cancel()  # of those that have ended, nothing
             await asyncio.gather(*turning, return_exceptions=True)
-        _raise_worst([each.exception() for each in ({beat} - left) | turning])
+            self._is_turning = False
+        raise_worst([each.exception() for each in ({beat} - left) | turning])
 
     async def _keep_turning(self, work: LaneWork, backoff: Backoff) -> None:
         """The turns of one lane, until the scheduler is stopped and nothing of it is in flight."""
@@ -167,7 +171,7 @@ class SchedulerLoop:
         if self._stopping or asked.paused:
             return await self._attempts.apply_ended(work.lane)
         # Beside each other: of a mass correction's two long moves neither waits for the other.
-        applied, created = await _beside(self._attempts.apply_ended(work.lane), self._create(work))
+        applied, created = await beside(self._attempts.apply_ended(work.lane), self._create(work))
         return applied or created
 
     async def _create(self, work: LaneWork) -> bool:
@@ -175,6 +179,7 @@ class SchedulerLoop:
         raised = retried = staged = False
         work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work)
         if work.lane is Lane.HISTORY:
+            await self._give_way()
             raised = await self._fan_out(work)
             retried = await self._retry(work)
         if not work.is_held:
@@ -207,6 +212,15 @@ class SchedulerLoop:
         is_between_turns = all(work.turns_begun == work.turns_ended for work in lanes)
         return self.progress.idle and is_between_turns and not any(depth.values())
 
+    async def _give_way(self) -> None:
+        """Before a page of history: what the live lane has to do takes a moment, and would take many beside the page."""
+        live = self._lanes[Lane.LIVE]
+        async with self._turned:
+            until = monotonic() + _LONGEST_GIVING_WAY_SECONDS
+            while self._is_turning and not live.is_idle and not live.is_held:
+                if not await came(self._turned.wait, until - monotonic()):
+                    return
+
     async def _is_live_held(self, live: LaneWork) -> bool:
         """Whether to wait for triggers to be fanned out first. Not for long: behind a mass correction that may take its time,
         and staging some keys twice is the lesser evil."""
@@ -220,8 +234,9 @@ class SchedulerLoop:
     async def _fan_out(self, work: LaneWork) -> bool:
         task_rows = self._settings.task_rows
         room = triggers.Room(work.reader, self._attempts.room(work) * task_rows, task_rows)
+        has_company = monotonic() - self._lanes[Lane.LIVE].staged_at < _LIVE_GOES_ON_SECONDS
         with self.progress.timed("fan out"):
-            step = await triggers.fan_out(self._term, most_keys=PAGE_KEYS, room=room)
+            step = await triggers.fan_out(self._term, most_keys=PAGE_KEYS // 4 if has_company else PAGE_KEYS, room=room)
         if step is None:
             return False
         self._lanes[Lane.LIVE].wake.set()  # it may have been held by these triggers
@@ -270,7 +285,7 @@ class SchedulerLoop:
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
         if work.is_held:
             seconds = min(seconds, _LONGEST_HOLD_SECONDS)
-        if not await _wait(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
+        if not await came(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
             work.look_again()
         work.wake.clear()
 
@@ -291,25 +306,3 @@ class SchedulerLoop:
             with suppress(TransientError):  # the loop meets it too, and says so
                 await self._term.heartbeat()
             await asyncio.sleep(self._settings.lease_seconds / 4)
-
-
-async def _beside(*moves: Awaitable[bool]) -> list[bool]:
-    """What each has done. When one raises, the others end first."""
-    done = await asyncio.gather(*moves, return_exceptions=True)
-    _raise_worst([each for each in done if isinstance(each, BaseException)])
-    return [each is True for each in done]
-
-
-def _raise_worst(errors: Iterable[BaseException | None]) -> None:
-    raised = [error for error in errors if error is not None]
-    if raised:
-        raise min(raised, key=lambda error: isinstance(error, TransientError))
-
-
-async def _wait(what: Callable[[], Awaitable[object]], seconds: float) -> bool:
-    """Whether it came before the time was over."""
-    try:
-        await asyncio.wait_for(what(), seconds)
-    except TimeoutError:
-        return False
-    return True

@@ -1,9 +1,10 @@
 -- Keys that owe something, of one lane. The live lane (:live 1) has those that owe only the newest dates: all else of theirs is
--- staged, and they are at most :sessions behind. Each key is in one lane.
+-- staged, and they are at most :sessions behind. Each key is in one lane. A CASE, so that the planner expects half of the keys: it
+-- would expect few, and sort all of them for each page.
 SELECT position_id, calendar_no, calendar_revision, epoch, revision, staged, frontier_date, horizon
 FROM (
     SELECT p.position_id, p.calendar_no, c.revision AS calendar_revision, p.epoch, p.revision, p.staged_epoch = p.epoch AS staged,
-           p.frontier_date, c.horizon, (p.staged_epoch = p.epoch AND p.frontier_date >= c.live_floor) IS TRUE AS is_live
+           p.frontier_date, c.horizon, p.staged_epoch = p.epoch AND p.frontier_date >= c.live_floor AS is_live
     FROM position_state p
     JOIN (
         SELECT calendar_no, revision, max(business_date) AS horizon,
@@ -14,6 +15,6 @@ FROM (
     WHERE p.position_id > :cursor
       AND (p.staged_epoch <> p.epoch OR p.frontier_date IS NULL OR p.frontier_date < c.horizon)
 ) owing
-WHERE is_live::integer = :live
+WHERE CASE WHEN is_live IS TRUE THEN :live::integer = 1 ELSE :live::integer = 0 END
 ORDER BY position_id
 LIMIT :most
