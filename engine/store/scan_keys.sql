@@ -1,10 +1,11 @@
 -- Keys that owe something, of one lane. The live lane (:live 1) has those that owe only the newest dates: all else of theirs is
 -- staged, and they are at most :sessions behind. Each key is in one lane. A CASE, so that the planner expects half of the keys: it
--- would expect few, and sort all of them for each page.
-SELECT position_id, calendar_no, calendar_revision, epoch, revision, staged, frontier_date, horizon
+-- would expect few, and sort all of them for each page. is_split: open more than once, and from when to when is read by scan_open.
+SELECT position_id, calendar_no, calendar_revision, revision, staged, frontier_date, horizon, lower(open_dates) AS open_first,
+       upper(open_dates) - 1 AS open_last, open_dates <> datemultirange(range_merge(open_dates)) AS is_split
 FROM (
-    SELECT p.position_id, p.calendar_no, c.revision AS calendar_revision, p.epoch, p.revision, p.staged_epoch = p.epoch AS staged,
-           p.frontier_date, c.horizon, p.staged_epoch = p.epoch AND p.frontier_date >= c.live_floor AS is_live
+    SELECT p.position_id, p.calendar_no, c.revision AS calendar_revision, p.revision, p.staged_epoch = p.epoch AS staged,
+           p.frontier_date, c.horizon, p.open_dates, p.staged_epoch = p.epoch AND p.frontier_date >= c.live_floor AS is_live
     FROM position_state p
     JOIN (
         SELECT calendar_no, revision, max(business_date) AS horizon,

@@ -27,11 +27,15 @@ _TEMP_TABLES = (
 )
 
 
+_OPEN = ("open_first", "open_last", "is_split")
+_NO_SPANS = pl.DataFrame(schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date})
+
+
 @dataclass(frozen=True)
 class Scan:
     """One page of keys with something to stage, and what each of them owes (see engine.core.eligibility).
 
-    keys    position_id, calendar_no, calendar_revision, epoch, revision, staged, frontier_date, horizon
+    keys    position_id, calendar_no, calendar_revision, revision, staged, frontier_date, horizon
     ranges  position_id, first_date, last_date, rows
     next_cursor  where the next page begins, or None when this one was the last
     """
@@ -57,11 +61,16 @@ def scan(reader: ArrowReader, lane: Lane, cursor: int, *, page_keys: int, live_s
         is_live = int(lane is Lane.LIVE)
         keys = snapshot.read(sql("scan_keys"), live=is_live, cursor=cursor, most=page_keys, sessions=live_sessions)
         if keys.is_empty():
-            return Scan(keys, _no_ranges(), None)
+            return Scan(keys.drop(_OPEN), _no_ranges(), None)
         page = {"first_position": int(keys["position_id"][0]), "last_position": int(keys["position_id"][-1])}
-        pending = snapshot.read(sql("scan_pending"), **page)
-        open_spans = snapshot.read(sql("scan_open"), **page)
+        pending = _NO_SPANS if keys["staged"].all() else snapshot.read(sql("scan_pending"), **page)
+        open_spans = keys.filter(~pl.col("is_split") & pl.col("open_first").is_not_null()).select(
+            "position_id", first_date="open_first", last_date="open_last"
+        )
+        if keys["is_split"].any():
+            open_spans = pl.concat([open_spans, snapshot.read(sql("scan_open"), **page)])
         sessions = numbered(snapshot.read(sql("scan_sessions")))
+    keys = keys.drop(_OPEN)
     ranges = owed_ranges(keys, pending, open_spans, sessions)
     return Scan(keys, ranges, page["last_position"] if len(keys) == page_keys else None)
 
@@ -87,7 +96,7 @@ async def stage(term: Term, scanned: Scan, lane: Lane, *, task_rows: int, room_r
     async with term.transaction("stage") as connection:
         tasks = await propose(term, connection, keys, ranges, lane, task_rows=task_rows)
         await sql("stage_calendars").execute(connection)
-        bounds = {"first_position": int(keys["position_id"][0]), "last_position": int(keys["position_id"][-1])}
+        bounds = {"first_position": keys["position_id"].min(), "last_position": keys["position_id"].max()}
         written = await sql("stage_jobs").execute(connection, lane=lane.value, term=term.number, **bounds)
     return Staged(tasks if written else [], len(keys), written, rest)
 
