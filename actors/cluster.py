@@ -30,6 +30,9 @@ def connected(settings: Settings) -> Iterator[None]:
     if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Ray would run its workers at nice 15: on a machine that is shared with PostgreSQL the scheduler, and the actor of the
+        # live lane, would get a turn when the server has nothing to do for history.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray.init(
             address=address or "local",
