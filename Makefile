@@ -19,7 +19,7 @@ lint: .venv/installed
 bench: .venv/installed
 	$(BIN)/revalue bench backfill --keys 1000 --dates 250 --runs 3 --peers ceiling,sql,per-job
 
-# All of docs/performance.md, about twelve minutes on two quiet cores.
+# All of docs/performance.md, about twenty minutes on two quiet cores.
 performance: .venv/installed
 	$(BIN)/python -m benchmarks.suite
 	$(BIN)/python -m benchmarks.report

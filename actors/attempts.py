@@ -20,9 +20,6 @@ from engine.store.unfinished import tell_unfinished
 
 _log = logs.logger("scheduler")
 
-ALONE_AFTER_DEATHS = 5
-"""From then on a job has a task of its own (engine/store/retry_due.sql): what dies with it dies of it."""
-
 _UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
 
 
@@ -37,7 +34,7 @@ class Attempts:
         self._progress = progress
         self._starts_per_second = settings.task_starts_per_second
         self._waits = results.Waits(settings.retry_seconds, settings.recheck_seconds)
-        self._most_deaths = ALONE_AFTER_DEATHS + settings.max_attempts
+        self._most_deaths = results.ALONE_AFTER_DEATHS + settings.max_attempts
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._next_start = 0.0
         self.is_setback = False

@@ -32,7 +32,7 @@ _log = logs.logger("scheduler")
 _RETRY_JOBS = 50_000
 _LONGEST_HOLD_SECONDS = 0.5
 _LONGEST_GIVING_WAY_SECONDS = 0.25
-_LIVE_GOES_ON_SECONDS = 5  # and as long, history's pages are small: a live task shares the machine with less of one
+_SMALL_PAGES_SECONDS = 5  # after the live lane staged something: what it does next shares the machine with less of a page
 
 
 class SchedulerLoop:
@@ -234,9 +234,10 @@ class SchedulerLoop:
     async def _fan_out(self, work: LaneWork) -> bool:
         task_rows = self._settings.task_rows
         room = triggers.Room(work.reader, self._attempts.room(work) * task_rows, task_rows)
-        has_company = monotonic() - self._lanes[Lane.LIVE].staged_at < _LIVE_GOES_ON_SECONDS
+        is_live_at_work = monotonic() - self._lanes[Lane.LIVE].staged_at < _SMALL_PAGES_SECONDS
+        most_keys = PAGE_KEYS // 4 if is_live_at_work else PAGE_KEYS
         with self.progress.timed("fan out"):
-            step = await triggers.fan_out(self._term, most_keys=PAGE_KEYS // 4 if has_company else PAGE_KEYS, room=room)
+            step = await triggers.fan_out(self._term, most_keys=most_keys, room=room)
         if step is None:
             return False
         self._lanes[Lane.LIVE].wake.set()  # it may have been held by these triggers

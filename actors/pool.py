@@ -32,7 +32,7 @@ class _Worker:
     actor: ray.actor.ActorHandle
     name: str
     is_reserved: bool
-    load: int = 0
+    tasks: list[Task] = field(default_factory=list)  # it runs the first; the others wait for it in the actor's queue
     alive: bool = True
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -70,7 +70,7 @@ class ActorPool:
         the task committed is to be read from its job rows. Raises TransientError when the attempt wrote nothing, and
         NoActorsError when no actor runs and too many in a row could not be started.
         """
-        worker = await self._take(task.lane)
+        worker = await self._take(task)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(worker.actor.run.remote(task).future()), self._deadline)
         except RayTaskError as error:
@@ -78,12 +78,14 @@ class ActorPool:
             raise cause if isinstance(cause, RevalueError) else error from error
         except (RayError, TimeoutError) as error:  # RayError: an actor that Ray killed for want of memory has not "died"
             self._replace(worker)
-            why = "did not answer in time" if isinstance(error, TimeoutError) else "died"
-            died = not isinstance(error, TimeoutError)
-            raise TaskLostError(f"the valuation actor of task {task.task_id} {why}: {error}", worker.name, died=died) from error
+            is_late = isinstance(error, TimeoutError)
+            why = "did not answer in time" if is_late else "died"
+            message = f"the valuation actor of task {task.task_id} {why}: {error}"
+            raise TaskLostError(message, worker.name, died=not is_late and worker.tasks[0] is task) from error
         finally:
             async with self._free:
-                worker.load -= 1
+                if worker.alive:  # else its first task stays known as the one that it was at
+                    worker.tasks.remove(task)
                 self._free.notify_all()
 
     async def close(self) -> None:
@@ -94,7 +96,7 @@ class ActorPool:
         for worker in self._workers:
             ray.kill(worker.actor)
 
-    async def _take(self, lane: Lane) -> _Worker:
+    async def _take(self, task: Task) -> _Worker:
         async with self._free:
             while True:
                 usable = [
@@ -102,12 +104,12 @@ class ActorPool:
                     for worker in self._workers
                     if worker.alive
                     and worker.ready.is_set()
-                    and worker.load < self._tasks_per_actor
-                    and (lane is Lane.LIVE or not worker.is_reserved)
+                    and len(worker.tasks) < self._tasks_per_actor
+                    and (task.lane is Lane.LIVE or not worker.is_reserved)
                 ]
                 if usable:
-                    worker = min(usable, key=lambda w: (w.load, not w.is_reserved))
-                    worker.load += 1
+                    worker = min(usable, key=lambda w: (len(w.tasks), not w.is_reserved))
+                    worker.tasks.append(task)
                     return worker
                 self._require_hope()
                 await self._free.wait()

@@ -11,7 +11,7 @@ class TaskLostError(TransientError):
     """The actor that ran the task is gone, or was given up: whether it committed is to be read from the job rows.
 
     worker: its name, by which its database sessions are ended before its work is given to another.
-    died: whether its process ended, by itself or by anybody; not when it was only given up.
+    died: whether its process ended, by itself or by anybody, while it was at this task.
     """
 
     def __init__(self, message: str, worker: str | None = None, *, died: bool = False) -> None:

@@ -55,7 +55,9 @@ class ArrowReader:
             self.close()
             if (error.sqlstate or "").startswith(_OF_THE_DATA):
                 raise
-            raise DatabaseUnavailableError(f"reading from PostgreSQL failed: {error}") from error
+            # The driver's message ends with the whole statement, and that can hold every key of a task.
+            message = str(error).partition("\nQuery was:")[0].strip()
+            raise DatabaseUnavailableError(f"reading from PostgreSQL failed: {message}") from error
         except BaseException:
             self.close()
             raise

@@ -1,5 +1,5 @@
 -- A key for which jobs were proposed (staged_keys, staged_jobs) and that was not changed since is staged with its raise, the
--- others are raised only. firsts: see fan_out_queue. NOT IN, as it is hashed whatever the planner expects: it expects few keys
+-- others are raised only. NOT IN, as it is hashed whatever the planner expects: it expects few keys
 -- to be staged, and an anti join looped over all of them for each key reached.
 WITH staged AS (
     UPDATE position_state p
@@ -32,16 +32,10 @@ WITH staged AS (
             (SELECT t.moment_id FROM reprocessing_triggers t WHERE t.trigger_id = r.first_trigger_id) ELSE p.stale_moment END,
         pending = p.pending + r.dates * datemultirange(daterange(NULL, p.frontier_date, '(]')) * p.open_dates
     FROM (
-        SELECT r.position_id, range_agg(m.dates) AS dates, max(m.last_trigger_id) AS last_trigger_id,
-               min(m.first_trigger_id) AS first_trigger_id
-        FROM trigger_reach r
-        LEFT JOIN (
-            SELECT min(trigger_id) AS first_trigger_id, max(trigger_id) AS last_trigger_id, range_agg(dates) AS dates
-            FROM reprocessing_triggers
-            WHERE trigger_id = ANY (:triggers::bigint[])
-            GROUP BY kind, security_id, base_currency, quote_currency, calendar_id
-        ) m ON m.first_trigger_id = r.trigger_id
-        WHERE r.trigger_id = ANY (:firsts::bigint[]) AND r.position_id > :cursor AND r.position_id <= :last
+        SELECT r.position_id, range_agg(r.dates) AS dates, max(r.last_trigger_id) AS last_trigger_id,
+               min(r.first_trigger_id) AS first_trigger_id
+        FROM merged_reach(:triggers::bigint[], :firsts::bigint[]) r
+        WHERE r.position_id > :cursor AND r.position_id <= :last
           AND r.position_id NOT IN (SELECT position_id FROM staged)
         GROUP BY r.position_id
     ) r

@@ -7,8 +7,9 @@ import polars as pl
 from engine import faults
 from engine.store.arrow import copy_encoded, copy_frame, encode_binary_copy
 from engine.store.database import Database
+from engine.store.planning import by_ranges
 from engine.store.statement import sql
-from engine.store.tasks import Task, by_ranges
+from engine.store.tasks import Task
 
 _FINISHED_JOBS = """CREATE TEMP TABLE IF NOT EXISTS finished_jobs (
     job_id bigint, status text, valued_through date, rows_written integer, failure_reason text, traceback text
@@ -39,7 +40,7 @@ async def finish(
         await copy_frame(connection, "finished_jobs", outcomes)
         await connection.execute("ANALYZE finished_jobs")
         await by_ranges(connection, task)
-        fenced = await sql("finish_jobs").value(connection, **task.run)
+        fenced = await sql("finish_jobs").value(connection, **task.parameters)
         if fenced:
             if len(rows):
                 rows = rows.filter(~pl.col("job_id").is_in(fenced))

@@ -30,7 +30,7 @@ def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
     Raises DatabaseUnavailableError.
     """
     with reader.snapshot() as snapshot:
-        jobs = snapshot.read(sql("task_jobs"), **task.run)
+        jobs = snapshot.read(sql("task_jobs"), **task.parameters)
         if jobs.is_empty():
             return None
         keys, needed = _spans(jobs, "position_id", "history_epoch"), _spans(jobs, "instrument_no")

@@ -1,18 +1,23 @@
--- The attempt is given up without being charged: the jobs it has not finished are free, under no task's fence. A job whose process
--- died :most_deaths times was alone in its last tasks (retry_due): it is what ends them, and fails. Returns how many did.
-WITH released AS (
-    UPDATE portfolio_valuation_jobs j
-    SET status = (CASE WHEN j.deaths + :died >= :most_deaths THEN 'FAILED' ELSE 'PENDING' END)::valuation_job_status,
-        task_id = 0,
-        attempt_count = j.attempt_count - 1,
-        deaths = j.deaths + :died,
-        failure_reason = CASE WHEN j.deaths + :died >= :most_deaths
-                              THEN format('UNEXPECTED_ERROR %s %s', p.security_id, COALESCE(j.valued_through + 1, j.first_date))
-                              ELSE :reason END,
-        finished_at = CASE WHEN j.deaths + :died >= :most_deaths THEN now() END
-    FROM position_state p
+-- The attempt is given up without being charged: the jobs it has not finished are free, under no task's fence. :most_deaths is null
+-- unless its process died. A job whose process died that often was alone in its last tasks (retry_due): it is what ends them, and
+-- fails. Returns how many did.
+WITH given_up AS (
+    SELECT j.job_id, j.deaths + (:most_deaths::integer IS NOT NULL)::integer AS deaths,
+           p.epoch = j.epoch AND j.deaths + 1 >= :most_deaths::integer IS TRUE AS fails,
+           format('UNEXPECTED_ERROR %s %s', p.security_id, COALESCE(j.valued_through + 1, j.first_date)) AS failure
+    FROM portfolio_valuation_jobs j
+    JOIN position_state p USING (position_id)
     WHERE j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task AND j.status = 'PROCESSING'
-      AND p.position_id = j.position_id
+), released AS (
+    UPDATE portfolio_valuation_jobs j
+    SET status = (CASE WHEN g.fails THEN 'FAILED' ELSE 'PENDING' END)::valuation_job_status,
+        task_id = 0,
+        attempt_count = j.attempt_count - CASE WHEN g.fails THEN 0 ELSE 1 END,
+        deaths = g.deaths,
+        failure_reason = CASE WHEN g.fails THEN g.failure ELSE :reason END,
+        finished_at = CASE WHEN g.fails THEN now() END
+    FROM given_up g
+    WHERE j.job_id = g.job_id AND j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task AND j.status = 'PROCESSING'
     RETURNING j.job_id, j.status, j.attempt_count, j.deaths, j.failure_reason
 ), letters AS (
     INSERT INTO dead_letters (job_id, attempt_count, failure_reason, traceback)

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.core.lifecycle import Lane
+from engine.store.planning import by_ranges
 from engine.store.sessions import end_sessions, session_name
 from engine.store.statement import sql
-from engine.store.tasks import Task, by_ranges
+from engine.store.tasks import Task
 from engine.store.terms import Term
 
-_NO_END = 2**15 - 1
+ALONE_AFTER_DEATHS = 5
+"""Its process died with a job that often: from then on it has a task of its own, and what dies with it dies of it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ async def apply(term: Term, tasks: Sequence[Task], waits: Waits) -> None:
         await sql("supersede_fenced").execute(connection, **runs)
         for task in tasks:
             await by_ranges(connection, task)
-            await sql("apply_task").execute(connection, **task.run)
+            await sql("apply_task").execute(connection, **task.parameters)
 
 
 async def release(
@@ -53,8 +55,7 @@ async def release(
             first_job=task.first_job_id,
             last_job=task.last_job_id,
             reason=reason,
-            died=int(most_deaths is not None),
-            most_deaths=most_deaths or _NO_END,
+            most_deaths=most_deaths,
         )
     await apply(term, [task], waits)
     return failed
@@ -83,6 +84,7 @@ async def retry_due(term: Term, *, most: int, task_rows: int, room: int) -> list
             most=most,
             task_days=max(1, task_rows * 7 // 5),
             room=room,
+            alone_after=ALONE_AFTER_DEATHS,
             first_task=await term.take_ids(connection, "valuation_task_ids", room),
         )
     return [Task(**{**row, "lane": Lane(row["lane"])}) for row in rows]

@@ -1,10 +1,10 @@
 -- Deferred jobs whose time has come, packed by the days of their ranges into at most :room new tasks, each of one lane;
 -- each attempt has a new task id. A task's jobs lie close together: its statements walk the ids from its first to its last.
--- One whose process died shares a task with fewer others each time, and from the fifth time on with none.
+-- One whose process died shares a task with fewer others each time, and after :alone_after times with none.
 -- Looking again at a job that waits for data is no failure, so it is not counted as an attempt.
 WITH due AS (
     SELECT d.job_id, j.lane,
-           CASE WHEN j.deaths >= 5 THEN 1
+           CASE WHEN j.deaths >= :alone_after::integer THEN 1
                 ELSE greatest(1, :task_days::bigint / power(16, greatest(j.deaths - 1, 0))::bigint) END AS share,
            j.last_date - j.first_date + 1 AS days,
            (d.job_id - lag(d.job_id) OVER (PARTITION BY j.lane ORDER BY d.job_id) > 10000)::integer AS is_far

@@ -15,7 +15,8 @@ from engine.store.tasks import Task
 from engine.store.terms import Term
 
 PROPOSED_KEY = ("position_id", "calendar_no", "calendar_revision", "revision", "horizon")
-PROPOSING = ("trigger_id", "first_trigger_id")
+RAISED_BY = ("trigger_id", "first_trigger_id")
+"""And of a fan-out's key the last and the first trigger that reach it."""
 
 _TEMP_TABLES = (
     """CREATE TEMP TABLE IF NOT EXISTS staged_keys
@@ -25,7 +26,6 @@ _TEMP_TABLES = (
     """CREATE TEMP TABLE IF NOT EXISTS staged_jobs
        (job_id bigint, task_id bigint, position_id bigint, first_date date, last_date date) ON COMMIT DELETE ROWS""",
 )
-
 
 _OPEN = ("open_first", "open_last", "is_split")
 _NO_SPANS = pl.DataFrame(schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date})
@@ -107,7 +107,7 @@ async def propose(
     """Writes keys and their ranges, as numbered jobs, where the statement that makes them finds them (staged_keys,
     staged_jobs: temporary, until the end of the transaction). Returns the tasks that they would be.
 
-    keys    PROPOSED_KEY, and for a fan-out trigger_id and first_trigger_id
+    keys    PROPOSED_KEY, and for a fan-out RAISED_BY
     ranges  position_id, first_date, last_date, rows, sorted by position_id
     """
     for table in _TEMP_TABLES:
@@ -119,7 +119,7 @@ async def propose(
     jobs = packed(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
     # A key with one range carries it: to aggregate it from its jobs takes longer than the rest of the key.
     single = ranges.filter(pl.len().over("position_id") == 1).select("position_id", "first_date", "last_date")
-    proposed = keys.select(pl.col(PROPOSED_KEY), cs.by_name(PROPOSING, require_all=False))
+    proposed = keys.select(pl.col(PROPOSED_KEY), cs.by_name(RAISED_BY, require_all=False))
     await copy_frame(connection, "staged_keys", proposed.join(single, on="position_id", how="left", maintain_order="left"))
     await copy_frame(connection, "staged_jobs", jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"))
     for table in ("staged_keys", "staged_jobs"):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from engine.core.lifecycle import Lane
-from engine.store.statement import Connection
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class Task:
         return self.last_position_id - self.first_position_id < 8 * (self.last_job_id - self.first_job_id + 1)
 
     @property
-    def run(self) -> dict[str, int]:
-        """The parameters by which statements find its jobs and their keys."""
+    def parameters(self) -> dict[str, int]:
+        """Those by which statements find its jobs and their keys."""
         return {
             "task": self.task_id,
             "first_job": self.first_job_id,
@@ -70,12 +69,6 @@ class TaskResult:
             },
             self.statements + other.statements,
         )
-
-
-async def by_ranges(connection: Connection, task: Task) -> None:
-    """What follows in the transaction reads the range of the task's keys, where it is dense, and looks none of them up. The
-    planner takes new jobs for few, as they lie behind its statistics, and would look up each: twice the time of the rest."""
-    await connection.execute(f"SET LOCAL enable_nestloop = {'off' if task.is_dense else 'on'}")
 
 
 def _summed(some: dict[str, int], others: dict[str, int]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from engine.core.calendar import numbered
 from engine.core.eligibility import cut_to_sessions
 from engine.core.lifecycle import Lane
 from engine.store.arrow import ArrowReader
-from engine.store.staging import PROPOSED_KEY, PROPOSING, propose
+from engine.store.staging import PROPOSED_KEY, RAISED_BY, propose
 from engine.store.statement import sql
 from engine.store.tasks import Task
 from engine.store.terms import Term
@@ -105,5 +105,5 @@ def _foreseen(room: Room, page: dict[str, int | list[int]]) -> tuple[pl.DataFram
             return _NO_KEYS, _NO_RANGES
         sessions = numbered(snapshot.read(sql("scan_sessions")))
     ranges = fitting(cut_to_sessions(reached, sessions), room.rows)
-    keys = reached.select(*PROPOSED_KEY, *PROPOSING).unique("position_id", maintain_order=True)
+    keys = reached.select(*PROPOSED_KEY, *RAISED_BY).unique("position_id", maintain_order=True)
     return keys.join(ranges, on="position_id", how="semi"), ranges

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
 from actors import pool as pools
 from actors.backoff import Backoff
 from actors.pool import ActorPool
-from actors.ports import NoActorsError
+from actors.ports import NoActorsError, TaskLostError
 from engine.core.lifecycle import Lane
 from engine.store.tasks import Task
 from tests.faults.arming import Armory
@@ -24,8 +25,8 @@ async def pool(armory: Armory, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     made: list[ActorPool] = []
     monkeypatch.setattr(pools, "_REPLACE_PAUSE_SECONDS", (0.01, 0.1))
 
-    def make(url: str, size: int = 1) -> ActorPool:
-        made.append(ActorPool(url, size=size, tasks_per_actor=1, max_attempts=3, task_deadline_seconds=60))
+    def make(url: str, size: int = 1, tasks_per_actor: int = 1) -> ActorPool:
+        made.append(ActorPool(url, size=size, tasks_per_actor=tasks_per_actor, max_attempts=3, task_deadline_seconds=60))
         return made[-1]
 
     yield make
@@ -62,6 +63,17 @@ async def test_an_actor_that_does_not_start_in_time_is_replaced(
     assert "the cluster may have no CPU free" in slow.trouble
     monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 60)
     assert (await asyncio.wait_for(slow.run(NOTHING), 60)).jobs == 0
+
+
+async def test_an_actor_dies_of_the_task_that_it_is_at_and_not_of_those_that_wait(
+    url: str, armory: Armory, pool: Callable[..., ActorPool]
+) -> None:
+    armory.arm("value.begun", "KILL")
+    dying = pool(url, tasks_per_actor=2)
+    tasks = [NOTHING, replace(NOTHING, task_id=NOTHING.task_id + 1)]
+    lost = await asyncio.wait_for(asyncio.gather(*map(dying.run, tasks), return_exceptions=True), 60)
+    assert [type(error) for error in lost] == [TaskLostError, TaskLostError]
+    assert [error.died for error in lost if isinstance(error, TaskLostError)] == [True, False]
 
 
 async def test_when_no_actor_can_start_tasks_fail_with_the_reason(

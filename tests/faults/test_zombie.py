@@ -43,7 +43,7 @@ async def test_a_process_that_wakes_after_its_work_was_given_to_another_writes_n
         async def run(task: Task) -> TaskResult:
             if sleepers:
                 return await real(task)
-            numbers = map(str, (*task.run.values(), task.rows))
+            numbers = map(str, (*task.parameters.values(), task.rows))
             environment = {**os.environ, "REVALUE_FAULTS": str(tmp_path)}
             command = (sys.executable, "-c", VALUE_ONE_TASK, url, *numbers)
             sleepers.append(await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE))

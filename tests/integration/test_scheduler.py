@@ -4,19 +4,22 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import pytest
 
+from actors import loop
 from actors.ports import TaskLostError
 from engine import work
 from engine.core.lifecycle import Lane
 from engine.errors import DatabaseUnavailableError, TermLostError
 from engine.ingest import Kind, load
-from engine.store import reports, results
+from engine.store import reports, results, triggers
 from engine.store.database import Database
 from engine.store.tasks import Task, TaskResult
 from engine.store.terms import Term
+from tests.integration.test_control import until
 from tests.support import DAYS, SETTINGS, engine, execute, facts, fetch, load_small_book
 
 
@@ -120,6 +123,54 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(url: str, 
         gate.set()
         await running.settle()
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
+
+
+async def test_history_goes_on_in_small_pages_beside_a_live_task_that_does_not_end(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load_small_book(database, portfolios=20)
+    async with engine(url) as running:
+        await running.settle()
+        monkeypatch.setattr(loop, "PAGE_KEYS", 8)
+        real_run, real_fan_out, gate, live = running.pool.run, triggers.fan_out, asyncio.Event(), 0
+        pages: list[int] = []
+
+        async def gated(task: Task) -> TaskResult:
+            nonlocal live
+            if task.lane is Lane.LIVE:
+                live += 1
+                await gate.wait()
+            return await real_run(task)
+
+        async def noted(*given: Any, most_keys: int, **more: Any) -> triggers.FannedOut | None:
+            step = await real_fan_out(*given, most_keys=most_keys, **more)
+            if step is not None:
+                pages.append(most_keys)
+            return step
+
+        async def corrected(rows: int) -> bool:
+            valued = "SELECT count(*) FROM daily_position_snapshots WHERE epoch > 0 AND date = $1"
+            return await fetch(database, valued, DAYS[2]) == [(rows,)]
+
+        async def live_waits() -> bool:
+            return live > 0
+
+        monkeypatch.setattr(triggers, "fan_out", noted)
+        running.pool.run = gated  # type: ignore[method-assign]
+        work = asyncio.create_task(running.loop.run())
+        await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", DAYS[-1] + timedelta(days=3))
+        await until(live_waits)
+        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
+        await until(lambda: corrected(20))
+        assert set(pages) == {2}, "pages of a quarter, while the live lane is at work"
+        gate.set()
+        await until(running.loop.is_quiet)
+        monkeypatch.setattr(loop, "_SMALL_PAGES_SECONDS", 0)
+        await execute(database, "UPDATE market_prices SET price = 8 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
+        await until(lambda: corrected(40))
+        assert set(pages[-2:]) == {8}
+        running.loop.stop()
+        await work
 
 
 async def failing_when(monkeypatch: pytest.MonkeyPatch, error: BaseException, breaks: Callable[[set[int]], bool]) -> None:

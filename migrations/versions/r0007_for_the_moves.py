@@ -1,4 +1,4 @@
-"""A key carries the numbers of its portfolio's calendar and currency, and a job how often its process died with it."""
+"""What makes the moves lighter: a key has numbers of its portfolio, triggers are merged; the deaths of a job's processes."""
 
 from alembic import op
 
@@ -70,6 +70,26 @@ def upgrade() -> None:
     )
     # Two updates a correction, of every key on a page: at 60 an eighth of them found no room and wrote to all three indexes.
     op.execute("ALTER TABLE position_state SET (fillfactor = 45)")
+    # Triggers that reach the same keys, whatever their dates, are one here: 250 corrections of a security reach its holders
+    # once. firsts: the first trigger of each such group, to find the keys by. LEFT JOIN though each finds its own: the planner
+    # would expect one in two hundred to, and then loop over all keys of a page for each.
+    op.execute(
+        """
+        CREATE FUNCTION merged_reach(triggers bigint[], firsts bigint[])
+        RETURNS TABLE (position_id bigint, dates datemultirange, first_trigger_id bigint, last_trigger_id bigint)
+        LANGUAGE sql STABLE AS $$
+            SELECT r.position_id, m.dates, m.first_trigger_id, m.last_trigger_id
+            FROM trigger_reach r
+            LEFT JOIN (
+                SELECT min(t.trigger_id) AS first_trigger_id, max(t.trigger_id) AS last_trigger_id, range_agg(t.dates) AS dates
+                FROM reprocessing_triggers t
+                WHERE t.trigger_id = ANY (triggers)
+                GROUP BY t.kind, t.security_id, t.base_currency, t.quote_currency, t.calendar_id
+            ) m ON m.first_trigger_id = r.trigger_id
+            WHERE r.trigger_id = ANY (firsts)
+        $$
+        """
+    )
     op.execute("ALTER TABLE portfolio_valuation_jobs ADD COLUMN deaths smallint NOT NULL DEFAULT 0")
     # Of a table that it has never looked at the planner expects a thousand rows, and works out all conversions before it asks
     # whether there is a trigger that needs them. These two hardly change: autovacuum never comes.
@@ -79,6 +99,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("ALTER TABLE portfolio_valuation_jobs DROP COLUMN deaths")
+    op.execute("DROP FUNCTION merged_reach")
     op.execute("ALTER TABLE position_state SET (fillfactor = 60)")
     op.execute("DROP TRIGGER position_keeps_numbers ON position_state")
     op.execute("DROP TRIGGER position_numbers_checked ON position_state")
