@@ -1,10 +1,12 @@
 """Valuation actors that cannot start: for now, because the database is away or there is no CPU; or never."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
+import ray
 
 from actors import pool as pools
 from actors.backoff import Backoff
@@ -74,6 +76,10 @@ async def test_an_actor_dies_of_the_task_that_it_is_at_and_not_of_those_that_wai
     lost = await asyncio.wait_for(asyncio.gather(*map(dying.run, tasks), return_exceptions=True), 60)
     assert [type(error) for error in lost] == [TaskLostError, TaskLostError]
     assert [error.died for error in lost if isinstance(error, TaskLostError)] == [True, False]
+
+
+async def test_a_local_rays_workers_have_the_priority_of_their_user(armory: Armory) -> None:
+    assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
 
 
 async def test_when_no_actor_can_start_tasks_fail_with_the_reason(

@@ -247,7 +247,7 @@ async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(url: str, databa
 async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_valued(url: str, database: Database) -> None:
     """It raises nothing: all that is seen is that the process of whatever task it is in dies."""
     await load_small_book(database, portfolios=40)
-    async with engine(url) as running:
+    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 10_000_000})) as running:
         real = running.pool.run
         died: list[int] = []
 
@@ -261,7 +261,7 @@ async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_value
             return await real(task)
 
         running.pool.run = dying  # type: ignore[method-assign]
-        await running.settle()
+        await asyncio.wait_for(running.settle(), 60)
         assert died[0] == 80
         assert died[-SETTINGS.max_attempts :] == [1] * SETTINGS.max_attempts
         states = dict(await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1"))
