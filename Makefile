@@ -21,8 +21,8 @@ bench: .venv/installed
 
 # All of docs/performance.md, about twenty minutes on two quiet cores.
 performance: .venv/installed
-	$(BIN)/python -m benchmarks.suite
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m revalue.benchmarks.suite
+	$(BIN)/python -m revalue.benchmarks.report
 
 # The public Python API from its docstrings, as HTML.
 reference: .venv/installed

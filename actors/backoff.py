@@ -5,8 +5,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from engine import logs
-from engine.errors import TransientError
+from revalue.engine import logs
+from revalue.engine.errors import TransientError
 
 _T = TypeVar("_T")
 _log = logs.logger("backoff")
@@ -31,7 +31,7 @@ class Backoff:
         await asyncio.sleep(seconds * (0.5 + random.random()))
 
 
-async def until_done(work: Callable[[], Awaitable[_T]]) -> _T:
+async def retry_transient(work: Callable[[], Awaitable[_T]]) -> _T:
     """The result of `work`, which is begun anew after each TransientError. One warning, however often."""
     backoff = Backoff()
     while True:

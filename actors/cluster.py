@@ -11,9 +11,9 @@ from hashlib import sha256
 import ray
 from ray.actor import ActorHandle
 
-from actors.scheduler import NAMESPACE, ValuationScheduler
-from engine.errors import LeaderActiveError, UsageError
-from engine.settings import Settings
+from revalue.actors.scheduler import NAMESPACE, ValuationScheduler
+from revalue.engine.errors import LeaderActiveError, UsageError
+from revalue.engine.settings import Settings
 
 _RUNS_ALREADY = "a scheduler for this database runs on this cluster already: wait for it, `revalue drain` it, or take over"
 
@@ -43,7 +43,9 @@ def connected(settings: Settings) -> Iterator[None]:
             **({"num_cpus": settings.actors or os.cpu_count()} if address is None else {}),
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f"Ray cannot be reached at {address or 'this machine'}: {error}") from error
+        raise UsageError(
+            f"Ray cannot be reached at {address or 'this machine'}: {error}"
+        ) from error
     try:
         yield
     finally:
@@ -62,7 +64,12 @@ def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) ->
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
     holder = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
     actor = ray.remote(ValuationScheduler).options(
-        num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=16, name=name, namespace=NAMESPACE
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=16,
+        name=name,
+        namespace=NAMESPACE,
     )
     try:
         return actor.remote(url, settings, actors, holder, take_over)

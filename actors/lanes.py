@@ -5,22 +5,24 @@ from collections import deque
 from math import inf
 from time import monotonic
 
-from actors.progress import Progress
-from engine import metrics
-from engine.core.lifecycle import Lane
-from engine.settings import Settings
-from engine.store import staging
-from engine.store.arrow import ArrowReader
-from engine.store.tasks import Task
-from engine.store.terms import Term
+from revalue.actors.progress import Progress
+from revalue.engine import metrics
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task
+from revalue.engine.leadership.term import Term
+from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.settings import Settings
+from revalue.engine.stage.stage import Scan, scan, stage
 
-PAGE_KEYS = 20_000
+PAGE_POSITIONS = 20_000
 
 
 class LaneWork:
     """What one lane has staged and not yet begun. Its moves are made one after the other, beside those of the other lane."""
 
-    def __init__(self, lane: Lane, reader: ArrowReader, term: Term, settings: Settings, progress: Progress) -> None:
+    def __init__(
+        self, lane: Lane, reader: ArrowReader, term: Term, settings: Settings, progress: Progress
+    ) -> None:
         self.lane = lane
         self.reader = reader
         self.queue: deque[Task] = deque()
@@ -33,8 +35,10 @@ class LaneWork:
         self._settings = settings
         self._progress = progress
         self._cursor = 0
-        self._rest: staging.Scan | None = None  # what the last page held and there was no room for
-        self._is_unscanned = True  # keys may owe something that no pass over all of them has found
+        self._rest: Scan | None = None  # what the last page held and there was no room for
+        self._is_unscanned = (
+            True  # positions may owe something that no pass over all of them has found
+        )
 
     def look_again(self) -> None:
         """Something may have changed in the database: the next turn begins a pass, at once."""
@@ -42,27 +46,35 @@ class LaneWork:
         self.wake.set()
 
     def forget_scan(self) -> None:
-        """What was scanned before is dropped, and the next pass begins at the first key."""
+        """What was scanned before is dropped, and the next pass begins at the first position."""
         self._is_unscanned = True
         self._cursor, self._rest = 0, None
 
-    async def stage(self, room: int) -> tuple[bool, int]:
-        """Stages what fits in `room` tasks; returns whether it did anything, and how many jobs were created."""
-        if room <= 0:
+    async def stage(self, capacity: int) -> tuple[bool, int]:
+        """Stages what fits in `capacity` tasks; returns whether it did anything, and how many jobs were created."""
+        if capacity <= 0:
             return False, 0
         if self._rest is None and self._cursor == 0:
             if not self._is_unscanned:
                 return False, 0
             self._is_unscanned = False
         scanned, self._rest = self._rest or await self._scan(), None
-        if scanned.keys.is_empty():
-            # The end of a pass that did not begin at the first key: what came up behind the cursor is looked for now.
+        if scanned.positions.is_empty():
+            # The end of a pass that did not begin at the first position: what came up behind the cursor is looked for now.
             began_behind, self._cursor = self._cursor > 0, 0
             return began_behind, 0
-        self._is_unscanned = True  # until a pass finds nothing: a key that was left alone is looked at again
+        self._is_unscanned = (
+            True  # until a pass finds nothing: a position that was left alone is looked at again
+        )
         task_rows = self._settings.task_rows
         with self._progress.timed("stage"):
-            staged = await staging.stage(self._term, scanned, self.lane, task_rows=task_rows, room_rows=room * task_rows)
+            staged = await stage(
+                self._term,
+                scanned,
+                self.lane,
+                task_rows=task_rows,
+                capacity_rows=capacity * task_rows,
+            )
         self._rest = staged.rest
         if staged.rest is None:
             self._cursor = scanned.next_cursor or 0
@@ -70,15 +82,15 @@ class LaneWork:
         self.staged_at = monotonic()
         return True, staged.jobs
 
-    async def _scan(self) -> staging.Scan:
+    async def _scan(self) -> Scan:
         with self._progress.timed("scan"):
             scanned = await asyncio.to_thread(
-                staging.scan,
+                scan,
                 self.reader,
                 self.lane,
                 self._cursor,
-                page_keys=PAGE_KEYS,
-                live_sessions=self._settings.live_sessions,
+                page_positions=PAGE_POSITIONS,
+                live_business_days=self._settings.live_business_days,
             )
         metrics.observe_gaps(scanned.ranges["rows"])
         return scanned

@@ -11,21 +11,23 @@ from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 
-from actors.attempts import Attempts
-from actors.backoff import Backoff
-from actors.lanes import PAGE_KEYS, LaneWork
-from actors.ports import Pool
-from actors.progress import Progress
-from actors.together import beside, came, raise_worst
-from engine import logs, metrics
-from engine.core.lifecycle import Lane
-from engine.errors import TransientError
-from engine.settings import Settings
-from engine.store import results, triggers
-from engine.store.arrow import ArrowReader
-from engine.store.database import Database
-from engine.store.statement import sql
-from engine.store.terms import Term
+from revalue.actors.backoff import Backoff
+from revalue.actors.concurrency import arrives_within, gather_all, raise_most_serious
+from revalue.actors.in_flight import InFlightTasks
+from revalue.actors.lanes import PAGE_POSITIONS, LaneWork
+from revalue.actors.progress import Progress
+from revalue.actors.protocols import Pool
+from revalue.engine import logs, metrics
+from revalue.engine.apply import apply
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.errors import TransientError
+from revalue.engine.fan_out import fan_out
+from revalue.engine.leadership.term import Term
+from revalue.engine.operate.status import queue_depth
+from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
+from revalue.engine.stage.stage import live_lane_is_held
 
 _log = logs.logger("scheduler")
 
@@ -39,15 +41,22 @@ class SchedulerLoop:
     """One scheduler in one term. `run` ends when `stop` is called, or by raising TermLostError."""
 
     def __init__(
-        self, database: Database, readers: Mapping[Lane, ArrowReader], pool: Pool, term: Term, settings: Settings
+        self,
+        database: Database,
+        readers: Mapping[Lane, ArrowReader],
+        pool: Pool,
+        term: Term,
+        settings: Settings,
     ) -> None:
         """`readers`: one a lane, for they are used at the same time."""
         self._database = database
         self._term = term
         self._settings = settings
         self.progress = Progress(term=term.number)
-        self._lanes = {lane: LaneWork(lane, readers[lane], term, settings, self.progress) for lane in Lane}
-        self._attempts = Attempts(database, pool, term, settings, self.progress)
+        self._lanes = {
+            lane: LaneWork(lane, readers[lane], term, settings, self.progress) for lane in Lane
+        }
+        self._attempts = InFlightTasks(database, pool, term, settings, self.progress)
         self._woken = asyncio.Event()
         self._stopping = self._is_halting = self._is_turning = False
         self._turned = asyncio.Condition()
@@ -79,7 +88,11 @@ class SchedulerLoop:
                     await self._turn_lanes(beat, backoff)
                 except TransientError as error:
                     if self.progress.trouble is None:
-                        _log.warning("trying again until it succeeds", trouble=str(error), term=self._term.number)
+                        _log.warning(
+                            "trying again until it succeeds",
+                            trouble=str(error),
+                            term=self._term.number,
+                        )
                     self.progress.trouble = str(error)
                     for work in self._lanes.values():
                         work.reader.close()  # it may be broken too, and would be the next trouble
@@ -95,13 +108,19 @@ class SchedulerLoop:
                 self._turned.notify_all()
 
     def _is_over(self) -> bool:
-        return self._stopping and not self._attempts.tasks() and not any(work.queue for work in self._lanes.values())
+        return (
+            self._stopping
+            and not self._attempts.tasks()
+            and not any(work.queue for work in self._lanes.values())
+        )
 
     async def _turn_lanes(self, beat: "asyncio.Task[None]", backoff: Backoff) -> None:
         """The turns of both lanes, until all is over. When one raises, or the term is lost, the other ends its turn first: it
         is never left in the middle of a transaction."""
         self._is_halting, self._is_turning = False, True
-        turning = {asyncio.create_task(self._keep_turning(work, backoff)) for work in self._lanes.values()}
+        turning = {
+            asyncio.create_task(self._keep_turning(work, backoff)) for work in self._lanes.values()
+        }
         left = {*turning, beat}
         try:
             while left - {beat}:
@@ -115,7 +134,7 @@ class SchedulerLoop:
                 each.cancel()  # of those that have ended, nothing
             await asyncio.gather(*turning, return_exceptions=True)
             self._is_turning = False
-        raise_worst([each.exception() for each in ({beat} - left) | turning])
+        raise_most_serious([each.exception() for each in ({beat} - left) | turning])
 
     async def _keep_turning(self, work: LaneWork, backoff: Backoff) -> None:
         """The turns of one lane, until the scheduler is stopped and nothing of it is in flight."""
@@ -135,7 +154,7 @@ class SchedulerLoop:
         for work in self._lanes.values():
             known += work.queue
             work.forget_scan()
-        await results.recover(self._term, known)
+        await apply.recover(self._term, known)
 
     async def woken(self) -> None:
         """Returns when something may have changed since the last call: a commit, a finished task."""
@@ -171,7 +190,9 @@ class SchedulerLoop:
         if self._stopping or asked.paused:
             return await self._attempts.apply_ended(work.lane)
         # Beside each other: of a mass correction's two long moves neither waits for the other.
-        applied, created = await beside(self._attempts.apply_ended(work.lane), self._create(work))
+        applied, created = await gather_all(
+            self._attempts.apply_ended(work.lane), self._create(work)
+        )
         return applied or created
 
     async def _create(self, work: LaneWork) -> bool:
@@ -183,9 +204,11 @@ class SchedulerLoop:
             raised = await self._fan_out(work)
             retried = await self._retry(work)
         if not work.is_held:
-            staged, jobs = await work.stage(self._attempts.room(work))
+            staged, jobs = await work.stage(self._attempts.capacity(work))
             self._created(work.lane, jobs)
-        started = await self._attempts.start(work, is_stopping=lambda: self._stopping, ended=lambda: self._ended_in(work))
+        started = await self._attempts.start(
+            work, is_stopping=lambda: self._stopping, ended=lambda: self._ended_in(work)
+        )
         return raised or retried or staged or started
 
     async def is_quiet(self) -> bool:
@@ -208,7 +231,7 @@ class SchedulerLoop:
             await self._turned.wait_for(lambda: turned() or self._ended or self.progress.trouble)
         if self._ended or self.progress.trouble:
             return False
-        depth = {} if self.progress.paused else await self._depth()
+        depth = {} if self.progress.paused else await queue_depth(self._database)
         is_between_turns = all(work.turns_begun == work.turns_ended for work in lanes)
         return self.progress.idle and is_between_turns and not any(depth.values())
 
@@ -218,46 +241,56 @@ class SchedulerLoop:
         async with self._turned:
             until = monotonic() + _LONGEST_GIVING_WAY_SECONDS
             while self._is_turning and not live.is_idle and not live.is_held:
-                if not await came(self._turned.wait, until - monotonic()):
+                if not await arrives_within(self._turned.wait, until - monotonic()):
                     return
 
     async def _is_live_held(self, live: LaneWork) -> bool:
         """Whether to wait for triggers to be fanned out first. Not for long: behind a mass correction that may take its time,
-        and staging some keys twice is the lesser evil."""
-        async with self._database.connection() as connection:
-            if not await sql("live_held").value(connection, sessions=self._settings.live_sessions):
-                live.held_since = None
-                return False
+        and staging some positions twice is the lesser evil."""
+        if not await live_lane_is_held(
+            self._database, live_business_days=self._settings.live_business_days
+        ):
+            live.held_since = None
+            return False
         live.held_since = live.held_since or monotonic()
         return monotonic() - live.held_since < _LONGEST_HOLD_SECONDS
 
     async def _fan_out(self, work: LaneWork) -> bool:
         task_rows = self._settings.task_rows
-        room = triggers.Room(work.reader, self._attempts.room(work) * task_rows, task_rows)
+        capacity = fan_out.Capacity(
+            work.reader, self._attempts.capacity(work) * task_rows, task_rows
+        )
         is_live_at_work = monotonic() - self._lanes[Lane.LIVE].staged_at < _SMALL_PAGES_SECONDS
-        most_keys = PAGE_KEYS // 4 if is_live_at_work else PAGE_KEYS
+        max_positions = PAGE_POSITIONS // 4 if is_live_at_work else PAGE_POSITIONS
         with self.progress.timed("fan out"):
-            step = await triggers.fan_out(self._term, most_keys=most_keys, room=room)
+            step = await fan_out.fan_out(self._term, max_positions=max_positions, capacity=capacity)
         if step is None:
             return False
         self._lanes[Lane.LIVE].wake.set()  # it may have been held by these triggers
-        self.progress.keys_raised += step.keys_raised
+        self.progress.positions_invalidated += step.positions_invalidated
         work.queue.extend(step.tasks)
         self._created(work.lane, step.jobs)
-        if step.keys_raised > step.keys_staged:
+        if step.positions_invalidated > step.positions_staged:
             work.forget_scan()
         taken = logs.ranges((trigger, trigger) for trigger in step.trigger_ids)
-        _log.info("fanned out", trigger=taken, keys_raised=step.keys_raised, term=self._term.number)
-        metrics.KEYS_RAISED.inc(step.keys_raised)
+        _log.info(
+            "fanned out",
+            trigger=taken,
+            positions_invalidated=step.positions_invalidated,
+            term=self._term.number,
+        )
+        metrics.POSITIONS_INVALIDATED.inc(step.positions_invalidated)
         metrics.JOBS_FINISHED.labels(status="SUPERSEDED").inc(step.jobs_superseded)
         return True
 
     async def _retry(self, work: LaneWork) -> bool:
         """Takes up what is due again, of both lanes."""
-        room = self._attempts.room(work)
-        if room <= 0:
+        capacity = self._attempts.capacity(work)
+        if capacity <= 0:
             return False
-        tasks = await results.retry_due(self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, room=room)
+        tasks = await apply.retry_due(
+            self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, capacity=capacity
+        )
         for task in tasks:
             self._lanes[task.lane].queue.append(task)
             self._lanes[task.lane].wake.set()
@@ -271,22 +304,19 @@ class SchedulerLoop:
         self.progress.jobs_created += jobs
         metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
 
-    async def _depth(self) -> dict[str, int]:
-        async with self._database.connection() as connection:
-            row = await sql("queue_depth").row(connection)
-        assert row is not None
-        return dict(row)
-
     async def _sleep(self, work: LaneWork) -> None:
         """Until woken (a commit, a result), until the next retry is due, or for the poll's time."""
         seconds = self._settings.poll_seconds
-        if work.lane is Lane.HISTORY and not self._attempts.of(work.lane) and not self.progress.paused:
-            async with self._database.connection() as connection:
-                due = await sql("next_retry").value(connection)
+        if (
+            work.lane is Lane.HISTORY
+            and not self._attempts.of(work.lane)
+            and not self.progress.paused
+        ):
+            due = await apply.seconds_to_next_retry(self._database)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
         if work.is_held:
             seconds = min(seconds, _LONGEST_HOLD_SECONDS)
-        if not await came(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
+        if not await arrives_within(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
             work.look_again()
         work.wake.clear()
 

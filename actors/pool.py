@@ -12,13 +12,13 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from actors.backoff import Backoff
-from actors.ports import NoActorsError, TaskLostError
-from actors.valuation import ValuationActor
-from engine import logs
-from engine.core.lifecycle import Lane
-from engine.errors import RevalueError, TransientError
-from engine.store.tasks import Task, TaskResult
+from revalue.actors.backoff import Backoff
+from revalue.actors.protocols import NoActorsError, TaskLostError
+from revalue.actors.valuation import ValuationActor
+from revalue.engine import logs
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task, TaskResult
+from revalue.engine.errors import RevalueError, TransientError
 
 _log = logs.logger("pool")
 
@@ -32,7 +32,9 @@ class _Worker:
     actor: ray.actor.ActorHandle
     name: str
     is_reserved: bool
-    tasks: list[Task] = field(default_factory=list)  # it runs the first; the others wait for it in the actor's queue
+    tasks: list[Task] = field(
+        default_factory=list
+    )  # it runs the first; the others wait for it in the actor's queue
     alive: bool = True
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -41,7 +43,15 @@ class ActorPool:
     """Runs tasks on `size` actors, `tasks_per_actor` in flight each, and those of the live lane on one more besides, which is
     kept free for them: a task of a mass correction takes an actor for as long as it takes. Use it from one event loop."""
 
-    def __init__(self, url: str, *, size: int, tasks_per_actor: int, max_attempts: int, task_deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        tasks_per_actor: int,
+        max_attempts: int,
+        task_deadline_seconds: float,
+    ) -> None:
         self._url = url
         self._size = size
         self._tasks_per_actor = tasks_per_actor
@@ -72,16 +82,23 @@ class ActorPool:
         """
         worker = await self._take(task)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(worker.actor.run.remote(task).future()), self._deadline)
+            return await asyncio.wait_for(
+                asyncio.wrap_future(worker.actor.run.remote(task).future()), self._deadline
+            )
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, BaseException) else error
             raise cause if isinstance(cause, RevalueError) else error from error
-        except (RayError, TimeoutError) as error:  # RayError: an actor that Ray killed for want of memory has not "died"
+        except (
+            RayError,
+            TimeoutError,
+        ) as error:  # RayError: an actor that Ray killed for want of memory has not "died"
             self._replace(worker)
             is_late = isinstance(error, TimeoutError)
             why = "did not answer in time" if is_late else "died"
             message = f"the valuation actor of task {task.task_id} {why}: {error}"
-            raise TaskLostError(message, worker.name, died=not is_late and worker.tasks[0] is task) from error
+            raise TaskLostError(
+                message, worker.name, died=not is_late and worker.tasks[0] is task
+            ) from error
         finally:
             async with self._free:
                 if worker.alive:  # else its first task stays known as the one that it was at
@@ -111,11 +128,13 @@ class ActorPool:
                     worker = min(usable, key=lambda w: (len(w.tasks), not w.is_reserved))
                     worker.tasks.append(task)
                     return worker
-                self._require_hope()
+                self._raise_if_none_can_start()
                 await self._free.wait()
 
-    def _require_hope(self) -> None:
-        if self._failed_starts < _MOST_FAILED_STARTS * self._size or any(worker.ready.is_set() for worker in self._workers):
+    def _raise_if_none_can_start(self) -> None:
+        if self._failed_starts < _MOST_FAILED_STARTS * self._size or any(
+            worker.ready.is_set() for worker in self._workers
+        ):
             return
         raise NoActorsError(
             f"no valuation actor runs, and {self._failed_starts} in a row could not be started: {self.trouble}. Every node "
@@ -132,7 +151,9 @@ class ActorPool:
                 scheduling_strategy="SPREAD",
                 max_restarts=0,
                 max_task_retries=0,
-                runtime_env={"env_vars": {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}},
+                runtime_env={
+                    "env_vars": {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}
+                },
             )
             .remote(self._url, self._max_attempts, name)
         )
@@ -148,7 +169,9 @@ class ActorPool:
             self._not_started(worker, "it did not start in time: the cluster may have no CPU free")
         except RayError as error:
             self._failed_starts += 1
-            self._not_started(worker, str(getattr(error, "cause", None) or error).strip().splitlines()[-1])
+            self._not_started(
+                worker, str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
+            )
         else:
             self._pauses.reset()
             self._failed_starts, self.trouble = 0, None
@@ -161,7 +184,9 @@ class ActorPool:
         while True:
             try:
                 connected = worker.actor.connect.remote().future()
-                return await asyncio.wait_for(asyncio.wrap_future(connected), _START_DEADLINE_SECONDS)
+                return await asyncio.wait_for(
+                    asyncio.wrap_future(connected), _START_DEADLINE_SECONDS
+                )
             except RayTaskError as error:
                 if not isinstance(error.cause, TransientError):
                     raise
@@ -176,7 +201,9 @@ class ActorPool:
     def _tell(self, reason: str) -> None:
         """Says it once, until an actor starts."""
         if self.trouble is None:
-            _log.warning("a valuation actor cannot start; it is tried again until one can", reason=reason)
+            _log.warning(
+                "a valuation actor cannot start; it is tried again until one can", reason=reason
+            )
         self.trouble = f"a valuation actor cannot start: {reason}"
 
     def _replace(self, worker: _Worker) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from engine.store.tasks import TaskResult
+from revalue.engine.core.tasks import TaskResult
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Progress:
     jobs_fenced: int = 0
     tasks_finished: int = 0
     tasks_lost: int = 0
-    keys_raised: int = 0
+    positions_invalidated: int = 0
     in_flight: int = 0
     idle: bool = False
     paused: bool = False

@@ -8,20 +8,20 @@ from typing import Any
 import ray
 from prometheus_client import start_http_server
 
-from actors.backoff import until_done
-from actors.loop import SchedulerLoop
-from actors.pool import ActorPool
-from engine import logs, metrics
-from engine.core.lifecycle import Lane
-from engine.database_metrics import DatabaseCollector
-from engine.errors import TransientError, UsageError
-from engine.settings import Settings
-from engine.store.arrow import ArrowReader
-from engine.store.database import Database
-from engine.store.schema import require_head
-from engine.store.sessions import session_name
-from engine.store.statement import Statement
-from engine.store.terms import Term
+from revalue.actors.backoff import retry_transient
+from revalue.actors.loop import SchedulerLoop
+from revalue.actors.pool import ActorPool
+from revalue.engine import logs, metrics
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.errors import TransientError, UsageError
+from revalue.engine.leadership.term import Term
+from revalue.engine.operate.database_metrics import DatabaseCollector
+from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.postgres.backends import application_name
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.schema import require_head
+from revalue.engine.postgres.statement import Statement
+from revalue.engine.settings import Settings
 
 NAMESPACE = "revalue"
 
@@ -29,14 +29,18 @@ NAMESPACE = "revalue"
 class ValuationScheduler:
     """Recovers everything from PostgreSQL whenever it is (re)started; `progress` is answered while it works."""
 
-    def __init__(self, url: str, settings: Settings, actors: int, holder: str, take_over: bool) -> None:
+    def __init__(
+        self, url: str, settings: Settings, actors: int, holder: str, take_over: bool
+    ) -> None:
         logs.configure(settings.log_level)
         self._url = url
         self._settings = settings
         self._actors = actors
         self._holder = holder
         # Once: started again by Ray, it does not take the lead back from whoever has taken it since.
-        self._take_over = take_over and not ray.get_runtime_context().was_current_actor_reconstructed
+        self._take_over = (
+            take_over and not ray.get_runtime_context().was_current_actor_reconstructed
+        )
         self._loop: SchedulerLoop | None = None
         self._pool: ActorPool | None = None
         self._metrics_port: int | None = None
@@ -44,8 +48,8 @@ class ValuationScheduler:
 
     async def _run(self) -> None:
         self._serve_metrics()
-        async with await until_done(self._open_database) as database:
-            term = await until_done(lambda: self._acquire(database))
+        async with await retry_transient(self._open_database) as database:
+            term = await retry_transient(lambda: self._acquire(database))
             await self._lead(database, term)
             with suppress(TransientError):  # then the next one waits for the lease
                 await term.release()
@@ -75,17 +79,26 @@ class ValuationScheduler:
         try:
             server, _ = start_http_server(port, registry=metrics.REGISTRY)
         except OSError as error:
-            raise UsageError(f"metrics cannot be served on port {port}: {error}. Choose another (--metrics-port)") from error
+            raise UsageError(
+                f"metrics cannot be served on port {port}: {error}. Choose another (--metrics-port)"
+            ) from error
         metrics.REGISTRY.register(DatabaseCollector(self._url))
         self._metrics_port = server.server_port
 
     async def _open_database(self) -> Database:
         await require_head(self._url)
         # Two moves of each lane at once, and the heartbeat, which must not wait for them.
-        return await Database.open(self._url, connections=6, application=session_name("scheduler", self._holder))
+        return await Database.open(
+            self._url, connections=6, application=application_name("scheduler", self._holder)
+        )
 
     async def _acquire(self, database: Database) -> Term:
-        return await Term.acquire(database, self._holder, lease_seconds=self._settings.lease_seconds, take_over=self._take_over)
+        return await Term.acquire(
+            database,
+            self._holder,
+            lease_seconds=self._settings.lease_seconds,
+            take_over=self._take_over,
+        )
 
     async def progress(self) -> dict[str, Any]:
         """What was done so far (actors.progress.Progress), `quiet`: whether nothing is left to do now, and
@@ -109,7 +122,7 @@ class ValuationScheduler:
         return {**progress, "quiet": quiet, "ended": False, "metrics_port": self._metrics_port}
 
     async def ping(self) -> None:
-        """Answers when the actor is alive."""
+        """ReaderQueries when the actor is alive."""
 
     async def drain(self) -> None:
         """Starts nothing new, waits for the tasks in flight to be applied and gives the term back."""

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from engine.store.tasks import Task, TaskResult
-from engine.work import Valuer
+from revalue.engine.core.tasks import Task, TaskResult
+from revalue.engine.value.valuer import Valuer
 
 
 class ValuationActor:

@@ -4,9 +4,13 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from engine.store.database import Database
+from revalue.engine.postgres.database import Database
 
-_KINDS = {"ray::ValuationActor": "actors", "ray::ValuationScheduler": "scheduler", "postgres:": "postgresql"}
+_KINDS = {
+    "ray::ValuationActor": "actors",
+    "ray::ValuationScheduler": "scheduler",
+    "postgres:": "postgresql",
+}
 
 
 def _processes() -> dict[tuple[int, float], tuple[str, float, int]]:
@@ -18,7 +22,11 @@ def _processes() -> dict[tuple[int, float], tuple[str, float, int]]:
             kind = next((kind for prefix, kind in _KINDS.items() if title.startswith(prefix)), None)
             if kind is not None:
                 times, memory = process.cpu_times(), process.memory_full_info()
-                found[process.info["pid"], process.info["create_time"]] = (kind, times.user + times.system, memory.uss)
+                found[process.info["pid"], process.info["create_time"]] = (
+                    kind,
+                    times.user + times.system,
+                    memory.uss,
+                )
         except psutil.Error:
             continue
     return found

@@ -1,6 +1,6 @@
 """Runs a workload on the real engine and its peers in turn, verifies every row, and says how long it took.
 
-A run is timed from the committed input (dates opened, prices written) to the moment at which every key is published and
+A run is timed from the committed input (dates opened, prices written) to the moment at which every position is published and
 valued to its horizon, as the database says it.
 """
 
@@ -15,16 +15,16 @@ from typing import Any
 import asyncpg
 import ray
 
-from actors import cluster
-from benchmarks import peers
-from benchmarks.book import CHECKSUM, HOLDERS, VISIBLE, make_book
-from benchmarks.cost import Cost, Meter
-from benchmarks.duck import duckdb
-from engine.errors import RevalueError, UsageError
-from engine.settings import Settings
-from engine.store import schema
-from engine.store.database import Database
-from engine.store.sessions import session_name
+from revalue.actors import cluster
+from revalue.benchmarks import baselines
+from revalue.benchmarks.baseline_duckdb import duckdb
+from revalue.benchmarks.cost import Cost, Meter
+from revalue.benchmarks.dataset import CHECKSUM, HOLDERS, VISIBLE, make_book
+from revalue.engine.errors import RevalueError, UsageError
+from revalue.engine.postgres import schema
+from revalue.engine.postgres.backends import application_name
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 
 WORKLOADS = {
     "backfill": "",
@@ -43,7 +43,9 @@ WORKLOADS = {
 }
 """The committed input that a run is timed from; before it, all but `backfill` value the whole book."""
 
-_PREPARED = {"late": "DELETE FROM market_prices WHERE price_date = (SELECT max(business_date) FROM business_dates)"}
+_PREPARED = {
+    "late": "DELETE FROM market_prices WHERE price_date = (SELECT max(business_date) FROM business_dates)"
+}
 """What is different from the book of the others before anything is valued: the last date is opened without its prices."""
 
 PEERS = ("ceiling", "sql", "per-job", "duckdb")
@@ -58,7 +60,7 @@ class Outcome:
     rows/s, median of their runs. phases: seconds of the actors together and of the scheduler (actors.progress.Progress)."""
 
     workload: str
-    keys: int
+    positions: int
     dates: int
     actors: int
     rows: int
@@ -83,7 +85,7 @@ async def run(
     server_url: str,
     workload: str,
     *,
-    keys: int,
+    positions: int,
     dates: int,
     runs: int,
     wanted: tuple[str, ...],
@@ -100,33 +102,43 @@ async def run(
         raise UsageError(f"no workload {workload!r}: one of {', '.join(WORKLOADS)}")
     if unknown := set(wanted) - set(PEERS):
         raise UsageError(f"no peer {unknown}: {', '.join(PEERS)}")
-    outcome = Outcome(workload, keys, dates, settings.actors or 0, 0)
+    outcome = Outcome(workload, positions, dates, settings.actors or 0, 0)
     rates: dict[str, list[float]] = {}
     try:
         for number in range(0 if warm_up else 1, runs + 1):
             async with fresh_database(server_url) as database:
-                holders = keys if workload.startswith("correction") else min(HOLDERS, keys)
-                await make_book(database, keys=keys, dates=dates, holders=holders)
+                holders = (
+                    positions if workload.startswith("correction") else min(HOLDERS, positions)
+                )
+                await make_book(database, positions=positions, dates=dates, holders=holders)
                 if workload in _PREPARED:
                     async with database.connection() as connection:
                         await connection.execute(_PREPARED[workload])
                 measured = await _engine(database, workload, settings, dates, say)
                 outcome.actors = measured.actors
                 if not measured.rows:
-                    raise BenchmarkFailedError(f"{workload}: nothing was revalued: it measures nothing")
+                    raise BenchmarkFailedError(
+                        f"{workload}: nothing was revalued: it measures nothing"
+                    )
                 await _verify(database, outcome)
                 name = "warm-up" if number == 0 else f"run {number}"
                 rate = measured.rows / measured.seconds
-                say(f"{workload} {name}: {measured.rows:,} rows in {measured.seconds:.2f} s, {rate:,.0f}/s")
+                say(
+                    f"{workload} {name}: {measured.rows:,} rows in {measured.seconds:.2f} s, {rate:,.0f}/s"
+                )
                 if number == 0:
                     continue
                 outcome.rows = measured.rows
                 outcome.seconds.append(round(measured.seconds, 3))
                 outcome.cost, outcome.phases = asdict(measured.cost), measured.phases
                 outcome.jobs, outcome.statements = measured.jobs, measured.statements
-                for name, timed in [found async for found in _peers(database, wanted, measured.actors)]:
+                for name, timed in [
+                    found async for found in _peers(database, wanted, measured.actors)
+                ]:
                     rates.setdefault(name, []).append(timed.rows / timed.seconds)
-                    say(f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, {timed.rows / timed.seconds:,.0f}/s")
+                    say(
+                        f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, {timed.rows / timed.seconds:,.0f}/s"
+                    )
     except asyncio.CancelledError:
         if not outcome.seconds:
             raise
@@ -135,7 +147,11 @@ async def run(
     outcome.rows_per_second = round(statistics.median(speeds))
     outcome.spread = round((max(speeds) - min(speeds)) / statistics.median(speeds), 3)
     outcome.peers = {name: round(statistics.median(found)) for name, found in rates.items()}
-    outcome.ratios = {name: round(outcome.rows_per_second / rate, 2) for name, rate in outcome.peers.items() if rate}
+    outcome.ratios = {
+        name: round(outcome.rows_per_second / rate, 2)
+        for name, rate in outcome.peers.items()
+        if rate
+    }
     return outcome
 
 
@@ -153,7 +169,9 @@ async def fresh_database(server_url: str) -> AsyncIterator[Database]:
         dropped = asyncio.create_task(_on_server(server_url, _DROP))
         try:
             await asyncio.shield(dropped)
-        except asyncio.CancelledError:  # an interruption in the middle of dropping does not leave it half done
+        except (
+            asyncio.CancelledError
+        ):  # an interruption in the middle of dropping does not leave it half done
             await dropped
             raise
 
@@ -178,11 +196,15 @@ class _Measured:
     statements: int
 
 
-async def _engine(database: Database, workload: str, settings: Settings, dates: int, say: Callable[[str], None]) -> _Measured:
-    """Starts a scheduler; times from the committed input until the database says that every key is current."""
+async def _engine(
+    database: Database, workload: str, settings: Settings, dates: int, say: Callable[[str], None]
+) -> _Measured:
+    """Starts a scheduler; times from the committed input until the database says that every position is current."""
     statement = WORKLOADS[workload].format(middle=dates // 2)
     async with database.connection() as connection:
-        opened = [row[0] for row in await connection.fetch("SELECT business_date FROM business_dates")]
+        opened = [
+            row[0] for row in await connection.fetch("SELECT business_date FROM business_dates")
+        ]
         if workload == "backfill":
             # The scheduler is up and idle before the dates are opened, as it is in service.
             await connection.execute("ALTER TABLE business_dates DISABLE TRIGGER USER")
@@ -199,18 +221,36 @@ async def _engine(database: Database, workload: str, settings: Settings, dates: 
             await meter.start(database)
             begun = perf_counter()
             if workload == "backfill":
-                await connection.execute("INSERT INTO business_dates SELECT 'BENCH', unnest($1::date[])", opened)
+                await connection.execute(
+                    "INSERT INTO business_dates SELECT 'BENCH', unnest($1::date[])", opened
+                )
             else:
                 await connection.execute(statement)
             progress = await quiet_again(scheduler, meter, say)
             seconds = perf_counter() - begun
             cost = await meter.stop(database)
-            left = await connection.fetchval("SELECT count(*) FROM position_status WHERE state <> 'CURRENT'")
+            left = await connection.fetchval(
+                "SELECT count(*) FROM position_status WHERE state <> 'CURRENT'"
+            )
         if left:
-            raise BenchmarkFailedError(f"{left} keys are not current after {workload}")
-        phases = {name: round(spent - before["seconds"].get(name, 0.0), 2) for name, spent in progress["seconds"].items()}
-        done = {name: progress[name] - before[name] for name in ("rows_written", "jobs_created", "statements")}
-        return _Measured(done["rows_written"], seconds, actors, cost, phases, done["jobs_created"], done["statements"])
+            raise BenchmarkFailedError(f"{left} positions are not current after {workload}")
+        phases = {
+            name: round(spent - before["seconds"].get(name, 0.0), 2)
+            for name, spent in progress["seconds"].items()
+        }
+        done = {
+            name: progress[name] - before[name]
+            for name in ("rows_written", "jobs_created", "statements")
+        }
+        return _Measured(
+            done["rows_written"],
+            seconds,
+            actors,
+            cost,
+            phases,
+            done["jobs_created"],
+            done["statements"],
+        )
     finally:
         cluster.stop_scheduler(scheduler)
 
@@ -222,7 +262,7 @@ async def all_connected(database: Database, actors: int) -> None:
         "WHERE datname = current_database() AND starts_with(application_name, $1)"
     )
     async with database.connection() as connection:
-        while await connection.fetchval(query, session_name("valuer", "")) < actors + 1:
+        while await connection.fetchval(query, application_name("valuer", "")) < actors + 1:
             await asyncio.sleep(0.05)
 
 
@@ -233,7 +273,9 @@ async def quiet_again(
     how far it is."""
     looked = told = perf_counter()
     while True:
-        progress: dict[str, Any] = await asyncio.to_thread(lambda: ray.get(scheduler.progress.remote(), timeout=60))
+        progress: dict[str, Any] = await asyncio.to_thread(
+            lambda: ray.get(scheduler.progress.remote(), timeout=60)
+        )
         if progress["quiet"]:
             return progress
         if meter is not None and perf_counter() - looked > 0.5:
@@ -241,13 +283,15 @@ async def quiet_again(
             looked = perf_counter()
         if perf_counter() - told > _SAY_SECONDS:
             told = perf_counter()
-            say(f"  … {progress.get('rows_written', 0):,} rows, {progress.get('in_flight', 0)} tasks in flight")
+            say(
+                f"  … {progress.get('rows_written', 0):,} rows, {progress.get('in_flight', 0)} tasks in flight"
+            )
         await asyncio.sleep(0.02)
 
 
 async def _verify(database: Database, outcome: Outcome) -> None:
     """The rows that readers see are those that one SQL statement computes from the data as they are now."""
-    timed = await peers.sql(database)
+    timed = await baselines.sql(database)
     async with database.connection() as connection:
         ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
         theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="peer_sql"))
@@ -260,11 +304,11 @@ async def _verify(database: Database, outcome: Outcome) -> None:
 
 async def _peers(database: Database, wanted: tuple[str, ...], actors: int) -> Any:
     if "sql" in wanted:
-        yield "sql", await peers.sql(database)
+        yield "sql", await baselines.sql(database)
     if "ceiling" in wanted:
-        yield "ceiling, 1 connection", await peers.ceiling(database, 1)
+        yield "ceiling, 1 connection", await baselines.ceiling(database, 1)
         if actors > 1:
-            yield f"ceiling, {actors} connections", await peers.ceiling(database, actors)
+            yield f"ceiling, {actors} connections", await baselines.ceiling(database, actors)
     if "duckdb" in wanted:
         for name, timed in (await duckdb(database)).items():
             yield name, timed
@@ -272,6 +316,8 @@ async def _peers(database: Database, wanted: tuple[str, ...], actors: int) -> An
             theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="peer_duckdb"))
             ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
         if tuple(ours) != tuple(theirs):
-            raise BenchmarkFailedError(f"readers see {tuple(ours)} (rows, digest), DuckDB computes {tuple(theirs)}")
+            raise BenchmarkFailedError(
+                f"readers see {tuple(ours)} (rows, digest), DuckDB computes {tuple(theirs)}"
+            )
     if "per-job" in wanted:
-        yield "per-job", await peers.per_job(database, _PER_JOB_SAMPLE)
+        yield "per-job", await baselines.per_job(database, _PER_JOB_SAMPLE)

@@ -1,6 +1,6 @@
-"""A thundering herd: one security held by all keys is corrected on many dates at once, then 1,000 securities in a second.
+"""A thundering herd: one security held by all positions is corrected on many dates at once, then 1,000 securities in a second.
 
-Meanwhile days open on a calendar of its own for a few keys (the live lane). Says how long those wait, quiet and in the herd;
+Meanwhile days open on a calendar of its own for a few positions (the live lane). Says how long those wait, quiet and in the herd;
 the most jobs that were PROCESSING at once; the memory of each kind of process; and how far the correction was seen to be.
 """
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import ray
 
-from actors import cluster
-from benchmarks.book import make_book
-from benchmarks.cost import Meter
-from benchmarks.harness import all_connected, quiet_again
-from engine.settings import Settings
-from engine.store.database import Database
+from revalue.actors import cluster
+from revalue.benchmarks.cost import Meter
+from revalue.benchmarks.dataset import make_book
+from revalue.benchmarks.harness import all_connected, quiet_again
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 
 _LIVE = (
     "INSERT INTO calendars (calendar_id) VALUES ('LIVE')",
@@ -43,7 +43,7 @@ _HERD = {
 
 
 async def _live_day(connection: Any) -> float:
-    """Seconds from a day's opening to the last of the live keys valued on it."""
+    """Seconds from a day's opening to the last of the live positions valued on it."""
     begun = perf_counter()
     await connection.execute(_DAY)
     while await connection.fetchval(_WAITING):
@@ -51,9 +51,11 @@ async def _live_day(connection: Any) -> float:
     return perf_counter() - begun
 
 
-async def measure(database: Database, settings: Settings, keys: int, dates: int) -> dict[str, Any]:
-    """quiet: seconds that live keys waited; herds: the same in each, with the most jobs at once, keys left as seen, memory."""
-    await make_book(database, keys=keys, dates=dates, holders=keys)
+async def measure(
+    database: Database, settings: Settings, positions: int, dates: int
+) -> dict[str, Any]:
+    """quiet: seconds that live positions waited; herds: the same in each, with the most jobs at once, positions left as seen, memory."""
+    await make_book(database, positions=positions, dates=dates, holders=positions)
     async with database.connection() as connection:
         await connection.execute(
             """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
@@ -82,7 +84,9 @@ async def measure(database: Database, settings: Settings, keys: int, dates: int)
     scheduler = cluster.start_scheduler(database.url, settings)
     try:
         await quiet_again(scheduler)
-        await all_connected(database, settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1))))
+        await all_connected(
+            database, settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        )
         async with database.connection() as connection, database.connection() as live:
             quiet = [await _live_day(live) for _ in range(10)]
             herds = []
@@ -110,10 +114,15 @@ async def measure(database: Database, settings: Settings, keys: int, dates: int)
                         "seconds": round(perf_counter() - begun, 2),
                         "live_seconds": [round(value, 3) for value in waited],
                         "most_jobs": jobs,
-                        "keys_left": seen,
+                        "positions_left": seen,
                         "peak_mib": cost.peak_mib,
                     }
                 )
     finally:
         cluster.stop_scheduler(scheduler)
-    return {"keys": keys, "dates": dates, "quiet": [round(value, 3) for value in quiet], "herds": herds}
+    return {
+        "positions": positions,
+        "dates": dates,
+        "quiet": [round(value, 3) for value in quiet],
+        "herds": herds,
+    }

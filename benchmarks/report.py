@@ -25,13 +25,17 @@ def page(records: Record) -> str:
     for name, value in _values(records).items():
         text = text.replace("{{" + name + "}}", value)
     if "{{" in text:
-        raise ValueError(f"the template asks for what no record has: {text[text.index('{{') :][:40]}")
+        raise ValueError(
+            f"the template asks for what no record has: {text[text.index('{{') :][:40]}"
+        )
     return text
 
 
 def _table(columns: list[str], rows: list[list[Any]]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join([*lines, *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)])
+    return "\n".join(
+        [*lines, *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)]
+    )
 
 
 def _median(record: Record) -> float:
@@ -40,7 +44,12 @@ def _median(record: Record) -> float:
 
 def _values(records: Record) -> dict[str, str]:
     backfill, workloads = records["backfill"], records["workloads"]
-    machine, scan, herd, hot = records["machine"], records["scan"], records["herd"], records["hotpath"]
+    machine, scan, herd, hot = (
+        records["machine"],
+        records["scan"],
+        records["herd"],
+        records["hotpath"],
+    )
     return {
         "machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}, "
         f"where ten million turns of a plain Python loop took {machine['loop_seconds']} s when `machine` was recorded",
@@ -49,23 +58,30 @@ def _values(records: Record) -> dict[str, str]:
         "backfill": _table(
             ["", "rows/s", "engine against it"],
             [
-                [f"**engine**, {backfill['actors']} actors", f"**{backfill['rows_per_second']:,}**", ""],
-                *([name, f"{rate:,}", f"{backfill['ratios'][name]:.2f}"] for name, rate in backfill["peers"].items()),
+                [
+                    f"**engine**, {backfill['actors']} actors",
+                    f"**{backfill['rows_per_second']:,}**",
+                    "",
+                ],
+                *(
+                    [name, f"{rate:,}", f"{backfill['ratios'][name]:.2f}"]
+                    for name, rate in backfill["peers"].items()
+                ),
             ],
         ),
         "backfill_rows": f"{backfill['rows']:,}",
-        "backfill_keys": f"{backfill['keys']:,}",
+        "backfill_positions": f"{backfill['positions']:,}",
         "backfill_dates": f"{backfill['dates']:,}",
         "backfill_runs": str(len(backfill["seconds"])),
         "backfill_command": (
-            f"revalue bench backfill --keys {backfill['keys']} --dates {backfill['dates']} --peers ceiling,sql,duckdb,per-job"
+            f"revalue bench backfill --positions {backfill['positions']} --dates {backfill['dates']} --peers ceiling,sql,duckdb,per-job"
         ),
         "backfill_spread": f"{backfill['spread']:.0%}",
         "backfill_verified": backfill["verified"],
         "workloads": _table(
             [
                 "workload",
-                "keys",
+                "positions",
                 "dates",
                 "rows",
                 "median s",
@@ -79,7 +95,7 @@ def _values(records: Record) -> dict[str, str]:
             [
                 [
                     w["workload"],
-                    f"{w['keys']:,}",
+                    f"{w['positions']:,}",
                     w["dates"],
                     f"{w['rows']:,}",
                     f"{_median(w):.2f}",
@@ -88,33 +104,45 @@ def _values(records: Record) -> dict[str, str]:
                     f"{w['jobs']:,}",
                     f"{w['statements'] / w['rows'] * 1000:.1f}",
                     f"{w['cost']['wal_bytes'] / w['rows']:,.0f}",
-                    ", ".join(f"{w['cost']['cpu_seconds'].get(kind, 0):.2f}" for kind in ("postgresql", "scheduler", "actors")),
+                    ", ".join(
+                        f"{w['cost']['cpu_seconds'].get(kind, 0):.2f}"
+                        for kind in ("postgresql", "scheduler", "actors")
+                    ),
                 ]
                 for w in workloads
             ],
         ),
         "phases": _table(
-            ["phase", f"backfill of {backfill['rows']:,} rows, s", f"corrected day of {_day(records)['keys']:,} keys, s"],
+            [
+                "phase",
+                f"backfill of {backfill['rows']:,} rows, s",
+                f"corrected day of {_day(records)['positions']:,} positions, s",
+            ],
             [
                 [name, f"{s:.2f}", f"{_day(records)['phases'].get(name, 0):.2f}"]
-                for name, s in sorted(backfill["phases"].items(), key=lambda item: item[0] in _SCHEDULERS_PHASES)
+                for name, s in sorted(
+                    backfill["phases"].items(), key=lambda item: item[0] in _SCHEDULERS_PHASES
+                )
             ],
         ),
         "memory": _table(
             ["workload", "PostgreSQL", "scheduler", "actor"],
             [
                 [
-                    f"{w['workload']} {w['keys']:,} x {w['dates']}",
-                    *(w["cost"]["peak_mib"].get(k, 0) for k in ("postgresql", "scheduler", "actors")),
+                    f"{w['workload']} {w['positions']:,} x {w['dates']}",
+                    *(
+                        w["cost"]["peak_mib"].get(k, 0)
+                        for k in ("postgresql", "scheduler", "actors")
+                    ),
                 ]
                 for w in [backfill, *workloads, *records["growth"]]
             ],
         ),
         "growth": _table(
-            ["keys", "dates", "rows", "seconds", "microseconds a row", "largest process, MiB"],
+            ["positions", "dates", "rows", "seconds", "microseconds a row", "largest process, MiB"],
             [
                 [
-                    f"{g['keys']:,}",
+                    f"{g['positions']:,}",
                     f"{g['dates']:,}",
                     f"{g['rows']:,}",
                     f"{_median(g):.2f}",
@@ -126,7 +154,10 @@ def _values(records: Record) -> dict[str, str]:
         ),
         "pool": _table(
             ["actors", "rows/s", "median s"],
-            [[p["actors"], f"{p['rows_per_second']:,}", f"{_median(p):.2f}"] for p in records["pool"]],
+            [
+                [p["actors"], f"{p['rows_per_second']:,}", f"{_median(p):.2f}"]
+                for p in records["pool"]
+            ],
         ),
         "designs": _table(
             [
@@ -135,10 +166,18 @@ def _values(records: Record) -> dict[str, str]:
                 f"`ceiling`, {records['designs'][0]['connections']} connections",
                 "the most against `sql`",
             ],
-            [[d["design"], f"{d['sql']:,}", f"{d['ceiling']:,}", f"{d['ceiling'] / d['sql']:.2f}"] for d in records["designs"]],
+            [
+                [
+                    d["design"],
+                    f"{d['sql']:,}",
+                    f"{d['ceiling']:,}",
+                    f"{d['ceiling'] / d['sql']:.2f}",
+                ]
+                for d in records["designs"]
+            ],
         ),
         "scan": (
-            f"{scan['keys']:,} keys: {scan['engine_cpu_seconds']} s of CPU in the engine and {scan['postgresql_cpu_seconds']} s in "
+            f"{scan['positions']:,} positions: {scan['engine_cpu_seconds']} s of CPU in the engine and {scan['postgresql_cpu_seconds']} s in "
             f"PostgreSQL, {scan['seconds']} s on the clock"
         ),
         "hotpath": _table(
@@ -154,7 +193,7 @@ def _values(records: Record) -> dict[str, str]:
             [
                 "herd",
                 "seconds",
-                "live keys waited, median s",
+                "live positions waited, median s",
                 "longest s",
                 "against quiet",
                 "jobs at once, most",
@@ -173,7 +212,7 @@ def _values(records: Record) -> dict[str, str]:
                 for h in herd["herds"]
             ],
         ),
-        "herd_size": f"{herd['keys']:,} keys, {herd['dates']} dates",
+        "herd_size": f"{herd['positions']:,} positions, {herd['dates']} dates",
         "herd_quiet": f"{statistics.median(herd['quiet']):.2f}",
         **_estimate(records),
     }
@@ -196,7 +235,14 @@ def _targets(records: Record) -> str:
     day, book = _workload(records, "correction-day"), _workload(records, "backfill")
     ratios = backfill["ratios"]
     largest = max(_largest(r) for r in [backfill, *records["workloads"], *records["growth"]])
-    two = next((name for name in ratios if name.startswith("ceiling") and not name.startswith("ceiling, 1")), None)
+    two = next(
+        (
+            name
+            for name in ratios
+            if name.startswith("ceiling") and not name.startswith("ceiling, 1")
+        ),
+        None,
+    )
     per_row = (hot[-1]["calls"] - hot[0]["calls"]) / (hot[-1]["rows"] - hot[0]["rows"])
     rows: list[tuple[str, str, str, bool]] = [
         (
@@ -205,22 +251,55 @@ def _targets(records: Record) -> str:
             f"{ratios['ceiling, 1 connection']:.2f}",
             ratios["ceiling, 1 connection"] >= 0.8,
         ),
-        *([("`backfill` against `ceiling`, 2 connections", "0.50", f"{ratios[two]:.2f}", ratios[two] >= 0.5)] if two else []),
+        *(
+            [
+                (
+                    "`backfill` against `ceiling`, 2 connections",
+                    "0.50",
+                    f"{ratios[two]:.2f}",
+                    ratios[two] >= 0.5,
+                )
+            ]
+            if two
+            else []
+        ),
         ("`backfill` against `sql`", "3", f"{ratios['sql']:.2f}", ratios["sql"] >= 3),
-        ("`backfill` against `per-job`", "500", f"{ratios['per-job']:.0f}", ratios["per-job"] >= 500),
-        _share("`correction-day`, keys/s, against the rows/s of the `backfill` above", day, backfill),
+        (
+            "`backfill` against `per-job`",
+            "500",
+            f"{ratios['per-job']:.0f}",
+            ratios["per-job"] >= 500,
+        ),
+        _share(
+            "`correction-day`, positions/s, against the rows/s of the `backfill` above",
+            day,
+            backfill,
+        ),
         _share("the same against the `backfill` of the same book", day, book),
-        ("`correction-day`: rows written a key", "1", f"{day['rows'] / day['keys']:g}", day["rows"] == day["keys"]),
+        (
+            "`correction-day`: rows written a position",
+            "1",
+            f"{day['rows'] / day['positions']:g}",
+            day["rows"] == day["positions"],
+        ),
         (
             "scan and eligibility, CPU s",
             "under 3",
             f"{scan['engine_cpu_seconds'] + scan['postgresql_cpu_seconds']:.2f}",
             scan["engine_cpu_seconds"] + scan["postgresql_cpu_seconds"] < 3,
         ),
-        ("memory of any one process, MB", "under 600", f"{largest * 1.048576:.0f}", largest * 1.048576 < 600),
+        (
+            "memory of any one process, MB",
+            "under 600",
+            f"{largest * 1.048576:.0f}",
+            largest * 1.048576 < 600,
+        ),
         ("Python calls a row, from a profile", "0", f"{per_row:.3f}", per_row < 0.1),
     ]
-    return _table(["what", "at least", "measured", ""], [[*row[:3], "met" if row[3] else "**not met**"] for row in rows])
+    return _table(
+        ["what", "at least", "measured", ""],
+        [[*row[:3], "met" if row[3] else "**not met**"] for row in rows],
+    )
 
 
 def _share(what: str, day: Record, backfill: Record) -> tuple[str, str, str, bool]:
@@ -229,20 +308,24 @@ def _share(what: str, day: Record, backfill: Record) -> tuple[str, str, str, boo
 
 
 def _estimate(records: Record) -> dict[str, str]:
-    """10 million keys on 50 nodes of 8 cores, from the measured constants and nothing else."""
-    day, book, scan = _workload(records, "correction-day"), _workload(records, "backfill"), records["scan"]
+    """10 million positions on 50 nodes of 8 cores, from the measured constants and nothing else."""
+    day, book, scan = (
+        _workload(records, "correction-day"),
+        _workload(records, "backfill"),
+        records["scan"],
+    )
     roll = _workload(records, "roll")
-    keys = 10_000_000
+    positions = 10_000_000
     actor = book["cost"]["cpu_seconds"]["actors"] / book["rows"]
     server = roll["cost"]["cpu_seconds"]["postgresql"] / roll["rows"]
     scheduler = roll["cost"]["cpu_seconds"]["scheduler"] / roll["rows"]
     wal = roll["cost"]["wal_bytes"] / roll["rows"]
     return {
-        "estimate_actors": f"{actor * keys / 400:,.1f}",
-        "estimate_server": f"{server * keys:,.0f}",
-        "estimate_scheduler": f"{scheduler * keys:,.0f}",
-        "estimate_scan": f"{scan['engine_cpu_seconds'] * keys / scan['keys']:,.0f}",
-        "estimate_wal": f"{wal * keys / 1e9:,.1f}",
+        "estimate_actors": f"{actor * positions / 400:,.1f}",
+        "estimate_server": f"{server * positions:,.0f}",
+        "estimate_scheduler": f"{scheduler * positions:,.0f}",
+        "estimate_scan": f"{scan['engine_cpu_seconds'] * positions / scan['positions']:,.0f}",
+        "estimate_wal": f"{wal * positions / 1e9:,.1f}",
         "actor_us": f"{actor * 1e6:.1f}",
         "server_us": f"{server * 1e6:.0f}",
         "scheduler_us": f"{scheduler * 1e6:.0f}",
@@ -265,32 +348,51 @@ def draw(records: Record, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     backfill = records["backfill"]
-    rates = {f"engine, {backfill['actors']} actors": backfill["rows_per_second"], **backfill["peers"]}
+    rates = {
+        f"engine, {backfill['actors']} actors": backfill["rows_per_second"],
+        **backfill["peers"],
+    }
     figure, axes = pyplot.subplots(figsize=(8.5, 3.4), constrained_layout=True)
-    bars = axes.barh(list(rates), list(rates.values()), color=["#34608f", *["#b8c4d0"] * len(backfill["peers"])])
+    bars = axes.barh(
+        list(rates), list(rates.values()), color=["#34608f", *["#b8c4d0"] * len(backfill["peers"])]
+    )
     axes.bar_label(bars, labels=[f" {rate:,}" for rate in rates.values()], fontsize=8)
-    axes.set(title=f"Backfill of {backfill['rows']:,} position-days, rows/s (logarithmic)", xscale="log")
+    axes.set(
+        title=f"Backfill of {backfill['rows']:,} position-days, rows/s (logarithmic)", xscale="log"
+    )
     axes.set_xlim(right=max(rates.values()) * 4)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(folder / "peers.png", dpi=110)
-    by_keys = [g for g in records["growth"] if g["dates"] == 2]
-    by_dates = [g for g in records["growth"] if g["keys"] == 1_000 and g["dates"] != 2]
+    by_positions = [g for g in records["growth"] if g["dates"] == 2]
+    by_dates = [g for g in records["growth"] if g["positions"] == 1_000 and g["dates"] != 2]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
-    for points, label in ((by_keys, "keys x 2 dates"), (by_dates, "1,000 keys x dates")):
+    for points, label in (
+        (by_positions, "positions x 2 dates"),
+        (by_dates, "1,000 positions x dates"),
+    ):
         rows = [point["rows"] for point in points]
         left.loglog(rows, [_median(point) for point in points], marker="o", label=label)
         right.semilogx(rows, [_largest(point) for point in points], marker="o", label=label)
-    for axes, title, unit in ((left, "Backfill: time", "seconds"), (right, "Largest process", "MiB")):
+    for axes, title, unit in (
+        (left, "Backfill: time", "seconds"),
+        (right, "Largest process", "MiB"),
+    ):
         axes.set(title=title, xlabel="position-days", ylabel=unit)
         axes.grid(visible=True, alpha=0.3)
         axes.legend(frameon=False)
     right.set_ylim(bottom=0)
     figure.savefig(folder / "growth.png", dpi=110)
     figure, axes = pyplot.subplots(figsize=(5.5, 3.6), constrained_layout=True)
-    axes.bar([str(p["actors"]) for p in records["pool"]], [p["rows_per_second"] for p in records["pool"]], color="#34608f")
+    axes.bar(
+        [str(p["actors"]) for p in records["pool"]],
+        [p["rows_per_second"] for p in records["pool"]],
+        color="#34608f",
+    )
     axes.set(
-        title=f"Backfill by size of the pool ({records['machine']['cores']} cores)", xlabel="valuation actors", ylabel="rows/s"
+        title=f"Backfill by size of the pool ({records['machine']['cores']} cores)",
+        xlabel="valuation actors",
+        ylabel="rows/s",
     )
     axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:,.0f} k")
     figure.savefig(folder / "pool.png", dpi=110)

@@ -11,16 +11,17 @@ import platform
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from actors import cluster
-from benchmarks import designs, harness, herd, hotpath, scan
-from engine.errors import RevalueError
-from engine.settings import Settings
-from engine.store import embedded
-from engine.store.database import Database
+from revalue.actors import cluster
+from revalue.benchmarks import harness, herd, profile_task, scan, table_variants
+from revalue.engine.errors import RevalueError
+from revalue.engine.postgres import embedded
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 
 RECORDS = Path(__file__).parent / "records"
 ALL_PEERS = ("ceiling", "sql", "duckdb", "per-job")
@@ -32,7 +33,11 @@ def say(text: str) -> None:
 
 
 def _machine() -> dict[str, Any]:
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
@@ -88,12 +93,28 @@ class Suite:
         return failed
 
     def _outcome(
-        self, workload: str, keys: int, dates: int, runs: int, peers: tuple[str, ...] = (), **more: Any
+        self,
+        workload: str,
+        positions: int,
+        dates: int,
+        runs: int,
+        peers: tuple[str, ...] = (),
+        **more: Any,
     ) -> dict[str, Any]:
-        settings = self._settings.model_copy(update={"actors": more.pop("actors", None) or os.cpu_count()})
+        settings = self._settings.model_copy(
+            update={"actors": more.pop("actors", None) or os.cpu_count()}
+        )
         with cluster.connected(settings):
             work = harness.run(
-                self._url, workload, keys=keys, dates=dates, runs=runs, wanted=peers, settings=settings, say=say, **more
+                self._url,
+                workload,
+                positions=positions,
+                dates=dates,
+                runs=runs,
+                wanted=peers,
+                settings=settings,
+                say=say,
+                **more,
             )
             outcome = asyncio.run(work)
         if outcome.interrupted:  # half of a measurement is no record
@@ -101,43 +122,63 @@ class Suite:
         return asdict(outcome)
 
     def _backfill(self) -> Any:
-        keys, dates = (200, 20) if self._small else (4_000, 250)
-        return self._outcome("backfill", keys, dates, self._runs, ALL_PEERS)
+        positions, dates = (200, 20) if self._small else (4_000, 250)
+        return self._outcome("backfill", positions, dates, self._runs, ALL_PEERS)
 
     def _workloads(self) -> Any:
-        """A backfill and a corrected day of 100,000 keys, the others of fewer: three runs of each are some minutes."""
-        many, few, dates, runs = (1_000, 500, 4, 1) if self._small else (100_000, 20_000, 10, self._runs)
+        """A backfill and a corrected day of 100,000 positions, the others of fewer: three runs of each are some minutes."""
+        many, few, dates, runs = (
+            (1_000, 500, 4, 1) if self._small else (100_000, 20_000, 10, self._runs)
+        )
         found = [self._outcome(name, many, dates, runs) for name in ("backfill", "correction-day")]
         found += [self._outcome(name, few, dates, runs) for name in ("roll", "fx", "storm", "late")]
         return [*found, self._outcome("correction-history", many // 100, dates * 25, runs)]
 
     def _pool(self) -> Any:
-        keys, dates = (200, 20) if self._small else (4_000, 250)
-        return [self._outcome("backfill", keys, dates, 2, actors=actors) for actors in (1, 2, 4)]
+        positions, dates = (200, 20) if self._small else (4_000, 250)
+        return [
+            self._outcome("backfill", positions, dates, 2, actors=actors) for actors in (1, 2, 4)
+        ]
 
     def _growth(self) -> Any:
-        most_keys, most_dates = (4_000, 40) if self._small else (1_000_000, 2_500)
-        points = [(keys, 2) for keys in (1_000, 10_000, 100_000, 1_000_000) if keys <= most_keys]
+        max_positions, most_dates = (4_000, 40) if self._small else (1_000_000, 2_500)
+        points = [
+            (positions, 2)
+            for positions in (1_000, 10_000, 100_000, 1_000_000)
+            if positions <= max_positions
+        ]
         points += [(1_000, dates) for dates in (1, 10, 100, 1_000, 2_500) if dates <= most_dates]
-        return [self._outcome("backfill", keys, dates, 1, warm_up=False) for keys, dates in points]
+        return [
+            self._outcome("backfill", positions, dates, 1, warm_up=False)
+            for positions, dates in points
+        ]
 
     def _designs(self) -> Any:
-        keys, dates = (200, 20) if self._small else (4_000, 250)
-        return self._on_a_database(lambda database: designs.measure(database, keys, dates))
+        positions, dates = (200, 20) if self._small else (4_000, 250)
+        return self._on_a_database(
+            lambda database: table_variants.measure(database, positions, dates)
+        )
 
     def _scan(self) -> Any:
-        return self._on_a_database(lambda database: scan.measure(database, 10_000 if self._small else 1_000_000))
+        return self._on_a_database(
+            lambda database: scan.measure(database, 10_000 if self._small else 1_000_000)
+        )
 
     def _hotpath(self) -> Any:
         sizes = ((50, 20), (200, 20)) if self._small else ((200, 250), (800, 250))
         # The first of a process counts imports and caches too, so it is made twice and dropped once.
-        found = [self._on_a_database(lambda d, size=size: hotpath.measure(d, *size)) for size in (sizes[0], *sizes)]  # type: ignore[misc]
+        found = [
+            self._on_a_database(partial(profile_task.measure, positions=positions, dates=dates))
+            for positions, dates in (sizes[0], *sizes)
+        ]
         return found[1:]
 
     def _herd(self) -> Any:
-        keys, dates = (2_000, 5) if self._small else (100_000, 20)
+        positions, dates = (2_000, 5) if self._small else (100_000, 20)
         with cluster.connected(self._settings):
-            return self._on_a_database(lambda database: herd.measure(database, self._settings, keys, dates))
+            return self._on_a_database(
+                lambda database: herd.measure(database, self._settings, positions, dates)
+            )
 
     def _on_a_database(self, measure: Callable[[Database], Awaitable[Any]]) -> Any:
         async def run() -> Any:
@@ -152,11 +193,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each workload, after one that is dropped")
+    parser.add_argument(
+        "--runs", type=int, default=3, help="runs of each workload, after one that is dropped"
+    )
     parser.add_argument("--records", type=Path, default=RECORDS)
     given = parser.parse_args()
     try:
-        sys.exit(1 if Suite(given.records, small=given.small, runs=given.runs).run(given.names) else 0)
+        sys.exit(
+            1 if Suite(given.records, small=given.small, runs=given.runs).run(given.names) else 0
+        )
     except KeyboardInterrupt:
         say(f"interrupted: what was measured is in {given.records}")
         sys.exit(130)

@@ -14,24 +14,19 @@ from typing import Any, TypeAlias, TypeVar
 import polars as pl
 import pyarrow as pa
 
-from engine import corrections
-from engine import explain as explaining
-from engine import preview as previewing
-from engine.core.decimals import AMOUNT, RATE
-from engine.corrections import Correction, FileCorrection
-from engine.errors import UsageError
-from engine.ingest import Kind, LoadResult, load
-from engine.runtime import Run, runtime
-from engine.settings import Settings
-from engine.store import embedded, reports, schema
-from engine.store.answers import require_known
-from engine.store.database import Database
-from engine.store.inside import read_frame
-from engine.store.statement import sql
+from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import Correction, FileCorrection
+from revalue.engine.correct.ingest import Kind, LoadResult, load
+from revalue.engine.operate.status import Status, read_status
+from revalue.engine.postgres import embedded, schema
+from revalue.engine.postgres.database import Database
+from revalue.engine.preview.preview import Preview, preview
+from revalue.engine.read import queries
+from revalue.engine.read.explain import Explanation, explain
+from revalue.engine.runtime import OnProgress, Run, runtime
+from revalue.engine.settings import Settings
 
 T = TypeVar("T")
-
-_AMOUNTS = "quantity cost_basis_local cost_basis market_value_local market_value unrealized_gain_local unrealized_gain".split()
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,13 @@ class Position:
     async def apply(self, database: Database) -> Correction:
         """Makes the correction."""
         return await corrections.position(
-            database, self.portfolio, self.security, self.date, self.quantity, self.cost_basis_local, self.cost_basis
+            database,
+            self.portfolio,
+            self.security,
+            self.date,
+            self.quantity,
+            self.cost_basis_local,
+            self.cost_basis,
         )
 
 
@@ -111,7 +112,9 @@ class Book:
         self.url = url
         self.settings = settings.model_copy(update={"database_url": url})
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="revalue book", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="revalue book", daemon=True
+        )
         self._thread.start()
         try:
             if migrate:
@@ -125,7 +128,12 @@ class Book:
     def __enter__(self) -> "Book":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -134,7 +142,9 @@ class Book:
             self._wait(self._database.close())
             self._stop()
 
-    def load(self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, *, merge: bool = False) -> LoadResult:
+    def load(
+        self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, *, merge: bool = False
+    ) -> LoadResult:
         """Validates and loads a file or frame (engine.ingest.COLUMNS has the columns of each kind); all of it or nothing.
 
         Loading the same again changes nothing. Raises UsageError, InvalidInputError (with .problems), TransientError.
@@ -145,13 +155,13 @@ class Book:
         """Corrects; what it reaches is revalued by `value`. Raises NotFoundError, InvalidInputError, TransientError."""
         return self._wait(self._correct(change))
 
-    def preview(self, change: Change, *, movers: int = 10) -> previewing.Preview:
+    def preview(self, change: Change, *, movers: int = 10) -> Preview:
         """What `correct` would do, by the engine's own plan; nothing is written. Raises what `correct` raises."""
-        return self._wait(previewing.preview(self._database, change.apply, self.settings, movers=movers))
+        return self._wait(preview(self._database, change.apply, self.settings, movers=movers))
 
-    def value(self, *, show: bool = False) -> Run:
+    def value(self, *, on_progress: OnProgress | None = None) -> Run:
         """Values what is owed until nothing is left that can be: on the Ray that this process is connected to, else at
-        settings.ray_address, else on a local one of its own. `run.status` says whether every key is current.
+        settings.ray_address, else on a local one of its own. `run.status` says whether every position is current.
 
         Raises LeaderActiveError when another scheduler is at work, and whatever ended the run.
         """
@@ -159,13 +169,13 @@ class Book:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return run(self.url, self.settings, show=show)
+            return run(self.url, self.settings, on_progress=on_progress)
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(run, self.url, self.settings, show=show).result()
+            return thread.submit(run, self.url, self.settings, on_progress=on_progress).result()
 
-    def status(self) -> reports.Status:
-        """Where the keys stand."""
-        return self._wait(reports.status(self._database))
+    def status(self) -> Status:
+        """Where the positions stand."""
+        return self._wait(read_status(self._database))
 
     def valuations(
         self,
@@ -183,8 +193,16 @@ class Book:
 
         `known_at`, a time with a zone: what the same call gave then. Raises NotYetKnownError for one in the future.
         """
-        given = {"portfolio": portfolio, "security": security, "first_date": first_date, "last_date": last_date}
-        return self._wait(self._valuations(given, known_at))
+        return self._wait(
+            queries.valuations(
+                self._database,
+                portfolio=portfolio,
+                security=security,
+                first_date=first_date,
+                last_date=last_date,
+                known_at=known_at,
+            )
+        )
 
     def valuations_arrow(
         self,
@@ -197,28 +215,22 @@ class Book:
     ) -> pa.Table:
         """The same as an Arrow table."""
         frame = self.valuations(
-            portfolio=portfolio, security=security, first_date=first_date, last_date=last_date, known_at=known_at
+            portfolio=portfolio,
+            security=security,
+            first_date=first_date,
+            last_date=last_date,
+            known_at=known_at,
         )
         return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
-    def explain(self, portfolio: str, security: str, day: date) -> explaining.Explanation:
+    def explain(self, portfolio: str, security: str, day: date) -> Explanation:
         """How a number came about, recomputed, and whether the stored one agrees. Raises NotFoundError."""
-        return self._wait(explaining.explain(self._database, portfolio, security, day))
+        return self._wait(explain(self._database, portfolio, security, day))
 
     async def _correct(self, change: Change) -> Correction | FileCorrection:
         made = await change.apply(self._database)
-        corrections.told(made)
+        corrections.log_correction(made)
         return made
-
-    async def _valuations(self, given: dict[str, Any], known_at: datetime | None) -> pl.DataFrame:
-        if known_at is not None and known_at.tzinfo is None:
-            raise UsageError(f"known_at {known_at} has no time zone")
-        statement = sql("valuations" if known_at is None else "valuations_at")
-        given = {**given, "known_at": known_at}
-        async with self._database.transaction(readonly=True) as connection:
-            await require_known(connection, known_at)
-            rows = await read_frame(connection, statement.positional, *(given[name] for name in statement.parameters))
-        return rows.with_columns(pl.col(_AMOUNTS).cast(AMOUNT), pl.col("price", "fx_rate").cast(RATE))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -82,7 +82,7 @@ class StatementCancelledError(TransientError):
 
 
 class PlanTooLongError(TransientError):
-    """A preview's plan would have held its keys for longer than it may; it was given up."""
+    """A preview's plan would have held its positions for longer than it may; it was given up."""
 
 
 class WriteConflictError(TransientError):
@@ -90,6 +90,6 @@ class WriteConflictError(TransientError):
 
 
 class ValuationIncompleteError(RevalueError):
-    """The run ended with keys that are not current: they wait for data or have failed."""
+    """The run ended with positions that are not current: they wait for data or have failed."""
 
     exit_code = 5

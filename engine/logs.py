@@ -59,7 +59,11 @@ def logger(name: str) -> FilteringBoundLogger:
     logger of that name, and knows nothing of how the host program has configured structlog."""
     found: FilteringBoundLogger = structlog.wrap_logger(
         logging.getLogger(f"revalue.{name}"),
-        processors=[structlog.stdlib.filter_by_level, *_COMMON, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_COMMON,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     return found
@@ -87,6 +91,8 @@ def _next(end: Any) -> Any:
     return end + (timedelta(days=1) if isinstance(end, date) else 1)
 
 
-def some(names: Sequence[str]) -> list[str]:
+def abbreviated(names: Sequence[str]) -> list[str]:
     """The first few of many names, and how many more there are."""
-    return [*names[:_SHOWN], f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else list(names)
+    return (
+        [*names[:_SHOWN], f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else list(names)
+    )

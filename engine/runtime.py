@@ -1,45 +1,85 @@
-"""The port to whatever runs the engine: it is found by name among installed entry points, so that engine does not know Ray."""
+"""The port to whatever runs the engine.
 
+A runtime is found by name among installed entry points, so that the engine does not know Ray.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from engine.errors import UsageError
-from engine.settings import Settings
-from engine.store import reports
+from revalue.engine.errors import UsageError
+from revalue.engine.operate.status import Status
+from revalue.engine.settings import Settings
 
 GROUP = "revalue.runtime"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: what it did and where the keys stand after it."""
+    """What one run did, and where the positions stand after it.
+
+    seconds: from the scheduler's start to the last position's watermark.
+    rows_written: committed position-days.
+    positions_invalidated: how often an epoch was raised by a correction.
+    tasks_lost: attempts abandoned because their actor was lost; their jobs were done by another.
+    jobs_fenced: jobs that such an attempt, or one of an older epoch, came to finish and could not.
+    """
 
     seconds: float
     rows_written: int
     jobs_finished: int
-    keys_raised: int
+    positions_invalidated: int
     tasks_lost: int
     jobs_fenced: int
-    status: reports.Status
+    status: Status
 
     @property
     def rows_per_second(self) -> float:
-        """Committed rows a second, from the scheduler's start to the last key's watermark."""
+        """Committed rows per second, over the whole run."""
         return self.rows_written / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is. trouble: what it waits for, such as a database that cannot be reached; None: nothing."""
+
+    seconds: float
+    rows_written: int
+    jobs_finished: int
+    positions_invalidated: int
+    tasks_in_flight: int
+    idle: bool
+    paused: bool
+    trouble: str | None
+
+
+OnProgress: TypeAlias = Callable[[RunProgress], None]
 
 
 class Runtime(Protocol):
     """Runs the engine on a database until nothing is left that can be done."""
 
-    def __call__(self, url: str, settings: Settings, *, show: bool) -> Run:
-        """Blocks; `show`: progress on standard error. Must be called where no event loop runs."""
+    def __call__(
+        self, url: str, settings: Settings, *, on_progress: OnProgress | None = None
+    ) -> Run:
+        """Block until the run is over. Call it where no event loop runs.
+
+        Args:
+            on_progress: is called in this thread, several times per second.
+        """
 
 
 def runtime(name: str = "ray") -> Runtime:
-    """The runtime of that name. Raises UsageError when none is installed."""
+    """Return the runtime of that name.
+
+    Raises:
+        UsageError: none of that name is installed.
+    """
     found = entry_points(group=GROUP, name=name)
     if not found:
-        raise UsageError(f"no runtime {name!r} is installed (entry points of {GROUP}): install the package `revalue` anew")
+        raise UsageError(
+            f"no runtime {name!r} is installed (entry points of {GROUP}): install the package `revalue` again"
+        )
     loaded: Runtime = next(iter(found)).load()
     return loaded

@@ -8,8 +8,8 @@ from decimal import Decimal
 import polars as pl
 from hypothesis import strategies as st
 
-from console.oracle import Book
-from migrations.versions import r0001_reference_data as reference
+from revalue.console.reference.reference import Book
+from revalue.migrations.versions import r0001_reference_data as reference
 
 # Across a leap day, a month's end and two weekends.
 DAYS = [date(2024, 2, 22) + timedelta(days=n) for n in range(14)]
@@ -17,13 +17,27 @@ ALL_DAYS = 2 ** len(DAYS) - 1
 
 # As the migration numbers them: majors in their order, then minors.
 CURRENCIES = {
-    code: (reference.MINOR_CURRENCIES.get(code, code), 100 if code in reference.MINOR_CURRENCIES else 1, number)
-    for number, code in enumerate([*reference.MAJOR_CURRENCIES, *reference.MINOR_CURRENCIES], start=1)
+    code: (
+        reference.MINOR_CURRENCIES.get(code, code),
+        100 if code in reference.MINOR_CURRENCIES else 1,
+        number,
+    )
+    for number, code in enumerate(
+        [*reference.MAJOR_CURRENCIES, *reference.MINOR_CURRENCIES], start=1
+    )
 }
 MAJORS = ("USD", "EUR", "GBP", "JPY", "CHF", "ILS", "ZAR")
 MINORS = {"GBP": ("GBX", "GBp"), "ILS": ("ILA",), "ZAR": ("ZAc",)}
 IN_BOOKS = {code: entry for code, entry in CURRENCIES.items() if entry[0] in MAJORS}
-IN_USD = {"USD": "1", "EUR": "1.09", "GBP": "1.27", "JPY": "0.0067", "CHF": "1.13", "ILS": "0.27", "ZAR": "0.053"}
+IN_USD = {
+    "USD": "1",
+    "EUR": "1.09",
+    "GBP": "1.27",
+    "JPY": "0.0067",
+    "CHF": "1.13",
+    "ILS": "0.27",
+    "ZAR": "0.053",
+}
 
 PRICE = pl.Decimal(28, 10)
 RATE = pl.Decimal(28, 18)
@@ -42,7 +56,9 @@ def chosen(*values: str) -> st.SearchStrategy[Decimal]:
 # A subset of DAYS: all of them, nearly all, half of them, any.
 DATES = st.one_of(
     st.just(ALL_DAYS),
-    st.sets(st.sampled_from(range(len(DAYS))), max_size=3).map(lambda gone: ALL_DAYS - sum(1 << n for n in gone)),
+    st.sets(st.sampled_from(range(len(DAYS))), max_size=3).map(
+        lambda gone: ALL_DAYS - sum(1 << n for n in gone)
+    ),
     st.integers(1, ALL_DAYS),
 ).map(lambda mask: [day for n, day in enumerate(DAYS) if mask >> n & 1])
 
@@ -59,13 +75,27 @@ def calendar_days(draw: st.DrawFn) -> list[date]:
 ORDINARY_PRICES = st.one_of(
     scaled(2, 1, 100_000),
     scaled(10, 1, 10**14),
-    chosen("0.5", "0.05", "1.5", "0.0000000001", "0.0000000005", "0.0000000015", "2.5", "1", "99.9999999999"),
+    chosen(
+        "0.5",
+        "0.05",
+        "1.5",
+        "0.0000000001",
+        "0.0000000005",
+        "0.0000000015",
+        "2.5",
+        "1",
+        "99.9999999999",
+    ),
 )
-EXTREME_PRICES = chosen("0.0000000001", "100000000", "12345678.9012345678", "1000000000000", "500000000000000000")
+EXTREME_PRICES = chosen(
+    "0.0000000001", "100000000", "12345678.9012345678", "1000000000000", "500000000000000000"
+)
 ORDINARY_QUANTITIES = st.one_of(
     st.integers(-1000, 1000).map(Decimal),
     scaled(10, -(10**13), 10**13),
-    chosen("0.0000000001", "-0.0000000001", "0.0000000003", "0.5", "-0.5", "1.0000000001", "-2.5", "3"),
+    chosen(
+        "0.0000000001", "-0.0000000001", "0.0000000003", "0.5", "-0.5", "1.0000000001", "-2.5", "3"
+    ),
 )
 EXTREME_QUANTITIES = chosen(
     "0.0000000001", "-0.0000000001", "1000000000", "-1000000000.0000000001", "123456789012345.1234567891",
@@ -73,7 +103,9 @@ EXTREME_QUANTITIES = chosen(
 )  # fmt: skip
 ORDINARY_COSTS = st.one_of(st.integers(-50_000, 50_000).map(Decimal), scaled(10, -(10**15), 10**15))
 EXTREME_COSTS = chosen("1000000000000000", "-999999999999999.9999999999", "0.0000000001", "0")
-ORDINARY_MULTIPLIERS = st.one_of(chosen("50", "0.05", "0.5", "100", "0.000001", "1000"), scaled(6, 1, 10**9))
+ORDINARY_MULTIPLIERS = st.one_of(
+    chosen("50", "0.05", "0.5", "100", "0.000001", "1000"), scaled(6, 1, 10**9)
+)
 
 
 @st.composite
@@ -83,26 +115,44 @@ def price_lists(
     # Quoted in one unit throughout, or in several, or (seldom) in another currency altogether.
     own = (currency, *MINORS.get(currency, ()))
     other = draw(st.sampled_from(MAJORS))
-    quoted_in = draw(st.sampled_from([own[:1], own[-1:], own, (other,), MINORS.get(other, (other,)), (*own, other)]))
+    quoted_in = draw(
+        st.sampled_from(
+            [own[:1], own[-1:], own, (other,), MINORS.get(other, (other,)), (*own, other)]
+        )
+    )
     listed = []
     for day in draw(DATES):
-        price, unit, basis = draw(prices), draw(st.sampled_from(quoted_in)), draw(st.sampled_from(bases))
+        price, unit, basis = (
+            draw(prices),
+            draw(st.sampled_from(quoted_in)),
+            draw(st.sampled_from(bases)),
+        )
         if price > 10**12 and basis == "PER_CONTRACT" and CURRENCIES[unit][0] != currency:
-            price = Decimal(10**12)  # 10^18 is reached by the unit price only, never by its amount before conversion
+            price = Decimal(
+                10**12
+            )  # 10^18 is reached by the unit price only, never by its amount before conversion
         listed.append((day, price, unit, basis))
     return listed
 
 
 @st.composite
-def rate_tables(draw: st.DrawFn, used: list[str], extreme: bool) -> dict[tuple[str, str], list[tuple[date, Decimal]]]:
+def rate_tables(
+    draw: st.DrawFn, used: list[str], extreme: bool
+) -> dict[tuple[str, str], list[tuple[date, Decimal]]]:
     """Rates of every pair of the currencies in use: as quoted, the other way round, both ways or not at all."""
     tables = {}
     pairs = [(a, b) for n, a in enumerate(used) for b in used[n + 1 :]]
-    hub = draw(st.sampled_from([None, "EUR", "USD"]))  # all rates against one currency: the rest are crosses
+    hub = draw(
+        st.sampled_from([None, "EUR", "USD"])
+    )  # all rates against one currency: the rest are crosses
     for a, b in pairs:
         if hub is not None and hub not in (a, b):
             continue
-        ways = draw(st.sampled_from([((a, b),), ((a, b),), ((b, a),), ((b, a),), ((a, b), (b, a)), ((a, b), (b, a)), ()]))
+        ways = draw(
+            st.sampled_from(
+                [((a, b),), ((a, b),), ((b, a),), ((b, a),), ((a, b), (b, a)), ((a, b), (b, a)), ()]
+            )
+        )
         for base, quote in ways:
             true = Decimal(IN_USD[base]) / Decimal(IN_USD[quote])
             rates = []
@@ -111,7 +161,11 @@ def rate_tables(draw: st.DrawFn, used: list[str], extreme: bool) -> dict[tuple[s
                 rate = true * (1 + Decimal(wobble).scaleb(-7))
                 rate = rate.quantize(Decimal(1).scaleb(-draw(st.sampled_from([2, 5, 5, 10, 18]))))
                 if extreme:
-                    rate = draw(st.sampled_from([rate, Decimal("0.000001"), Decimal(1000), Decimal("0.3"), Decimal(3)]))
+                    rate = draw(
+                        st.sampled_from(
+                            [rate, Decimal("0.000001"), Decimal(1000), Decimal("0.3"), Decimal(3)]
+                        )
+                    )
                 rates.append((day, max(rate, Decimal("0.000001"))))
             tables[base, quote] = rates
     return tables
@@ -150,7 +204,8 @@ def books(draw: st.DrawFn) -> Book:
     calendars = {f"CAL{n}": draw(calendar_days()) for n in range(draw(st.integers(1, 2)))}
     some = draw(st.lists(st.sampled_from(MAJORS), min_size=2, max_size=3, unique=True))
     portfolios = {
-        f"P{n}": (draw(st.sampled_from(some)), draw(st.sampled_from(sorted(calendars)))) for n in range(draw(st.integers(1, 4)))
+        f"P{n}": (draw(st.sampled_from(some)), draw(st.sampled_from(sorted(calendars))))
+        for n in range(draw(st.integers(1, 4)))
     }
     ages = st.sampled_from([0, 1, 2, 3, 5, 15, 15, 15])
     instruments, price_book = {}, {}
@@ -168,7 +223,11 @@ def books(draw: st.DrawFn) -> Book:
             )
         )
         missing = draw(st.integers(0, 3 if len(bases) == 1 else 1)) == 0
-        instruments[f"S{n}"] = (currency, None if missing else draw(ORDINARY_MULTIPLIERS), draw(ages))
+        instruments[f"S{n}"] = (
+            currency,
+            None if missing else draw(ORDINARY_MULTIPLIERS),
+            draw(ages),
+        )
         if draw(st.integers(0, 19)):
             price_book[f"S{n}"] = draw(price_lists(currency, prices, bases))
     quoted = {CURRENCIES[price[2]][0] for listed in price_book.values() for price in listed}
@@ -194,7 +253,9 @@ def books(draw: st.DrawFn) -> Book:
 def book_frames(book: Book) -> dict[str, pl.DataFrame]:
     """The load frames of a book, in the order in which they have to be loaded."""
 
-    def frame(rows: list[tuple[object, ...]], schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
+    def frame(
+        rows: list[tuple[object, ...]], schema: dict[str, pl.DataType | type[pl.DataType]]
+    ) -> pl.DataFrame:
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     return {
@@ -217,7 +278,12 @@ def book_frames(book: Book) -> dict[str, pl.DataFrame]:
         ),
         "fx_rates": frame(
             [(*pair, *rate) for pair, rates in book.rates.items() for rate in rates],
-            {"base_currency": pl.String, "quote_currency": pl.String, "rate_date": pl.Date, "rate": RATE},
+            {
+                "base_currency": pl.String,
+                "quote_currency": pl.String,
+                "rate_date": pl.Date,
+                "rate": RATE,
+            },
         ),
         "prices": frame(
             [(security, *price) for security, prices in book.prices.items() for price in prices],
@@ -230,7 +296,7 @@ def book_frames(book: Book) -> dict[str, pl.DataFrame]:
             },
         ),
         "positions": frame(
-            [(*key, *fact) for key, facts in book.facts.items() for fact in facts],
+            [(*position, *fact) for position, facts in book.facts.items() for fact in facts],
             {
                 "portfolio_id": pl.String,
                 "security_id": pl.String,

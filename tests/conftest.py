@@ -16,13 +16,15 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from engine.store import embedded, schema
-from engine.store.database import Database
+from revalue.engine.postgres import embedded, schema
+from revalue.engine.postgres.database import Database
 
 # In CI a failing book is shown as it was found: making it small can take minutes.
 _PHASES = [phase for phase in Phase if not (os.environ.get("CI") and phase is Phase.shrink)]
 _SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-settings.register_profile("revalue", deadline=None, print_blob=True, phases=_PHASES, suppress_health_check=_SLOW)
+settings.register_profile(
+    "revalue", deadline=None, print_blob=True, phases=_PHASES, suppress_health_check=_SLOW
+)
 settings.load_profile("revalue")
 
 
@@ -54,7 +56,9 @@ def template(server_url: str) -> str:
     return "migrated"
 
 
-async def book_template(server_url: str, template: str, portfolios: int, *, valued: bool = True) -> str:
+async def book_template(
+    server_url: str, template: str, portfolios: int, *, valued: bool = True
+) -> str:
     """The name of a database that has the small book of so many portfolios, valued to the horizon or not at all: made once
     a session, so that a test which begins there pays for a copy."""
     from tests.support import engine, load_small_book
@@ -83,14 +87,18 @@ async def fresh_database(server_url: str, template: str | None) -> str:
     """A new database, made from the template (or empty); returns its address."""
     name = f"test_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(server_url)
-    await connection.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+    await connection.execute(
+        f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")
+    )
     await connection.close()
     return named(server_url, name)
 
 
 async def drop_database(server_url: str, url: str) -> None:
     connection = await asyncpg.connect(server_url)
-    await connection.execute(f"DROP DATABASE {url.partition('@/')[2].partition('?')[0]} WITH (FORCE)")
+    await connection.execute(
+        f"DROP DATABASE {url.partition('@/')[2].partition('?')[0]} WITH (FORCE)"
+    )
     await connection.close()
 
 

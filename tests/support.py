@@ -1,4 +1,4 @@
-"""What tests share: a small book, an engine without Ray, and the state of a key in words."""
+"""What tests share: a small book, an engine without Ray, and the state of a position in words."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,18 +8,20 @@ from typing import Any
 
 import polars as pl
 
-from actors.loop import SchedulerLoop
-from engine.core.lifecycle import Lane
-from engine.ingest import Kind, load
-from engine.settings import Settings
-from engine.store.arrow import ArrowReader
-from engine.store.database import Database
-from engine.store.sessions import session_name
-from engine.store.tasks import Task, TaskResult
-from engine.store.terms import Term
-from engine.work import Valuer
+from revalue.actors.loop import SchedulerLoop
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task, TaskResult
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.leadership.term import Term
+from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.postgres.backends import application_name
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
+from revalue.engine.value.valuer import Valuer
 
-SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, recheck_seconds=600, retry_seconds=0.05)
+SETTINGS = Settings(
+    task_starts_per_second=1_000, poll_seconds=0.2, recheck_seconds=600, retry_seconds=0.05
+)
 
 
 class LocalPool:
@@ -56,7 +58,14 @@ class LocalPool:
 class Engine:
     """A scheduler's loop over a LocalPool, driven turn by turn."""
 
-    def __init__(self, loop: SchedulerLoop, pool: LocalPool, term: Term, reader: ArrowReader, database: Database) -> None:
+    def __init__(
+        self,
+        loop: SchedulerLoop,
+        pool: LocalPool,
+        term: Term,
+        reader: ArrowReader,
+        database: Database,
+    ) -> None:
         self.loop = loop
         self.pool = pool
         self.term = term
@@ -75,14 +84,24 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(url: str, *, settings: Settings = SETTINGS, workers: int = 2, holder: str = "test") -> AsyncIterator[Engine]:
+async def engine(
+    url: str, *, settings: Settings = SETTINGS, workers: int = 2, holder: str = "test"
+) -> AsyncIterator[Engine]:
     """An engine that has taken the lead of the database."""
-    async with await Database.open(url, application=session_name("scheduler", holder)) as database:
-        valuers = [await Valuer.open(url, max_attempts=settings.max_attempts) for _ in range(workers)]
+    async with await Database.open(
+        url, application=application_name("scheduler", holder)
+    ) as database:
+        valuers = [
+            await Valuer.open(url, max_attempts=settings.max_attempts) for _ in range(workers)
+        ]
         pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
         reader, live = ArrowReader(url), ArrowReader(url)
-        term = await Term.acquire(database, holder, lease_seconds=settings.lease_seconds, take_over=True)
-        loop = SchedulerLoop(database, {Lane.HISTORY: reader, Lane.LIVE: live}, pool, term, settings)
+        term = await Term.acquire(
+            database, holder, lease_seconds=settings.lease_seconds, take_over=True
+        )
+        loop = SchedulerLoop(
+            database, {Lane.HISTORY: reader, Lane.LIVE: live}, pool, term, settings
+        )
         try:
             await loop.recover()
             yield Engine(loop, pool, term, reader, database)
@@ -110,9 +129,15 @@ def dates(days: list[date], calendar: str = "CAL") -> pl.DataFrame:
     return pl.DataFrame({"calendar_id": [calendar] * len(days), "business_date": days})
 
 
-def prices(security: str, rows: dict[date, str], currency: str = "USD", basis: str = "PER_UNIT") -> pl.DataFrame:
+def prices(
+    security: str, rows: dict[date, str], currency: str = "USD", basis: str = "PER_UNIT"
+) -> pl.DataFrame:
     return pl.DataFrame(
-        {"security_id": [security] * len(rows), "price_date": list(rows), "price": list(rows.values())},
+        {
+            "security_id": [security] * len(rows),
+            "price_date": list(rows),
+            "price": list(rows.values()),
+        },
         schema={"security_id": pl.String, "price_date": pl.Date, "price": pl.String},
     ).with_columns(currency=pl.lit(currency), quote_basis=pl.lit(basis))
 
@@ -120,18 +145,23 @@ def prices(security: str, rows: dict[date, str], currency: str = "USD", basis: s
 def facts(portfolio: str, security: str, rows: dict[date, str], cost: str = "1000") -> pl.DataFrame:
     """Facts by date and quantity; a quantity of 0 has no cost."""
     return pl.DataFrame(
-        {"position_date": list(rows), "quantity": list(rows.values())}, schema={"position_date": pl.Date, "quantity": pl.String}
+        {"position_date": list(rows), "quantity": list(rows.values())},
+        schema={"position_date": pl.Date, "quantity": pl.String},
     ).select(
         portfolio_id=pl.lit(portfolio),
         security_id=pl.lit(security),
         position_date="position_date",
         quantity="quantity",
-        cost_basis_local=pl.when(pl.col("quantity") == "0").then(pl.lit("0")).otherwise(pl.lit(cost)),
+        cost_basis_local=pl.when(pl.col("quantity") == "0")
+        .then(pl.lit("0"))
+        .otherwise(pl.lit(cost)),
         cost_basis=pl.when(pl.col("quantity") == "0").then(pl.lit("0")).otherwise(pl.lit(cost)),
     )
 
 
-async def load_small_book(database: Database, *, portfolios: int = 3, days: list[date] = DAYS) -> None:
+async def load_small_book(
+    database: Database, *, portfolios: int = 3, days: list[date] = DAYS
+) -> None:
     """Securities A and B in USD, daily prices, EUR/USD rates, portfolios P1.. in USD, EUR, USD, EUR... that hold both."""
     bases = ["USD" if n % 2 else "EUR" for n in range(1, portfolios + 1)]
     names = [f"P{n}" for n in range(1, portfolios + 1)]
@@ -139,18 +169,42 @@ async def load_small_book(database: Database, *, portfolios: int = 3, days: list
     await load(
         database,
         Kind.PORTFOLIOS,
-        pl.DataFrame({"portfolio_id": names, "base_currency": bases, "calendar_id": ["CAL"] * portfolios}),
+        pl.DataFrame(
+            {"portfolio_id": names, "base_currency": bases, "calendar_id": ["CAL"] * portfolios}
+        ),
     )
     await load(
         database,
         Kind.INSTRUMENTS,
-        pl.DataFrame({"security_id": ["A", "B"], "currency": ["USD", "USD"], "max_price_age_sessions": [3, 3]}),
+        pl.DataFrame(
+            {
+                "security_id": ["A", "B"],
+                "currency": ["USD", "USD"],
+                "max_price_age_sessions": [3, 3],
+            }
+        ),
     )
-    rates = {"base_currency": ["EUR"] * len(days), "quote_currency": ["USD"] * len(days), "rate_date": days}
-    await load(database, Kind.FX_RATES, pl.DataFrame({**rates, "rate": [f"1.{1000 + n * 7}" for n in range(len(days))]}))
+    rates = {
+        "base_currency": ["EUR"] * len(days),
+        "quote_currency": ["USD"] * len(days),
+        "rate_date": days,
+    }
+    await load(
+        database,
+        Kind.FX_RATES,
+        pl.DataFrame({**rates, "rate": [f"1.{1000 + n * 7}" for n in range(len(days))]}),
+    )
     for security, start in (("A", 100), ("B", 50)):
-        await load(database, Kind.PRICES, prices(security, {day: f"{start + n}.25" for n, day in enumerate(days)}))
-    held = [facts(name, security, {days[0]: "10.5", days[4]: "7"}) for name in names for security in ("A", "B")]
+        await load(
+            database,
+            Kind.PRICES,
+            prices(security, {day: f"{start + n}.25" for n, day in enumerate(days)}),
+        )
+    held = [
+        facts(name, security, {days[0]: "10.5", days[4]: "7"})
+        for name in names
+        for security in ("A", "B")
+    ]
     await load(database, Kind.POSITIONS, pl.concat(held))
 
 
@@ -164,10 +218,12 @@ async def execute(database: Database, statement: str, *values: Any) -> None:
         await connection.execute(statement, *values)
 
 
-async def key_state(database: Database, portfolio: str, security: str) -> dict[str, Any]:
+async def state_of(database: Database, portfolio: str, security: str) -> dict[str, Any]:
     async with database.connection() as connection:
         row = await connection.fetchrow(
-            "SELECT * FROM position_state WHERE portfolio_id = $1 AND security_id = $2", portfolio, security
+            "SELECT * FROM position_state WHERE portfolio_id = $1 AND security_id = $2",
+            portfolio,
+            security,
         )
     assert row is not None
     return dict(row)

@@ -41,7 +41,9 @@ BOOKS = (
 
 def sessions() -> list[date]:
     """Every session of the New York Stock Exchange in the span of the prices."""
-    calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_SESSION.isoformat(), end=LAST_SESSION.isoformat())
+    calendar = exchange_calendars.get_calendar(
+        "XNYS", start=FIRST_SESSION.isoformat(), end=LAST_SESSION.isoformat()
+    )
     return [stamp.date() for stamp in calendar.sessions]
 
 
@@ -53,9 +55,13 @@ def prices() -> pl.DataFrame:
     for security in table.columns:
         closes = [Decimal(repr(float(value))) for value in table[security]]
         if any(close != close.quantize(Decimal("0.001")) or close <= 0 for close in closes):
-            raise ValueError(f"{security} has a close that is not a positive number of at most 3 decimals")
+            raise ValueError(
+                f"{security} has a close that is not a positive number of at most 3 decimals"
+            )
         frames.append(
-            pl.DataFrame({"price_date": dates, "price": pl.Series(closes, dtype=AMOUNT)}).with_columns(
+            pl.DataFrame(
+                {"price_date": dates, "price": pl.Series(closes, dtype=AMOUNT)}
+            ).with_columns(
                 security_id=pl.lit(security), currency=pl.lit("USD"), quote_basis=pl.lit("PER_UNIT")
             )
         )
@@ -72,7 +78,12 @@ def fx_rates() -> pl.DataFrame:
         for currency in QUOTED
         if row[currency] not in ("", "N/A")
     ]
-    names = {"base_currency": pl.String, "quote_currency": pl.String, "rate_date": pl.Date, "rate": RATE}
+    names = {
+        "base_currency": pl.String,
+        "quote_currency": pl.String,
+        "rate_date": pl.Date,
+        "rate": RATE,
+    }
     return pl.DataFrame(rows, schema=names, orient="row").sort("quote_currency", "rate_date")
 
 
@@ -105,11 +116,15 @@ def _last(series: tuple[list[date], list[Decimal]], day: date) -> Decimal:
     return values[bisect_right(days, day) - 1]
 
 
-def history(rng: random.Random, market: Market, days: list[date], security: str, currency: str) -> list[tuple]:
-    """One key's facts: an opening, adds and partial sells at average cost, perhaps a close and a re-opening."""
+def history(
+    rng: random.Random, market: Market, days: list[date], security: str, currency: str
+) -> list[tuple]:
+    """One position's facts: an opening, adds and partial sells at average cost, perhaps a close and a re-opening."""
     short = rng.random() < 0.04
     fund_like = rng.random() < 0.1
-    opening = rng.choice(days[: 4 * 252]) if rng.random() < 0.9 else rng.choice(days[4 * 252 : 8 * 252])
+    opening = (
+        rng.choice(days[: 4 * 252]) if rng.random() < 0.9 else rng.choice(days[4 * 252 : 8 * 252])
+    )
     closes = rng.random() < 0.25
     trades = sorted(rng.sample(range(days.index(opening) + 1, len(days)), rng.randint(4, 24)))
     lot = Decimal(rng.randint(2, 90) * 100) * (-1 if short else 1)
@@ -121,7 +136,9 @@ def history(rng: random.Random, market: Market, days: list[date], security: str,
         if index == closed_at:
             quantity = cost_local = cost = Decimal(0)
         elif quantity == 0 or rng.random() < 0.6:
-            bought = (lot * Decimal(rng.randint(2, 20)) / 10).quantize(Decimal("0.0001") if fund_like else Decimal(1))
+            bought = (lot * Decimal(rng.randint(2, 20)) / 10).quantize(
+                Decimal("0.0001") if fund_like else Decimal(1)
+            )
             paid = bought * market.close(security, day)
             quantity, cost_local, cost = (
                 quantity + bought,
@@ -157,7 +174,10 @@ def main() -> None:
         name = f"{currency}-{BOOKS[number // 5]}"
         portfolios.append((name, currency, "XNYS"))
         for security in sorted(rng.sample(securities, rng.randint(18, 20))):
-            facts += [(name, security, *fact) for fact in history(rng, market, trading, security, currency)]
+            facts += [
+                (name, security, *fact)
+                for fact in history(rng, market, trading, security, currency)
+            ]
     positions = pl.DataFrame(
         facts,
         schema={
@@ -171,8 +191,12 @@ def main() -> None:
         orient="row",
     )
     frames = {
-        "business_dates": pl.DataFrame({"calendar_id": ["XNYS"] * len(days), "business_date": days}),
-        "portfolios": pl.DataFrame(portfolios, schema=["portfolio_id", "base_currency", "calendar_id"], orient="row"),
+        "business_dates": pl.DataFrame(
+            {"calendar_id": ["XNYS"] * len(days), "business_date": days}
+        ),
+        "portfolios": pl.DataFrame(
+            portfolios, schema=["portfolio_id", "base_currency", "calendar_id"], orient="row"
+        ),
         "instruments": pl.DataFrame({"security_id": securities}).with_columns(
             currency=pl.lit("USD"),
             contract_multiplier=pl.lit(None, dtype=pl.Decimal(18, 6)),
@@ -186,18 +210,23 @@ def main() -> None:
         path = FOLDER / f"{name}.parquet"
         frame.write_parquet(path, compression="zstd", compression_level=19, statistics=False)
         print(f"{path.name}: {len(frame):,} rows, {path.stat().st_size:,} bytes")
-    print(f"{positions.select('portfolio_id', 'security_id').n_unique():,} keys, {owed(positions, days):,} position-days")
+    print(
+        f"{positions.select('portfolio_id', 'security_id').n_unique():,} positions, {owed(positions, days):,} position-days"
+    )
 
 
 def owed(positions: pl.DataFrame, days: list[date]) -> int:
-    """Sessions on which the keys are open, closing dates included."""
+    """Sessions on which the positions are open, closing dates included."""
     total = 0
     for _, facts in positions.group_by("portfolio_id", "security_id", maintain_order=True):
         rows = facts.select("position_date", "quantity").rows()
         ends = [day for day, _ in rows[1:]] + [days[-1] + timedelta(days=1)]
         for (day, quantity), end in zip(rows, ends, strict=True):
             total += (
-                bisect_right(days, end - timedelta(days=1)) - bisect_right(days, day - timedelta(days=1)) if quantity else 1
+                bisect_right(days, end - timedelta(days=1))
+                - bisect_right(days, day - timedelta(days=1))
+                if quantity
+                else 1
             )
     return total
 

@@ -6,12 +6,19 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from console.web import corrections, live, operations, portfolios, positions, problems
-from console.web.asking import Call
-from console.web.correlating import Correlation
-from console.web.limiting import BodyLimit, HostNames
-from engine.settings import Settings
-from engine.store.answers import Answers, open_limited
+from revalue.console.web import (
+    console_feed,
+    corrections,
+    operations,
+    portfolios,
+    positions,
+    problems,
+)
+from revalue.console.web.correlation_id import Correlation
+from revalue.console.web.middleware import BodyLimit, HostNames
+from revalue.console.web.parameters import Call
+from revalue.engine.read.queries import ReaderQueries, open_limited
+from revalue.engine.settings import Settings
 
 
 def create_app(
@@ -37,11 +44,15 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        answers = await Answers.open(url, timeout_seconds=timeout_seconds, connections=connections)
-        rehearsing = await open_limited(url, timeout_seconds=timeout_seconds, connections=2, application="revalue preview")
+        answers = await ReaderQueries.open(
+            url, timeout_seconds=timeout_seconds, connections=connections
+        )
+        rehearsing = await open_limited(
+            url, timeout_seconds=timeout_seconds, connections=2, application="revalue preview"
+        )
         app.state.answers = answers
         app.state.previews = corrections.Previews(rehearsing)
-        app.state.feed = live.Feed(answers.database, app.state.settings, **dict(feed or {}))
+        app.state.feed = console_feed.Feed(answers.database, app.state.settings, **dict(feed or {}))
         try:
             yield
         finally:
@@ -50,13 +61,20 @@ def create_app(
             await rehearsing.close()
 
     # No /docs and /redoc: their scripts come from another host, and would run beside the console's token.
-    app = FastAPI(title="revalue", version="1", lifespan=lifespan, dependencies=[Call], docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="revalue",
+        version="1",
+        lifespan=lifespan,
+        dependencies=[Call],
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.require_token = require_token
     app.state.settings = settings or Settings.model_construct()
     app.add_middleware(BodyLimit, most=body_bytes)
     app.add_middleware(HostNames, names=hosts)
     app.add_middleware(Correlation)  # the last one is the outermost
     problems.install(app)
-    for each in (portfolios, positions, corrections, operations, live):
+    for each in (portfolios, positions, corrections, operations, console_feed):
         app.include_router(each.router)
     return app

@@ -10,21 +10,23 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from console.web.access import Operating
-from console.web.answering import CSV, PARQUET, bare
-from console.web.asking import require_text
-from console.web.problems import responses
-from console.web.schemas import Previewed, PreviewedFile
-from engine import corrections
-from engine.preview import preview
-from engine.reading import Source, from_csv, from_parquet
-from engine.store.database import Database
+from revalue.console.web.auth import Operating
+from revalue.console.web.parameters import require_text
+from revalue.console.web.problems import responses
+from revalue.console.web.responses import CSV, PARQUET, bare
+from revalue.console.web.schemas import Previewed, PreviewedFile
+from revalue.engine.correct import corrections
+from revalue.engine.correct.parsing import Source, from_csv, from_parquet
+from revalue.engine.postgres.database import Database
+from revalue.engine.preview.preview import preview
 
 router = APIRouter(tags=["corrections"])
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$")]
-Number = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$", description="a decimal number, as text")]
+Number = Annotated[
+    str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$", description="a decimal number, as text")
+]
 MOST = 100
 
 
@@ -42,7 +44,9 @@ class PriceCorrection(_Body):
 
     async def apply(self, database: Database) -> corrections.Correction:
         """Makes it."""
-        return await corrections.price(database, require_text(self.security_id), self.date, Decimal(self.price))
+        return await corrections.price(
+            database, require_text(self.security_id), self.date, Decimal(self.price)
+        )
 
 
 class RateCorrection(_Body):
@@ -56,7 +60,9 @@ class RateCorrection(_Body):
 
     async def apply(self, database: Database) -> corrections.Correction:
         """Makes it."""
-        return await corrections.rate(database, self.base_currency, self.quote_currency, self.date, Decimal(self.rate))
+        return await corrections.rate(
+            database, self.base_currency, self.quote_currency, self.date, Decimal(self.rate)
+        )
 
 
 class PositionCorrection(_Body):
@@ -73,7 +79,9 @@ class PositionCorrection(_Body):
     async def apply(self, database: Database) -> corrections.Correction:
         """Makes it."""
         names = (require_text(self.portfolio_id), require_text(self.security_id))
-        amounts = (Decimal(each) for each in (self.quantity, self.cost_basis_local, self.cost_basis))
+        amounts = (
+            Decimal(each) for each in (self.quantity, self.cost_basis_local, self.cost_basis)
+        )
         return await corrections.position(database, *names, self.date, *amounts)
 
 
@@ -82,7 +90,7 @@ Several = Annotated[list[One], Field(min_length=1, max_length=MOST)]
 
 
 class Previews:
-    """One preview at a time: it holds the rows of the keys while it plans."""
+    """One preview at a time: it holds the rows of the positions while it plans."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -97,8 +105,14 @@ def _previews(request: Request) -> Previews:
 Asked = Annotated[Previews, Depends(_previews)]
 
 
-@router.post("/corrections:preview", response_model=Previewed, responses=responses(400, 403, 404, 409, 413, 422, 429, 503))
-async def preview_corrections(request: Request, body: One | Several, caller: Operating, previews: Asked) -> Response:
+@router.post(
+    "/corrections:preview",
+    response_model=Previewed,
+    responses=responses(400, 403, 404, 409, 413, 422, 429, 503),
+)
+async def preview_corrections(
+    request: Request, body: One | Several, caller: Operating, previews: Asked
+) -> Response:
     """What the corrections would do, together: the real plan, computed and not written. One at a time (else 429), and it
     gives way to the engine and to writers (503). Not for tokens that are limited to portfolios."""
     caller.whole()
@@ -115,17 +129,26 @@ async def preview_corrections(request: Request, body: One | Several, caller: Ope
     "/corrections:preview-file",
     response_model=PreviewedFile,
     responses=responses(403, 409, 413, 415, 422, 429, 503),
-    openapi_extra={"requestBody": {"required": True, "content": {k: {"schema": {"type": "string"}} for k in (CSV, PARQUET)}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {k: {"schema": {"type": "string"}} for k in (CSV, PARQUET)},
+        }
+    },
 )
 async def preview_file(request: Request, caller: Operating, previews: Asked) -> Response:
     """The same of a whole file of prices, fx_rates or positions, as `revalue correct file` takes it: CSV or Parquet, by
     Content-Type. All of its rows or none: 422 names the rows at fault."""
     caller.whole()
-    given = await asyncio.to_thread(_read, request.headers.get("content-type", ""), await request.body())
+    given = await asyncio.to_thread(
+        _read, request.headers.get("content-type", ""), await request.body()
+    )
 
     async def correct(database: Database) -> dict[str, Any]:
         made = vars(await corrections.file(database, given))
-        return {name: value for name, value in made.items() if name != "trigger_ids"}  # they are rolled back
+        return {
+            name: value for name, value in made.items() if name != "trigger_ids"
+        }  # they are rolled back
 
     return await _told(request, previews, correct)
 
@@ -136,10 +159,14 @@ def _read(content_type: str, content: bytes) -> Source:
         return from_csv(content, "the body")
     if kind == PARQUET:
         return from_parquet(BytesIO(content), "the body")
-    raise HTTPException(415, f"a file is {CSV} or {PARQUET}, not {kind or 'without a Content-Type'}")
+    raise HTTPException(
+        415, f"a file is {CSV} or {PARQUET}, not {kind or 'without a Content-Type'}"
+    )
 
 
-async def _told(request: Request, previews: Previews, correct: Callable[[Database], Awaitable[Any]]) -> Response:
+async def _told(
+    request: Request, previews: Previews, correct: Callable[[Database], Awaitable[Any]]
+) -> Response:
     if previews.running.locked():
         raise HTTPException(429, "another preview is being computed", {"Retry-After": "1"})
     async with previews.running:

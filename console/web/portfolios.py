@@ -5,17 +5,32 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from console.web.access import Reading
-from console.web.answering import answer
-from console.web.asking import Answering, Day, KnownAt, Most, Name, require_order, require_text
-from console.web.problems import responses
-from console.web.schemas import Positions, Totals
+from revalue.console.web.auth import Reading
+from revalue.console.web.parameters import (
+    Answering,
+    Day,
+    KnownAt,
+    Most,
+    Name,
+    require_order,
+    require_text,
+)
+from revalue.console.web.problems import responses
+from revalue.console.web.responses import answer
+from revalue.console.web.schemas import Positions, Totals
 
-router = APIRouter(prefix="/portfolios", tags=["portfolios"], responses=responses(400, 403, 404, 406, 422, 503, rows=True))
+router = APIRouter(
+    prefix="/portfolios",
+    tags=["portfolios"],
+    responses=responses(400, 403, 404, 406, 422, 503, rows=True),
+)
 
 
 def _flag(head: dict[str, Any]) -> dict[str, Any]:
-    return {**head, "reprocessing_status": "IN_PROGRESS" if head["keys_in_correction"] else "CURRENT"}
+    return {
+        **head,
+        "reprocessing_status": "IN_PROGRESS" if head["positions_reprocessing"] else "CURRENT",
+    }
 
 
 @router.get("/{portfolio}/positions", response_model=Positions)
@@ -33,7 +48,13 @@ async def positions(
     head, rows = await answers.positions(
         caller.named(portfolio), as_of, after=require_text(after), most=limit, known_at=known_at
     )
-    return answer(request, Positions, _flag(head), rows, rows[-1]["security_id"] if len(rows) == limit else None)
+    return answer(
+        request,
+        Positions,
+        _flag(head),
+        rows,
+        rows[-1]["security_id"] if len(rows) == limit else None,
+    )
 
 
 @router.get("/{portfolio}/valuation", response_model=Totals)
@@ -50,6 +71,10 @@ async def valuation(
     """Totals, one a business date. Lines that are stale, wait or are missing are counted and named, not summed as 0. The
     cursor is the next page's `from`."""
     require_order(first, last)
-    head, rows = await answers.totals(caller.named(portfolio), first, last, most=limit, known_at=known_at)
+    head, rows = await answers.totals(
+        caller.named(portfolio), first, last, most=limit, known_at=known_at
+    )
     full = len(rows) == limit and rows[-1]["date"] < last
-    return answer(request, Totals, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None)
+    return answer(
+        request, Totals, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None
+    )

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from console.web.access import Reading
-from console.web.answering import answer
-from console.web.asking import Answering, KnownAt, Most, Name, require_order
-from console.web.problems import responses
-from console.web.schemas import Changes, Explained, History
-from engine import explain as explaining
+from revalue.console.web.auth import Reading
+from revalue.console.web.parameters import Answering, KnownAt, Most, Name, require_order
+from revalue.console.web.problems import responses
+from revalue.console.web.responses import answer
+from revalue.console.web.schemas import Changes, Explained, History
+from revalue.engine.read.explain import explain
 
 router = APIRouter(
     prefix="/positions/{portfolio}/{security}",
@@ -36,7 +36,9 @@ async def history(
 ) -> Response:
     """Valued dates by the published history. The cursor is the next page's `from`."""
     require_order(first, last)
-    head, rows = await answers.history(caller.named(portfolio), security, first, last, most=limit, known_at=known_at)
+    head, rows = await answers.history(
+        caller.named(portfolio), security, first, last, most=limit, known_at=known_at
+    )
     full = len(rows) == limit and rows[-1]["date"] < last
     return answer(request, History, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
 
@@ -56,7 +58,7 @@ async def changes(
 
 
 @router.get("/explain", response_model=Explained)
-async def explain(
+async def explanation(
     request: Request,
     portfolio: Name,
     security: Name,
@@ -65,6 +67,15 @@ async def explain(
     day: Annotated[date, Query(alias="date")],
 ) -> Response:
     """The inputs and the arithmetic, recomputed from today's data, and whether the stored row agrees."""
-    found = await explaining.explain(answers.database, caller.named(portfolio), security, day)
-    told = {**asdict(found), "verdict": found.verdict, "reprocessing_status": found.key["reprocessing_status"]}
-    return answer(request, Explained, told, [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)])
+    found = await explain(answers.database, caller.named(portfolio), security, day)
+    told = {
+        **asdict(found),
+        "verdict": found.verdict,
+        "reprocessing_status": found.position["reprocessing_status"],
+    }
+    return answer(
+        request,
+        Explained,
+        told,
+        [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)],
+    )

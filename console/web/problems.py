@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from console.web.answering import OTHER_KINDS
-from engine.errors import (
+from revalue.console.web.responses import OTHER_KINDS
+from revalue.engine.errors import (
     AccessDeniedError,
     CorrectionRefusedError,
     InvalidInputError,
@@ -49,7 +49,9 @@ _SAYS = {
 }
 
 
-def responses(*codes: int, rows: bool = False, open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
+def responses(
+    *codes: int, rows: bool = False, open_to_all: bool = False
+) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of errors (401 too, unless it is open to all) and, for rows, of the other kinds of answers."""
     every = codes if open_to_all else (401, *codes)
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -115,7 +117,9 @@ async def _call(request: Request, error: Exception) -> JSONResponse:
 
 def _place(path: Sequence[str | int]) -> str:
     """Where in the call, without the names that pydantic gives to the branches of a union."""
-    return ".".join(str(part) for part in path if not str(part).startswith(("tagged-union[", "list[")))
+    return ".".join(
+        str(part) for part in path if not str(part).startswith(("tagged-union[", "list["))
+    )
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -9,9 +9,9 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
-from console.web.app import create_app
-from engine.errors import UsageError
-from engine.settings import Settings
+from revalue.console.web.app import create_app
+from revalue.engine.errors import UsageError
+from revalue.engine.settings import Settings
 
 
 def build(arguments: dict[str, Any]) -> serve.Application:
@@ -19,10 +19,14 @@ def build(arguments: dict[str, Any]) -> serve.Application:
     given = dict(arguments)
     url, replicas = given.pop("database_url", None), int(given.pop("replicas", 1))
     if not isinstance(url, str) or given:
-        raise UsageError(f"database_url=postgresql://... and replicas=N are the arguments, not {sorted(given)}")
+        raise UsageError(
+            f"database_url=postgresql://... and replicas=N are the arguments, not {sorted(given)}"
+        )
 
     def application() -> FastAPI:
         """Made in the replica, with the settings of its own REVALUE_ variables."""
         return create_app(url, settings=Settings(**{}), hosts=["*"], require_token=True)
 
-    return serve.deployment(serve.ingress(application)(), name="revalue", num_replicas=replicas).bind()
+    return serve.deployment(
+        serve.ingress(application)(), name="revalue", num_replicas=replicas
+    ).bind()

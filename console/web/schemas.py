@@ -23,7 +23,15 @@ Flag = Literal["CURRENT", "IN_PROGRESS"]
 State = Literal["CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"]
 Valued = Literal["VALUED_CURRENT", "VALUED_STALE"]
 Cause = Literal["PRICE", "FX", "INSTRUMENT", "CALENDAR", "POLICY", "POSITION"]
-JobState = Literal["PENDING", "PROCESSING", "COMPLETE", "SKIPPED_NO_POSITION", "WAITING_FOR_DATA", "FAILED", "SUPERSEDED"]
+JobState = Literal[
+    "PENDING",
+    "PROCESSING",
+    "COMPLETE",
+    "SKIPPED_NO_POSITION",
+    "WAITING_FOR_DATA",
+    "FAILED",
+    "SUPERSEDED",
+]
 Lane = Literal["LIVE", "HISTORY"]
 
 
@@ -63,7 +71,9 @@ class Line(_Model):
     local_currency: str
     base_currency: str
     date: Day
-    valuation_status: Literal["VALUED_CURRENT", "VALUED_STALE", "WAITING_FOR_DATA", "FAILED", "NOT_VALUED"]
+    valuation_status: Literal[
+        "VALUED_CURRENT", "VALUED_STALE", "WAITING_FOR_DATA", "FAILED", "NOT_VALUED"
+    ]
     quantity: Amount | None
     cost_basis_local: Amount | None
     cost_basis: Amount | None
@@ -95,7 +105,7 @@ class Total(_Model):
     lines_stale: int
     lines_waiting: int | None
     lines_missing: int
-    lines_in_correction: int
+    lines_reprocessing: int
     stale: list[str]
     without_value: list[str]
 
@@ -133,8 +143,8 @@ class Step(_Model):
 class _Portfolio(_Model):
     portfolio_id: str
     base_currency: str
-    keys: int
-    keys_in_correction: int
+    positions: int
+    positions_reprocessing: int
     first_watermark: Day | None
     horizon: Day | None
     reprocessing_status: Flag
@@ -184,12 +194,12 @@ class Changes(_Key):
 
 class Explained(_Model):
     """How a number came about. verdict: AGREES unless the stored row is another than the data give now; REPROCESSING when it
-    is, because the key is being corrected. missing: why the data give none."""
+    is, because the position is being corrected. missing: why the data give none."""
 
     portfolio_id: str
     security_id: str
     date: Day
-    key: dict[str, Any]
+    position: dict[str, Any]
     steps: list[str]
     computed: dict[str, Any]
     missing: str | None
@@ -203,8 +213,8 @@ class Explained(_Model):
 
 class Correcting(_Model):
     """A correction that is not complete, of first_date to last_date (null: without a beginning, an end). `together`: how
-    many were fanned out with it, it included; the other numbers are of all of these. keys_left: keys that do not show them
-    yet; progress: the share of keys_raised that do, 0 to 1. Both are null while it is queued."""
+    many were fanned out with it, it included; the other numbers are of all of these. positions_left: positions that do not show them
+    yet; progress: the share of positions_invalidated that do, 0 to 1. Both are null while it is queued."""
 
     trigger_id: int
     kind: Cause
@@ -217,23 +227,23 @@ class Correcting(_Model):
     created_at: datetime
     fanned_out_at: datetime | None
     together: int
-    keys_raised: int
-    keys_left: int | None
+    positions_invalidated: int
+    positions_left: int | None
     progress: float | None
 
 
 class Reason(_Model):
-    """Why keys wait or failed."""
+    """Why positions wait or failed."""
 
     reason: str
-    keys: int
+    positions: int
     example: str
 
 
 class Reprocessing(_Model):
     """Where the engine stands. estimated_seconds: null when nothing can be said (docs/api.md)."""
 
-    keys: dict[str, int]
+    positions: dict[str, int]
     first_watermark: Day | None
     last_watermark: Day | None
     horizon: Day | None
@@ -306,8 +316,8 @@ class Letters(_Model):
     next: int | None
 
 
-class StuckKey(_Model):
-    """A key that waits, failed or is being corrected."""
+class StuckPosition(_Model):
+    """A position that waits, failed or is being corrected."""
 
     position_id: int
     portfolio_id: str
@@ -322,9 +332,9 @@ class StuckKey(_Model):
 
 
 class Stuck(_Model):
-    """Stuck keys. next: the `after` of the next page."""
+    """Stuck positions. next: the `after` of the next page."""
 
-    items: list[StuckKey]
+    items: list[StuckPosition]
     next: int | None
 
 
@@ -348,7 +358,7 @@ class PreviewedPortfolio(_Model):
 
     portfolio_id: str
     base_currency: str
-    keys: int
+    positions: int
     position_days: int
     date: Day
     market_value_before: Amount
@@ -378,17 +388,17 @@ class PreviewedTime(_Model):
 
 
 class CorrectedFile(_Model):
-    """What the file would do: rows by what would become of them. keys: that it can reach, at most."""
+    """What the file would do: rows by what would become of them. positions: that it can reach, at most."""
 
     kind: Literal["prices", "fx_rates", "positions"]
     rows: int
     changed: int
     unchanged: int
-    keys: int
+    positions: int
 
 
 class _Previewed(_Model):
-    keys: int
+    positions: int
     position_days: int
     first_date: Day | None
     last_date: Day | None
@@ -400,7 +410,7 @@ class _Previewed(_Model):
 
 
 class Previewed(_Previewed):
-    """What the corrections would do, together. waiting: keys that would not complete, by failure reason."""
+    """What the corrections would do, together. waiting: positions that would not complete, by failure reason."""
 
     correction: list[PreviewedCorrection]
 

@@ -37,7 +37,9 @@ def within_limit(values: pl.Series) -> pl.Series:
     fits = values.is_between(-LIMIT, LIMIT, closed="none")
     if fits.all():
         return values
-    return values.zip_with(fits.fill_null(False), pl.repeat(None, len(values), dtype=values.dtype, eager=True))
+    return values.zip_with(
+        fits.fill_null(False), pl.repeat(None, len(values), dtype=values.dtype, eager=True)
+    )
 
 
 def reciprocal(rates: pl.Series) -> pl.Series:
@@ -55,5 +57,7 @@ def _scale(values: pl.Series) -> int:
 def _relabelled(values: pl.Series, scale: int) -> pl.Series:
     """The same integers under another scale; nothing is copied."""
     array = values.rechunk().to_arrow()
-    relabelled = pa.Array.from_buffers(pa.decimal128(38, scale), len(array), array.buffers(), offset=array.offset)
+    relabelled = pa.Array.from_buffers(
+        pa.decimal128(38, scale), len(array), array.buffers(), offset=array.offset
+    )
     return pl.Series(values.name, pl.from_arrow(relabelled))

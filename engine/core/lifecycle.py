@@ -12,7 +12,7 @@ class JobStatus(StrEnum):
     SKIPPED_NO_POSITION = "SKIPPED_NO_POSITION"  # no date of the range is owed
     WAITING_FOR_DATA = "WAITING_FOR_DATA"  # valued up to a date whose price or rate is missing
     FAILED = "FAILED"  # a dead letter tells why
-    SUPERSEDED = "SUPERSEDED"  # the key's epoch moved on
+    SUPERSEDED = "SUPERSEDED"  # the position's epoch moved on
 
     @property
     def is_terminal(self) -> bool:
@@ -37,7 +37,7 @@ class FailureReason(StrEnum):
 
 
 class Lane(StrEnum):
-    """LIVE: the newest dates of keys that are otherwise current. HISTORY: backfills and corrections."""
+    """LIVE: the newest dates of positions that are otherwise current. HISTORY: backfills and corrections."""
 
     LIVE = "LIVE"
     HISTORY = "HISTORY"

@@ -1,4 +1,4 @@
-"""Market data as of a date: the last known price and rate, aged in sessions; direct, inverse, then cross rates.
+"""Market data as of a date: the last known price and rate, aged in business days; direct, inverse, then cross rates.
 
 The rules are sections 2 and 3 of docs/valuation.md. Numbers of currencies, calendars and instruments stand for their
 names, so that the joins are on integers.
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.core.calendar import last_session
-from engine.core.decimals import RATE, product, reciprocal
-from engine.core.lifecycle import FailureReason
+from revalue.engine.core.calendar import last_business_day
+from revalue.engine.core.decimals import RATE, product, reciprocal
+from revalue.engine.core.lifecycle import FailureReason
 
 PATH_SAME, PATH_DIRECT, PATH_INVERSE = 0, 1, 2
 _PATH_CROSS, _PATH_FIRST_LEG = 16, 4
@@ -20,17 +20,17 @@ _PATH_CROSS, _PATH_FIRST_LEG = 16, 4
 class Market:
     """What a valuation reads beside the positions.
 
-    sessions     see engine.core.calendar
+    business days     see engine.core.calendar
     currencies   currency_no (i16), major_no (i16), units_per_major (i32: 1 or 100)
     instruments  instrument_no (i32), currency_no (i16), contract_multiplier (Decimal(38,6), null: none),
                  max_price_age_sessions (i32)
     prices       instrument_no, price_date, price (AMOUNT, as quoted), currency_no (i16), quote_basis (text)
     rates        base_no, quote_no (i16), rate_date, rate (RATE: quote units for 1 base unit)
     pivot_no     the currency that crosses go through
-    fx_max_age   how many sessions old a rate may be
+    fx_max_age   how many business days old a rate may be
     """
 
-    sessions: pl.DataFrame
+    business_days: pl.DataFrame
     currencies: pl.DataFrame
     instruments: pl.DataFrame
     prices: pl.DataFrame
@@ -42,7 +42,7 @@ class Market:
 def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     """The unit price of each wanted instrument, in the instrument's currency, as of each wanted date.
 
-    `wanted`: calendar_no, instrument_no, date, session; distinct. Adds
+    `wanted`: calendar_no, instrument_no, date, day_no; distinct. Adds
 
     price               (RATE) a unit's price in the instrument's currency; null with no problem: it does not fit
     price_date          of the quotation
@@ -64,13 +64,20 @@ def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         )
         .join(market.instruments, on="instrument_no", how="left", maintain_order="left")
     )
-    age = pl.col("session") - pl.col("price_session")
-    foreign = rows.select("calendar_no", "date", "session", from_no="quoted_no", to_no="currency_no").filter(
-        pl.col("from_no").is_not_null() & (pl.col("from_no") != pl.col("to_no"))
-    )
+    age = pl.col("day_no") - pl.col("price_day_no")
+    foreign = rows.select(
+        "calendar_no", "date", "day_no", from_no="quoted_no", to_no="currency_no"
+    ).filter(pl.col("from_no").is_not_null() & (pl.col("from_no") != pl.col("to_no")))
     rates = conversion_rates(market, foreign.unique())
     rows = rows.join(
-        rates.select("calendar_no", "date", "to_no", quoted_no="from_no", price_fx="fx_rate", price_fx_date="fx_date"),
+        rates.select(
+            "calendar_no",
+            "date",
+            "to_no",
+            quoted_no="from_no",
+            price_fx="fx_rate",
+            price_fx_date="fx_date",
+        ),
         left_on=["calendar_no", "date", "quoted_no", "currency_no"],
         right_on=["calendar_no", "date", "quoted_no", "to_no"],
         how="left",
@@ -80,17 +87,21 @@ def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(
         price_problem=pl.when(pl.col("price_date").is_null())
         .then(pl.lit(FailureReason.PRICE_MISSING.value))
-        .when((age > pl.col("max_price_age_sessions")) | pl.col("price_session").is_null())
+        .when((age > pl.col("max_price_age_sessions")) | pl.col("price_day_no").is_null())
         .then(pl.lit(FailureReason.PRICE_TOO_OLD.value))
         .when(pl.col("no_multiplier"))
         .then(pl.lit(FailureReason.CONTRACT_MULTIPLIER_MISSING.value))
         .when(is_foreign & pl.col("price_fx").is_null())
         .then(pl.lit(FailureReason.FX_MISSING.value)),
-        price_problem_pair=pl.col("quoted_no").cast(pl.Int64) * 65536 + pl.col("currency_no").cast(pl.Int64),
+        price_problem_pair=pl.col("quoted_no").cast(pl.Int64) * 65536
+        + pl.col("currency_no").cast(pl.Int64),
     )
     price = rows["quoted_price"]
     if rows.select(is_foreign.any()).item():
-        price = price.zip_with(~rows.select(is_foreign.fill_null(False)).to_series(), product(price, rows["price_fx"], 18))
+        price = price.zip_with(
+            ~rows.select(is_foreign.fill_null(False)).to_series(),
+            product(price, rows["price_fx"], 18),
+        )
     return rows.with_columns(_positive(price).alias("price")).select(
         "calendar_no",
         "instrument_no",
@@ -106,12 +117,12 @@ def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
 def conversion_rates(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     """The rate of each wanted conversion: how much of `to` one `from` is worth.
 
-    `wanted`: calendar_no, from_no, to_no, date, session; distinct. Adds fx_rate (RATE), fx_date and fx_path; null rate:
+    `wanted`: calendar_no, from_no, to_no, date, day_no; distinct. Adds fx_rate (RATE), fx_date and fx_path; null rate:
     FX_MISSING. A currency to itself is 1, by PATH_SAME, with no date.
     """
     pivot = pl.lit(market.pivot_no, dtype=pl.Int16)
     pairs = wanted.filter(pl.col("from_no") != pl.col("to_no"))
-    at = ["calendar_no", "date", "session"]
+    at = ["calendar_no", "date", "day_no"]
     crossing = pairs.filter((pl.col("from_no") != pivot) & (pl.col("to_no") != pivot))
     legs = _legs(
         market,
@@ -125,11 +136,11 @@ def conversion_rates(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     )
     to_pivot = legs.filter(pl.col("to_no") == pivot).drop("to_no")
     from_pivot = legs.filter(pl.col("from_no") == pivot).drop("from_no")
-    keys = ["calendar_no", "date"]
+    positions = ["calendar_no", "date"]
     rows = (
-        wanted.join(legs, on=[*keys, "from_no", "to_no"], how="left", maintain_order="left")
-        .join(to_pivot, on=[*keys, "from_no"], how="left", suffix="_1", maintain_order="left")
-        .join(from_pivot, on=[*keys, "to_no"], how="left", suffix="_2", maintain_order="left")
+        wanted.join(legs, on=[*positions, "from_no", "to_no"], how="left", maintain_order="left")
+        .join(to_pivot, on=[*positions, "from_no"], how="left", suffix="_1", maintain_order="left")
+        .join(from_pivot, on=[*positions, "to_no"], how="left", suffix="_2", maintain_order="left")
     )
     cross = product(rows["rate_1"], rows["rate_2"], 18)
     rows = rows.with_columns(_positive(cross).alias("cross"))
@@ -140,7 +151,11 @@ def conversion_rates(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         "from_no",
         "to_no",
         "date",
-        fx_rate=pl.when(same).then(pl.lit(1).cast(RATE)).when(direct).then("rate").otherwise("cross"),
+        fx_rate=pl.when(same)
+        .then(pl.lit(1).cast(RATE))
+        .when(direct)
+        .then("rate")
+        .otherwise("cross"),
         fx_date=pl.when(same)
         .then(None)
         .when(direct)
@@ -173,19 +188,24 @@ def _quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("contract_multiplier").cast(pl.Decimal(38, 8)))
         .otherwise(one)
     )
-    quotes = quotes.with_columns(basis=basis, unit=pl.when(pl.col("units_per_major") == 100).then(hundredth).otherwise(one))
+    quotes = quotes.with_columns(
+        basis=basis, unit=pl.when(pl.col("units_per_major") == 100).then(hundredth).otherwise(one)
+    )
     # Exact: a multiplier has 6 places, a hundredth 2, a quoted price 10, and 6 + 2 + 10 are the 18 of a unit price.
     factor = product(quotes["basis"], quotes["unit"], 8)
     quotes = quotes.with_columns(
         product(quotes["price"], factor, 18).alias("quoted_price"),
-        no_multiplier=(pl.col("quote_basis") == "PER_CONTRACT") & pl.col("contract_multiplier").is_null(),
+        no_multiplier=(pl.col("quote_basis") == "PER_CONTRACT")
+        & pl.col("contract_multiplier").is_null(),
     )
-    return last_session(quotes, market.sessions, on="price_date", name="price_session").select(
+    return last_business_day(
+        quotes, market.business_days, on="price_date", name="price_day_no"
+    ).select(
         "calendar_no",
         "instrument_no",
         "price_date",
         "quoted_price",
-        "price_session",
+        "price_day_no",
         "no_multiplier",
         quoted_no="major_no",
     )
@@ -193,15 +213,23 @@ def _quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
 
 def _positive(values: pl.Series) -> pl.Series:
     """The values, null where they rounded to 0: a rate or a price of 0 would make a value of 0 that looks right."""
-    return values.zip_with((values > 0).fill_null(False), pl.repeat(None, len(values), dtype=values.dtype, eager=True))
+    return values.zip_with(
+        (values > 0).fill_null(False), pl.repeat(None, len(values), dtype=values.dtype, eager=True)
+    )
 
 
 def _legs(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     """Quoted rate of each pair, else the reciprocal of the opposite pair's; pairs with neither are left out."""
     direct = _quoted(market, wanted, "from_no", "to_no")
     opposite = _quoted(market, wanted, "to_no", "from_no")
-    rows = wanted.join(direct, on=["calendar_no", "date", "from_no", "to_no"], how="left", maintain_order="left").join(
-        opposite, on=["calendar_no", "date", "from_no", "to_no"], how="left", suffix="_opposite", maintain_order="left"
+    rows = wanted.join(
+        direct, on=["calendar_no", "date", "from_no", "to_no"], how="left", maintain_order="left"
+    ).join(
+        opposite,
+        on=["calendar_no", "date", "from_no", "to_no"],
+        how="left",
+        suffix="_opposite",
+        maintain_order="left",
     )
     rows = rows.with_columns(reciprocal(rows["rate_opposite"]).alias("inverse"))
     is_direct = pl.col("rate").is_not_null()
@@ -231,6 +259,13 @@ def _quoted(market: Market, wanted: pl.DataFrame, base: str, quote: str) -> pl.D
             check_sortedness=False,
         )
     )
-    aged = last_session(found.filter(pl.col("rate").is_not_null()), market.sessions, on="rate_date", name="rate_session")
-    young = pl.col("session") - pl.col("rate_session") <= market.fx_max_age
-    return aged.filter(young.fill_null(False)).select("calendar_no", "date", "from_no", "to_no", "rate", "rate_date")
+    aged = last_business_day(
+        found.filter(pl.col("rate").is_not_null()),
+        market.business_days,
+        on="rate_date",
+        name="rate_day_no",
+    )
+    young = pl.col("day_no") - pl.col("rate_day_no") <= market.fx_max_age
+    return aged.filter(young.fill_null(False)).select(
+        "calendar_no", "date", "from_no", "to_no", "rate", "rate_date"
+    )

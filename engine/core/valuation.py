@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.core.calendar import expanded
-from engine.core.decimals import AMOUNT, RATE, product, within_limit
-from engine.core.lifecycle import FailureReason, JobStatus
-from engine.core.market import PATH_SAME, Market, conversion_rates, unit_prices
+from revalue.engine.core.calendar import expand_to_dates
+from revalue.engine.core.decimals import AMOUNT, RATE, product, within_limit
+from revalue.engine.core.lifecycle import FailureReason, JobStatus
+from revalue.engine.core.market import PATH_SAME, Market, conversion_rates, unit_prices
 
 VALUED_CURRENT, VALUED_STALE = 0, 1
 
@@ -56,7 +56,7 @@ def value(jobs: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
              position_id and first_date
     history  position_id, position_date, quantity, cost_basis_local, cost_basis (AMOUNT): the facts in force
     """
-    held = _held(jobs, history, market.sessions)
+    held = _held(jobs, history, market.business_days)
     priced = _priced(held, market)
     valued = _multiplied(priced)
     holes = (
@@ -70,18 +70,18 @@ def value(jobs: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
             problem_pair="problem_pair",
         )
     )
-    rows = valued.join(holes.select("job_id", "problem_date"), on="job_id", how="left", maintain_order="left").filter(
-        pl.col("problem_date").is_null() | (pl.col("date") < pl.col("problem_date"))
-    )
+    rows = valued.join(
+        holes.select("job_id", "problem_date"), on="job_id", how="left", maintain_order="left"
+    ).filter(pl.col("problem_date").is_null() | (pl.col("date") < pl.col("problem_date")))
     return Valued(rows.select(SNAPSHOT_COLUMNS), _outcomes(jobs, rows, holes))
 
 
-def _held(jobs: pl.DataFrame, history: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
-    """One row a session on which the position is open: the closing date is, a date while it is closed is not."""
+def _held(jobs: pl.DataFrame, history: pl.DataFrame, business_days: pl.DataFrame) -> pl.DataFrame:
+    """One row a business day on which the position is open: the closing date is, a date while it is closed is not."""
     facts = history.sort("position_id", "position_date").with_columns(
         previous=pl.col("quantity").shift(1).over("position_id").fill_null(0)
     )
-    rows = expanded(jobs, sessions).join_asof(
+    rows = expand_to_dates(jobs, business_days).join_asof(
         facts,
         left_on="date",
         right_on="position_date",
@@ -91,17 +91,26 @@ def _held(jobs: pl.DataFrame, history: pl.DataFrame, sessions: pl.DataFrame) -> 
         check_sortedness=False,
     )
     closing = (pl.col("position_date") == pl.col("date")) & (pl.col("previous") != 0)
-    return rows.filter((pl.col("quantity") != 0) | closing).with_columns(flat=pl.col("quantity") == 0)
+    return rows.filter((pl.col("quantity") != 0) | closing).with_columns(
+        flat=pl.col("quantity") == 0
+    )
 
 
 def _priced(held: pl.DataFrame, market: Market) -> pl.DataFrame:
     """Adds the unit price and the rate to base, looked up once for each distinct instrument, currency pair and date."""
     invested = held.filter(~pl.col("flat"))
-    prices = unit_prices(market, invested.select("calendar_no", "instrument_no", "date", "session").unique())
-    rates = conversion_rates(
-        market, invested.select("calendar_no", "date", "session", from_no="local_no", to_no="base_no").unique()
+    prices = unit_prices(
+        market, invested.select("calendar_no", "instrument_no", "date", "day_no").unique()
     )
-    rows = held.join(prices, on=["calendar_no", "instrument_no", "date"], how="left", maintain_order="left").join(
+    rates = conversion_rates(
+        market,
+        invested.select(
+            "calendar_no", "date", "day_no", from_no="local_no", to_no="base_no"
+        ).unique(),
+    )
+    rows = held.join(
+        prices, on=["calendar_no", "instrument_no", "date"], how="left", maintain_order="left"
+    ).join(
         rates,
         left_on=["calendar_no", "date", "local_no", "base_no"],
         right_on=["calendar_no", "date", "from_no", "to_no"],
@@ -110,7 +119,15 @@ def _priced(held: pl.DataFrame, market: Market) -> pl.DataFrame:
     )
     of_invested = [
         pl.when(~pl.col("flat")).then(name).alias(name)
-        for name in ("price", "price_date", "price_fx_date", "price_problem", "fx_rate", "fx_date", "fx_path")
+        for name in (
+            "price",
+            "price_date",
+            "price_fx_date",
+            "price_problem",
+            "fx_rate",
+            "fx_date",
+            "fx_path",
+        )
     ]
     return rows.with_columns(of_invested)
 

@@ -104,9 +104,15 @@ def upgrade() -> None:
         op.execute(table)
     majors = ", ".join(f"('{code}', '{code}', 1)" for code in MAJOR_CURRENCIES)
     minors = ", ".join(f"('{code}', '{major}', 100)" for code, major in MINOR_CURRENCIES.items())
-    op.execute(f"INSERT INTO currencies (currency, major_currency, units_per_major) VALUES {majors}")
-    op.execute(f"INSERT INTO currencies (currency, major_currency, units_per_major) VALUES {minors}")
-    op.execute("INSERT INTO valuation_policy (fx_pivot_currency, fx_max_age_sessions) VALUES ('EUR', 5)")
+    op.execute(
+        f"INSERT INTO currencies (currency, major_currency, units_per_major) VALUES {majors}"
+    )
+    op.execute(
+        f"INSERT INTO currencies (currency, major_currency, units_per_major) VALUES {minors}"
+    )
+    op.execute(
+        "INSERT INTO valuation_policy (fx_pivot_currency, fx_max_age_sessions) VALUES ('EUR', 5)"
+    )
 
 
 def downgrade() -> None:

@@ -7,7 +7,15 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-JOB_STATUSES = ("PENDING", "PROCESSING", "COMPLETE", "SKIPPED_NO_POSITION", "WAITING_FOR_DATA", "FAILED", "SUPERSEDED")
+JOB_STATUSES = (
+    "PENDING",
+    "PROCESSING",
+    "COMPLETE",
+    "SKIPPED_NO_POSITION",
+    "WAITING_FOR_DATA",
+    "FAILED",
+    "SUPERSEDED",
+)
 
 TABLES = (
     # The moves change none of the indexed columns, and the fill factor leaves room on the page: the updates stay HOT.
@@ -75,7 +83,9 @@ TABLES = (
     )
     """,
     "CREATE INDEX reprocessing_triggers_queued ON reprocessing_triggers (trigger_id) WHERE fanned_out_at IS NULL",
-    "CREATE TYPE valuation_job_status AS ENUM ({})".format(", ".join(f"'{s}'" for s in JOB_STATUSES)),
+    "CREATE TYPE valuation_job_status AS ENUM ({})".format(
+        ", ".join(f"'{s}'" for s in JOB_STATUSES)
+    ),
     "CREATE TYPE valuation_lane AS ENUM ('LIVE', 'HISTORY')",
     # Job ids are taken in blocks by the scheduler, so that the jobs of a task are a contiguous run of ids.
     "CREATE SEQUENCE valuation_job_ids AS bigint",

@@ -271,7 +271,13 @@ TRIGGERS = (
     *(
         f"""CREATE TRIGGER {table}_truncated BEFORE TRUNCATE ON {table}
             FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate()"""
-        for table in ("market_prices", "fx_rates", "business_dates", "position_history", "valuation_policy")
+        for table in (
+            "market_prices",
+            "fx_rates",
+            "business_dates",
+            "position_history",
+            "valuation_policy",
+        )
     ),
 )
 
@@ -393,8 +399,16 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP VIEW position_valuations, position_status, queued_keys, trigger_reach, position_conversions")
-    for table in ("market_prices", "fx_rates", "business_dates", "position_history", "valuation_policy"):
+    op.execute(
+        "DROP VIEW position_valuations, position_status, queued_keys, trigger_reach, position_conversions"
+    )
+    for table in (
+        "market_prices",
+        "fx_rates",
+        "business_dates",
+        "position_history",
+        "valuation_policy",
+    ):
         op.execute(f"DROP TRIGGER {table}_truncated ON {table}")
     op.execute("DROP TRIGGER policy_updated ON valuation_policy")
     op.execute("DROP TRIGGER portfolio_updated ON portfolios")

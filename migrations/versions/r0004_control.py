@@ -44,4 +44,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute(QUEUED_KEYS.format(frontier="p.frontier_date"))
     op.execute("DROP TABLE fenced_attempts")
-    op.execute("ALTER TABLE scheduler_term DROP COLUMN paused_at, DROP COLUMN paused_by, DROP COLUMN drain_term")
+    op.execute(
+        "ALTER TABLE scheduler_term DROP COLUMN paused_at, DROP COLUMN paused_by, DROP COLUMN drain_term"
+    )

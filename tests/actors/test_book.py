@@ -6,25 +6,27 @@ from decimal import Decimal
 import pytest
 import ray
 
-import engine
-from actors import cluster
-from engine.errors import SchemaVersionError, UsageError
-from engine.runtime import runtime
-from engine.settings import Settings
-from engine.store.database import Database
+import revalue
+from revalue.actors import cluster
+from revalue.engine.errors import SchemaVersionError, UsageError
+from revalue.engine.postgres.database import Database
+from revalue.engine.runtime import runtime
+from revalue.engine.settings import Settings
 from tests.support import DAYS, load_small_book
 
 
-async def test_a_book_is_valued_on_the_ray_that_is_there_inside_of_a_running_loop(url: str, database: Database) -> None:
+async def test_a_book_is_valued_on_the_ray_that_is_there_inside_of_a_running_loop(
+    url: str, database: Database
+) -> None:
     assert asyncio.get_running_loop().is_running()
     await load_small_book(database, portfolios=2)
-    with cluster.connected(Settings(actors=1)), engine.connect(url, actors=1) as book:
+    with cluster.connected(Settings(actors=1)), revalue.connect(url, actors=1) as book:
         run = book.value()
-        assert (run.rows_written, run.status.keys) == (4 * len(DAYS), {"CURRENT": 4})
+        assert (run.rows_written, run.status.positions) == (4 * len(DAYS), {"CURRENT": 4})
         assert ray.is_initialized(), "the user's Ray was shut down"
-        told = book.preview(engine.Rate("EUR", "USD", DAYS[2], Decimal("1.3")))
-        book.correct(engine.Rate("EUR", "USD", DAYS[2], Decimal("1.3")))
-        assert book.status().keys == {"CURRENT": 2, "REPROCESSING": 2}
+        told = book.preview(revalue.Rate("EUR", "USD", DAYS[2], Decimal("1.3")))
+        book.correct(revalue.Rate("EUR", "USD", DAYS[2], Decimal("1.3")))
+        assert book.status().positions == {"CURRENT": 2, "REPROCESSING": 2}
         assert book.value().status.is_current
         seen = book.valuations(portfolio="P2", first_date=DAYS[2], last_date=DAYS[2])
     assert seen["market_value"].sum() == told.portfolios[0].market_value_after
@@ -33,11 +35,11 @@ async def test_a_book_is_valued_on_the_ray_that_is_there_inside_of_a_running_loo
 
 def test_what_cannot_be_opened_or_run_says_so(bare_url: str) -> None:
     with pytest.raises(SchemaVersionError, match="run `revalue migrate`"):
-        engine.connect(bare_url)
+        revalue.connect(bare_url)
     with pytest.raises(UsageError, match="no PostgreSQL address"):
-        engine.connect("mysql://somewhere")
+        revalue.connect("mysql://somewhere")
     with pytest.raises(UsageError, match="no runtime 'dask'"):
         runtime("dask")
     with pytest.raises(AttributeError, match="nothing"):
-        engine.nothing  # noqa: B018
-    assert all(hasattr(engine, name) for name in engine.__all__)
+        revalue.nothing  # noqa: B018
+    assert all(hasattr(revalue, name) for name in revalue.__all__)

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 import ray
 
-from actors import cluster
-from console.oracle import compare, read_book
-from engine.settings import Settings
-from engine.store.database import Database
+from revalue.actors import cluster
+from revalue.console.reference.reference import compare, read_book
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 from tests.support import DAYS, execute, fetch, load_small_book
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +28,12 @@ def local_ray() -> Iterator[None]:
         yield
 
 
-def revalue(*arguments: str, url: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def revalue(
+    *arguments: str, url: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, **environment, **({"REVALUE_DATABASE_URL": url} if url else {})}
     return subprocess.run(
-        [sys.executable, "-m", "console.cli", *arguments],
+        [sys.executable, "-m", "revalue", *arguments],
         cwd=ROOT,
         env=variables,
         capture_output=True,
@@ -61,7 +63,9 @@ def wait_until_quiet(scheduler: Any) -> dict[str, Any]:
 
 def pid_of(name: str) -> int:
     """The process of a Ray actor, by the title that Ray gives its worker."""
-    found = subprocess.run(["pgrep", "-f", f"^ray::{name}"], capture_output=True, text=True, check=False).stdout.split()
+    found = subprocess.run(
+        ["pgrep", "-f", f"^ray::{name}"], capture_output=True, text=True, check=False
+    ).stdout.split()
     assert found, f"no process of {name}"
     return int(found[0])
 
@@ -70,13 +74,21 @@ async def test_the_scheduler_and_its_actors_are_killed_and_every_row_is_right(
     local_ray: None, url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=40)
-    settings = Settings(task_rows=20, tasks_per_actor=2, task_starts_per_second=200, poll_seconds=0.2, lease_seconds=2)
+    settings = Settings(
+        task_rows=20,
+        tasks_per_actor=2,
+        task_starts_per_second=200,
+        poll_seconds=0.2,
+        lease_seconds=2,
+    )
     scheduler = cluster.start_scheduler(url, settings)
     try:
         assert wait_until_quiet(scheduler)["rows_written"] == 40 * 2 * len(DAYS)
         # A valuation actor dies in the middle of a correction of everything.
         await execute(database, "UPDATE market_prices SET price = price * 2")
-        while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1"))[0][0] == 0:
+        while (
+            await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1")
+        )[0][0] == 0:
             pass
         os.kill(pid_of("ValuationActor"), signal.SIGKILL)
         progress = wait_until_quiet(scheduler)
@@ -84,13 +96,16 @@ async def test_the_scheduler_and_its_actors_are_killed_and_every_row_is_right(
         assert await agrees(database) == 40 * 2 * len(DAYS)
         # The scheduler dies in the middle of the next one: Ray starts it again, and it leads a new term.
         await execute(database, "UPDATE market_prices SET price = price + 1")
-        while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 2"))[0][0] == 0:
+        while (
+            await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 2")
+        )[0][0] == 0:
             pass
         os.kill(pid_of("ValuationScheduler"), signal.SIGKILL)
         assert wait_until_quiet(scheduler)["term"] == 2
         assert await agrees(database) == 40 * 2 * len(DAYS)
         doubled = await fetch(
-            database, "SELECT 1 FROM daily_position_snapshots GROUP BY position_id, date, epoch HAVING count(*) > 1"
+            database,
+            "SELECT 1 FROM daily_position_snapshots GROUP BY position_id, date, epoch HAVING count(*) > 1",
         )
         assert doubled == []
     finally:
@@ -102,21 +117,28 @@ async def test_value_runs_until_current_and_says_what_is_not(url: str, database:
     done = revalue("value", "--quiet", "--json", url=url)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert (report["rows_written"], report["status"]["keys"]) == (4 * len(DAYS), {"CURRENT": 4})
+    assert (report["rows_written"], report["status"]["positions"]) == (
+        4 * len(DAYS),
+        {"CURRENT": 4},
+    )
     await agrees(database)
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
+    )
     waiting = revalue("value", "--quiet", url=url)
     assert waiting.returncode == 5, waiting.stderr
     assert f"PRICE_TOO_OLD A {DAYS[8]}" in waiting.stderr
     status = json.loads(revalue("status", "--json", url=url).stdout)
-    assert status["keys"] == {"CURRENT": 2, "WAITING_FOR_DATA": 2}
+    assert status["positions"] == {"CURRENT": 2, "WAITING_FOR_DATA": 2}
     assert status["is_current"] is False
 
 
-async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigterm(url: str, database: Database) -> None:
+async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigterm(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=1)
     watching = subprocess.Popen(
-        [sys.executable, "-m", "console.cli", "value", "--watch", "--quiet"],
+        [sys.executable, "-m", "revalue", "value", "--watch", "--quiet"],
         cwd=ROOT,
         env={**os.environ, "REVALUE_DATABASE_URL": url},
         stderr=subprocess.PIPE,
@@ -124,10 +146,18 @@ async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigter
     )
     try:
         connection = await asyncpg.connect(url)
-        while not await connection.fetchval("SELECT bool_and(state = 'CURRENT') FROM position_status"):
+        while not await connection.fetchval(
+            "SELECT bool_and(state = 'CURRENT') FROM position_status"
+        ):
             assert watching.poll() is None, watching.communicate()
-        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
-        while not await connection.fetchval("SELECT bool_or(published_epoch = 1) FROM position_state"):
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[2],
+        )
+        while not await connection.fetchval(
+            "SELECT bool_or(published_epoch = 1) FROM position_state"
+        ):
             assert watching.poll() is None, watching.communicate()
         await agrees(database)
         refused = revalue("value", "--quiet", url=url)

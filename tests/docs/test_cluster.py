@@ -13,7 +13,7 @@ import typer
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from console.cli import app
+from revalue.console.cli.main import app
 from tests.monitoring.test_monitoring import parsed
 
 CLUSTER = Path(__file__).parents[2] / "docs/cluster"
@@ -26,7 +26,9 @@ def manifest(name: str) -> Any:
 
 def test_ray_takes_the_cluster() -> None:
     cluster = manifest("ray-cluster.yaml")
-    prepared = prepare_config(copy.deepcopy(cluster))  # as `ray up` does before it looks at the schema
+    prepared = prepare_config(
+        copy.deepcopy(cluster)
+    )  # as `ray up` does before it looks at the schema
     validate_config(prepared)
     assert prepared["max_workers"] == 2
     with pytest.raises(jsonschema.ValidationError):
@@ -51,7 +53,9 @@ def test_kuberay_takes_the_job() -> None:
         lambda job: job["spec"].update(backoffLimit="two"),
         lambda job: job["spec"]["rayClusterSpec"]["headGroupSpec"].pop("template"),
         lambda job: job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0].update(replicas="2"),
-        lambda job: job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0].pop("name"),
+        lambda job: job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"][
+            "containers"
+        ][0].pop("name"),
     ],
 )
 def test_the_schema_of_kuberay_that_is_kept_refuses_what_is_wrong(break_it: Any) -> None:

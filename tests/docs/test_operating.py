@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from engine import errors
-from engine.settings import Settings
+from revalue.engine import errors
+from revalue.engine.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 
@@ -12,7 +12,9 @@ def test_every_setting_is_on_the_page_as_the_code_has_it() -> None:
     listed = {line.split("`")[1] for line in PAGE.splitlines() if line.startswith("| `REVALUE_")}
     assert listed == {f"REVALUE_{name.upper()}" for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
-        row = next(line for line in PAGE.splitlines() if line.startswith(f"| `REVALUE_{name.upper()}`"))
+        row = next(
+            line for line in PAGE.splitlines() if line.startswith(f"| `REVALUE_{name.upper()}`")
+        )
         assert field.description is not None
         assert field.description in row
         if name != "data_dir":
@@ -21,6 +23,8 @@ def test_every_setting_is_on_the_page_as_the_code_has_it() -> None:
 
 def test_every_exit_code_is_on_the_page() -> None:
     codes = {
-        error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.RevalueError)
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.RevalueError)
     }
     assert codes == {code for code in codes if f"\n| {code} | " in PAGE}

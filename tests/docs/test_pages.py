@@ -12,11 +12,25 @@ ROOT = Path(__file__).parents[2]
 def environment(url: str) -> dict[str, str]:
     """That of a user who has set a database and nothing else; of two CPUs, Ray takes one."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "REVALUE_DATABASE_URL": url, "REVALUE_ACTORS": "1", "PYTHONPATH": str(ROOT)}
+    return {
+        **os.environ,
+        "PATH": path,
+        "REVALUE_DATABASE_URL": url,
+        "REVALUE_ACTORS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def ran(command: list[str], url: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=environment(url), cwd=folder, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(
+        command,
+        env=environment(url),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
 
 
 def test_the_python_page(bare_url: str, tmp_path: Path) -> None:

@@ -13,17 +13,20 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from engine.store import embedded, reports, schema
-from engine.store.database import Database
-from tests.faults.arming import Armory
+from revalue.engine.operate.status import Status, list_failed_jobs, read_status, retry_jobs
+from revalue.engine.postgres import embedded, schema
+from revalue.engine.postgres.database import Database
+from tests.faults.armory import Armory
 from tests.faults.checks import all_is_right
-from tests.faults.damage import Damage, Service
-from tests.faults.scenes import AWAY, PORTFOLIOS, Checker, Corrector, Reader, Seen, load_book
+from tests.faults.injectors import Damage, Service
+from tests.faults.workload import AWAY, PORTFOLIOS, Checker, Corrector, Reader, Seen, load_book
 
 _MOST_SECONDS_TO_SETTLE = 180
 
 
-async def campaign(seed: int, faults: int, folder: Path, *, say: bool = True) -> tuple[Seen, Counter[str], int, str]:
+async def campaign(
+    seed: int, faults: int, folder: Path, *, say: bool = True
+) -> tuple[Seen, Counter[str], int, str]:
     """Returns what was seen, the faults by kind, the rows compared at the end, and the words of the record."""
     begun = time.monotonic()
     url = embedded.start(folder / "data")
@@ -39,7 +42,10 @@ async def campaign(seed: int, faults: int, folder: Path, *, say: bool = True) ->
     corrected = asyncio.create_task(Corrector(url, seed, seen).run(stop))
     watching = [
         asyncio.create_task(Checker(url, seen).run(end)),
-        *(asyncio.create_task(Reader(url, f"P{number}", seen).run(end)) for number in (1, PORTFOLIOS)),
+        *(
+            asyncio.create_task(Reader(url, f"P{number}", seen).run(end))
+            for number in (1, PORTFOLIOS)
+        ),
     ]
     try:
         while happened.total() < faults and not seen.violations:
@@ -47,7 +53,9 @@ async def campaign(seed: int, faults: int, folder: Path, *, say: bool = True) ->
             if kind is not None:
                 happened[kind] += 1
                 if say and happened.total() % 25 == 0:
-                    sys.stderr.write(f"{happened.total()} faults, {time.monotonic() - begun:.0f} s\n")
+                    sys.stderr.write(
+                        f"{happened.total()} faults, {time.monotonic() - begun:.0f} s\n"
+                    )
             for task in (supervised, corrected, *watching):
                 if task.done():
                     task.result()
@@ -80,17 +88,17 @@ async def campaign(seed: int, faults: int, folder: Path, *, say: bool = True) ->
     return seen, happened, rows, "\n".join(lines)
 
 
-async def _settled(url: str) -> reports.Status:
+async def _settled(url: str) -> Status:
     until = time.monotonic() + _MOST_SECONDS_TO_SETTLE
     while True:
         try:
             async with await Database.open(url, connections=1) as database:
                 while True:
-                    status = await reports.status(database)
+                    status = await read_status(database)
                     if status.is_current:
                         return status
                     if status.dead_letters:
-                        await reports.retry(database, await reports.failed_jobs(database))
+                        await retry_jobs(database, await list_failed_jobs(database))
                     if time.monotonic() > until:
                         raise AssertionError(f"it does not come to rest: {status}")
                     await asyncio.sleep(0.2)
@@ -102,7 +110,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=100)
-    parser.add_argument("--keep", action="store_true", help="leave the database and the service's log behind")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the database and the service's log behind"
+    )
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="revalue-campaign-"))
     try:

@@ -4,8 +4,8 @@ from typing import Any
 
 import asyncpg
 
-from console.oracle import compare, read_book
-from engine.store.database import Database
+from revalue.console.reference.reference import compare, read_book
+from revalue.engine.postgres.database import Database
 
 # Each finds rows only where an invariant is broken.
 BROKEN = {
@@ -22,7 +22,7 @@ BROKEN = {
                           WHERE s.position_id = p.position_id AND s.date = b.business_date AND s.epoch <= p.published_epoch)""",
     "nothing twice": """
         SELECT position_id FROM daily_position_snapshots GROUP BY position_id, date, epoch HAVING count(*) > 1""",
-    "no epoch ahead of its key": """
+    "no epoch ahead of its position": """
         SELECT s.position_id FROM daily_position_snapshots s JOIN position_state p USING (position_id)
         WHERE s.epoch > p.epoch""",
     "two jobs never finish the same date of an epoch": """
@@ -43,10 +43,14 @@ async def broken_invariants(connection: Any) -> list[str]:
 
 
 async def wrong_current_rows(connection: Any) -> tuple[int, list[str]]:
-    """Rows of keys that are called CURRENT as of one moment, and those that differ from the oracle's for the data of the
+    """Rows of positions that are called CURRENT as of one moment, and those that differ from the oracle's for the data of the
     same moment. The connection is in a repeatable-read transaction."""
-    keys = await connection.fetch("SELECT portfolio_id, security_id FROM position_status WHERE state = 'CURRENT'")
-    found = await compare(connection, await read_book(connection), keys=[tuple(row) for row in keys])
+    positions = await connection.fetch(
+        "SELECT portfolio_id, security_id FROM position_status WHERE state = 'CURRENT'"
+    )
+    found = await compare(
+        connection, await read_book(connection), positions=[tuple(row) for row in positions]
+    )
     return found.rows_compared, [f"CURRENT and wrong: {example}" for example in found.examples]
 
 
@@ -59,7 +63,7 @@ async def check_now(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[i
 
 
 async def all_is_right(database: Database) -> int:
-    """Every key is current and every row is the oracle's; returns how many rows there are."""
+    """Every position is current and every row is the oracle's; returns how many rows there are."""
     async with database.connection() as connection:
         states = await connection.fetch("SELECT state, count(*) FROM position_status GROUP BY 1")
         assert {row["state"] for row in states} <= {"CURRENT"}, [tuple(row) for row in states]

@@ -12,14 +12,19 @@ import asyncpg
 import pytest
 import ray
 
-from actors import cluster
-from engine.settings import Settings
-from engine.store.database import Database
-from tests.faults.arming import Armory
+from revalue.actors import cluster
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
+from tests.faults.armory import Armory
 from tests.support import load_small_book
 
 ON_RAY = Settings(
-    actors=1, task_rows=20, task_starts_per_second=1000, poll_seconds=0.2, lease_seconds=2, task_deadline_seconds=3
+    actors=1,
+    task_rows=20,
+    task_starts_per_second=1000,
+    poll_seconds=0.2,
+    lease_seconds=2,
+    task_deadline_seconds=3,
 )
 
 
@@ -42,7 +47,7 @@ def armory(ray_with_faults: Armory) -> Armory:
 
 @pytest.fixture
 async def scheduler(armory: Armory, url: str, database: Database) -> AsyncIterator[Any]:
-    """On Ray, and quiet: it has valued twelve keys."""
+    """On Ray, and quiet: it has valued twelve positions."""
     await load_small_book(database, portfolios=6)
     started = cluster.start_scheduler(url, ON_RAY)
     wait_until_quiet(started)
@@ -86,6 +91,8 @@ class Door:
 
 @pytest.fixture
 async def door(url: str) -> AsyncIterator[Door]:
-    folder = Path(tempfile.mkdtemp(prefix="door-"))  # short: the path of a socket may have 107 bytes
+    folder = Path(
+        tempfile.mkdtemp(prefix="door-")
+    )  # short: the path of a socket may have 107 bytes
     yield Door(url, folder)
     shutil.rmtree(folder)

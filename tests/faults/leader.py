@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 from multiprocessing.context import ForkServerProcess
 
-from engine import faults
+from revalue.engine import fault_injection
 from tests.support import SETTINGS, engine
 
 # Its imports are done once; what is forked has no threads yet.
@@ -13,7 +13,7 @@ _CONTEXT.set_forkserver_preload(["tests.support"])
 
 
 def _lead(url: str, folder: str) -> None:
-    faults._FOLDER = folder
+    fault_injection._FOLDER = folder
     asyncio.run(_run(url))
 
 

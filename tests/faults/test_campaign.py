@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from engine.store import embedded
+from revalue.engine.postgres import embedded
 from tests.faults.campaign import campaign
 
 

@@ -13,15 +13,20 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from actors import cluster
-from engine.settings import Settings
-from engine.store.database import Database
+from revalue.actors import cluster
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 from tests.faults.checks import all_is_right
 from tests.support import DAYS, execute, fetch, load_small_book
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(
-    actors=3, task_rows=20, task_starts_per_second=1000, poll_seconds=0.2, lease_seconds=2, task_deadline_seconds=20
+    actors=3,
+    task_rows=20,
+    task_starts_per_second=1000,
+    poll_seconds=0.2,
+    lease_seconds=2,
+    task_deadline_seconds=20,
 )
 # A node that does not answer is dead after about three seconds, not thirteen.
 HEALTH = {
@@ -37,7 +42,12 @@ def three_nodes() -> Iterator[Cluster]:
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})
     for _ in range(2):
         made.add_node(num_cpus=1)
-    ray.init(address=made.address, namespace=cluster.NAMESPACE, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address=made.address,
+        namespace=cluster.NAMESPACE,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
     made.wait_for_nodes()
     yield made
     ray.shutdown()
@@ -55,12 +65,16 @@ async def quiet(scheduler: ray.actor.ActorHandle) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_node_is_taken_away_while_it_works(three_nodes: Cluster, url: str, database: Database) -> None:
+async def test_a_node_is_taken_away_while_it_works(
+    three_nodes: Cluster, url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=20)
     scheduler = cluster.start_scheduler(url, SETTINGS)
     await quiet(scheduler)
     await execute(database, "UPDATE market_prices SET price = price + 1")
-    while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1"))[0][0] == 0:
+    while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1"))[
+        0
+    ][0] == 0:
         await asyncio.sleep(0.01)
     three_nodes.remove_node(three_nodes.list_all_nodes()[-1], allow_graceful=False)
     await quiet(scheduler)
@@ -85,7 +99,10 @@ async def submitted(*command: str) -> subprocess.CompletedProcess[str]:
     """`ray job submit`, tried again while the cluster that was just started has no agent for jobs yet."""
     for _ in range(30):
         done = await asyncio.to_thread(run, *command)
-        if not any(early in done.stdout + done.stderr for early in ("No available agent", "Failed to connect to Ray")):
+        if not any(
+            early in done.stdout + done.stderr
+            for early in ("No available agent", "Failed to connect to Ray")
+        ):
             break
     return done
 
@@ -95,7 +112,14 @@ def head() -> Iterator[str]:
     """A head of its own by `ray start`; gives the address for jobs. It is ended by its process group, for `ray stop` would
     end every Ray of this machine."""
     port, dashboard = "6399", "8299"
-    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port", port]
+    command = [
+        str(Path(sys.executable).parent / "ray"),
+        "start",
+        "--head",
+        "--block",
+        "--port",
+        port,
+    ]
     command += ["--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
     # The agent that starts jobs has a port of its own: another Ray of this machine may have the usual one.
     command += ["--dashboard-agent-listen-port", "52399"]
@@ -117,20 +141,36 @@ def head() -> Iterator[str]:
 async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Database) -> None:
     """docs/cluster.md: this folder is submitted as a job to a head that runs; its logs and exit code are the command's."""
     await load_small_book(database, portfolios=2)
-    variables = json.dumps({"env_vars": {"REVALUE_DATABASE_URL": url, "RAY_JOB_STOP_WAIT_TIME_S": "60"}})
-    submit = ("ray", "job", "submit", "--address", head, "--working-dir", ".", "--runtime-env-json", variables)
+    variables = json.dumps(
+        {"env_vars": {"REVALUE_DATABASE_URL": url, "RAY_JOB_STOP_WAIT_TIME_S": "60"}}
+    )
+    submit = (
+        "ray",
+        "job",
+        "submit",
+        "--address",
+        head,
+        "--working-dir",
+        ".",
+        "--runtime-env-json",
+        variables,
+    )
     program = str(Path(sys.executable).parent / "revalue")
     done = await submitted(*submit, "--", program, "value", "--quiet")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "80 position-days" in done.stdout
     assert await all_is_right(database) == 4 * len(DAYS)
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
+    )
     left = await submitted(*submit, "--", program, "value", "--quiet")
     assert left.returncode != 0
     assert "PRICE_TOO_OLD A" in left.stdout, left.stdout
     assert "exit code 5" in left.stdout + left.stderr, left.stdout + left.stderr
     # A job that is stopped finishes what is in flight, gives its term back and says what is left.
-    watching = await submitted(*submit, "--no-wait", "--submission-id", "watching", "--", program, "value", "--watch")
+    watching = await submitted(
+        *submit, "--no-wait", "--submission-id", "watching", "--", program, "value", "--watch"
+    )
     assert watching.returncode == 0, watching.stdout + watching.stderr
     while (await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0] is False:
         await asyncio.sleep(0.1)
@@ -139,4 +179,4 @@ async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Data
     while (await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0]:
         await asyncio.sleep(0.1)
     logs = await asyncio.to_thread(run, "ray", "job", "logs", "--address", head, "watching")
-    assert "not every key is current: 2 keys WAITING_FOR_DATA" in logs.stdout, logs.stdout
+    assert "not every position is current: 2 positions WAITING_FOR_DATA" in logs.stdout, logs.stdout

@@ -8,10 +8,10 @@ from typing import Any
 
 import psutil
 
-from engine import faults
-from engine.store import reports
-from engine.store.database import Database
-from tests.faults.arming import Armory
+from revalue.engine import fault_injection
+from revalue.engine.operate.status import read_status
+from revalue.engine.postgres.database import Database
+from tests.faults.armory import Armory
 from tests.faults.checks import all_is_right
 from tests.faults.conftest import wait_until_quiet
 from tests.faults.leader import Leader
@@ -19,8 +19,8 @@ from tests.integration.test_control import until
 from tests.support import DAYS, execute, load_small_book
 
 CORRECTION = "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A'"
-BEGINNING = [point for point in faults.POINTS if point.startswith(("acquire", "recover"))]
-GIVEN_UP = [point for point in faults.POINTS if point.startswith(("release", "retry"))]
+BEGINNING = [point for point in fault_injection.POINTS if point.startswith(("acquire", "recover"))]
+GIVEN_UP = [point for point in fault_injection.POINTS if point.startswith(("release", "retry"))]
 
 
 async def test_a_scheduler_is_killed_at_every_point_and_every_row_is_right(
@@ -32,20 +32,22 @@ async def test_a_scheduler_is_killed_at_every_point_and_every_row_is_right(
 
     async def current() -> bool:
         leader.keep()
-        return (await reports.status(database)).is_current
+        return (await read_status(database)).is_current
 
     try:
         await until(current)
-        for point in faults.POINTS:
+        for point in fault_injection.POINTS:
             if point not in BEGINNING:
                 await _killed_at([point], armory, database, current)
         await _killed_at(["apply.begun", *BEGINNING], armory, database, current)
     finally:
         leader.end()
-    assert leader.deaths == [-signal.SIGKILL] * (len(faults.POINTS) + 1)
+    assert leader.deaths == [-signal.SIGKILL] * (len(fault_injection.POINTS) + 1)
 
 
-async def _killed_at(points: list[str], armory: Armory, database: Database, current: Callable[[], Awaitable[bool]]) -> None:
+async def _killed_at(
+    points: list[str], armory: Armory, database: Database, current: Callable[[], Awaitable[bool]]
+) -> None:
     armory.disarm()
     if points[0] in GIVEN_UP:
         armory.arm("value.begun", "LOSE")
@@ -60,7 +62,9 @@ async def _killed_at(points: list[str], armory: Armory, database: Database, curr
     assert await all_is_right(database) == 12 * len(DAYS), points
 
 
-async def test_processes_of_ray_are_killed_and_every_row_is_right(armory: Armory, database: Database, scheduler: Any) -> None:
+async def test_processes_of_ray_are_killed_and_every_row_is_right(
+    armory: Armory, database: Database, scheduler: Any
+) -> None:
     """A valuation actor before it reads, with its jobs locked, and between its commit and its report; the scheduler in its
     moves; and one that meets trouble while it begins."""
     faults_of_each = [
@@ -69,7 +73,10 @@ async def test_processes_of_ray_are_killed_and_every_row_is_right(armory: Armory
         [("value.begun", "KILL"), ("release.written", "KILL")],
         [("fan_out.written", "KILL")],
         [("apply.begun", "KILL"), ("recover.written", "KILL")],
-        [("apply.begun", "KILL"), *((f"acquire.{step}", "LOSE") for step in ("begun", "written", "committed"))],
+        [
+            ("apply.begun", "KILL"),
+            *((f"acquire.{step}", "LOSE") for step in ("begun", "written", "committed")),
+        ],
     ]
     for happening in faults_of_each:
         armory.disarm()

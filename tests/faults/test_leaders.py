@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import ray
 
-from actors import cluster
-from console.valuing import Runner
-from engine.errors import LeaderActiveError, TermLostError, UsageError
-from engine.store import reports
-from engine.store.database import Database
-from tests.faults.arming import Armory
+from revalue.actors import cluster
+from revalue.actors.runner import Runner
+from revalue.engine.errors import LeaderActiveError, TermLostError, UsageError
+from revalue.engine.operate.status import read_status
+from revalue.engine.postgres.database import Database
+from tests.faults.armory import Armory
 from tests.faults.checks import all_is_right
 from tests.faults.conftest import ON_RAY, wait_until_quiet
 from tests.faults.leader import Leader
@@ -43,11 +43,15 @@ async def test_a_scheduler_that_stands_still_is_deposed_and_writes_nothing_when_
     victim = await armory.happened(point, "STOP")
     async with engine(url, holder="next") as running:
         await running.settle()
-        assert (await reports.status(database)).is_current
-        await execute(database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'B'")
+        assert (await read_status(database)).is_current
+        await execute(
+            database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'B'"
+        )
         os.kill(victim, signal.SIGCONT)
         assert await leader.ended() == 1, "by TermLostError"
-        assert (await reports.status(database)).keys == {"CURRENT": 2, "REPROCESSING": 2}, "it wrote nothing"
+        assert (await read_status(database)).positions == {"CURRENT": 2, "REPROCESSING": 2}, (
+            "it wrote nothing"
+        )
         await running.settle()
     assert await all_is_right(database) == 4 * len(DAYS)
 
@@ -98,7 +102,9 @@ async def test_a_command_whose_scheduler_was_replaced_says_so_and_one_that_stand
     assert await all_is_right(database) == 2 * len(DAYS)
 
 
-async def test_a_port_for_metrics_that_is_taken_ends_it_with_a_reason(armory: Armory, url: str) -> None:
+async def test_a_port_for_metrics_that_is_taken_ends_it_with_a_reason(
+    armory: Armory, url: str
+) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         scheduler = cluster.start_scheduler(url, ON_RAY.model_copy(update={"metrics_port": port}))

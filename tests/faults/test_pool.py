@@ -8,27 +8,45 @@ from dataclasses import replace
 import pytest
 import ray
 
-from actors import pool as pools
-from actors.backoff import Backoff
-from actors.pool import ActorPool
-from actors.ports import NoActorsError, TaskLostError
-from engine.core.lifecycle import Lane
-from engine.store.tasks import Task
-from tests.faults.arming import Armory
+from revalue.actors import pool as pools
+from revalue.actors.backoff import Backoff
+from revalue.actors.pool import ActorPool
+from revalue.actors.protocols import NoActorsError, TaskLostError
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task
+from tests.faults.armory import Armory
 from tests.faults.conftest import Door
 from tests.integration.test_control import until
 
-NOTHING = Task(task_id=10**9, first_job_id=1, last_job_id=1, first_position_id=1, last_position_id=1, rows=1, lane=Lane.HISTORY)
+NOTHING = Task(
+    task_id=10**9,
+    first_job_id=1,
+    last_job_id=1,
+    first_position_id=1,
+    last_position_id=1,
+    rows=1,
+    lane=Lane.HISTORY,
+)
 """A task that has no jobs: it is done at once, by any actor that runs."""
 
 
 @pytest.fixture
-async def pool(armory: Armory, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., ActorPool]]:
+async def pool(
+    armory: Armory, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., ActorPool]]:
     made: list[ActorPool] = []
     monkeypatch.setattr(pools, "_REPLACE_PAUSE_SECONDS", (0.01, 0.1))
 
     def make(url: str, size: int = 1, tasks_per_actor: int = 1) -> ActorPool:
-        made.append(ActorPool(url, size=size, tasks_per_actor=tasks_per_actor, max_attempts=3, task_deadline_seconds=60))
+        made.append(
+            ActorPool(
+                url,
+                size=size,
+                tasks_per_actor=tasks_per_actor,
+                max_attempts=3,
+                task_deadline_seconds=60,
+            )
+        )
         return made[-1]
 
     yield make
@@ -73,7 +91,9 @@ async def test_an_actor_dies_of_the_task_that_it_is_at_and_not_of_those_that_wai
     armory.arm("value.begun", "KILL")
     dying = pool(url, tasks_per_actor=2)
     tasks = [NOTHING, replace(NOTHING, task_id=NOTHING.task_id + 1)]
-    lost = await asyncio.wait_for(asyncio.gather(*map(dying.run, tasks), return_exceptions=True), 60)
+    lost = await asyncio.wait_for(
+        asyncio.gather(*map(dying.run, tasks), return_exceptions=True), 60
+    )
     assert [type(error) for error in lost] == [TaskLostError, TaskLostError]
     assert [error.died for error in lost if isinstance(error, TaskLostError)] == [True, False]
 
@@ -88,7 +108,9 @@ async def test_when_no_actor_can_start_tasks_fail_with_the_reason(
     """There is no such database, and another connection would not make one: it is no trouble that passes."""
     monkeypatch.setattr(pools, "_MOST_FAILED_STARTS", 2)
     broken = pool(url.replace("/test_", "/no_test_"))
-    with pytest.raises(NoActorsError, match=r"2 in a row could not be started.*no_test_.*does not exist"):
+    with pytest.raises(
+        NoActorsError, match=r"2 in a row could not be started.*no_test_.*does not exist"
+    ):
         await asyncio.wait_for(broken.run(NOTHING), 60)
 
 
@@ -102,7 +124,10 @@ async def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> No
     backoff = Backoff(1, 10)
     for _ in range(50):
         await backoff.pause()
-    assert all(0.5 * mean <= seconds <= 1.5 * mean for seconds, mean in zip(waited, [1, 2, 4, 8, *[10] * 46], strict=True))
+    assert all(
+        0.5 * mean <= seconds <= 1.5 * mean
+        for seconds, mean in zip(waited, [1, 2, 4, 8, *[10] * 46], strict=True)
+    )
     backoff.reset()
     await backoff.pause()
     assert waited[-1] <= 1.5

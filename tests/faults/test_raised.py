@@ -5,27 +5,31 @@ from pathlib import Path
 
 import pytest
 
-from engine import faults
-from engine.store import reports
-from engine.store.database import Database
-from tests.faults.arming import Armory
+from revalue.engine import fault_injection
+from revalue.engine.operate.status import list_failed_jobs, read_status, retry_jobs
+from revalue.engine.postgres.database import Database
+from tests.faults.armory import Armory
 from tests.faults.checks import all_is_right
 from tests.support import DAYS, SETTINGS, engine, execute, fetch, load_small_book
 
-SCHEDULER_POINTS = [point for point in faults.POINTS if not point.startswith(("acquire", "value", "recover"))]
-VALUE_POINTS = [point for point in faults.POINTS if point.startswith("value")]
+SCHEDULER_POINTS = [
+    point
+    for point in fault_injection.POINTS
+    if not point.startswith(("acquire", "value", "recover"))
+]
+VALUE_POINTS = [point for point in fault_injection.POINTS if point.startswith("value")]
 
 
 @pytest.fixture
 def armory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Armory:
-    monkeypatch.setattr(faults, "_FOLDER", str(tmp_path))
+    monkeypatch.setattr(fault_injection, "_FOLDER", str(tmp_path))
     return Armory(tmp_path)
 
 
 async def settled(running, database: Database) -> None:  # type: ignore[no-untyped-def]
     """The loop runs on, as in service, until all is current."""
     work = asyncio.create_task(running.loop.run())
-    while not (await running.loop.is_quiet() and (await reports.status(database)).is_current):
+    while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
         assert not work.done(), work.exception()
         await asyncio.sleep(0.02)
     running.loop.stop()
@@ -38,7 +42,9 @@ async def test_the_schedulers_own_trouble_is_waited_out(
     url: str, database: Database, armory: Armory, point: str, action: str
 ) -> None:
     """LOSE at a `committed` point is a commit whose answer is lost: what it did is found in the database."""
-    portfolios = 6 if point.startswith("stage") else 2  # what there is no room for is not staged by fan out
+    portfolios = (
+        6 if point.startswith("stage") else 2
+    )  # what there is no room for is not staged by fan out
     await load_small_book(database, portfolios=portfolios)
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
         await running.settle()
@@ -49,7 +55,9 @@ async def test_the_schedulers_own_trouble_is_waited_out(
         await settled(running, database)
     assert armory.victims(point, action), "the point was never reached"
     assert await all_is_right(database) == 2 * portfolios * len(DAYS)
-    assert await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs") == [(1,)], "it was charged"
+    assert await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs") == [
+        (1,)
+    ], "it was charged"
 
 
 @pytest.mark.parametrize("action", ["LOSE", "CONFLICT", "BREAK"])
@@ -71,7 +79,7 @@ async def test_an_error_of_the_scheduler_that_nobody_expected_ends_it_and_the_ne
     await load_small_book(database, portfolios=2)
     armory.arm("apply.written", "BREAK")
     async with engine(url) as running:
-        with pytest.raises(faults.InjectedError):
+        with pytest.raises(fault_injection.InjectedError):
             await asyncio.wait_for(running.loop.run(), 30)
     async with engine(url) as running:
         await running.settle()
@@ -82,19 +90,26 @@ async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_its_neighbours_
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=8)
-    await execute(database, "ALTER TABLE daily_position_snapshots ADD CONSTRAINT corrupt CHECK (position_id <> 5)")
+    await execute(
+        database,
+        "ALTER TABLE daily_position_snapshots ADD CONSTRAINT corrupt CHECK (position_id <> 5)",
+    )
     async with engine(url) as running:
-        while (await reports.status(database)).dead_letters == 0:
+        while (await read_status(database)).dead_letters == 0:
             await running.loop.run_once()
             await asyncio.sleep(0)
         await running.settle()
-    states = await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1")
+    states = await fetch(
+        database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1"
+    )
     assert states == [("CURRENT", 15), ("FAILED", 1)]
-    (letter,) = await fetch(database, "SELECT attempt_count, failure_reason, traceback FROM dead_letters")
+    (letter,) = await fetch(
+        database, "SELECT attempt_count, failure_reason, traceback FROM dead_letters"
+    )
     assert letter[:2] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
     assert "CheckViolationError" in letter[2]
     await execute(database, "ALTER TABLE daily_position_snapshots DROP CONSTRAINT corrupt")
-    assert await reports.retry(database, await reports.failed_jobs(database))
+    assert await retry_jobs(database, await list_failed_jobs(database))
     async with engine(url) as running:
         await running.settle()
     assert await all_is_right(database) == 16 * len(DAYS)
@@ -103,7 +118,7 @@ async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_its_neighbours_
 async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_valued(
     url: str, database: Database
 ) -> None:
-    """The server fails while it reads the rows of one key, as with a page that is corrupted."""
+    """The server fails while it reads the rows of one position, as with a page that is corrupted."""
     await load_small_book(database, portfolios=8)
     await execute(database, "ALTER TABLE position_history RENAME TO readable_history")
     await execute(
@@ -114,18 +129,22 @@ async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_its_neighbours
            FROM readable_history""",
     )
     async with engine(url) as running:
-        while (await reports.status(database)).dead_letters == 0:
+        while (await read_status(database)).dead_letters == 0:
             await running.loop.run_once()
             await asyncio.sleep(0)
         await running.settle()
-    states = await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1")
+    states = await fetch(
+        database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1"
+    )
     assert states == [("CURRENT", 15), ("FAILED", 1)]
-    (letter,) = await fetch(database, "SELECT attempt_count, failure_reason, traceback FROM dead_letters")
+    (letter,) = await fetch(
+        database, "SELECT attempt_count, failure_reason, traceback FROM dead_letters"
+    )
     assert letter[:2] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
     assert "division by zero" in letter[2]
     await execute(database, "DROP VIEW position_history")
     await execute(database, "ALTER TABLE readable_history RENAME TO position_history")
-    assert await reports.retry(database, await reports.failed_jobs(database))
+    assert await retry_jobs(database, await list_failed_jobs(database))
     async with engine(url) as running:
         await running.settle()
     assert await all_is_right(database) == 16 * len(DAYS)
@@ -157,7 +176,7 @@ async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
                 await asyncio.sleep(0.02)
             assert "No space left on device" in (running.loop.progress.trouble or "")
             await execute(database, "DROP TRIGGER full_disk ON daily_position_snapshots")
-            while not (await reports.status(database)).is_current:
+            while not (await read_status(database)).is_current:
                 assert not work.done(), work.exception()
                 await asyncio.sleep(0.02)
             running.loop.stop()
@@ -165,4 +184,6 @@ async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
     messages = [record for record in caplog.records if "No space left" in str(record.msg)]
     assert len(messages) <= 1, messages
     await all_is_right(database)
-    assert await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs") == [(1,)], "it was charged"
+    assert await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs") == [
+        (1,)
+    ], "it was charged"

@@ -6,12 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
-from actors.ports import TaskLostError
-from engine.database_metrics import DatabaseCollector
-from engine.store import reports
-from engine.store.database import Database
-from engine.store.tasks import Task, TaskResult
-from tests.faults.arming import Armory
+from revalue.actors.protocols import TaskLostError
+from revalue.engine.core.tasks import Task, TaskResult
+from revalue.engine.operate.database_metrics import DatabaseCollector
+from revalue.engine.operate.status import read_status
+from revalue.engine.postgres.database import Database
+from tests.faults.armory import Armory
 from tests.faults.checks import all_is_right
 from tests.support import DAYS, engine, load_small_book
 
@@ -46,7 +46,11 @@ async def test_a_process_that_wakes_after_its_work_was_given_to_another_writes_n
             numbers = map(str, (*task.parameters.values(), task.rows))
             environment = {**os.environ, "REVALUE_FAULTS": str(tmp_path)}
             command = (sys.executable, "-c", VALUE_ONE_TASK, url, *numbers)
-            sleepers.append(await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE))
+            sleepers.append(
+                await asyncio.create_subprocess_exec(
+                    *command, env=environment, stdout=asyncio.subprocess.PIPE
+                )
+            )
             await armory.happened("value.computed", "STOP")
             raise TaskLostError("it stands still")
 
@@ -56,10 +60,12 @@ async def test_a_process_that_wakes_after_its_work_was_given_to_another_writes_n
     (sleeper,) = sleepers
     sleeper.send_signal(signal.SIGCONT)
     output, _ = await asyncio.wait_for(sleeper.communicate(), 60)
-    assert output.decode().split() == ["4", "0", "4"], "four jobs computed, no row written, four fenced"
-    assert (await reports.status(database)).zombie_jobs_fenced == 4
+    assert output.decode().split() == ["4", "0", "4"], (
+        "four jobs computed, no row written, four fenced"
+    )
+    assert (await read_status(database)).zombie_jobs_fenced == 4
     metrics = await asyncio.to_thread(lambda: list(DatabaseCollector(url).collect()))
-    assert {metric.name: metric.samples[0].value for metric in metrics if "zombie" in metric.name} == {
-        "revalue_zombie_jobs_fenced": 4
-    }
+    assert {
+        metric.name: metric.samples[0].value for metric in metrics if "zombie" in metric.name
+    } == {"revalue_zombie_jobs_fenced": 4}
     assert await all_is_right(database) == 4 * len(DAYS)

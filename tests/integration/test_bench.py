@@ -11,7 +11,7 @@ import asyncpg
 
 def _bench(url: str, arguments: str) -> str:
     run = subprocess.run(
-        [sys.executable, "-m", "console.cli", "bench", *arguments.split()],
+        [sys.executable, "-m", "revalue", "bench", *arguments.split()],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
         capture_output=True,
         text=True,
@@ -22,15 +22,27 @@ def _bench(url: str, arguments: str) -> str:
 
 
 def test_a_tiny_backfill_is_verified_beside_its_peers(url: str) -> None:
-    said = _bench(url, "backfill --keys 40 --dates 10 --runs 1 --peers ceiling,sql,per-job,duckdb")
-    assert all(peer in said for peer in ("sql", "ceiling", "per-job", "duckdb, computing", "duckdb, and COPY"))
+    said = _bench(
+        url, "backfill --positions 40 --dates 10 --runs 1 --peers ceiling,sql,per-job,duckdb"
+    )
+    assert all(
+        peer in said
+        for peer in ("sql", "ceiling", "per-job", "duckdb, computing", "duckdb, and COPY")
+    )
     assert " 400 " in said
 
 
 def test_each_workload_revalues_what_it_reaches_and_is_verified(url: str) -> None:
-    # 40 keys of one security, half of them in EUR; 10 dates
-    rows = {"roll": 40, "correction-day": 40, "correction-history": 400, "fx": 20, "storm": 40, "late": 40}
-    said = _bench(url, f"{' '.join(rows)} --keys 40 --dates 10 --runs 1")
+    # 40 positions of one security, half of them in EUR; 10 dates
+    rows = {
+        "roll": 40,
+        "correction-day": 40,
+        "correction-history": 400,
+        "fx": 20,
+        "storm": 40,
+        "late": 40,
+    }
+    said = _bench(url, f"{' '.join(rows)} --positions 40 --dates 10 --runs 1")
     for workload, revalued in rows.items():
         assert re.search(rf"│ {workload} +│ +40 │ +10 │ +2 │ +{revalued} │", said), said
         assert re.search(rf"^{workload}: .* verified \d+ rows", said, re.MULTILINE), said
@@ -39,7 +51,13 @@ def test_each_workload_revalues_what_it_reaches_and_is_verified(url: str) -> Non
 async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) -> None:
     """A run is interrupted after two were counted: they are in the table, the exit code is that of an interruption."""
     with subprocess.Popen(
-        [sys.executable, "-m", "console.cli", "bench", *"backfill --keys 40 --dates 10 --runs 1000".split()],
+        [
+            sys.executable,
+            "-m",
+            "revalue",
+            "bench",
+            *"backfill --positions 40 --dates 10 --runs 1000".split(),
+        ],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -56,6 +74,8 @@ async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) 
     assert "backfill" in said
     assert "verified 400 rows" in said
     connection = await asyncpg.connect(url)
-    left = await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = 'revalue_bench'")
+    left = await connection.fetchval(
+        "SELECT count(*) FROM pg_database WHERE datname = 'revalue_bench'"
+    )
     await connection.close()
     assert left == 0

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from console.cli import app, main
-from engine.store.database import Database
+from revalue.console.cli import main
+from revalue.console.cli.main import app
+from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, execute, prices
 
@@ -46,7 +47,11 @@ def code(url: str, *arguments: str) -> tuple[int, str]:
 
 async def test_status_jobs_and_explain_for_programs(valued: str, database: Database) -> None:
     status = json.loads(run(valued, "status", "--json").stdout)
-    assert (status["keys"], status["is_current"], status["horizon"]) == ({"CURRENT": 4}, True, DAYS[-1].isoformat())
+    assert (status["positions"], status["is_current"], status["horizon"]) == (
+        {"CURRENT": 4},
+        True,
+        DAYS[-1].isoformat(),
+    )
     jobs = json.loads(run(valued, "jobs", "list", "--json", "--portfolio", "P1").stdout)
     assert {job["status"] for job in jobs} == {"COMPLETE"}
     shown = json.loads(run(valued, "jobs", "show", str(jobs[0]["job_id"]), "--json").stdout)
@@ -67,11 +72,24 @@ async def database_value(database: Database, portfolio: str, security: str, day:
         )
 
 
-async def test_explain_says_step_by_step_and_does_not_hide_a_wrong_number(valued: str, database: Database) -> None:
+async def test_explain_says_step_by_step_and_does_not_hide_a_wrong_number(
+    valued: str, database: Database
+) -> None:
     output = run(valued, "explain", "P2", "A", DAYS[9].isoformat()).output
-    for part in ("quantity 7", "109.25 USD PER_UNIT", "EUR/USD 1.1063", "inverse", "Verdict: AGREES", "epoch 0"):
+    for part in (
+        "quantity 7",
+        "109.25 USD PER_UNIT",
+        "EUR/USD 1.1063",
+        "inverse",
+        "Verdict: AGREES",
+        "epoch 0",
+    ):
         assert part in output, part
-    await execute(database, "UPDATE daily_position_snapshots SET market_value = market_value + 1 WHERE date = $1", DAYS[9])
+    await execute(
+        database,
+        "UPDATE daily_position_snapshots SET market_value = market_value + 1 WHERE date = $1",
+        DAYS[9],
+    )
     wrong, message = code(valued, "explain", "P2", "A", DAYS[9].isoformat())
     assert wrong == 1
     assert "DISAGREES" in message
@@ -85,7 +103,9 @@ async def test_a_correction_says_what_it_reaches(valued: str) -> None:
     assert "103.25 -> 55.5" in output
     assert "up to 2 positions" in output
     assert re.search(r"REPROCESSING\s*│\s*2", run(valued, "status").output)
-    output = run(valued, "correct", "position", "P1", "B", DAYS[3].isoformat(), "-4", "-8", "-8").output
+    output = run(
+        valued, "correct", "position", "P1", "B", DAYS[3].isoformat(), "-4", "-8", "-8"
+    ).output
     assert "run `revalue value`" in output
 
 
@@ -103,7 +123,11 @@ async def test_a_correction_says_what_it_reaches(valued: str) -> None:
         (("load", "cheese", "nowhere.csv"), 2, "cheese"),
         (("down",), 2, "only the embedded server"),
         (("frobnicate",), 2, "No such command"),
-        (("migrate", "nonsense"), 2, "no revision 'nonsense': `head`, `base`, or one of 0001, 0002"),
+        (
+            ("migrate", "nonsense"),
+            2,
+            "no revision 'nonsense': `head`, `base`, or one of 0001, 0002",
+        ),
         (("jobs", "show", "99999999999999999999"), 2, "Invalid value"),
         (("jobs", "retry", "99999999999999999999"), 2, "Invalid value"),
         (("jobs", "retry"), 2, "name jobs, or say --failed"),
@@ -123,15 +147,20 @@ async def test_a_wrong_call_is_told_what_is_wrong(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("REVALUE_ACTORS", "abc"), ("REVALUE_TASK_ROWS", "0"), ("REVALUE_LOG_LEVEL", "loud")]
+    ("variable", "value"),
+    [("REVALUE_ACTORS", "abc"), ("REVALUE_TASK_ROWS", "0"), ("REVALUE_LOG_LEVEL", "loud")],
 )
-def test_a_wrong_setting_is_named(url: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_named(
+    url: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(variable, value)
     got, output = code(url, "status")
     assert (got, f"{variable}={value}: " in output) == (2, True), output
 
 
-def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_printed(server_url: str) -> None:
+def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_printed(
+    server_url: str,
+) -> None:
     for address, exit_code, message in (
         (server_url.replace("/postgres?", "/nowhere?"), 77, 'database "nowhere" does not exist'),
         (server_url.replace("postgres:", "stranger:SECRET"), 77, 'role "stranger" does not exist'),
@@ -196,13 +225,17 @@ async def test_the_sample_book_is_written_out(valued: str, tmp_path: Path) -> No
     assert "positions.parquet" in output.replace("\n", "")
 
 
-def test_errors_become_a_message_and_an_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_become_a_message_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["revalue", "--database-url", "mysql://x", "status"])
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
     assert "it begins with postgresql://" in capsys.readouterr().err.replace("\n", " ")
-    monkeypatch.setattr("sys.argv", ["revalue", "--database-url", "postgresql://nobody@127.0.0.1:1/none", "status"])
+    monkeypatch.setattr(
+        "sys.argv", ["revalue", "--database-url", "postgresql://nobody@127.0.0.1:1/none", "status"]
+    )
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 75
@@ -211,20 +244,31 @@ def test_errors_become_a_message_and_an_exit_code(monkeypatch: pytest.MonkeyPatc
 async def test_a_dry_run_says_what_a_correction_would_do_and_does_not_do_it(
     valued: str, database: Database, tmp_path: Path
 ) -> None:
-    told = json.loads(run(valued, "correct", "price", "A", DAYS[3].isoformat(), "55.5", "--dry-run", "--json").stdout)
-    assert (told["keys"], told["position_days"]) == (2, 2)
+    told = json.loads(
+        run(
+            valued, "correct", "price", "A", DAYS[3].isoformat(), "55.5", "--dry-run", "--json"
+        ).stdout
+    )
+    assert (told["positions"], told["position_days"]) == (2, 2)
     assert {(line["portfolio_id"], line["date"]) for line in told["portfolios"]} == {
         (p, DAYS[3].isoformat()) for p in ("P1", "P2")
     }
-    assert told["portfolios"][0]["market_value_before"] == await database_value(database, "P1", "A", DAYS[3])
+    assert told["portfolios"][0]["market_value_before"] == await database_value(
+        database, "P1", "A", DAYS[3]
+    )
     assert told["correction"]["new"] == "55.5"
-    output = run(valued, "correct", "fx", "EUR", "USD", DAYS[3].isoformat(), "1.5", "--dry-run").output
+    output = run(
+        valued, "correct", "fx", "EUR", "USD", DAYS[3].isoformat(), "1.5", "--dry-run"
+    ).output
     assert "would revalue 2 positions, 2 position-days" in output
     assert "not written" in output
     assert "CURRENT" in run(valued, "status").output
     path = tmp_path / "prices.csv"
     prices("A", {DAYS[3]: "55.5", DAYS[5]: "60"}).write_csv(path)
-    assert "would revalue 2 positions, 4 position-days" in run(valued, "correct", "file", str(path), "--dry-run").output
+    assert (
+        "would revalue 2 positions, 4 position-days"
+        in run(valued, "correct", "file", str(path), "--dry-run").output
+    )
     assert json.loads(run(valued, "status", "--json").stdout)["is_current"]
     assert "2 rows of prices: 2 changed" in run(valued, "correct", "file", str(path)).output
     assert re.search(r"REPROCESSING\s*│\s*2", run(valued, "status").output)

@@ -5,12 +5,13 @@ import json
 
 import pytest
 
-from engine.core.lifecycle import Lane
-from engine.errors import LeaderActiveError
-from engine.store import control, reports
-from engine.store.database import Database
-from engine.store.tasks import Task, TaskResult
-from engine.store.terms import Term
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task, TaskResult
+from revalue.engine.errors import LeaderActiveError
+from revalue.engine.leadership import control
+from revalue.engine.leadership.term import Term
+from revalue.engine.operate.status import read_status
+from revalue.engine.postgres.database import Database
 from tests.integration.test_cli import code, run
 from tests.support import DAYS, SETTINGS, Engine, engine, execute, fetch, load_small_book
 
@@ -40,26 +41,36 @@ async def until(condition) -> None:  # type: ignore[no-untyped-def]
     await asyncio.wait_for(look(), 30)
 
 
-async def test_a_paused_scheduler_finishes_what_is_in_flight_and_begins_nothing(url: str, database: Database) -> None:
+async def test_a_paused_scheduler_finishes_what_is_in_flight_and_begins_nothing(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=4)
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
         gate = Gate(running)
         work = asyncio.create_task(running.loop.run())
         await until(lambda: _true(gate.waiting == running.pool.capacity(Lane.HISTORY)))
         since = await control.pause(database, "op@host")
-        assert await control.pause(database, "other@host") == since, "a second pause changes nothing"
+        assert await control.pause(database, "other@host") == since, (
+            "a second pause changes nothing"
+        )
         await until(lambda: _true(running.loop.progress.paused))
         gate.opened.set()
         await until(running.loop.is_quiet)
         rows = await fetch(database, "SELECT count(*) FROM daily_position_snapshots")
-        assert rows == [(running.pool.capacity(Lane.HISTORY) * len(DAYS),)], "what was in flight is committed, and nothing else"
+        assert rows == [(running.pool.capacity(Lane.HISTORY) * len(DAYS),)], (
+            "what was in flight is committed, and nothing else"
+        )
         await execute(database, CORRECTION)
         await until(running.loop.is_quiet)
-        status = await reports.status(database)
-        assert (status.triggers_queued, status.paused_by, status.is_current) == (2, "op@host", False)
+        status = await read_status(database)
+        assert (status.triggers_queued, status.paused_by, status.is_current) == (
+            2,
+            "op@host",
+            False,
+        )
         assert await control.resume(database) == since
         assert await control.resume(database) is None
-        while not (await reports.status(database)).is_current:
+        while not (await read_status(database)).is_current:
             assert not work.done()
             await asyncio.sleep(0.02)
         running.loop.stop()
@@ -70,7 +81,9 @@ async def _true(fact: bool) -> bool:
     return fact
 
 
-async def test_a_drained_scheduler_applies_what_is_in_flight_and_frees_the_rest_uncharged(url: str, database: Database) -> None:
+async def test_a_drained_scheduler_applies_what_is_in_flight_and_frees_the_rest_uncharged(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=4)
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
         gate = Gate(running)
@@ -82,12 +95,15 @@ async def test_a_drained_scheduler_applies_what_is_in_flight_and_frees_the_rest_
         gate.opened.set()
         assert (await drained).holder == "test"
         await work
-        jobs = await fetch(database, "SELECT status::text, attempt_count, count(*) FROM portfolio_valuation_jobs GROUP BY 1, 2")
+        jobs = await fetch(
+            database,
+            "SELECT status::text, attempt_count, count(*) FROM portfolio_valuation_jobs GROUP BY 1, 2",
+        )
         assert {(s, a) for s, a, _ in jobs} <= {("COMPLETE", 1), ("PENDING", 0)}
         assert ("COMPLETE", 1, running.pool.capacity(Lane.HISTORY)) in jobs
     async with engine(url, holder="next") as running:
         await running.settle()
-    assert (await reports.status(database)).is_current, "the drain concerned the term before only"
+    assert (await read_status(database)).is_current, "the drain concerned the term before only"
 
 
 async def _run_and_release(running: Engine) -> None:
@@ -98,14 +114,20 @@ async def _run_and_release(running: Engine) -> None:
 async def test_who_does_not_lead_or_speak_is_not_waited_for(url: str, database: Database) -> None:
     assert (await control.drain(database, seconds=30, lease_seconds=30)).holder is None
     await Term.acquire(database, "gone", lease_seconds=30)
-    await execute(database, "UPDATE scheduler_term SET heartbeat_at = heartbeat_at - interval '1 minute'")
+    await execute(
+        database, "UPDATE scheduler_term SET heartbeat_at = heartbeat_at - interval '1 minute'"
+    )
     assert (await control.drain(database, seconds=30, lease_seconds=30)).silent_seconds > 30
-    await execute(database, "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() + interval '1 minute'")
+    await execute(
+        database, "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() + interval '1 minute'"
+    )
     with pytest.raises(control.DrainTimeoutError, match=r"gone \(term 1\) still finishes"):
         await control.drain(database, seconds=0, lease_seconds=30)
 
 
-async def test_a_leader_that_died_a_moment_ago_is_told_from_one_that_is_alive(url: str, database: Database) -> None:
+async def test_a_leader_that_died_a_moment_ago_is_told_from_one_that_is_alive(
+    url: str, database: Database
+) -> None:
     dead = await Term.acquire(database, "dead", lease_seconds=0.5)
     alive = await Term.acquire(database, "alive", lease_seconds=0.5)
     assert alive.number == dead.number + 1, "nothing was heard for a lease"
@@ -128,9 +150,14 @@ async def test_the_operators_commands(url: str, database: Database) -> None:
     assert json.loads(run(url, "status", "--json").stdout)["paused_at"] is not None
     assert "resumed; it was paused since" in run(url, "resume").output
     assert run(url, "resume").output == "it was not paused\n"
-    assert run(url, "drain").output == "no scheduler leads\nnot every key is current: 2 keys BEHIND; 3 triggers queued\n"
+    assert (
+        run(url, "drain").output
+        == "no scheduler leads\nnot every position is current: 2 positions BEHIND; 3 triggers queued\n"
+    )
     assert code(url, "drain", "--timeout", "0")[0] == 2
-    await execute(database, "UPDATE market_prices SET price = 99999999999999999 WHERE security_id = 'A'")
+    await execute(
+        database, "UPDATE market_prices SET price = 99999999999999999 WHERE security_id = 'A'"
+    )
     async with engine(url) as running:
         await running.settle()
     (letter,) = json.loads(run(url, "dead-letters", "--json").stdout)

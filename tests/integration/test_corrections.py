@@ -5,12 +5,22 @@ from decimal import Decimal
 
 import pytest
 
-from console.oracle import compare, read_book
-from engine import corrections
-from engine.errors import InvalidInputError, NotFoundError
-from engine.ingest import Kind, load
-from engine.store.database import Database
-from tests.support import DAYS, Engine, engine, execute, facts, fetch, key_state, load_small_book, prices
+from revalue.console.reference.reference import compare, read_book
+from revalue.engine.correct import corrections
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.errors import InvalidInputError, NotFoundError
+from revalue.engine.postgres.database import Database
+from tests.support import (
+    DAYS,
+    Engine,
+    engine,
+    execute,
+    facts,
+    fetch,
+    load_small_book,
+    prices,
+    state_of,
+)
 
 ROWS = "SELECT position_id, date, epoch, md5(s::text) FROM daily_position_snapshots s"
 
@@ -20,7 +30,7 @@ async def rows(database: Database) -> set[tuple]:  # type: ignore[type-arg]
 
 
 async def agrees(database: Database) -> int:
-    """Every row is the oracle's and every key is current; returns how many rows readers see."""
+    """Every row is the oracle's and every position is current; returns how many rows readers see."""
     assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
     async with database.connection() as connection:
         found = await compare(connection, await read_book(connection))
@@ -37,20 +47,36 @@ async def valued(url: str, database: Database):  # type: ignore[no-untyped-def]
         yield running
 
 
-async def test_a_price_of_one_day_touches_one_row_of_each_holder(valued: Engine, database: Database) -> None:
+async def test_a_price_of_one_day_touches_one_row_of_each_holder(
+    valued: Engine, database: Database
+) -> None:
     before = await rows(database)
     made = await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
-    assert (made.keys, made.dates) == (4, f"{{[{DAYS[7]},{DAYS[8]})}}")
+    assert (made.positions, made.dates) == (4, f"{{[{DAYS[7]},{DAYS[8]})}}")
     await valued.settle()
     after = await rows(database)
     assert before <= after, "a row of before was changed or is gone"
-    holders = {row[0] for row in await fetch(database, "SELECT position_id FROM position_state WHERE security_id = 'A'")}
-    assert {(position, day, epoch) for position, day, epoch, _ in after - before} == {(p, DAYS[7], 1) for p in holders}
+    holders = {
+        row[0]
+        for row in await fetch(
+            database, "SELECT position_id FROM position_state WHERE security_id = 'A'"
+        )
+    }
+    assert {(position, day, epoch) for position, day, epoch, _ in after - before} == {
+        (p, DAYS[7], 1) for p in holders
+    }
     assert await agrees(database) == 4 * 2 * len(DAYS)
 
 
-async def test_a_price_that_was_missing_reaches_as_far_as_it_is_carried(valued: Engine, database: Database) -> None:
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date IN ($1, $2)", DAYS[6], DAYS[7])
+async def test_a_price_that_was_missing_reaches_as_far_as_it_is_carried(
+    valued: Engine, database: Database
+) -> None:
+    await execute(
+        database,
+        "DELETE FROM market_prices WHERE security_id = 'A' AND price_date IN ($1, $2)",
+        DAYS[6],
+        DAYS[7],
+    )
     await valued.settle()
     before = await rows(database)
     await agrees(database)
@@ -61,12 +87,14 @@ async def test_a_price_that_was_missing_reaches_as_far_as_it_is_carried(valued: 
     await agrees(database)
 
 
-async def test_two_position_corrections_in_a_row_are_epochs_0_1_2(valued: Engine, database: Database) -> None:
+async def test_two_position_corrections_in_a_row_are_epochs_0_1_2(
+    valued: Engine, database: Database
+) -> None:
     epochs = []
     for quantity, from_day in (("3", DAYS[2]), ("4", DAYS[6])):
         await load(database, Kind.POSITIONS, facts("P1", "A", {from_day: quantity}))
         await valued.settle()
-        state = await key_state(database, "P1", "A")
+        state = await state_of(database, "P1", "A")
         epochs.append((state["epoch"], state["published_epoch"], state["history_epoch"]))
         await agrees(database)
     assert epochs == [(1, 1, 1), (2, 2, 2)]
@@ -80,7 +108,9 @@ async def test_two_position_corrections_in_a_row_are_epochs_0_1_2(valued: Engine
     assert audit == [(0,), (1,), (2,)]
 
 
-async def test_corrections_on_top_of_each_other_before_anything_is_valued(valued: Engine, database: Database) -> None:
+async def test_corrections_on_top_of_each_other_before_anything_is_valued(
+    valued: Engine, database: Database
+) -> None:
     """Price, rate and position at once, and the same again: only the last state of the data is ever published."""
     for turn in range(3):
         await corrections.price(database, "A", DAYS[5], Decimal(40 + turn))
@@ -91,7 +121,9 @@ async def test_corrections_on_top_of_each_other_before_anything_is_valued(valued
     await agrees(database)
 
 
-async def test_a_position_closed_in_the_past_disappears_from_then_on(valued: Engine, database: Database) -> None:
+async def test_a_position_closed_in_the_past_disappears_from_then_on(
+    valued: Engine, database: Database
+) -> None:
     await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[10]: "0"}))
     await valued.settle()
     assert await agrees(database) == 4 * 2 * len(DAYS) - (len(DAYS) - 11)
@@ -100,7 +132,9 @@ async def test_a_position_closed_in_the_past_disappears_from_then_on(valued: Eng
     assert await agrees(database) == 4 * 2 * len(DAYS) - 4
 
 
-async def test_a_new_day_is_valued_in_the_live_lane_and_raises_no_epoch(valued: Engine, database: Database) -> None:
+async def test_a_new_day_is_valued_in_the_live_lane_and_raises_no_epoch(
+    valued: Engine, database: Database
+) -> None:
     day = DAYS[-1] + timedelta(days=3)
     for security in ("A", "B"):
         await load(database, Kind.PRICES, prices(security, {day: "60"}))
@@ -108,23 +142,33 @@ async def test_a_new_day_is_valued_in_the_live_lane_and_raises_no_epoch(valued: 
     await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", day)
     await valued.settle()
     assert {(at, epoch) for _, at, epoch, _ in await rows(database) - before} == {(day, 0)}
-    lanes = await fetch(database, "SELECT lane::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1")
+    lanes = await fetch(
+        database, "SELECT lane::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1"
+    )
     assert lanes == [("HISTORY", 8), ("LIVE", 8)]
     await agrees(database)
 
 
-async def test_a_late_price_heals_the_keys_that_wait_for_it_and_holds_up_nobody(url: str, database: Database) -> None:
+async def test_a_late_price_heals_the_positions_that_wait_for_it_and_holds_up_nobody(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=2)
     await execute(
-        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date BETWEEN $1 AND $2", DAYS[5], DAYS[12]
+        database,
+        "DELETE FROM market_prices WHERE security_id = 'A' AND price_date BETWEEN $1 AND $2",
+        DAYS[5],
+        DAYS[12],
     )
     async with engine(url) as running:
         await running.settle()
         waiting = await fetch(
-            database, "SELECT state, watermark_date, failure_reason FROM position_status WHERE security_id = 'A'"
+            database,
+            "SELECT state, watermark_date, failure_reason FROM position_status WHERE security_id = 'A'",
         )
         assert waiting == [("WAITING_FOR_DATA", DAYS[7], f"PRICE_TOO_OLD A {DAYS[8]}")] * 2
-        assert await fetch(database, "SELECT DISTINCT state FROM position_status WHERE security_id = 'B'") == [("CURRENT",)]
+        assert await fetch(
+            database, "SELECT DISTINCT state FROM position_status WHERE security_id = 'B'"
+        ) == [("CURRENT",)]
         assert await fetch(database, "SELECT count(*) FROM deferred_jobs") == [(2,)]
         await load(database, Kind.PRICES, prices("A", {DAYS[8]: "70"}))
         await running.settle()
@@ -136,7 +180,9 @@ async def test_a_late_price_heals_the_keys_that_wait_for_it_and_holds_up_nobody(
     assert await fetch(database, "SELECT 1 FROM dead_letters") == []
 
 
-async def test_a_correction_that_cannot_be_made_says_why(valued: Engine, database: Database) -> None:
+async def test_a_correction_that_cannot_be_made_says_why(
+    valued: Engine, database: Database
+) -> None:
     with pytest.raises(NotFoundError, match="no price dated 2030-01-01"):
         await corrections.price(database, "A", DAYS[0].replace(year=2030), Decimal(1))
     with pytest.raises(NotFoundError, match="EUR/CHF"):
@@ -146,4 +192,7 @@ async def test_a_correction_that_cannot_be_made_says_why(valued: Engine, databas
             await corrections.price(database, "A", DAYS[0], wrong)
     same = await corrections.price(database, "A", DAYS[0], Decimal("100.25"))
     assert same.trigger_id is None
-    assert await fetch(database, "SELECT 1 FROM reprocessing_triggers WHERE fanned_out_at IS NULL") == []
+    assert (
+        await fetch(database, "SELECT 1 FROM reprocessing_triggers WHERE fanned_out_at IS NULL")
+        == []
+    )

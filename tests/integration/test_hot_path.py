@@ -6,18 +6,20 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.book import make_book
-from engine.store.database import Database
+from revalue.benchmarks.dataset import make_book
+from revalue.engine.postgres.database import Database
 from tests.conftest import drop_database, fresh_database
 from tests.support import SETTINGS, engine, fetch
 
 
-async def calls(server_url: str, template: str, keys: int) -> tuple[int, int]:
+async def calls(server_url: str, template: str, positions: int) -> tuple[int, int]:
     """Python calls from scan to apply, in all threads, and rows written."""
     url = await fresh_database(server_url, template)
     async with await Database.open(url) as database:
-        await make_book(database, keys=keys, dates=20)
-        async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 1_000_000}), workers=1) as running:
+        await make_book(database, positions=positions, dates=20)
+        async with engine(
+            url, settings=SETTINGS.model_copy(update={"task_rows": 1_000_000}), workers=1
+        ) as running:
             counted = 0
 
             def count(frame: Any, event: str, argument: Any) -> None:
@@ -39,7 +41,7 @@ async def calls(server_url: str, template: str, keys: int) -> tuple[int, int]:
     return counted, rows
 
 
-async def test_calls_do_not_follow_keys_jobs_or_rows(server_url: str, template: str) -> None:
+async def test_calls_do_not_follow_positions_jobs_or_rows(server_url: str, template: str) -> None:
     await calls(server_url, template, 50)  # imports and caches
     few, rows = await calls(server_url, template, 200)
     many, more_rows = await calls(server_url, template, 3_200)

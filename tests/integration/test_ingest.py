@@ -12,18 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
-from engine.ingest import Kind, RejectedInputError, load
-from engine.reading import ProblemKind
-from engine.store.database import Database
+from revalue.engine.correct.ingest import Kind, RejectedInputError, load
+from revalue.engine.correct.parsing import ProblemKind
+from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
+from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
-from tests.support import DAYS, execute, facts, fetch, key_state, load_small_book, prices
+from tests.support import DAYS, execute, facts, fetch, load_small_book, prices, state_of
 
 GOOD = {
     "business_dates": {"calendar_id": ["CAL"], "business_date": ["2024-02-01"]},
     "portfolios": {"portfolio_id": ["NEW"], "base_currency": ["USD"], "calendar_id": ["CAL"]},
     "instruments": {"security_id": ["C"], "currency": ["GBP"], "max_price_age_sessions": ["3"]},
-    "fx_rates": {"base_currency": ["EUR"], "quote_currency": ["GBP"], "rate_date": ["2024-01-01"], "rate": ["0.85"]},
+    "fx_rates": {
+        "base_currency": ["EUR"],
+        "quote_currency": ["GBP"],
+        "rate_date": ["2024-01-01"],
+        "rate": ["0.85"],
+    },
     "prices": {
         "security_id": ["A"],
         "price_date": ["2024-02-01"],
@@ -57,26 +62,34 @@ async def book(database: Database) -> Database:
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-async def test_the_same_file_twice_changes_and_triggers_nothing(book: Database, kind: Kind, tmp_path: Path) -> None:
+async def test_the_same_file_twice_changes_and_triggers_nothing(
+    book: Database, kind: Kind, tmp_path: Path
+) -> None:
     path = tmp_path / "input.csv"
     pl.DataFrame(GOOD[kind]).write_csv(path)
     first = await load(book, kind, path)
     assert (first.rows, first.inserted + first.changed) == (1, 1)
     seen = "SELECT (SELECT count(*) FROM reprocessing_triggers), (SELECT sum(revision + epoch) FROM position_state)"
     before = (
-        await fetch(book, f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {TABLES[kind]} t"),
+        await fetch(
+            book, f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {TABLES[kind]} t"
+        ),
         await fetch(book, seen),
     )
     second = await load(book, kind, path)
     assert (second.unchanged, second.inserted, second.changed, second.removed) == (1, 0, 0, 0)
     assert before == (
-        await fetch(book, f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {TABLES[kind]} t"),
+        await fetch(
+            book, f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {TABLES[kind]} t"
+        ),
         await fetch(book, seen),
     )
 
 
 def changed(kind: str, **cells: object) -> pl.DataFrame:
-    return pl.DataFrame({**GOOD[kind], **{name: [value] for name, value in cells.items()}}, strict=False)
+    return pl.DataFrame(
+        {**GOOD[kind], **{name: [value] for name, value in cells.items()}}, strict=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,39 +97,123 @@ def changed(kind: str, **cells: object) -> pl.DataFrame:
     [
         ("prices", lambda: changed("prices").drop("currency"), "currency: missing column"),
         ("prices", lambda: changed("prices", colour="red"), "colour: unknown column"),
-        ("prices", lambda: changed("prices", price_date=5), "price_date: wrong type Int64: a column of dates is expected"),
-        ("prices", lambda: changed("prices", price=True), "price: wrong type Boolean: a column of decimals is expected"),
-        ("prices", lambda: changed("prices", security_id="Z"), "security_id: unknown security: 1 rows (row 1: Z)"),
-        ("prices", lambda: changed("prices", security_id=" A"), "security_id: blanks around the text"),
+        (
+            "prices",
+            lambda: changed("prices", price_date=5),
+            "price_date: wrong type Int64: a column of dates is expected",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", price=True),
+            "price: wrong type Boolean: a column of decimals is expected",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", security_id="Z"),
+            "security_id: unknown security: 1 rows (row 1: Z)",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", security_id=" A"),
+            "security_id: blanks around the text",
+        ),
         ("prices", lambda: changed("prices", security_id=None), "security_id: missing value"),
-        ("prices", lambda: changed("prices", currency="ZZZ"), "currency: unknown currency: 1 rows (row 1: ZZZ)"),
-        ("prices", lambda: changed("prices", price=float("nan")), "price: not a number (NaN or infinite): 1 rows (row 1: nan)"),
-        ("prices", lambda: changed("prices", price="NaN"), "price: not a number: 1 rows (row 1: NaN)"),
+        (
+            "prices",
+            lambda: changed("prices", currency="ZZZ"),
+            "currency: unknown currency: 1 rows (row 1: ZZZ)",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", price=float("nan")),
+            "price: not a number (NaN or infinite): 1 rows (row 1: nan)",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", price="NaN"),
+            "price: not a number: 1 rows (row 1: NaN)",
+        ),
         ("prices", lambda: changed("prices", price="1e5"), "price: not a number"),
         ("prices", lambda: changed("prices", price="0"), "price: not positive"),
         ("prices", lambda: changed("prices", price="-3"), "price: not positive"),
-        ("prices", lambda: changed("prices", price="0.12345678901"), "price: more than 10 decimal places"),
-        ("prices", lambda: changed("prices", price="1234567890123456789"), "price: more than 18 digits before the point"),
+        (
+            "prices",
+            lambda: changed("prices", price="0.12345678901"),
+            "price: more than 10 decimal places",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", price="1234567890123456789"),
+            "price: more than 18 digits before the point",
+        ),
         ("prices", lambda: changed("prices", price_date="01/02/2024"), "price_date: no date"),
         ("prices", lambda: changed("prices", price_date="2024-02-30"), "price_date: no date"),
-        ("prices", lambda: changed("prices", price_date=datetime(2024, 2, 1, 9)), "price_date: no date"),
-        ("prices", lambda: changed("prices", price_date=date(1850, 1, 1)), "price_date: date out of range"),
-        ("prices", lambda: changed("prices", quote_basis="PER_KILO"), "quote_basis: none of PER_UNIT"),
-        ("prices", lambda: changed("prices", quote_basis="PER_CONTRACT"), "the instrument has no contract_multiplier"),
+        (
+            "prices",
+            lambda: changed("prices", price_date=datetime(2024, 2, 1, 9)),
+            "price_date: no date",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", price_date=date(1850, 1, 1)),
+            "price_date: date out of range",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", quote_basis="PER_KILO"),
+            "quote_basis: none of PER_UNIT",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", quote_basis="PER_CONTRACT"),
+            "the instrument has no contract_multiplier",
+        ),
         (
             "prices",
             lambda: pl.concat([changed("prices")] * 2),
             "the same security_id, price_date as a row before: 1 rows (row 2",
         ),
-        ("fx_rates", lambda: changed("fx_rates", quote_currency="GBX"), "quote_currency: a quotation unit"),
-        ("fx_rates", lambda: changed("fx_rates", quote_currency="EUR"), "quote_currency: a rate of a currency to itself"),
+        (
+            "fx_rates",
+            lambda: changed("fx_rates", quote_currency="GBX"),
+            "quote_currency: a quotation unit",
+        ),
+        (
+            "fx_rates",
+            lambda: changed("fx_rates", quote_currency="EUR"),
+            "quote_currency: a rate of a currency to itself",
+        ),
         ("fx_rates", lambda: changed("fx_rates", rate="0"), "rate: not positive"),
-        ("portfolios", lambda: changed("portfolios", base_currency="GBp"), "base_currency: a quotation unit"),
-        ("portfolios", lambda: changed("portfolios", calendar_id="MOON"), "calendar_id: unknown calendar"),
-        ("instruments", lambda: changed("instruments", max_price_age_sessions=-1), "not between 0 and 100000"),
-        ("instruments", lambda: changed("instruments", contract_multiplier="0"), "contract_multiplier: not positive"),
-        ("positions", lambda: changed("positions", portfolio_id="P9"), "portfolio_id: unknown portfolio"),
-        ("positions", lambda: changed("positions", quantity="0"), "quantity: a cost basis without a quantity"),
+        (
+            "portfolios",
+            lambda: changed("portfolios", base_currency="GBp"),
+            "base_currency: a quotation unit",
+        ),
+        (
+            "portfolios",
+            lambda: changed("portfolios", calendar_id="MOON"),
+            "calendar_id: unknown calendar",
+        ),
+        (
+            "instruments",
+            lambda: changed("instruments", max_price_age_sessions=-1),
+            "not between 0 and 100000",
+        ),
+        (
+            "instruments",
+            lambda: changed("instruments", contract_multiplier="0"),
+            "contract_multiplier: not positive",
+        ),
+        (
+            "positions",
+            lambda: changed("positions", portfolio_id="P9"),
+            "portfolio_id: unknown portfolio",
+        ),
+        (
+            "positions",
+            lambda: changed("positions", quantity="0"),
+            "quantity: a cost basis without a quantity",
+        ),
     ],
 )
 async def test_what_is_wrong_is_named_with_its_rows(
@@ -129,11 +226,19 @@ async def test_what_is_wrong_is_named_with_its_rows(
     assert await fetch(book, f"SELECT count(*) FROM {TABLES[kind]}") == before
 
 
-async def test_all_that_is_wrong_in_a_file_is_said_at_once_with_line_numbers(book: Database, tmp_path: Path) -> None:
+async def test_all_that_is_wrong_in_a_file_is_said_at_once_with_line_numbers(
+    book: Database, tmp_path: Path
+) -> None:
     path = tmp_path / "prices.csv"
     good = [f"A,2024-03-{day:02},5.5,USD,PER_UNIT" for day in range(1, 20)]
-    bad = ["Z,2024-03-01,5.5,USD,PER_UNIT", "A,2024-03-30,-1,USD,PER_UNIT", "A,2024-03-05,6,USD,PER_UNIT"]
-    path.write_text("\n".join(["security_id,price_date,price,currency,quote_basis", *good, *bad]) + "\n")
+    bad = [
+        "Z,2024-03-01,5.5,USD,PER_UNIT",
+        "A,2024-03-30,-1,USD,PER_UNIT",
+        "A,2024-03-05,6,USD,PER_UNIT",
+    ]
+    path.write_text(
+        "\n".join(["security_id,price_date,price,currency,quote_basis", *good, *bad]) + "\n"
+    )
     with pytest.raises(RejectedInputError) as refused:
         await load(book, "prices", path)
     assert [(p.column, p.count, p.rows[0][0]) for p in refused.value.problems] == [
@@ -142,25 +247,39 @@ async def test_all_that_is_wrong_in_a_file_is_said_at_once_with_line_numbers(boo
         ("security_id", 1, 21),
     ]
     assert "22 rows, nothing loaded" in str(refused.value)
-    assert await fetch(book, "SELECT count(*) FROM market_prices WHERE price_date >= '2024-03-01'") == [(0,)]
+    assert await fetch(
+        book, "SELECT count(*) FROM market_prices WHERE price_date >= '2024-03-01'"
+    ) == [(0,)]
 
 
 async def test_numbers_are_taken_as_they_are_printed(book: Database, tmp_path: Path) -> None:
     path = tmp_path / "prices.parquet"
     floats = [0.1, 1e-05, 123456.789, 2e-10]
-    pl.DataFrame({"price_date": [date(2025, 1, n) for n in range(1, 5)], "price": floats}).with_columns(
+    pl.DataFrame(
+        {"price_date": [date(2025, 1, n) for n in range(1, 5)], "price": floats}
+    ).with_columns(
         security_id=pl.lit("A"), currency=pl.lit("USD"), quote_basis=pl.lit("PER_UNIT")
     ).write_parquet(path)
     await load(book, "prices", path)
     stored = [
         row[0]
-        for row in await fetch(book, "SELECT price FROM market_prices WHERE price_date >= '2025-01-01' ORDER BY price_date")
+        for row in await fetch(
+            book,
+            "SELECT price FROM market_prices WHERE price_date >= '2025-01-01' ORDER BY price_date",
+        )
     ]
-    assert stored == [Decimal("0.1"), Decimal("0.00001"), Decimal("123456.789"), Decimal("0.0000000002")]
+    assert stored == [
+        Decimal("0.1"),
+        Decimal("0.00001"),
+        Decimal("123456.789"),
+        Decimal("0.0000000002"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "wrong.txt", "broken.parquet"])
-async def test_a_file_that_cannot_be_read_is_said_so(book: Database, tmp_path: Path, name: str) -> None:
+async def test_a_file_that_cannot_be_read_is_said_so(
+    book: Database, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "wrong.txt").write_text("x")
     (tmp_path / "broken.parquet").write_text("x")
     with pytest.raises(InvalidInputError, match=name):
@@ -187,42 +306,66 @@ def is_open(history: Facts, at: int) -> bool:
     return bool(held(history, at)) or (history.get(at) == 0 and bool(earlier) and earlier[-1] != 0)
 
 
-loaded_facts = st.dictionaries(st.integers(0, LAST), st.sampled_from([0, 0, 3, 5]), min_size=1, max_size=4)
+loaded_facts = st.dictionaries(
+    st.integers(0, LAST), st.sampled_from([0, 0, 3, 5]), min_size=1, max_size=4
+)
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(loaded_facts, st.booleans(), st.one_of(st.none(), st.integers(0, LAST))), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.tuples(loaded_facts, st.booleans(), st.one_of(st.none(), st.integers(0, LAST))),
+        min_size=1,
+        max_size=5,
+    )
+)
 async def test_histories_open_dates_and_what_is_owed_follow_every_load(
     server_url: str, template: str, loads: list[tuple[Facts, bool, int | None]]
 ) -> None:
-    url = await fresh_database(server_url, await book_template(server_url, template, 1, valued=False))
+    url = await fresh_database(
+        server_url, await book_template(server_url, template, 1, valued=False)
+    )
     try:
         async with await Database.open(url) as database:
             await execute(database, "DELETE FROM position_history")
-            await execute(database, "UPDATE position_state SET open_dates = '{}', published_open_dates = '{}'")
+            await execute(
+                database, "UPDATE position_state SET open_dates = '{}', published_open_dates = '{}'"
+            )
             history: Facts = {}
             frontier: int | None = None
             for given_facts, merge, moved in loads:
                 if moved is not None and (frontier is None or moved > frontier):
                     frontier = moved
                     await execute(
-                        database, "UPDATE position_state SET frontier_date = $1 WHERE security_id = 'A'", day(frontier)
+                        database,
+                        "UPDATE position_state SET frontier_date = $1 WHERE security_id = 'A'",
+                        day(frontier),
                     )
                 earliest = min(given_facts)
-                kept = {d: q for d, q in history.items() if d < earliest or (merge and d not in given_facts)}
+                kept = {
+                    d: q
+                    for d, q in history.items()
+                    if d < earliest or (merge and d not in given_facts)
+                }
                 becomes = {**kept, **given_facts}
-                before = await key_state(database, "P1", "A")
+                before = await state_of(database, "P1", "A")
                 result = await load(
-                    database, "positions", facts("P1", "A", {day(d): str(q) for d, q in given_facts.items()}), merge=merge
+                    database,
+                    "positions",
+                    facts("P1", "A", {day(d): str(q) for d, q in given_facts.items()}),
+                    merge=merge,
                 )
-                after = await key_state(database, "P1", "A")
+                after = await state_of(database, "P1", "A")
                 differing = [d for d in range(LAST + 1) if history.get(d) != becomes.get(d)]
                 corrected = bool(differing) and frontier is not None and differing[0] <= frontier
-                assert (result.keys_corrected, result.keys_extended) == (int(corrected), int(bool(differing) and not corrected))
+                assert (result.positions_corrected, result.positions_extended) == (
+                    int(corrected),
+                    int(bool(differing) and not corrected),
+                )
                 assert after["epoch"] - before["epoch"] == int(corrected)
                 if not differing:
                     assert after == before
-                await check_key(database, becomes, history, corrected, frontier, before, after)
+                await check_position(database, becomes, history, corrected, frontier, before, after)
                 history = becomes
     finally:
         await drop_database(server_url, url)
@@ -230,17 +373,22 @@ async def test_histories_open_dates_and_what_is_owed_follow_every_load(
 
 def inside(spans, number: int) -> bool:  # type: ignore[no-untyped-def]
     at = day(number)
-    return any((span.lower is None or span.lower <= at) and (span.upper is None or at < span.upper) for span in spans)
+    return any(
+        (span.lower is None or span.lower <= at) and (span.upper is None or at < span.upper)
+        for span in spans
+    )
 
 
-async def check_key(database, becomes, history, corrected, frontier, before, after) -> None:  # type: ignore[no-untyped-def]
+async def check_position(database, becomes, history, corrected, frontier, before, after) -> None:  # type: ignore[no-untyped-def]
     stored = await fetch(
         database,
         "SELECT position_date, quantity FROM position_history WHERE position_id = $1 AND epoch = $2",
         after["position_id"],
         after["history_epoch"],
     )
-    assert {when: int(quantity) for when, quantity in stored} == {day(d): q for d, q in becomes.items()}
+    assert {when: int(quantity) for when, quantity in stored} == {
+        day(d): q for d, q in becomes.items()
+    }
     days = range(LAST + 3)
     assert [inside(after["open_dates"], d) for d in days] == [is_open(becomes, d) for d in days]
     if not corrected:
@@ -275,7 +423,12 @@ async def test_the_days_of_a_load_are_dates() -> None:
         ("prices", {"security_id": "A "}, "security_id", ProblemKind.BLANKS),
         ("prices", {"security_id": "A\x00"}, "security_id", ProblemKind.CONTROL_CHARACTER),
         ("prices", {"security_id": 7}, "security_id", ProblemKind.WRONG_TYPE),
-        ("prices", {"price_date": datetime(2024, 2, 1, tzinfo=UTC)}, "price_date", ProblemKind.WRONG_TYPE),
+        (
+            "prices",
+            {"price_date": datetime(2024, 2, 1, tzinfo=UTC)},
+            "price_date",
+            ProblemKind.WRONG_TYPE,
+        ),
         ("prices", {"price_date": date(2201, 1, 1)}, "price_date", ProblemKind.DATE_OUT_OF_RANGE),
         ("prices", {"price_date": "1899-12-31"}, "price_date", ProblemKind.DATE_OUT_OF_RANGE),
         ("prices", {"price_date": "2024-2-1"}, "price_date", ProblemKind.NOT_A_DATE),
@@ -290,9 +443,24 @@ async def test_the_days_of_a_load_are_dates() -> None:
         ("fx_rates", {"base_currency": "ZZZ"}, "base_currency", ProblemKind.UNKNOWN_REFERENCE),
         ("fx_rates", {"base_currency": "ILA"}, "base_currency", ProblemKind.MINOR_CURRENCY),
         ("instruments", {"currency": "GBX"}, "currency", ProblemKind.MINOR_CURRENCY),
-        ("instruments", {"contract_multiplier": "0.0000001"}, "contract_multiplier", ProblemKind.TOO_MANY_PLACES),
-        ("instruments", {"max_price_age_sessions": "2.5"}, "max_price_age_sessions", ProblemKind.NOT_A_NUMBER),
-        ("instruments", {"max_price_age_sessions": 2**40}, "max_price_age_sessions", ProblemKind.NOT_A_NUMBER),
+        (
+            "instruments",
+            {"contract_multiplier": "0.0000001"},
+            "contract_multiplier",
+            ProblemKind.TOO_MANY_PLACES,
+        ),
+        (
+            "instruments",
+            {"max_price_age_sessions": "2.5"},
+            "max_price_age_sessions",
+            ProblemKind.NOT_A_NUMBER,
+        ),
+        (
+            "instruments",
+            {"max_price_age_sessions": 2**40},
+            "max_price_age_sessions",
+            ProblemKind.NOT_A_NUMBER,
+        ),
         ("positions", {"security_id": "Z"}, "security_id", ProblemKind.UNKNOWN_REFERENCE),
         ("business_dates", {"calendar_id": None}, "calendar_id", ProblemKind.EMPTY),
     ],
@@ -314,12 +482,19 @@ async def test_five_rows_are_shown_and_all_are_counted(book: Database) -> None:
 
 async def test_a_categorical_id_without_text_is_missing(book: Database) -> None:
     with pytest.raises(RejectedInputError, match="security_id: missing value"):
-        await load(book, "prices", changed("prices", security_id="").cast({"security_id": pl.Categorical}))
+        await load(
+            book, "prices", changed("prices", security_id="").cast({"security_id": pl.Categorical})
+        )
 
 
-async def test_rows_are_counted_where_line_numbers_would_be_wrong(book: Database, tmp_path: Path) -> None:
+async def test_rows_are_counted_where_line_numbers_would_be_wrong(
+    book: Database, tmp_path: Path
+) -> None:
     path = tmp_path / "prices.csv"
-    header, bad = "security_id,price_date,price,currency,quote_basis\n", "A,2024-03-01,x,USD,PER_UNIT\n"
+    header, bad = (
+        "security_id,price_date,price,currency,quote_basis\n",
+        "A,2024-03-01,x,USD,PER_UNIT\n",
+    )
     for text, unit in (
         (header + bad, "line 2: x"),
         ("\n" + header + bad, "row 1: x"),
@@ -334,21 +509,37 @@ async def test_rows_are_counted_where_line_numbers_would_be_wrong(book: Database
 @pytest.mark.parametrize(
     "frame",
     [
-        lambda: changed("prices", price=1.5, price_date=datetime(2024, 2, 1)).cast({"security_id": pl.Categorical}),
+        lambda: changed("prices", price=1.5, price_date=datetime(2024, 2, 1)).cast(
+            {"security_id": pl.Categorical}
+        ),
         lambda: changed("prices", price=Decimal("1.500"), price_date=date(2024, 2, 1)),
-        lambda: pa.table({**GOOD["prices"], "price": pa.array([Decimal("1.5")], pa.decimal256(50, 12))}),
-        lambda: pa.table({**GOOD["prices"], "security_id": pa.array(["A"]).dictionary_encode(), "price": ["+01.50"]}),
+        lambda: pa.table(
+            {**GOOD["prices"], "price": pa.array([Decimal("1.5")], pa.decimal256(50, 12))}
+        ),
+        lambda: pa.table(
+            {
+                **GOOD["prices"],
+                "security_id": pa.array(["A"]).dictionary_encode(),
+                "price": ["+01.50"],
+            }
+        ),
     ],
 )
 async def test_every_type_that_can_hold_the_value_is_read_exactly(
     book: Database, frame: Callable[[], pl.DataFrame | pa.Table]
 ) -> None:
     assert (await load(book, "prices", frame())).inserted == 1
-    assert await fetch(book, "SELECT price FROM market_prices WHERE price_date = '2024-02-01'") == [(Decimal("1.5"),)]
+    assert await fetch(book, "SELECT price FROM market_prices WHERE price_date = '2024-02-01'") == [
+        (Decimal("1.5"),)
+    ]
 
 
-async def test_an_optional_column_may_be_empty_and_an_input_may_have_no_rows(book: Database) -> None:
-    assert (await load(book, "instruments", changed("instruments", contract_multiplier=None))).inserted == 1
+async def test_an_optional_column_may_be_empty_and_an_input_may_have_no_rows(
+    book: Database,
+) -> None:
+    assert (
+        await load(book, "instruments", changed("instruments", contract_multiplier=None))
+    ).inserted == 1
     for kind in Kind:
         assert (await load(book, kind, pl.DataFrame(GOOD[kind]).clear())).rows == 0
 
@@ -360,20 +551,34 @@ async def test_an_unknown_kind_is_a_usage_error(book: Database) -> None:
 
 async def test_a_changed_price_leaves_a_trigger_of_exactly_its_reach(book: Database) -> None:
     await execute(book, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
-    await load(book, "prices", prices("A", {DAYS[0]: "100.25", DAYS[3]: "9", DAYS[4]: "9", DAYS[9]: "9"}))
+    await load(
+        book, "prices", prices("A", {DAYS[0]: "100.25", DAYS[3]: "9", DAYS[4]: "9", DAYS[9]: "9"})
+    )
     assert await fetch(
-        book, "SELECT kind, security_id, dates::text FROM reprocessing_triggers WHERE fanned_out_at IS NULL"
+        book,
+        "SELECT kind, security_id, dates::text FROM reprocessing_triggers WHERE fanned_out_at IS NULL",
     ) == [("PRICE", "A", f"{{[{DAYS[3]},{DAYS[5]}),[{DAYS[9]},{DAYS[10]})}}")]
 
 
-async def test_a_change_that_the_database_refuses_rolls_everything_back(book: Database, connection: asyncpg.Connection) -> None:
-    both = pl.DataFrame({"portfolio_id": ["P0", "P1"], "base_currency": ["CHF", "CHF"], "calendar_id": ["CAL", "CAL"]})
+async def test_a_change_that_the_database_refuses_rolls_everything_back(
+    book: Database, connection: asyncpg.Connection
+) -> None:
+    both = pl.DataFrame(
+        {
+            "portfolio_id": ["P0", "P1"],
+            "base_currency": ["CHF", "CHF"],
+            "calendar_id": ["CAL", "CAL"],
+        }
+    )
     with pytest.raises(CorrectionRefusedError, match="P1 cannot change"):
         await load(book, "portfolios", both)
-    assert await connection.fetchval("SELECT count(*) FROM portfolios WHERE base_currency = 'CHF'") == 0
+    assert (
+        await connection.fetchval("SELECT count(*) FROM portfolios WHERE base_currency = 'CHF'")
+        == 0
+    )
 
 
-# One key's load against a plain model, exactly -------------------------------------------------------------------------
+# One position's load against a plain model, exactly -------------------------------------------------------------------------
 
 FACT_DAYS, END = 12, 16  # the last day of the window stands for all days after it
 Values = tuple[int, int, int]
@@ -409,25 +614,39 @@ def days_of(spans) -> set[int]:  # type: ignore[no-untyped-def]
 
 
 def frame_of(security: str, model: Model) -> pl.DataFrame:
-    rows = [("P1", security, day(d), *(str(value) for value in values)) for d, values in model.items()]
+    rows = [
+        ("P1", security, day(d), *(str(value) for value in values)) for d, values in model.items()
+    ]
     return pl.DataFrame(rows, schema=list(GOOD["positions"]), orient="row")
 
 
 async def check_load(
-    book: Database, was: dict[str, Model], given_facts: dict[str, Model], frontier: int | None, merge: bool
+    book: Database,
+    was: dict[str, Model],
+    given_facts: dict[str, Model],
+    frontier: int | None,
+    merge: bool,
 ) -> dict[str, Model]:
-    """Loads facts of several keys at once and compares everything that a load may write with the model's."""
+    """Loads facts of several positions at once and compares everything that a load may write with the model's."""
     at = day(frontier) if frontier is not None else None
-    held_back = "pending = pending * datemultirange(daterange(NULL, $1, '(]'))" if at else "pending = '{}'"
+    held_back = (
+        "pending = pending * datemultirange(daterange(NULL, $1, '(]'))" if at else "pending = '{}'"
+    )
     await execute(book, f"UPDATE position_state SET frontier_date = $1::date, {held_back}", at)
-    before = {s: await key_state(book, "P1", s) for s in was}
-    newest = (await fetch(book, "SELECT COALESCE(max(trigger_id), 0) FROM reprocessing_triggers"))[0][0]
-    result = await load(book, "positions", pl.concat([frame_of(s, m) for s, m in given_facts.items()]), merge=merge)
+    before = {s: await state_of(book, "P1", s) for s in was}
+    newest = (await fetch(book, "SELECT COALESCE(max(trigger_id), 0) FROM reprocessing_triggers"))[
+        0
+    ][0]
+    result = await load(
+        book, "positions", pl.concat([frame_of(s, m) for s, m in given_facts.items()]), merge=merge
+    )
     reached: set[int] = set()
     corrected = extended = 0
-    becomes = {s: after_load(m, given_facts[s], merge) if s in given_facts else m for s, m in was.items()}
+    becomes = {
+        s: after_load(m, given_facts[s], merge) if s in given_facts else m for s, m in was.items()
+    }
     for s, new in becomes.items():
-        state, old = await key_state(book, "P1", s), before[s]
+        state, old = await state_of(book, "P1", s), before[s]
         stored = await fetch(
             book,
             "SELECT position_date, quantity, cost_basis_local, cost_basis FROM position_history "
@@ -435,7 +654,9 @@ async def check_load(
             state["position_id"],
             state["history_epoch"],
         )
-        assert {row[0]: tuple(map(int, row[1:])) for row in stored} == {day(d): v for d, v in new.items()}
+        assert {row[0]: tuple(map(int, row[1:])) for row in stored} == {
+            day(d): v for d, v in new.items()
+        }
         assert days_of(state["open_dates"]) == open_days(new)
         differing = [d for d in range(FACT_DAYS) if was[s].get(d) != new.get(d)]
         if not differing:
@@ -445,7 +666,11 @@ async def check_load(
             extended += 1
             is_published = old["published_epoch"] >= old["history_epoch"]
             shown = state["open_dates"] if is_published else old["published_open_dates"]
-            moved = {"revision": old["revision"] + 1, "open_dates": state["open_dates"], "published_open_dates": shown}
+            moved = {
+                "revision": old["revision"] + 1,
+                "open_dates": state["open_dates"],
+                "published_open_dates": shown,
+            }
             assert state == old | moved
             continue
         corrected += 1
@@ -460,14 +685,16 @@ async def check_load(
         owed = {d for d in reach & open_days(new) if d <= frontier}
         assert days_of(state["pending"]) == days_of(old["pending"]) | owed
         audit = "SELECT count(*) FROM position_history WHERE position_id = $1 AND epoch = $2"
-        assert await fetch(book, audit, state["position_id"], old["history_epoch"]) == [(len(was[s]),)]
-    assert (result.keys_corrected, result.keys_extended) == (corrected, extended)
+        assert await fetch(book, audit, state["position_id"], old["history_epoch"]) == [
+            (len(was[s]),)
+        ]
+    assert (result.positions_corrected, result.positions_extended) == (corrected, extended)
     left = await fetch(
         book,
-        "SELECT kind, dates, keys_raised, fanned_out_at IS NOT NULL FROM reprocessing_triggers WHERE trigger_id > $1",
+        "SELECT kind, dates, positions_invalidated, fanned_out_at IS NOT NULL FROM reprocessing_triggers WHERE trigger_id > $1",
         newest,
     )
-    assert [(kind, days_of(dates), keys, done) for kind, dates, keys, done in left] == (
+    assert [(kind, days_of(dates), positions, done) for kind, dates, positions, done in left] == (
         [("POSITION", reached, corrected, True)] if corrected else []
     )
     return becomes
@@ -483,14 +710,20 @@ HELD, MORE, GONE = (5, 50, 45), (8, 80, 70), (0, 0, 0)
         pytest.param({}, {2: GONE, 4: GONE, 6: HELD}, None, False, id="zero facts first"),
         pytest.param({2: HELD}, {6: MORE}, 5, False, id="extension"),
         pytest.param({2: HELD}, {6: MORE}, 6, False, id="correction on the frontier itself"),
-        pytest.param({2: HELD, 6: MORE}, {4: MORE}, 9, False, id="replaced: the later fact is gone"),
+        pytest.param(
+            {2: HELD, 6: MORE}, {4: MORE}, 9, False, id="replaced: the later fact is gone"
+        ),
         pytest.param({2: HELD, 6: HELD}, {4: MORE}, 9, True, id="merged: the later fact stays"),
         pytest.param({2: HELD, 6: MORE}, {2: HELD, 6: MORE}, 9, False, id="nothing new"),
         pytest.param({2: HELD, 6: MORE}, {2: HELD}, 9, True, id="nothing new, merged"),
-        pytest.param({2: HELD, 6: MORE}, {2: HELD}, 9, False, id="the same fact, and the later one is gone"),
+        pytest.param(
+            {2: HELD, 6: MORE}, {2: HELD}, 9, False, id="the same fact, and the later one is gone"
+        ),
         pytest.param({2: HELD}, {6: GONE}, 9, False, id="closed"),
         pytest.param({2: HELD, 4: GONE}, {7: MORE}, 9, False, id="opened again"),
-        pytest.param({2: HELD, 7: GONE}, {4: GONE}, 9, True, id="closed earlier: no closing date twice"),
+        pytest.param(
+            {2: HELD, 7: GONE}, {4: GONE}, 9, True, id="closed earlier: no closing date twice"
+        ),
         pytest.param({4: GONE}, {2: HELD}, 9, True, id="a zero fact becomes a closing date"),
         pytest.param({2: HELD}, {2: GONE}, 9, False, id="never open"),
         pytest.param({2: HELD}, {0: MORE}, 9, True, id="earlier than all known"),
@@ -503,15 +736,22 @@ async def test_a_position_load_writes_what_the_model_says(
     await load(book, "instruments", changed("instruments"))
     await load(book, "positions", frame_of("C", was or given_facts))
     if not was:  # the first load is the one in question
-        state = await key_state(book, "P1", "C")
-        assert (state["epoch"], state["revision"], days_of(state["open_dates"])) == (0, 1, open_days(given_facts))
+        state = await state_of(book, "P1", "C")
+        assert (state["epoch"], state["revision"], days_of(state["open_dates"])) == (
+            0,
+            1,
+            open_days(given_facts),
+        )
         assert state["published_open_dates"] == state["open_dates"]
         return
     await check_load(book, {"C": was}, {"C": given_facts}, frontier, merge)
 
 
 histories = st.dictionaries(
-    st.integers(0, FACT_DAYS - 1), st.sampled_from([HELD, (5, 51, 45), MORE, GONE, GONE]), min_size=1, max_size=4
+    st.integers(0, FACT_DAYS - 1),
+    st.sampled_from([HELD, (5, 51, 45), MORE, GONE, GONE]),
+    min_size=1,
+    max_size=4,
 )
 steps = st.tuples(
     st.dictionaries(st.sampled_from("AB"), histories, min_size=1),
@@ -522,10 +762,12 @@ steps = st.tuples(
 
 @settings(max_examples=60)
 @given(st.lists(steps, min_size=1, max_size=6))
-async def test_any_sequence_of_loads_of_two_keys_follows_the_model(
+async def test_any_sequence_of_loads_of_two_positions_follows_the_model(
     server_url: str, template: str, sequence: list[tuple[dict[str, Model], int | None, bool]]
 ) -> None:
-    url = await fresh_database(server_url, await book_template(server_url, template, 1, valued=False))
+    url = await fresh_database(
+        server_url, await book_template(server_url, template, 1, valued=False)
+    )
     try:
         async with await Database.open(url) as opened:
             model: dict[str, Model] = {s: {0: (10, 1000, 1000)} for s in "AB"}

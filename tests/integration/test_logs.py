@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from actors.ports import TaskLostError
-from engine import corrections, logs, work
-from engine.store.database import Database
-from engine.store.tasks import Task, TaskResult
+from revalue.actors.protocols import TaskLostError
+from revalue.engine import logs
+from revalue.engine.core.tasks import Task, TaskResult
+from revalue.engine.correct import corrections
+from revalue.engine.postgres.database import Database
+from revalue.engine.value import valuer
 from tests.support import DAYS, SETTINGS, engine, execute, load_small_book
 from tests.web.test_api import client
 
@@ -39,12 +41,16 @@ def test_spans_that_touch_are_one() -> None:
     assert logs.ranges(spans) == ["2024-02-27..2024-03-01", "2024-03-07"]
     assert logs.ranges((n, n) for n in (5, 1, 2, 7)) == ["1..2", "5", "7"]
     assert logs.ranges([(1, 9), (3, 4)]) == ["1..9"]
-    assert logs.some([str(n) for n in range(7)]) == ["0", "1", "2", "3", "4", "and 2 more"]
+    assert logs.abbreviated([str(n) for n in range(7)]) == ["0", "1", "2", "3", "4", "and 2 more"]
 
 
-async def test_a_gap_of_weeks_in_a_price_that_many_hold_is_one_line(url: str, database: Database, lines: Lines) -> None:
+async def test_a_gap_of_weeks_in_a_price_that_many_hold_is_one_line(
+    url: str, database: Database, lines: Lines
+) -> None:
     await load_small_book(database, portfolios=7)
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
+    )
     async with engine(url, workers=1) as running:
         await running.settle()
     said = [line for line in lines.read_all() if line["event"] == "jobs wait for data"]
@@ -57,24 +63,37 @@ async def test_a_gap_of_weeks_in_a_price_that_many_hold_is_one_line(url: str, da
     assert len(line["job"]) == 1
 
 
-async def test_a_correction_can_be_followed_from_the_call_to_its_jobs(url: str, database: Database, lines: Lines) -> None:
+async def test_a_correction_can_be_followed_from_the_call_to_its_jobs(
+    url: str, database: Database, lines: Lines
+) -> None:
     await load_small_book(database, portfolios=2)
     async with engine(url) as running:
         await running.settle()
         correlation = logs.correlate()
         made = await corrections.price(database, "A", DAYS[3], Decimal(7))
-        corrections.told(made)
+        corrections.log_correction(made)
         await running.settle()
     told = {line["event"]: line for line in lines.read_all()}
     line = told["corrected"]
-    assert (line["security"], line["trigger"], line["correlation_id"]) == ("A", made.trigger_id, correlation)
+    assert (line["security"], line["trigger"], line["correlation_id"]) == (
+        "A",
+        made.trigger_id,
+        correlation,
+    )
     assert told["fanned out"]["trigger"] == [str(made.trigger_id)]
-    assert (told["fanned out"]["keys_raised"], told["fanned out"]["term"]) == (2, running.term.number)
+    assert (told["fanned out"]["positions_invalidated"], told["fanned out"]["term"]) == (
+        2,
+        running.term.number,
+    )
 
 
-async def test_a_request_can_be_found_again_in_the_log(url: str, database: Database, lines: Lines) -> None:
+async def test_a_request_can_be_found_again_in_the_log(
+    url: str, database: Database, lines: Lines
+) -> None:
     await load_small_book(database, portfolios=1)
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3]
+    )
     async with engine(url) as running:
         await running.settle()
     async with client(url) as web:
@@ -88,8 +107,16 @@ async def test_a_request_can_be_found_again_in_the_log(url: str, database: Datab
     assert own in failed.json()["detail"]
     assert len(own) == 32
     retried, error = (line for line in lines.read_all() if line["logger"] == "revalue.web")
-    assert (retried["job"], retried["portfolio"], retried["correlation_id"]) == (job, "P1", "desk-7")
-    assert (error["path"], error["correlation_id"], error["level"]) == ("/dead-letters", own, "error")
+    assert (retried["job"], retried["portfolio"], retried["correlation_id"]) == (
+        job,
+        "P1",
+        "desk-7",
+    )
+    assert (error["path"], error["correlation_id"], error["level"]) == (
+        "/dead-letters",
+        own,
+        "error",
+    )
     assert "UndefinedTableError" in error["exception"]
 
 
@@ -110,16 +137,28 @@ async def test_lost_tasks_and_dead_letters_are_told_by_default_and_nothing_else(
             return await real(task)
 
         running.pool.run = loses_the_first  # type: ignore[method-assign]
-        await execute(database, "UPDATE market_prices SET price = 1 WHERE security_id = 'A' AND price_date = $1", DAYS[3])
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 1 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[3],
+        )
         await running.settle()
         (line,) = lines.read_all()
-        assert (line["task"], line["reason"], line["level"]) == (lost[0].task_id, "the actor died", "warning")
+        assert (line["task"], line["reason"], line["level"]) == (
+            lost[0].task_id,
+            "the actor died",
+            "warning",
+        )
 
         def broken(*_: Any) -> Any:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(work, "value", broken)
-        await execute(database, "UPDATE market_prices SET price = 2 WHERE security_id = 'A' AND price_date = $1", DAYS[3])
+        monkeypatch.setattr(valuer, "value", broken)
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 2 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[3],
+        )
         await running.settle()
         while not await failed(database):
             await running.loop.run_once()
@@ -133,5 +172,7 @@ async def test_lost_tasks_and_dead_letters_are_told_by_default_and_nothing_else(
 
 async def failed(database: Database) -> bool:
     async with database.connection() as connection:
-        count = await connection.fetchval("SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'FAILED'")
+        count = await connection.fetchval(
+            "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'FAILED'"
+        )
     return bool(count == 2)

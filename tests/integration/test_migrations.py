@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 
-from engine.errors import SchemaVersionError
-from engine.store import migrating, schema
+from revalue.engine.errors import SchemaVersionError
+from revalue.engine.postgres import schema
 from tests.conftest import drop_database, fresh_database
 
 OBJECTS = """
@@ -29,7 +29,7 @@ async def empty_url(server_url: str):  # type: ignore[no-untyped-def]
 
 
 def revisions() -> list[str]:
-    script = ScriptDirectory.from_config(migrating.config())
+    script = ScriptDirectory.from_config(schema.alembic_config())
     return [revision.revision for revision in reversed(list(script.walk_revisions()))]
 
 
@@ -69,7 +69,7 @@ async def test_the_previous_head_is_upgraded_with_its_data(empty_url: str) -> No
     await connection.close()
 
 
-async def test_a_key_has_the_numbers_of_its_portfolio_and_keeps_them(empty_url: str) -> None:
+async def test_a_position_has_the_numbers_of_its_portfolio_and_keeps_them(empty_url: str) -> None:
     await schema.migrate(empty_url)
     connection, other = await asyncpg.connect(empty_url), await asyncpg.connect(empty_url)
     for statement in (
@@ -82,7 +82,9 @@ async def test_a_key_has_the_numbers_of_its_portfolio_and_keeps_them(empty_url: 
                 SELECT '{}', 'A', calendar_no, currency_no FROM calendars, currencies
                 WHERE calendar_id = '{}' AND currency = '{}'"""
     for calendar, currency in (("OTHER", "CHF"), ("CAL", "EUR")):
-        with pytest.raises(asyncpg.RestrictViolationError, match="P / A has not the numbers of its portfolio"):
+        with pytest.raises(
+            asyncpg.RestrictViolationError, match="P / A has not the numbers of its portfolio"
+        ):
             await connection.execute(insert.format("P", calendar, currency))
     await connection.execute(insert.format("P", "CAL", "CHF"))
     for column in ("portfolio_id = 'Q'", "base_currency_no = 1", "calendar_no = 1"):
@@ -92,12 +94,19 @@ async def test_a_key_has_the_numbers_of_its_portfolio_and_keeps_them(empty_url: 
     writing = connection.transaction()
     await writing.start()
     await connection.execute(insert.format("Q", "CAL", "CHF"))
-    changing = asyncio.create_task(other.execute("UPDATE portfolios SET base_currency = 'EUR' WHERE portfolio_id = 'Q'"))
+    changing = asyncio.create_task(
+        other.execute("UPDATE portfolios SET base_currency = 'EUR' WHERE portfolio_id = 'Q'")
+    )
     third = await asyncpg.connect(empty_url)
-    while not await third.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", other.get_server_pid()):
+    while not await third.fetchval(
+        "SELECT cardinality(pg_blocking_pids($1)) > 0", other.get_server_pid()
+    ):
         assert not changing.done()
     await writing.commit()
-    with pytest.raises(asyncpg.RestrictViolationError, match="base currency and calendar of portfolio Q cannot change"):
+    with pytest.raises(
+        asyncpg.RestrictViolationError,
+        match="base currency and calendar of portfolio Q cannot change",
+    ):
         await changing
     for each in (connection, other, third):
         await each.close()

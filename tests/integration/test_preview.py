@@ -11,20 +11,21 @@ import asyncpg
 import polars as pl
 import pytest
 
-from engine import corrections, rehearsal
-from engine import preview as previewing
-from engine.core.valuation import SNAPSHOT_COLUMNS
-from engine.errors import (
+from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
+from revalue.engine.correct import corrections
+from revalue.engine.correct.ingest import Kind, RejectedInputError, load
+from revalue.engine.correct.parsing import ProblemKind
+from revalue.engine.errors import (
     InvalidInputError,
     NotFoundError,
     PlanTooLongError,
     StatementCancelledError,
     WriteConflictError,
 )
-from engine.ingest import Kind, RejectedInputError, load
-from engine.preview import Estimate, Preview, preview
-from engine.reading import ProblemKind
-from engine.store.database import Database
+from revalue.engine.postgres.database import Database
+from revalue.engine.preview import dry_run
+from revalue.engine.preview import preview as preview_module
+from revalue.engine.preview.preview import Estimate, Preview, compute, preview
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, prices
 
@@ -46,15 +47,26 @@ Act = Callable[[Database], Awaitable[Any]]
 ACTS: dict[str, Act] = {
     "a price": lambda d: corrections.price(d, "A", DAYS[7], Decimal("31.5")),
     "a rate": lambda d: corrections.rate(d, "EUR", "USD", DAYS[3], Decimal("1.2345")),
-    "a position": lambda d: corrections.position(d, "P2", "A", DAYS[2], Decimal(3), Decimal(30), Decimal(30)),
-    "a file of prices": lambda d: corrections.file(d, price_file({DAYS[2]: "7", DAYS[3]: "8.125", DAYS[11]: "9"})),
+    "a position": lambda d: corrections.position(
+        d, "P2", "A", DAYS[2], Decimal(3), Decimal(30), Decimal(30)
+    ),
+    "a file of prices": lambda d: corrections.file(
+        d, price_file({DAYS[2]: "7", DAYS[3]: "8.125", DAYS[11]: "9"})
+    ),
     "a file of rates": lambda d: corrections.file(
         d,
         pl.DataFrame(
-            {"base_currency": ["EUR"] * 2, "quote_currency": ["USD"] * 2, "rate_date": DAYS[5:7], "rate": ["1.5", "1.6"]}
+            {
+                "base_currency": ["EUR"] * 2,
+                "quote_currency": ["USD"] * 2,
+                "rate_date": DAYS[5:7],
+                "rate": ["1.5", "1.6"],
+            }
         ),
     ),
-    "a file of positions": lambda d: corrections.file(d, facts("P1", "B", {DAYS[4]: "0", DAYS[9]: "5"})),
+    "a file of positions": lambda d: corrections.file(
+        d, facts("P1", "B", {DAYS[4]: "0", DAYS[9]: "5"})
+    ),
 }
 
 
@@ -74,7 +86,9 @@ async def valued(url: str, database: Database) -> AsyncIterator[Engine]:
 
 async def stored(database: Database) -> dict[str, Any]:
     """Everything in every table, and where the sequences of jobs and tasks stand."""
-    held = {table: sorted(await fetch(database, f"SELECT t::text FROM {table} t")) for table in TABLES}
+    held = {
+        table: sorted(await fetch(database, f"SELECT t::text FROM {table} t")) for table in TABLES
+    }
     for sequence in ("valuation_job_ids", "valuation_task_ids"):
         held[sequence] = await fetch(database, f"SELECT last_value FROM {sequence}")
     return held
@@ -93,11 +107,13 @@ async def new_rows(database: Database, epochs: list[tuple[Any, ...]]) -> list[tu
 
 
 @pytest.mark.parametrize("name", ACTS)
-async def test_what_it_says_is_what_the_correction_then_does(name: str, valued: Engine, database: Database) -> None:
+async def test_what_it_says_is_what_the_correction_then_does(
+    name: str, valued: Engine, database: Database
+) -> None:
     before = await stored(database)
     told = await preview(database, ACTS[name], SETTINGS)
     assert await stored(database) == before, "the preview left something behind"
-    assert told.keys > 0
+    assert told.positions > 0
     assert told.position_days == len(told.rows)
 
     epochs = await fetch(database, "SELECT position_id, epoch FROM position_state ORDER BY 1")
@@ -114,36 +130,49 @@ async def test_what_it_says_is_what_the_correction_then_does(name: str, valued: 
         [position for position, _ in epochs],
         [epoch for _, epoch in epochs],
     )
-    assert raised == [(told.keys,)]
-    assert (made.keys, type(made)) == (told.correction.keys, type(told.correction))
+    assert raised == [(told.positions,)]
+    assert (made.positions, type(made)) == (told.correction.positions, type(told.correction))
 
     now = {row[:3]: row[3] for row in await fetch(database, visible)}
-    moved = {key: now.get(key, Decimal(0)) - seen.get(key, Decimal(0)) for key in now.keys() | seen.keys()}
-    moved = {key: change for key, change in moved.items() if change}
+    moved = {
+        position: now.get(position, Decimal(0)) - seen.get(position, Decimal(0))
+        for position in now.keys() | seen.keys()
+    }
+    moved = {position: change for position, change in moved.items() if change}
     assert moved, "the case changes no value"
     sums: dict[tuple[Any, ...], Decimal] = {}
     for (portfolio, _, day), change in moved.items():
         sums[portfolio, day] = sums.get((portfolio, day), Decimal(0)) + change
     said = {(row[0], row[2]): row[4] - row[3] for row in told.values.iter_rows()}
-    assert {key: change for key, change in said.items() if change} == {key: change for key, change in sums.items() if change}
-    widest = {max(moved, key=lambda key: abs(moved[key]))}
+    assert {position: change for position, change in said.items() if change} == {
+        position: change for position, change in sums.items() if change
+    }
+    widest = {max(moved, key=lambda position: abs(moved[position]))}
     assert widest & {(mover.portfolio_id, mover.security_id, mover.date) for mover in told.movers}
     for mover in told.movers:
-        key = (mover.portfolio_id, mover.security_id, mover.date)
-        assert (mover.market_value_before, mover.market_value_after) == (seen.get(key, 0), now.get(key, 0))
+        position = (mover.portfolio_id, mover.security_id, mover.date)
+        assert (mover.market_value_before, mover.market_value_after) == (
+            seen.get(position, 0),
+            now.get(position, 0),
+        )
     for line in told.portfolios:
         day = [change for (portfolio, _), change in sums.items() if portfolio == line.portfolio_id]
         assert abs(line.change) == max(map(abs, day), default=Decimal(0))
 
 
-async def test_nobody_is_woken_and_the_next_preview_is_the_same(valued: Engine, database: Database, url: str) -> None:
+async def test_nobody_is_woken_and_the_next_preview_is_the_same(
+    valued: Engine, database: Database, url: str
+) -> None:
     heard: list[str] = []
     listener = await asyncpg.connect(url)
     await listener.add_listener("revalue_wake", lambda *got: heard.append(str(got[-1])))
     try:
         first = await preview(database, ACTS["a price"], SETTINGS)
         second = await preview(database, ACTS["a price"], SETTINGS)
-        both = await asyncio.gather(preview(database, ACTS["a price"], SETTINGS), preview(database, ACTS["a rate"], SETTINGS))
+        both = await asyncio.gather(
+            preview(database, ACTS["a price"], SETTINGS),
+            preview(database, ACTS["a rate"], SETTINGS),
+        )
         assert heard == []
         await ACTS["a price"](database)
         await listener.execute("SELECT 1")
@@ -156,7 +185,8 @@ async def test_nobody_is_woken_and_the_next_preview_is_the_same(valued: Engine, 
 
 
 @pytest.mark.parametrize(
-    ("rows_written", "bound", "speed"), [(1, "about", 8 / 10), (500, "at least", 8 * 500 / 10), (4, "about", 8 * 4 / 10)]
+    ("rows_written", "bound", "speed"),
+    [(1, "about", 8 / 10), (500, "at least", 8 * 500 / 10), (4, "about", 8 * 4 / 10)],
 )
 async def test_the_time_is_that_of_recorded_work(
     rows_written: int, bound: str, speed: float, valued: Engine, database: Database
@@ -177,7 +207,9 @@ async def test_the_time_is_that_of_recorded_work(
     assert long.estimate.bound == {1: "at most", 4: "at most", 500: "at least"}[rows_written]
 
 
-async def test_the_time_of_a_plan_larger_than_all_that_is_recorded_is_a_bound(valued: Engine, database: Database) -> None:
+async def test_the_time_of_a_plan_larger_than_all_that_is_recorded_is_a_bound(
+    valued: Engine, database: Database
+) -> None:
     """What few rows took holds costs that more rows share."""
     await execute(
         database,
@@ -188,55 +220,80 @@ async def test_the_time_of_a_plan_larger_than_all_that_is_recorded_is_a_bound(va
     assert told.estimate == Estimate(4.0, "at most", 1.0, 1)
 
 
-async def test_the_time_is_unknown_where_nothing_is_recorded(valued: Engine, database: Database) -> None:
+async def test_the_time_is_unknown_where_nothing_is_recorded(
+    valued: Engine, database: Database
+) -> None:
     assert (await preview(database, ACTS["a price"], SETTINGS)).estimate is not None
-    await execute(database, "UPDATE portfolio_valuation_jobs SET finished_at = created_at + interval '1 day'")
+    await execute(
+        database, "UPDATE portfolio_valuation_jobs SET finished_at = created_at + interval '1 day'"
+    )
     told = await preview(database, ACTS["a price"], SETTINGS)
     assert told.estimate is None
     assert told.as_dict()["estimated_seconds"] is None
 
 
-async def test_a_correction_that_reaches_nothing_is_said_to(valued: Engine, database: Database) -> None:
-    same: Preview = await preview(database, lambda d: corrections.price(d, "A", DAYS[0], Decimal("100.25")), SETTINGS)
-    assert (same.keys, same.position_days, same.portfolios, same.movers) == (0, 0, [], [])
+async def test_a_correction_that_reaches_nothing_is_said_to(
+    valued: Engine, database: Database
+) -> None:
+    same: Preview = await preview(
+        database, lambda d: corrections.price(d, "A", DAYS[0], Decimal("100.25")), SETTINGS
+    )
+    assert (same.positions, same.position_days, same.portfolios, same.movers) == (0, 0, [], [])
     with pytest.raises(NotFoundError):
         await preview(database, lambda d: corrections.price(d, "Z", DAYS[0], Decimal(1)), SETTINGS)
     with pytest.raises(InvalidInputError):
         await preview(database, lambda d: corrections.price(d, "A", DAYS[0], Decimal(-1)), SETTINGS)
 
 
-async def test_other_corrections_that_are_queued_are_not_in_it(valued: Engine, database: Database) -> None:
+async def test_other_corrections_that_are_queued_are_not_in_it(
+    valued: Engine, database: Database
+) -> None:
     alone = await preview(database, ACTS["a price"], SETTINGS)
     await corrections.price(database, "B", DAYS[1], Decimal(77))
-    beside = await preview(database, ACTS["a price"], SETTINGS)
-    assert beside.rows.equals(alone.rows)
-    assert await fetch(database, "SELECT count(*) FROM reprocessing_triggers WHERE fanned_out_at IS NULL") == [(1,)]
+    gather_all = await preview(database, ACTS["a price"], SETTINGS)
+    assert gather_all.rows.equals(alone.rows)
+    assert await fetch(
+        database, "SELECT count(*) FROM reprocessing_triggers WHERE fanned_out_at IS NULL"
+    ) == [(1,)]
 
 
-async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(valued: Engine, database: Database) -> None:
-    """Without a price from the day on, the key waits when it is too old: readers go on seeing the old value."""
+async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(
+    valued: Engine, database: Database
+) -> None:
+    """Without a price from the day on, the position waits when it is too old: readers go on seeing the old value."""
 
     async def forget(inside: Database) -> None:
         async with inside.connection() as connection:
-            await connection.execute("DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+            await connection.execute(
+                "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
+            )
 
     told = await preview(database, forget, SETTINGS)
     assert told.waiting == {f"PRICE_TOO_OLD A {DAYS[8]}": 4}
     assert (told.portfolios, told.movers) == ([], [])
-    before = await fetch(database, "SELECT market_value FROM position_valuations ORDER BY position_id, date")
+    before = await fetch(
+        database, "SELECT market_value FROM position_valuations ORDER BY position_id, date"
+    )
     await forget(database)
     await valued.settle()
     states = "SELECT failure_reason, count(*) FROM position_status WHERE state = 'WAITING_FOR_DATA' GROUP BY 1"
     assert dict(await fetch(database, states)) == told.waiting
-    assert await fetch(database, "SELECT market_value FROM position_valuations ORDER BY position_id, date") == before
+    assert (
+        await fetch(
+            database, "SELECT market_value FROM position_valuations ORDER BY position_id, date"
+        )
+        == before
+    )
 
 
-async def test_it_gives_way_to_a_writer_that_holds_the_keys(valued: Engine, database: Database) -> None:
+async def test_it_gives_way_to_a_writer_that_holds_the_positions(
+    valued: Engine, database: Database
+) -> None:
     async with database.transaction() as writer:
         await writer.execute("SELECT 1 FROM position_state WHERE security_id = 'A' FOR UPDATE")
         with pytest.raises(WriteConflictError):
             await preview(database, ACTS["a price"], SETTINGS)
-    assert (await preview(database, ACTS["a price"], SETTINGS)).keys == 4
+    assert (await preview(database, ACTS["a price"], SETTINGS)).positions == 4
 
 
 async def test_the_engine_is_not_held_up_while_a_preview_values(
@@ -245,25 +302,27 @@ async def test_the_engine_is_not_held_up_while_a_preview_values(
     """The correction itself is made and applied by the engine while the preview of the same one is still computing."""
     loop = asyncio.get_running_loop()
     computing, go_on = asyncio.Event(), asyncio.Event()
-    real = previewing.compute
+    real = compute
 
     def held(*given: Any, **named: Any) -> Any:
         loop.call_soon_threadsafe(computing.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(30)
         return real(*given, **named)
 
-    monkeypatch.setattr(previewing, "compute", held)
+    monkeypatch.setattr(preview_module, "compute", held)
     running = asyncio.create_task(preview(database, ACTS["a price"], SETTINGS))
     await asyncio.wait_for(computing.wait(), 30)
-    monkeypatch.setattr(previewing, "compute", real)
+    monkeypatch.setattr(preview_module, "compute", real)
     await ACTS["a price"](database)
     await asyncio.wait_for(valued.settle(), 30)
     go_on.set()
-    assert (await running).keys == 4
+    assert (await running).positions == 4
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
 
 
-async def test_a_plan_that_takes_too_long_lets_go_of_the_keys(valued: Engine, database: Database) -> None:
+async def test_a_plan_that_takes_too_long_lets_go_of_the_positions(
+    valued: Engine, database: Database
+) -> None:
     short = SETTINGS.model_copy(update={"preview_seconds": 0.2})
 
     async def many_small_steps(inside: Database) -> Any:
@@ -273,29 +332,33 @@ async def test_a_plan_that_takes_too_long_lets_go_of_the_keys(valued: Engine, da
         return await ACTS["a price"](inside)
 
     before = await stored(database)
-    with pytest.raises(PlanTooLongError, match=r"longer than 0.2 s: it had come to finding the keys"):
+    with pytest.raises(
+        PlanTooLongError, match=r"longer than 0.2 s: it had come to finding the positions"
+    ):
         await preview(database, many_small_steps, short)
     assert await stored(database) == before
     async with database.transaction() as blocking:
         await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(StatementCancelledError):  # sooner than the second for which it waits for locks
+        with pytest.raises(
+            StatementCancelledError
+        ):  # sooner than the second for which it waits for locks
             await preview(database, ACTS["a price"], short)
-    assert (await preview(database, ACTS["a price"], SETTINGS)).keys == 4
+    assert (await preview(database, ACTS["a price"], SETTINGS)).positions == 4
 
 
-async def test_one_that_is_cancelled_lets_go_of_the_keys(
+async def test_one_that_is_cancelled_lets_go_of_the_positions(
     valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
     reading, go_on = asyncio.Event(), asyncio.Event()
-    real = rehearsal.read_inputs
+    real = dry_run.read_inputs
 
     def held(*given: Any) -> Any:
         loop.call_soon_threadsafe(reading.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(30)
         return real(*given)
 
-    monkeypatch.setattr(rehearsal, "read_inputs", held)
+    monkeypatch.setattr(dry_run, "read_inputs", held)
     running = asyncio.create_task(preview(database, ACTS["a price"], SETTINGS))
     await asyncio.wait_for(reading.wait(), 30)
     running.cancel()
@@ -310,15 +373,33 @@ async def test_one_that_is_cancelled_lets_go_of_the_keys(
     assert await fetch(database, idle) == [(0,)]
 
 
-async def test_a_file_of_corrections_replaces_and_does_not_add(valued: Engine, database: Database, tmp_path: Path) -> None:
+async def test_a_file_of_corrections_replaces_and_does_not_add(
+    valued: Engine, database: Database, tmp_path: Path
+) -> None:
     path = tmp_path / "corrections.csv"
     prices("A", {DAYS[0]: "1", DAYS[0].replace(year=2030): "2"}).write_csv(path)
-    with pytest.raises(RejectedInputError, match=r"no price is stored for that date.*line 3") as refused:
+    with pytest.raises(
+        RejectedInputError, match=r"no price is stored for that date.*line 3"
+    ) as refused:
         await corrections.file(database, path)
     assert [problem.kind for problem in refused.value.problems] == [ProblemKind.NOT_STORED]
     with pytest.raises(InvalidInputError, match="a file of corrections has the columns"):
         await corrections.file(database, pl.DataFrame({"security_id": ["A"]}))
     prices("A", {DAYS[0]: "1", DAYS[1]: "101.25"}).write_csv(path)
     made = await corrections.file(database, path)
-    assert (made.kind, made.rows, made.changed, made.unchanged, made.keys, len(made.trigger_ids)) == ("prices", 2, 1, 1, 4, 1)
+    assert (
+        made.kind,
+        made.rows,
+        made.changed,
+        made.unchanged,
+        made.positions,
+        len(made.trigger_ids),
+    ) == (
+        "prices",
+        2,
+        1,
+        1,
+        4,
+        1,
+    )
     assert (await load(database, Kind.PRICES, path)).unchanged == 2

@@ -1,4 +1,4 @@
-"""Previews of corrections of made-up books that try every rule: the rows, the keys and the holes are those that come."""
+"""Previews of corrections of made-up books that try every rule: the rows, the positions and the holes are those that come."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 from hypothesis import given, settings
 
-from console.oracle import Book
-from engine.preview import preview
-from engine.store.database import Database
+from revalue.console.reference.reference import Book
+from revalue.engine.postgres.database import Database
+from revalue.engine.preview.preview import preview
 from tests.books import books
 from tests.conftest import drop_database, fresh_database
 from tests.integration.test_preview import WRITTEN, new_rows, stored
@@ -38,7 +38,9 @@ async def test_a_preview_is_what_then_comes(
         await drop_database(server_url, url)
 
 
-async def held_against_the_act(database: Database, book: Book, correction: Sequence[Any], running: Any) -> None:
+async def held_against_the_act(
+    database: Database, book: Book, correction: Sequence[Any], running: Any
+) -> None:
     before, epochs = await stored(database), await fetch(database, KEYS)
     horizons = dict(await fetch(database, HORIZONS))
     seen = {row[:3]: row[3] for row in await fetch(database, SEEN)}
@@ -46,20 +48,34 @@ async def held_against_the_act(database: Database, book: Book, correction: Seque
     assert await stored(database) == before
     await correct(database, book, correction)
     await running.settle()
-    raised = {position for (position, was), (_, now) in zip(epochs, await fetch(database, KEYS), strict=True) if now > was}
-    assert len(raised) == told.keys
-    came = await new_rows(database, epochs)
-    assert told.rows.select(WRITTEN).rows() == came
+    raised = {
+        position
+        for (position, was), (_, now) in zip(epochs, await fetch(database, KEYS), strict=True)
+        if now > was
+    }
+    assert len(raised) == told.positions
+    arrives_within = await new_rows(database, epochs)
+    assert told.rows.select(WRITTEN).rows() == arrives_within
     holes: dict[str, int] = {}
     for position, reason in await fetch(database, STUCK):
         if position in raised:
             holes[reason] = holes.get(reason, 0) + 1
     assert told.waiting == holes
     now = {row[:3]: row[3] for row in await fetch(database, SEEN)}
-    changed = {key: now.get(key, 0) - seen.get(key, 0) for key in now.keys() | seen.keys()}
+    changed = {
+        position: now.get(position, 0) - seen.get(position, 0)
+        for position in now.keys() | seen.keys()
+    }
     said = told.values.select(
-        "portfolio_id", "base_currency", "date", pl.col("market_value_after") - pl.col("market_value_before")
+        "portfolio_id",
+        "base_currency",
+        "date",
+        pl.col("market_value_after") - pl.col("market_value_before"),
     )
     # A date after a calendar's last opens a day there: what comes on it corrects nothing.
-    corrected = {key: change for key, change in changed.items() if change and key[2] <= horizons[key[0]]}
+    corrected = {
+        position: change
+        for position, change in changed.items()
+        if change and position[2] <= horizons[position[0]]
+    }
     assert {row[:3]: row[3] for row in said.rows() if row[3]} == corrected

@@ -8,30 +8,49 @@ from datetime import date, timedelta
 import asyncpg
 import pytest
 
-from engine import work
-from engine.core.lifecycle import Lane
-from engine.errors import CorrectionRefusedError, TermLostError
-from engine.ingest import Kind, load
-from engine.store import results, staging, triggers
-from engine.store.arrow import ArrowReader, Snapshot
-from engine.store.database import Database
-from engine.store.finishing import OUTCOME_COLUMNS, finish
-from engine.store.inputs import read_inputs
-from engine.store.statement import sql
-from engine.store.tasks import Task
-from engine.store.terms import Rehearsal, Term
-from tests.support import DAYS, Engine, dates, engine, execute, facts, fetch, key_state, load_small_book, prices
+from revalue.engine.apply import apply
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.errors import CorrectionRefusedError, TermLostError
+from revalue.engine.fan_out import fan_out
+from revalue.engine.leadership.term import DryRunTerm, Term
+from revalue.engine.postgres.arrow import ArrowReader, Snapshot
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.statement import statements
+from revalue.engine.stage import stage
+from revalue.engine.value import valuer
+from revalue.engine.value.commit import OUTCOME_COLUMNS, finish
+from revalue.engine.value.inputs import read_inputs
+from tests.support import (
+    DAYS,
+    Engine,
+    dates,
+    engine,
+    execute,
+    facts,
+    fetch,
+    load_small_book,
+    prices,
+    state_of,
+)
+
+leadership_sql = statements("revalue.engine.leadership")
 
 
 async def reprice(database: Database, *days: date) -> None:
-    await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = ANY ($1)", list(days))
+    await execute(
+        database,
+        "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = ANY ($1)",
+        list(days),
+    )
 
 
-async def scan_all(running: Engine) -> staging.Scan:
-    """What is owed, after the triggers of the first load are gone: nothing was scheduled, so they raise no key."""
-    while await triggers.fan_out(running.term):
+async def scan_all(running: Engine) -> stage.Scan:
+    """What is owed, after the triggers of the first load are gone: nothing was scheduled, so they raise no position."""
+    while await fan_out.fan_out(running.term):
         pass
-    return staging.scan(running.reader, Lane.HISTORY, 0, page_keys=100, live_sessions=5)
+    return stage.scan(running.reader, Lane.HISTORY, 0, page_positions=100, live_business_days=5)
 
 
 async def queued(database: Database) -> list[tuple]:  # type: ignore[type-arg]
@@ -48,9 +67,17 @@ async def queued(database: Database) -> list[tuple]:  # type: ignore[type-arg]
 async def test_a_price_reaches_to_the_day_before_the_next_one(database: Database) -> None:
     await load_small_book(database, portfolios=1)
     await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date = $1", DAYS[3])
-    await execute(database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
-    await execute(database, "UPDATE market_prices SET price = price + 1 WHERE price_date = $1", DAYS[-1])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date = $1", DAYS[3]
+    )
+    await execute(
+        database,
+        "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A' AND price_date = $1",
+        DAYS[2],
+    )
+    await execute(
+        database, "UPDATE market_prices SET price = price + 1 WHERE price_date = $1", DAYS[-1]
+    )
     assert await queued(database) == [
         ("PRICE", "A", f"{{[{DAYS[3]},{DAYS[4]})}}"),
         ("PRICE", "A", f"{{[{DAYS[2]},{DAYS[4]})}}"),
@@ -79,33 +106,56 @@ async def test_a_trigger_commits_with_its_write_or_not_at_all(database: Database
     assert await queued(database) == []
 
 
-async def test_a_writer_with_an_old_snapshot_takes_its_reach_to_be_open_ended(database: Database) -> None:
+async def test_a_writer_with_an_old_snapshot_takes_its_reach_to_be_open_ended(
+    database: Database,
+) -> None:
     await load_small_book(database, portfolios=1)
     await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
     async with database.transaction(isolation="repeatable_read") as connection:
-        await connection.execute("UPDATE market_prices SET price = 1 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
+        await connection.execute(
+            "UPDATE market_prices SET price = 1 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[2],
+        )
     assert await queued(database) == [("PRICE", "A", f"{{[{DAYS[2]},)}}")]
 
 
 async def test_two_writers_of_a_security_are_put_in_a_row(database: Database) -> None:
     """One deletes the next price while the other puts in an earlier one: together they must reach past both."""
     await load_small_book(database, portfolios=1)
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date IN ($1, $2)", DAYS[2], DAYS[3])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
+    )
+    await execute(
+        database,
+        "DELETE FROM market_prices WHERE security_id = 'A' AND price_date IN ($1, $2)",
+        DAYS[2],
+        DAYS[3],
+    )
     await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
     async with database.connection() as first, database.connection() as second:
         transaction = first.transaction()
         await transaction.start()
-        await first.execute("DELETE FROM market_prices WHERE security_id = 'A' AND price_date = $1", DAYS[4])
+        await first.execute(
+            "DELETE FROM market_prices WHERE security_id = 'A' AND price_date = $1", DAYS[4]
+        )
         await second.execute("SET lock_timeout = '200ms'")
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await second.execute("INSERT INTO market_prices VALUES ('A', $1, 5, 'USD', 'PER_UNIT')", DAYS[2])
+            await second.execute(
+                "INSERT INTO market_prices VALUES ('A', $1, 5, 'USD', 'PER_UNIT')", DAYS[2]
+            )
         await transaction.commit()
-        await second.execute("INSERT INTO market_prices VALUES ('A', $1, 5, 'USD', 'PER_UNIT')", DAYS[2])
-    assert await queued(database) == [("PRICE", "A", f"{{[{DAYS[4]},)}}"), ("PRICE", "A", f"{{[{DAYS[2]},)}}")]
+        await second.execute(
+            "INSERT INTO market_prices VALUES ('A', $1, 5, 'USD', 'PER_UNIT')", DAYS[2]
+        )
+    assert await queued(database) == [
+        ("PRICE", "A", f"{{[{DAYS[4]},)}}"),
+        ("PRICE", "A", f"{{[{DAYS[2]},)}}"),
+    ]
 
 
-async def test_a_date_at_the_end_opens_a_day_and_a_date_in_between_is_a_correction(database: Database) -> None:
+async def test_a_date_at_the_end_opens_a_day_and_a_date_in_between_is_a_correction(
+    database: Database,
+) -> None:
     await load(database, Kind.BUSINESS_DATES, dates([DAYS[0], DAYS[2]]))
     assert await queued(database) == []
     await load(database, Kind.BUSINESS_DATES, dates([DAYS[3]]))
@@ -134,53 +184,83 @@ async def test_what_cannot_be_corrected_is_refused(url: str, database: Database)
 # Move 2: fan out ------------------------------------------------------------------------------------------------------
 
 
-async def test_fan_out_raises_exactly_the_keys_and_dates_in_reach(url: str, database: Database) -> None:
+async def test_fan_out_raises_exactly_the_positions_and_dates_in_reach(
+    url: str, database: Database
+) -> None:
     await load_small_book(database)
     async with engine(url) as running:
         await running.settle()
         await reprice(database, DAYS[2], DAYS[6])
-        step = await triggers.fan_out(running.term)
+        step = await fan_out.fan_out(running.term)
         assert step is not None
-        assert (step.triggers, step.finished, step.keys_raised) == (1, True, 3)
-        assert await triggers.fan_out(running.term) is None
+        assert (step.triggers, step.finished, step.positions_invalidated) == (1, True, 3)
+        assert await fan_out.fan_out(running.term) is None
     assert (
         await fetch(
-            database, "SELECT security_id, epoch, published_epoch, pending::text FROM position_state ORDER BY 1, portfolio_id"
+            database,
+            "SELECT security_id, epoch, published_epoch, pending::text FROM position_state ORDER BY 1, portfolio_id",
         )
-        == [("A", 1, 0, f"{{[{DAYS[2]},{DAYS[3]}),[{DAYS[6]},{DAYS[7]})}}")] * 3 + [("B", 0, 0, "{}")] * 3
+        == [("A", 1, 0, f"{{[{DAYS[2]},{DAYS[3]}),[{DAYS[6]},{DAYS[7]})}}")] * 3
+        + [("B", 0, 0, "{}")] * 3
     )
-    state = await key_state(database, "P1", "A")
+    state = await state_of(database, "P1", "A")
     assert state["watermark_date"] == DAYS[1]
 
 
-async def test_triggers_that_wait_together_raise_a_key_once_and_resume_at_the_cursor(url: str, database: Database) -> None:
+async def test_triggers_that_wait_together_raise_a_position_once_and_resume_at_the_cursor(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=5)
     async with engine(url) as running:
         await running.settle()
         for day in (DAYS[2], DAYS[9]):
-            await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", day)
-        first = await triggers.fan_out(running.term, most_keys=2)
+            await execute(
+                database,
+                "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
+                day,
+            )
+        first = await fan_out.fan_out(running.term, max_positions=2)
         assert first is not None
-        assert (first.triggers, first.finished, first.keys_raised) == (2, False, 2)
-        await execute(database, "UPDATE market_prices SET price = 9 WHERE security_id = 'B' AND price_date = $1", DAYS[3])
+        assert (first.triggers, first.finished, first.positions_invalidated) == (2, False, 2)
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 9 WHERE security_id = 'B' AND price_date = $1",
+            DAYS[3],
+        )
     async with engine(url, holder="the next") as running:
         steps = []
-        while step := await triggers.fan_out(running.term, most_keys=2):
-            steps.append(step.keys_raised)
-        # Keys of A are the book's first five, those of B the others, and a page is two keys of the book.
+        while step := await fan_out.fan_out(running.term, max_positions=2):
+            steps.append(step.positions_invalidated)
+        # Positions of A are the book's first five, those of B the others, and a page is two positions of the book.
         assert steps == [2, 1, 0, 0, 0, 0, 0, 1, 2, 2, 0]
     assert set(await fetch(database, "SELECT epoch FROM position_state")) == {(1,)}
 
 
-async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room(url: str, database: Database) -> None:
+async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=5)
     async with engine(url) as running:
         await running.settle()
-        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[6])
-        step = await triggers.fan_out(running.term, room=triggers.Room(running.reader, rows=3, task_rows=2))
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[6],
+        )
+        step = await fan_out.fan_out(
+            running.term, capacity=fan_out.Capacity(running.reader, rows=3, task_rows=2)
+        )
         assert step is not None
-        assert (step.finished, step.keys_raised, step.keys_staged, step.jobs) == (True, 5, 3, 3)
-        assert [(task.rows, task.last_job_id - task.first_job_id + 1) for task in step.tasks] == [(2, 2), (1, 1)]
+        assert (step.finished, step.positions_invalidated, step.positions_staged, step.jobs) == (
+            True,
+            5,
+            3,
+            3,
+        )
+        assert [(task.rows, task.last_job_id - task.first_job_id + 1) for task in step.tasks] == [
+            (2, 2),
+            (1, 1),
+        ]
         assert (
             await fetch(
                 database,
@@ -193,26 +273,36 @@ async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room
         )
         for task in step.tasks:
             await running.pool.run(task)
-        await results.apply(running.term, step.tasks, results.Waits(1, 1))
+        await apply.apply(running.term, step.tasks, apply.Waits(1, 1))
         await running.settle()
-    assert set(await fetch(database, "SELECT state, epoch FROM position_status WHERE security_id = 'A'")) == {("CURRENT", 1)}
+    assert set(
+        await fetch(database, "SELECT state, epoch FROM position_status WHERE security_id = 'A'")
+    ) == {("CURRENT", 1)}
 
 
-async def test_a_key_that_changes_between_the_look_and_the_raise_is_only_raised(url: str, database: Database) -> None:
-    """A position is corrected after it was read that its key owes nothing else: its revision has moved when it is raised."""
+async def test_a_position_that_changes_between_the_look_and_the_raise_is_only_raised(
+    url: str, database: Database
+) -> None:
+    """A position is corrected after it was read that its position owes nothing else: its revision has moved when it is raised."""
     await load_small_book(database, portfolios=2)
     async with engine(url) as running:
         await running.settle()
-        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[6])
-        step = await triggers.fan_out(running.term, room=triggers.Room(_Overtaken(running), rows=100, task_rows=100))
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[6],
+        )
+        step = await fan_out.fan_out(
+            running.term, capacity=fan_out.Capacity(_Overtaken(running), rows=100, task_rows=100)
+        )
         assert step is not None
-        assert (step.keys_raised, step.keys_staged, step.jobs) == (2, 1, 1)
-        state = await key_state(database, "P1", "A")
+        assert (step.positions_invalidated, step.positions_staged, step.jobs) == (2, 1, 1)
+        state = await state_of(database, "P1", "A")
         assert (state["epoch"], state["staged_epoch"]) == (2, 0)
         assert state["pending"] is not None
         for task in step.tasks:
             await running.pool.run(task)
-        await results.apply(running.term, step.tasks, results.Waits(1, 1))
+        await apply.apply(running.term, step.tasks, apply.Waits(1, 1))
         await running.settle()
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
     assert await fetch(
@@ -238,22 +328,27 @@ class _Overtaken(ArrowReader):
         asyncio.run_coroutine_threadsafe(correction, self._loop).result(30)
 
 
-async def test_a_key_that_is_closed_or_not_yet_scheduled_is_not_raised(url: str, database: Database) -> None:
+async def test_a_position_that_is_closed_or_not_yet_scheduled_is_not_raised(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=1)
     await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "1", DAYS[3]: "0"}))
     async with engine(url) as running:
         await running.settle()
         await execute(database, "UPDATE market_prices SET price = 7 WHERE price_date = $1", DAYS[5])
         await load(database, Kind.PRICES, prices("B", {DAYS[-1] + timedelta(days=3): "5"}))
-        await triggers.fan_out(running.term)
-    assert (await key_state(database, "P1", "A"))["epoch"] == 0
-    assert (await key_state(database, "P1", "B"))["epoch"] == 1
+        await fan_out.fan_out(running.term)
+    assert (await state_of(database, "P1", "A"))["epoch"] == 0
+    assert (await state_of(database, "P1", "B"))["epoch"] == 1
 
 
 @pytest.mark.parametrize(
     ("pair", "raised"),
     [
-        (("EUR", "USD"), {"P2", "P3"}),  # inverse of local -> base, and a leg of the cross USD -> EUR -> GBP
+        (
+            ("EUR", "USD"),
+            {"P2", "P3"},
+        ),  # inverse of local -> base, and a leg of the cross USD -> EUR -> GBP
         (("EUR", "GBP"), {"P3"}),  # the other leg
         (("USD", "GBP"), {"P3"}),  # direct
         (("EUR", "CHF"), set()),
@@ -264,7 +359,10 @@ async def test_a_rate_reaches_the_conversions_it_is_a_leg_of(
 ) -> None:
     await load_small_book(database, portfolios=2)
     await execute(database, "INSERT INTO portfolios VALUES ('P3', DEFAULT, 'GBP', 'CAL')")
-    await execute(database, "INSERT INTO fx_rates SELECT 'EUR', 'GBP', business_date, 0.85 FROM business_dates")
+    await execute(
+        database,
+        "INSERT INTO fx_rates SELECT 'EUR', 'GBP', business_date, 0.85 FROM business_dates",
+    )
     await load(database, Kind.POSITIONS, facts("P3", "A", {DAYS[0]: "1"}))
     async with engine(url) as running:
         await running.settle()
@@ -275,53 +373,76 @@ async def test_a_rate_reaches_the_conversions_it_is_a_leg_of(
             *pair,
             DAYS[5],
         )
-        await triggers.fan_out(running.term)
-    assert {row[0] for row in await fetch(database, "SELECT portfolio_id FROM position_state WHERE epoch > 0")} == raised
+        await fan_out.fan_out(running.term)
+    assert {
+        row[0]
+        for row in await fetch(database, "SELECT portfolio_id FROM position_state WHERE epoch > 0")
+    } == raised
 
 
 # Move 3: stage --------------------------------------------------------------------------------------------------------
 
 
-async def test_staging_creates_jobs_only_for_the_room_there_is(url: str, database: Database) -> None:
+async def test_staging_creates_jobs_only_for_the_room_there_is(
+    url: str, database: Database
+) -> None:
     await load_small_book(database)
     async with engine(url) as running:
         scanned = await scan_all(running)
-        assert (len(scanned.keys), scanned.next_cursor) == (6, None)
-        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=20, room_rows=40)
-        assert (staged.keys, staged.jobs, [task.rows for task in staged.tasks]) == (2, 2, [20, 20])
-        assert await fetch(database, "SELECT count(*) FROM position_state WHERE frontier_date IS NOT NULL") == [(2,)]
+        assert (len(scanned.positions), scanned.next_cursor) == (6, None)
+        staged = await stage.stage(
+            running.term, scanned, Lane.HISTORY, task_rows=20, capacity_rows=40
+        )
+        assert (staged.positions, staged.jobs, [task.rows for task in staged.tasks]) == (
+            2,
+            2,
+            [20, 20],
+        )
+        assert await fetch(
+            database, "SELECT count(*) FROM position_state WHERE frontier_date IS NOT NULL"
+        ) == [(2,)]
         assert staged.rest is not None
-        assert len(staged.rest.keys) == 4
+        assert len(staged.rest.positions) == 4
 
 
-async def test_a_key_that_was_changed_since_the_scan_is_left_for_the_next_one(url: str, database: Database) -> None:
-    """A key is scanned while it is closed; before it is staged it is opened. Its frontier must not pass the opening."""
+async def test_a_position_that_was_changed_since_the_scan_is_left_for_the_next_one(
+    url: str, database: Database
+) -> None:
+    """A position is scanned while it is closed; before it is staged it is opened. Its frontier must not pass the opening."""
     await load_small_book(database, portfolios=1)
     await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
     async with engine(url) as running:
         scanned = await scan_all(running)
         await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[8]: "3"}))
-        await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=100, room_rows=1000)
-        assert (await key_state(database, "P1", "A"))["frontier_date"] is None
+        await stage.stage(running.term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=1000)
+        assert (await state_of(database, "P1", "A"))["frontier_date"] is None
         await running.settle()
-    rows = await fetch(database, "SELECT min(date) FROM position_valuations WHERE security_id = 'A'")
+    rows = await fetch(
+        database, "SELECT min(date) FROM position_valuations WHERE security_id = 'A'"
+    )
     assert rows == [(DAYS[8],)]
 
 
-async def test_a_key_that_both_lanes_have_scanned_is_staged_by_one(url: str, database: Database) -> None:
+async def test_a_position_that_both_lanes_have_scanned_is_staged_by_one(
+    url: str, database: Database
+) -> None:
     """A date opens after the live lane has looked and before history does: what history keeps, the live lane finds next."""
     await load_small_book(database)
     async with engine(url) as running:
         await running.settle()
         await load(database, Kind.BUSINESS_DATES, dates([DAYS[-1] + timedelta(days=3)]))
-        kept = staging.scan(running.reader, Lane.HISTORY, 0, page_keys=100, live_sessions=5)
-        live = staging.scan(running.reader, Lane.LIVE, 0, page_keys=100, live_sessions=5)
-        first = await staging.stage(running.term, live, Lane.LIVE, task_rows=100, room_rows=100)
-        second = await staging.stage(running.term, kept, Lane.HISTORY, task_rows=100, room_rows=100)
+        kept = stage.scan(running.reader, Lane.HISTORY, 0, page_positions=100, live_business_days=5)
+        live = stage.scan(running.reader, Lane.LIVE, 0, page_positions=100, live_business_days=5)
+        first = await stage.stage(running.term, live, Lane.LIVE, task_rows=100, capacity_rows=100)
+        second = await stage.stage(
+            running.term, kept, Lane.HISTORY, task_rows=100, capacity_rows=100
+        )
     assert (first.jobs, second.jobs) == (6, 0)
 
 
-async def test_a_date_that_was_closed_since_the_scan_does_not_become_the_frontier(url: str, database: Database) -> None:
+async def test_a_date_that_was_closed_since_the_scan_does_not_become_the_frontier(
+    url: str, database: Database
+) -> None:
     """Else it would not be valued when it opens again."""
     await load_small_book(database, portfolios=1)
     opened = DAYS[-1] + timedelta(days=3)
@@ -330,26 +451,34 @@ async def test_a_date_that_was_closed_since_the_scan_does_not_become_the_frontie
         await load(database, Kind.BUSINESS_DATES, dates([opened]))
         scanned = await scan_all(running)
         await execute(database, "DELETE FROM business_dates WHERE business_date = $1", opened)
-        await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)
-        assert (await key_state(database, "P1", "A"))["frontier_date"] == DAYS[-1]
+        await stage.stage(running.term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100)
+        assert (await state_of(database, "P1", "A"))["frontier_date"] == DAYS[-1]
         await load(database, Kind.BUSINESS_DATES, dates([opened]))
         await running.settle()
     assert await fetch(database, "SELECT max(date) FROM position_valuations") == [(opened,)]
 
 
-async def test_a_date_is_not_closed_while_keys_are_staged_onto_it(url: str, database: Database) -> None:
+async def test_a_date_is_not_closed_while_positions_are_staged_onto_it(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
         scanned = await scan_all(running)
         async with database.transaction() as connection, database.connection() as writer:
-            await staging.stage(Rehearsal(connection), scanned, Lane.HISTORY, task_rows=100, room_rows=100)
+            await stage.stage(
+                DryRunTerm(connection), scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
+            )
             await writer.execute("SET lock_timeout = '200ms'")
             with pytest.raises(asyncpg.LockNotAvailableError):
-                await writer.execute("DELETE FROM business_dates WHERE business_date = $1", DAYS[-1])
+                await writer.execute(
+                    "DELETE FROM business_dates WHERE business_date = $1", DAYS[-1]
+                )
 
 
-async def test_a_writer_with_an_old_snapshot_cannot_close_a_date(url: str, database: Database) -> None:
-    """It would not see that keys were staged onto the date since: they would be current, with a row on a date that is none."""
+async def test_a_writer_with_an_old_snapshot_cannot_close_a_date(
+    url: str, database: Database
+) -> None:
+    """It would not see that positions were staged onto the date since: they would be current, with a row on a date that is none."""
     await load_small_book(database, portfolios=1)
     close = "DELETE FROM business_dates WHERE business_date = $1"
     async with engine(url) as running, database.connection() as writer:
@@ -375,19 +504,23 @@ async def test_ids_that_both_lanes_take_at_once_are_never_the_same(database: Dat
     assert len(taken) == len(set(taken)) == 36
 
 
-async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_key_is_published(url: str, database: Database) -> None:
+async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_position_is_published(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
         await running.settle()
         # Closed from the first day on: every date that was owed is owed no more.
         await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
-        state = await key_state(database, "P1", "A")
+        state = await state_of(database, "P1", "A")
         assert (state["epoch"], state["published_epoch"]) == (1, 0)
-        assert len(await fetch(database, "SELECT 1 FROM position_valuations WHERE security_id = 'A'")) == len(DAYS)
+        assert len(
+            await fetch(database, "SELECT 1 FROM position_valuations WHERE security_id = 'A'")
+        ) == len(DAYS)
         jobs = await fetch(database, "SELECT count(*) FROM portfolio_valuation_jobs")
         await running.settle()
         assert await fetch(database, "SELECT count(*) FROM portfolio_valuation_jobs") == jobs
-    state = await key_state(database, "P1", "A")
+    state = await state_of(database, "P1", "A")
     assert (state["epoch"], state["published_epoch"], state["watermark_date"]) == (1, 1, DAYS[-1])
     assert await fetch(database, "SELECT 1 FROM position_valuations WHERE security_id = 'A'") == []
 
@@ -395,24 +528,45 @@ async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_key_is_publ
 # Moves 4 and 5: value, apply ------------------------------------------------------------------------------------------
 
 
-async def test_readers_keep_the_old_history_until_the_last_date_is_valued(url: str, database: Database) -> None:
+async def test_readers_keep_the_old_history_until_the_last_date_is_valued(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
         await running.settle()
-        old = await fetch(database, "SELECT date, price FROM position_valuations WHERE security_id = 'A' ORDER BY 1")
+        old = await fetch(
+            database,
+            "SELECT date, price FROM position_valuations WHERE security_id = 'A' ORDER BY 1",
+        )
         await reprice(database, DAYS[2], DAYS[6])
-        status = "SELECT DISTINCT reprocessing_status FROM position_valuations WHERE security_id = 'A'"
-        assert await fetch(database, status) == [("IN_PROGRESS",)], "a queued trigger already makes it not current"
-        await triggers.fan_out(running.term)
+        status = (
+            "SELECT DISTINCT reprocessing_status FROM position_valuations WHERE security_id = 'A'"
+        )
+        assert await fetch(database, status) == [("IN_PROGRESS",)], (
+            "a queued trigger already makes it not current"
+        )
+        await fan_out.fan_out(running.term)
         scanned = await scan_all(running)
-        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1, room_rows=100)
+        staged = await stage.stage(
+            running.term, scanned, Lane.HISTORY, task_rows=1, capacity_rows=100
+        )
         (task,) = staged.tasks
         result = await running.pool.run(task)
         assert (result.jobs, result.rows, result.fenced) == (2, 2, 0)
-        assert await fetch(database, "SELECT date, price FROM position_valuations WHERE security_id = 'A' ORDER BY 1") == old
+        assert (
+            await fetch(
+                database,
+                "SELECT date, price FROM position_valuations WHERE security_id = 'A' ORDER BY 1",
+            )
+            == old
+        )
         assert await fetch(database, status) == [("IN_PROGRESS",)]
-        await results.apply(running.term, [task], results.Waits(1, 1))
-        new = dict(await fetch(database, "SELECT date, price FROM position_valuations WHERE security_id = 'A'"))
+        await apply.apply(running.term, [task], apply.Waits(1, 1))
+        new = dict(
+            await fetch(
+                database, "SELECT date, price FROM position_valuations WHERE security_id = 'A'"
+            )
+        )
         assert await fetch(database, status) == [("CURRENT",)]
     assert {day for day, price in old if new[day] != price} == {DAYS[2], DAYS[6]}
 
@@ -422,32 +576,45 @@ async def test_applying_twice_changes_nothing(url: str, database: Database) -> N
     async with engine(url) as running:
         await running.settle()
         before = await fetch(database, "SELECT * FROM position_state ORDER BY 1")
-        await results.apply(running.term, running.pool.ran, results.Waits(1, 1))
+        await apply.apply(running.term, running.pool.ran, apply.Waits(1, 1))
         assert await fetch(database, "SELECT * FROM position_state ORDER BY 1") == before
 
 
-async def test_a_result_of_an_older_epoch_is_dropped_and_counted(url: str, database: Database) -> None:
+async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
         scanned = await scan_all(running)
-        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
+        staged = await stage.stage(
+            running.term, scanned, Lane.HISTORY, task_rows=1000, capacity_rows=1000
+        )
         (task,) = staged.tasks
         # The epoch moves while the actor computes: after it has read, before it commits.
-        real = work.finish
+        real = valuer.finish
 
         async def finish_late(*arguments):  # type: ignore[no-untyped-def]
-            await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
-            await triggers.fan_out(running.term)
+            await execute(
+                database,
+                "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
+                DAYS[2],
+            )
+            await fan_out.fan_out(running.term)
             return await real(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(work, "finish", finish_late)
+            patch.setattr(valuer, "finish", finish_late)
             result = await running.pool.run(task)
         assert (result.jobs, result.fenced, result.rows) == (2, 1, len(DAYS))
-        assert await fetch(database, "SELECT DISTINCT security_id FROM position_valuations") == [("B",)]
-        await results.apply(running.term, [task], results.Waits(1, 1))
+        assert await fetch(database, "SELECT DISTINCT security_id FROM position_valuations") == [
+            ("B",)
+        ]
+        await apply.apply(running.term, [task], apply.Waits(1, 1))
         await running.settle()
-        statuses = await fetch(database, "SELECT status::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1")
+        statuses = await fetch(
+            database,
+            "SELECT status::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1",
+        )
         assert statuses == [("COMPLETE", 2), ("SUPERSEDED", 1)]
     assert len(await fetch(database, "SELECT 1 FROM position_valuations")) == 2 * len(DAYS)
 
@@ -457,43 +624,55 @@ async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Da
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
         scanned = await scan_all(running)
-        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
+        staged = await stage.stage(
+            running.term, scanned, Lane.HISTORY, task_rows=1000, capacity_rows=1000
+        )
         (task,) = staged.tasks
-        await results.release(running.term, task, results.Waits(1, 1), reason="test")
-        (again,) = await results.retry_due(running.term, most=100, task_rows=1000, room=10)
+        await apply.release(running.term, task, apply.Waits(1, 1), reason="test")
+        (again,) = await apply.retry_due(running.term, most=100, task_rows=1000, capacity=10)
         assert again.task_id != task.task_id
         zombie = await running.pool.run(task)
         assert (zombie.rows, zombie.jobs) == (0, 0)
         result = await running.pool.run(again)
         assert (result.rows, result.fenced) == (2 * len(DAYS), 0)
-        await results.apply(running.term, [again], results.Waits(1, 1))
-        assert await fetch(database, "SELECT DISTINCT attempt_count, status::text FROM portfolio_valuation_jobs") == [
-            (1, "COMPLETE")
-        ]
+        await apply.apply(running.term, [again], apply.Waits(1, 1))
+        assert await fetch(
+            database, "SELECT DISTINCT attempt_count, status::text FROM portfolio_valuation_jobs"
+        ) == [(1, "COMPLETE")]
 
 
-async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(url: str, database: Database) -> None:
+async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(
+    url: str, database: Database
+) -> None:
     """It waits for its first price; before it says so it is given up."""
     await load_small_book(database, portfolios=1)
     await execute(database, "DELETE FROM market_prices")
     async with engine(url) as running:
         scanned = await scan_all(running)
-        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1000, room_rows=1000)
+        staged = await stage.stage(
+            running.term, scanned, Lane.HISTORY, task_rows=1000, capacity_rows=1000
+        )
         (task,) = staged.tasks
         inputs = read_inputs(running.reader, task)
         assert inputs is not None
-        valued = work.compute(inputs, max_attempts=3)
+        valued = valuer.compute(inputs, max_attempts=3)
         assert len(valued.rows) == 0
-        await results.release(running.term, task, results.Waits(1, 1), reason="test")
-        assert await finish(database, task, valued.rows, valued.outcomes.select(OUTCOME_COLUMNS), []) == (2, 0)
+        await apply.release(running.term, task, apply.Waits(1, 1), reason="test")
+        assert await finish(
+            database, task, valued.rows, valued.outcomes.select(OUTCOME_COLUMNS), []
+        ) == (2, 0)
 
 
-async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(url: str, database: Database) -> None:
+async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=1)
     await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
     async with engine(url) as running:
         await running.settle()
-        (position,) = (await fetch(database, "SELECT position_id FROM position_state WHERE security_id = 'A'"))[0]
+        (position,) = (
+            await fetch(database, "SELECT position_id FROM position_state WHERE security_id = 'A'")
+        )[0]
         await execute(
             database,
             """INSERT INTO portfolio_valuation_jobs
@@ -505,9 +684,10 @@ async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(url: st
         )
         result = await running.pool.run(Task(900, 900, 900, 0, 2**62, 4, Lane.HISTORY))
         assert result.statuses == {"SKIPPED_NO_POSITION": 1}
-    assert await fetch(database, "SELECT status::text, valued_through FROM portfolio_valuation_jobs WHERE job_id = 900") == [
-        ("SKIPPED_NO_POSITION", DAYS[3])
-    ]
+    assert await fetch(
+        database,
+        "SELECT status::text, valued_through FROM portfolio_valuation_jobs WHERE job_id = 900",
+    ) == [("SKIPPED_NO_POSITION", DAYS[3])]
     assert await fetch(database, "SELECT 1 FROM dead_letters") == []
 
 
@@ -519,7 +699,7 @@ async def test_a_scheduler_that_lost_its_term_writes_nothing_more(database: Data
     old = await Term.acquire(database, "first", lease_seconds=60)
     new = await Term.acquire(database, "second", lease_seconds=60, take_over=True)
     assert new.number == old.number + 1
-    for use in (old.heartbeat, lambda: triggers.fan_out(old), lambda: results.recover(old)):
+    for use in (old.heartbeat, lambda: fan_out.fan_out(old), lambda: apply.recover(old)):
         with pytest.raises(TermLostError, match="second"):
             await use()
     await new.heartbeat()
@@ -532,7 +712,9 @@ async def test_a_new_term_waits_for_the_transactions_of_the_old_one(database: Da
     async with old.transaction("apply"), database.connection() as second:
         await second.execute("SET lock_timeout = '200ms'")
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await sql("term_acquire").value(second, holder="second", lease_seconds=60, take_over=True)
+            await leadership_sql("acquire").value(
+                second, holder="second", lease_seconds=60, take_over=True
+            )
 
 
 async def test_what_a_lost_scheduler_left_is_recovered(url: str, database: Database) -> None:
@@ -540,21 +722,33 @@ async def test_what_a_lost_scheduler_left_is_recovered(url: str, database: Datab
     await load_small_book(database, portfolios=1)
     async with engine(url, holder="lost") as running:
         scanned = await scan_all(running)
-        staged = await staging.stage(running.term, scanned, Lane.HISTORY, task_rows=1, room_rows=1000)
+        staged = await stage.stage(
+            running.term, scanned, Lane.HISTORY, task_rows=1, capacity_rows=1000
+        )
         await running.pool.run(staged.tasks[0])
-        assert await fetch(database, "SELECT count(*) FROM position_state WHERE isempty(pending)") == [(0,)]
+        assert await fetch(
+            database, "SELECT count(*) FROM position_state WHERE isempty(pending)"
+        ) == [(0,)]
     async with engine(url, holder="next") as running:
-        assert await fetch(database, "SELECT count(*) FROM position_state WHERE isempty(pending)") == [(1,)]
+        assert await fetch(
+            database, "SELECT count(*) FROM position_state WHERE isempty(pending)"
+        ) == [(1,)]
         await running.settle()
         assert [task.rows for task in running.pool.ran] != []
-    assert await fetch(database, "SELECT count(*), count(DISTINCT (position_id, date)) FROM daily_position_snapshots") == [
-        (2 * len(DAYS), 2 * len(DAYS))
-    ]
+    assert await fetch(
+        database,
+        "SELECT count(*), count(DISTINCT (position_id, date)) FROM daily_position_snapshots",
+    ) == [(2 * len(DAYS), 2 * len(DAYS))]
     assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
 
 
 def test_the_days_are_what_the_cases_take_them_for() -> None:
-    assert (DAYS[0], DAYS[4], DAYS[5], DAYS[-1]) == (date(2024, 1, 1), date(2024, 1, 5), date(2024, 1, 8), date(2024, 1, 26))
+    assert (DAYS[0], DAYS[4], DAYS[5], DAYS[-1]) == (
+        date(2024, 1, 1),
+        date(2024, 1, 5),
+        date(2024, 1, 8),
+        date(2024, 1, 26),
+    )
 
 
 async def test_a_job_that_waited_under_an_epoch_that_is_over_is_superseded_by_the_next_scheduler(
@@ -562,18 +756,27 @@ async def test_a_job_that_waited_under_an_epoch_that_is_over_is_superseded_by_th
 ) -> None:
     """The scheduler dies between the attempt's commit and its application, and a correction comes before the next one."""
     await load_small_book(database, portfolios=1)
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
+    )
     async with engine(url, holder="lost") as running:
-        staged = await staging.stage(running.term, await scan_all(running), Lane.HISTORY, task_rows=1000, room_rows=1000)
+        staged = await stage.stage(
+            running.term, await scan_all(running), Lane.HISTORY, task_rows=1000, capacity_rows=1000
+        )
         for task in staged.tasks:
             await running.pool.run(task)
-    await execute(database, "UPDATE market_prices SET price = 9 WHERE security_id = 'A' AND price_date = $1", DAYS[0])
+    await execute(
+        database,
+        "UPDATE market_prices SET price = 9 WHERE security_id = 'A' AND price_date = $1",
+        DAYS[0],
+    )
     async with await Database.open(url) as other:
         term = await Term.acquire(other, "between", lease_seconds=60, take_over=True)
-        await triggers.fan_out(term)
+        await fan_out.fan_out(term)
     async with engine(url, holder="next") as running:
         await running.settle()
     jobs = await fetch(
-        database, "SELECT epoch, status::text FROM portfolio_valuation_jobs WHERE status <> 'COMPLETE' ORDER BY 1"
+        database,
+        "SELECT epoch, status::text FROM portfolio_valuation_jobs WHERE status <> 'COMPLETE' ORDER BY 1",
     )
     assert jobs == [(0, "SUPERSEDED"), (1, "WAITING_FOR_DATA")]

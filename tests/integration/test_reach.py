@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from engine.store.database import Database
+from revalue.engine.postgres.database import Database
 from tests.support import DAYS, execute, fetch
 
 _DAYS = [DAYS[0] + timedelta(days=n) for n in range(30)]
@@ -34,7 +34,9 @@ def _carried(known: _Series, name: str, day: date) -> tuple[str, date | None]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(("names", "insert", "delete", "update"), [_PRICES, _RATES], ids=["prices", "rates"])
+@pytest.mark.parametrize(
+    ("names", "insert", "delete", "update"), [_PRICES, _RATES], ids=["prices", "rates"]
+)
 async def test_a_day_is_reached_where_what_is_carried_to_it_before_or_after_has_changed(
     database: Database, names: tuple[str, str], insert: str, delete: str, update: str, seed: int
 ) -> None:
@@ -48,8 +50,16 @@ async def test_a_day_is_reached_where_what_is_carried_to_it_before_or_after_has_
         every = {(name, day) for name in names for day in _DAYS}
         among = every - known if statement == insert else known
         changed = {pair for pair in sorted(among) if draw.random() < draw.choice((0.1, 0.5))}
-        after = known | changed if statement == insert else known - changed if statement == delete else known
-        await execute(database, statement, [name for name, _ in changed], [day for _, day in changed])
+        after = (
+            known | changed
+            if statement == insert
+            else known - changed
+            if statement == delete
+            else known
+        )
+        await execute(
+            database, statement, [name for name, _ in changed], [day for _, day in changed]
+        )
         reached = await fetch(
             database,
             """WITH said AS (DELETE FROM reprocessing_triggers RETURNING COALESCE(security_id, quote_currency) AS name, dates)
@@ -59,6 +69,8 @@ async def test_a_day_is_reached_where_what_is_carried_to_it_before_or_after_has_
             _DAYS[-1],
         )
         assert sorted(reached) == sorted(
-            (name, day) for name, day in every if {_carried(known, name, day), _carried(after, name, day)} & changed
+            (name, day)
+            for name, day in every
+            if {_carried(known, name, day), _carried(after, name, day)} & changed
         )
         known = after

@@ -15,11 +15,13 @@ import asyncpg
 import polars as pl
 import pytest
 
-from console.verifying import verify_rows
-from engine import corrections, logs
-from engine.ingest import Kind, load
-from engine.store import embedded, schema, tokens
-from engine.store.database import Database
+from revalue.console.cli.verify import verify_rows
+from revalue.engine import logs
+from revalue.engine.correct import corrections
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.operate import tokens
+from revalue.engine.postgres import embedded, schema
+from revalue.engine.postgres.database import Database
 from tests.conftest import named
 from tests.support import DAYS, dates, engine, facts, load_small_book, prices
 from tests.web.test_api import client, got
@@ -43,7 +45,9 @@ async def users(url: str) -> AsyncIterator[dict[str, str]]:
     await connection.close()
 
 
-async def test_the_reader_reads_every_answer_and_writes_nothing(url: str, database: Database, users: dict[str, str]) -> None:
+async def test_the_reader_reads_every_answer_and_writes_nothing(
+    url: str, database: Database, users: dict[str, str]
+) -> None:
     await load_small_book(database, portfolios=2)
     async with engine(url) as running:
         await running.settle()
@@ -55,18 +59,31 @@ async def test_the_reader_reads_every_answer_and_writes_nothing(url: str, databa
         known = {"known_at": datetime.now(UTC).isoformat()}
         for more in ({}, known):
             assert (await got(web, "/portfolios/P1/positions", as_of=DAYS[7], **more))["items"]
-            assert (await got(web, "/portfolios/P1/valuation", from_=DAYS[0], to=DAYS[-1], **more))["items"]
+            assert (await got(web, "/portfolios/P1/valuation", from_=DAYS[0], to=DAYS[-1], **more))[
+                "items"
+            ]
             assert (await got(web, "/positions/P1/A/history", **more))["items"]
-        for path in ("/reprocessing", "/jobs", "/dead-letters", "/keys/stuck", "/health/ready"):
+        for path in (
+            "/reprocessing",
+            "/jobs",
+            "/dead-letters",
+            "/positions/stuck",
+            "/health/ready",
+        ):
             await got(web, path)
         assert (await got(web, "/positions/P2/A/explain", date=DAYS[7]))["verdict"] == "AGREES"
         assert len((await got(web, "/positions/P1/A/changes", date=DAYS[7]))["items"]) == 2
         for path, body in (
             ("/jobs/1:retry", None),
-            ("/corrections:preview", {"kind": "price", "security_id": "A", "date": "2024-01-10", "price": "1"}),
+            (
+                "/corrections:preview",
+                {"kind": "price", "security_id": "A", "date": "2024-01-10", "price": "1"},
+            ),
         ):
             answer = await web.post(path, json=body)
-            assert (answer.status_code, answer.json()["title"]) == (403, "AccessDeniedError"), answer.text
+            assert (answer.status_code, answer.json()["title"]) == (403, "AccessDeniedError"), (
+                answer.text
+            )
     connection = await asyncpg.connect(users["reader"])
     tables = await connection.fetch(
         """SELECT c.relname, (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum = 1) AS column
@@ -82,34 +99,62 @@ async def test_the_reader_reads_every_answer_and_writes_nothing(url: str, databa
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
-    for statement in ("SELECT nextval('valuation_job_ids')", "CREATE TABLE mine ()", "SELECT token_hash FROM api_tokens"):
+    for statement in (
+        "SELECT nextval('valuation_job_ids')",
+        "CREATE TABLE mine ()",
+        "SELECT token_hash FROM api_tokens",
+    ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
     await connection.close()
 
 
-async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(url: str, users: dict[str, str]) -> None:
+async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
+    url: str, users: dict[str, str]
+) -> None:
     async with await Database.open(users["engine"]) as database:
         await load_small_book(database, portfolios=2)
         async with engine(users["engine"]) as running:
             await running.settle()
             await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
             await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
-            await corrections.position(database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0))
-            await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 1): "0"}), merge=True)
-            await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 4): "0"}))  # takes the fact before out
-            await load(database, Kind.BUSINESS_DATES, dates([date(2024, 1, 29), *(date(2024, 2, day) for day in range(5, 10))]))
+            await corrections.position(
+                database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0)
+            )
+            await load(
+                database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 1): "0"}), merge=True
+            )
+            await load(
+                database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 4): "0"})
+            )  # takes the fact before out
+            await load(
+                database,
+                Kind.BUSINESS_DATES,
+                dates([date(2024, 1, 29), *(date(2024, 2, day) for day in range(5, 10))]),
+            )
             await running.settle()  # the last prices become too old: jobs wait
             async with client(users["engine"]) as web:
-                body = {"kind": "price", "security_id": "A", "date": DAYS[9].isoformat(), "price": "31.5"}
+                body = {
+                    "kind": "price",
+                    "security_id": "A",
+                    "date": DAYS[9].isoformat(),
+                    "price": "31.5",
+                }
                 previewed = await web.post("/corrections:preview", json=body)
-                assert (previewed.status_code, previewed.json()["keys"]) == (200, 1), previewed.text
+                assert (previewed.status_code, previewed.json()["positions"]) == (200, 1), (
+                    previewed.text
+                )
                 waiting = (await got(web, "/jobs?status=WAITING_FOR_DATA"))["items"]
                 assert (await web.post(f"/jobs/{waiting[0]['job_id']}:retry")).status_code == 200
             late = date(2024, 2, 6)
             for security in "AB":
                 await load(database, Kind.PRICES, prices(security, {late: "99"}))
-            rate = {"base_currency": ["EUR"], "quote_currency": ["USD"], "rate_date": [late], "rate": ["1.2"]}
+            rate = {
+                "base_currency": ["EUR"],
+                "quote_currency": ["USD"],
+                "rate_date": [late],
+                "rate": ["1.2"],
+            }
             await load(database, Kind.FX_RATES, pl.DataFrame(rate))
             await running.settle()
         async with engine(users["engine"], holder="second") as second:
@@ -147,8 +192,16 @@ async def test_every_table_is_open_to_both_roles_or_closed_on_purpose(database: 
             )
             assert {row["relname"] for row in closed} == CLOSED
         if connection.get_server_version().major >= 17:
-            for table in ("business_dates", "portfolios", "instruments", "fx_rates", "position_state"):
-                assert await connection.fetchval("SELECT has_table_privilege('revalue_engine', $1, 'MAINTAIN')", table)
+            for table in (
+                "business_dates",
+                "portfolios",
+                "instruments",
+                "fx_rates",
+                "position_state",
+            ):
+                assert await connection.fetchval(
+                    "SELECT has_table_privilege('revalue_engine', $1, 'MAINTAIN')", table
+                )
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +214,17 @@ def other_server() -> Iterator[str]:
 
 
 async def roles(connection: asyncpg.Connection) -> set[str]:
-    return {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname ~ '^revalue_'")}
+    return {
+        row["rolname"]
+        for row in await connection.fetch(
+            "SELECT rolname FROM pg_roles WHERE rolname ~ '^revalue_'"
+        )
+    }
 
 
-async def test_roles_are_made_once_a_server_and_dropped_with_the_last_database(other_server: str) -> None:
+async def test_roles_are_made_once_a_server_and_dropped_with_the_last_database(
+    other_server: str,
+) -> None:
     admin = await asyncpg.connect(other_server)
     both = {"revalue_reader", "revalue_engine"}
     await admin.execute("CREATE ROLE plain LOGIN")
@@ -173,19 +233,32 @@ async def test_roles_are_made_once_a_server_and_dropped_with_the_last_database(o
     told = io.StringIO()
     logs.configure("WARNING", stream=told)
     plain = signed_in(named(other_server, "unprivileged"), "plain")
-    assert await schema.migrate(plain) == schema.head()  # goes on without the roles, and says what to do
+    assert (
+        await schema.migrate(plain) == schema.head()
+    )  # goes on without the roles, and says what to do
     logs.configure("WARNING")
     assert "SELECT grant_revalue_roles()" in told.getvalue()
     assert await roles(admin) == set()
     one, two = (named(other_server, name) for name in ("one", "two"))
-    call = (sys.executable, "-m", "console.cli", "--database-url")  # at once: Alembic is global to a process
-    migrating = [await asyncio.create_subprocess_exec(*call, address, "migrate") for address in (one, two)]
+    call = (
+        sys.executable,
+        "-m",
+        "revalue",
+        "--database-url",
+    )  # at once: Alembic is global to a process
+    migrating = [
+        await asyncio.create_subprocess_exec(*call, address, "migrate") for address in (one, two)
+    ]
     assert [await process.wait() for process in migrating] == [0, 0]
     assert await roles(admin) == both
     owner = await asyncpg.connect(plain)
-    assert not await owner.fetchval("SELECT has_table_privilege('revalue_reader', 'position_state', 'SELECT')")
+    assert not await owner.fetchval(
+        "SELECT has_table_privilege('revalue_reader', 'position_state', 'SELECT')"
+    )
     await owner.execute("SELECT grant_revalue_roles()")
-    assert await owner.fetchval("SELECT has_table_privilege('revalue_reader', 'position_state', 'SELECT')")
+    assert await owner.fetchval(
+        "SELECT has_table_privilege('revalue_reader', 'position_state', 'SELECT')"
+    )
     await owner.close()
     await schema.migrate(plain, "base")  # plain may not drop roles
     await schema.migrate(one, "base")

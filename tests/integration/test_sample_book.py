@@ -1,9 +1,9 @@
 """The whole sample book: every one of its three million rows, digit for digit, against the oracle."""
 
-from console import sample
-from console.verifying import verify_rows
-from engine.ingest import Kind, load
-from engine.store.database import Database
+from revalue.console import sample
+from revalue.console.cli.verify import verify_rows
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.postgres.database import Database
 from tests.support import engine, fetch
 
 

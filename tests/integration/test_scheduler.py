@@ -1,4 +1,4 @@
-"""The scheduler's policies, without Ray: room, lanes, retries, poison, lost tasks, trouble with the database."""
+"""The scheduler's policies, without Ray: capacity, lanes, retries, poison, lost tasks, trouble with the database."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,16 +9,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from actors import loop
-from actors.ports import TaskLostError
-from engine import work
-from engine.core.lifecycle import Lane
-from engine.errors import DatabaseUnavailableError, TermLostError
-from engine.ingest import Kind, load
-from engine.store import reports, results, triggers
-from engine.store.database import Database
-from engine.store.tasks import Task, TaskResult
-from engine.store.terms import Term
+from revalue.actors import loop
+from revalue.actors.protocols import TaskLostError
+from revalue.engine.apply import apply
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task, TaskResult
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.errors import DatabaseUnavailableError, TermLostError
+from revalue.engine.fan_out import fan_out
+from revalue.engine.leadership.term import Term
+from revalue.engine.operate.status import read_status, retry_jobs
+from revalue.engine.postgres.database import Database
+from revalue.engine.value import valuer
 from tests.integration.test_control import until
 from tests.support import DAYS, SETTINGS, engine, execute, facts, fetch, load_small_book
 
@@ -27,13 +29,18 @@ async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_onl
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=30)
-    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20}), workers=2) as running:
+    async with engine(
+        url, settings=SETTINGS.model_copy(update={"task_rows": 20}), workers=2
+    ) as running:
         most = 0
         real = running.pool.run
 
         async def counted(task: Task) -> TaskResult:
             nonlocal most
-            rows = await fetch(database, "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'")
+            rows = await fetch(
+                database,
+                "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'",
+            )
             most = max(most, rows[0][0])
             return await real(task)
 
@@ -41,22 +48,31 @@ async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_onl
         await running.settle()
         assert running.pool.most_at_once <= running.pool.capacity(Lane.HISTORY)
         assert len(running.pool.ran) == 60
-        assert most <= 2 * running.pool.capacity(Lane.HISTORY), "jobs were created far ahead of the room to run them"
+        assert most <= 2 * running.pool.capacity(Lane.HISTORY), (
+            "jobs were created far ahead of the room to run them"
+        )
 
 
-async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room(url: str, database: Database) -> None:
+async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room(
+    url: str, database: Database
+) -> None:
     """Jobs that wait for one price are all due for a look together: no more of them than there is room for are PROCESSING."""
     await load_small_book(database, portfolios=30)
     await execute(database, "DELETE FROM market_prices WHERE price_date > $1", DAYS[4])
-    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20}), workers=2) as running:
+    async with engine(
+        url, settings=SETTINGS.model_copy(update={"task_rows": 20}), workers=2
+    ) as running:
         await running.settle()
-        assert (await reports.status(database)).keys == {"WAITING_FOR_DATA": 60}
+        assert (await read_status(database)).positions == {"WAITING_FOR_DATA": 60}
         most = 0
         real = running.pool.run
 
         async def counted(task: Task) -> TaskResult:
             nonlocal most
-            rows = await fetch(database, "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'")
+            rows = await fetch(
+                database,
+                "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'",
+            )
             most = max(most, rows[0][0])
             return await real(task)
 
@@ -68,20 +84,33 @@ async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room
         assert most <= 3 * running.pool.capacity(Lane.HISTORY)
 
 
-async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(url: str, database: Database) -> None:
+async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
+    url: str, database: Database
+) -> None:
     """The statements of a task walk the ids between its first job and its last: far ones are tasks of their own."""
     await load_small_book(database, portfolios=3)
     await execute(database, "DELETE FROM market_prices WHERE price_date > $1", DAYS[4])
     async with engine(url) as running:
         await running.settle()
-        jobs = [job for (job,) in await fetch(database, "SELECT job_id FROM portfolio_valuation_jobs ORDER BY 1")]
-        await execute(database, "ALTER TABLE deferred_jobs DROP CONSTRAINT deferred_jobs_job_id_fkey")
+        jobs = [
+            job
+            for (job,) in await fetch(
+                database, "SELECT job_id FROM portfolio_valuation_jobs ORDER BY 1"
+            )
+        ]
+        await execute(
+            database, "ALTER TABLE deferred_jobs DROP CONSTRAINT deferred_jobs_job_id_fkey"
+        )
         for table in ("portfolio_valuation_jobs", "deferred_jobs"):
-            await execute(database, f"UPDATE {table} SET job_id = job_id + 1000000 WHERE job_id > $1", jobs[3])
-        await execute(database, "UPDATE portfolio_valuation_jobs SET lane = 'LIVE' WHERE job_id = $1", jobs[1])
+            await execute(
+                database, f"UPDATE {table} SET job_id = job_id + 1000000 WHERE job_id > $1", jobs[3]
+            )
+        await execute(
+            database, "UPDATE portfolio_valuation_jobs SET lane = 'LIVE' WHERE job_id = $1", jobs[1]
+        )
         await execute(database, "UPDATE deferred_jobs SET not_before = now()")
-        tasks = await results.retry_due(running.term, most=100, task_rows=1_000, room=2)
-        tasks += await results.retry_due(running.term, most=100, task_rows=1_000, room=2)
+        tasks = await apply.retry_due(running.term, most=100, task_rows=1_000, capacity=2)
+        tasks += await apply.retry_due(running.term, most=100, task_rows=1_000, capacity=2)
     far = 1_000_000
     assert [(task.lane, task.first_job_id, task.last_job_id) for task in tasks] == [
         (Lane.LIVE, jobs[1], jobs[1]),
@@ -90,12 +119,16 @@ async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(url: st
     ]
 
 
-async def test_todays_valuations_do_not_wait_behind_a_mass_correction(url: str, database: Database) -> None:
-    """A day is opened while every place for history is taken by tasks that do not end: each key is valued on it."""
+async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
+    url: str, database: Database
+) -> None:
+    """A day is opened while every place for history is taken by tasks that do not end: each position is valued on it."""
     await load_small_book(database, portfolios=30)
     tomorrow = DAYS[-1] + timedelta(days=3)
     waiting = "SELECT count(*) FROM position_state WHERE security_id = 'B' AND watermark_date IS DISTINCT FROM $1"
-    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 1}), workers=1) as running:
+    async with engine(
+        url, settings=SETTINGS.model_copy(update={"task_rows": 1}), workers=1
+    ) as running:
         await running.settle()
         real, gate, held = running.pool.run, asyncio.Event(), 0
 
@@ -108,10 +141,14 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(url: str, 
 
         running.pool.run = gated  # type: ignore[method-assign]
         await execute(
-            database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A' AND price_date > $1", DAYS[2]
+            database,
+            "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A' AND price_date > $1",
+            DAYS[2],
         )
         await running.loop.run_once()
-        await execute(database, "INSERT INTO market_prices SELECT 'B', $1, 9, 'USD', 'PER_UNIT'", tomorrow)
+        await execute(
+            database, "INSERT INTO market_prices SELECT 'B', $1, 9, 'USD', 'PER_UNIT'", tomorrow
+        )
         await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", tomorrow)
         running.loop.wake()
         while (await fetch(database, waiting, tomorrow))[0][0]:
@@ -131,8 +168,8 @@ async def test_history_goes_on_in_small_pages_beside_a_live_task_that_does_not_e
     await load_small_book(database, portfolios=20)
     async with engine(url) as running:
         await running.settle()
-        monkeypatch.setattr(loop, "PAGE_KEYS", 8)
-        real_run, real_fan_out, gate, live = running.pool.run, triggers.fan_out, asyncio.Event(), 0
+        monkeypatch.setattr(loop, "PAGE_POSITIONS", 8)
+        real_run, real_fan_out, gate, live = running.pool.run, fan_out.fan_out, asyncio.Event(), 0
         pages: list[int] = []
 
         async def gated(task: Task) -> TaskResult:
@@ -142,10 +179,10 @@ async def test_history_goes_on_in_small_pages_beside_a_live_task_that_does_not_e
                 await gate.wait()
             return await real_run(task)
 
-        async def noted(*given: Any, most_keys: int, **more: Any) -> triggers.FannedOut | None:
-            step = await real_fan_out(*given, most_keys=most_keys, **more)
+        async def noted(*given: Any, max_positions: int, **more: Any) -> fan_out.FannedOut | None:
+            step = await real_fan_out(*given, max_positions=max_positions, **more)
             if step is not None:
-                pages.append(most_keys)
+                pages.append(max_positions)
             return step
 
         async def corrected(rows: int) -> bool:
@@ -155,33 +192,45 @@ async def test_history_goes_on_in_small_pages_beside_a_live_task_that_does_not_e
         async def live_waits() -> bool:
             return live > 0
 
-        monkeypatch.setattr(triggers, "fan_out", noted)
+        monkeypatch.setattr(fan_out, "fan_out", noted)
         running.pool.run = gated  # type: ignore[method-assign]
         work = asyncio.create_task(running.loop.run())
-        await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", DAYS[-1] + timedelta(days=3))
+        await execute(
+            database, "INSERT INTO business_dates VALUES ('CAL', $1)", DAYS[-1] + timedelta(days=3)
+        )
         await until(live_waits)
-        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[2],
+        )
         await until(lambda: corrected(20))
         assert set(pages) == {2}, "pages of a quarter, while the live lane is at work"
         gate.set()
         await until(running.loop.is_quiet)
         monkeypatch.setattr(loop, "_SMALL_PAGES_SECONDS", 0)
-        await execute(database, "UPDATE market_prices SET price = 8 WHERE security_id = 'A' AND price_date = $1", DAYS[2])
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 8 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[2],
+        )
         await until(lambda: corrected(40))
         assert set(pages[-2:]) == {8}
         running.loop.stop()
         await work
 
 
-async def failing_when(monkeypatch: pytest.MonkeyPatch, error: BaseException, breaks: Callable[[set[int]], bool]) -> None:
-    real = work.value
+async def failing_when(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, breaks: Callable[[set[int]], bool]
+) -> None:
+    real = valuer.value
 
     def value(jobs, history, market):  # type: ignore[no-untyped-def]
         if breaks(set(jobs["position_id"].to_list())):
             raise error
         return real(jobs, history, market)
 
-    monkeypatch.setattr(work, "value", value)
+    monkeypatch.setattr(valuer, "value", value)
 
 
 @pytest.mark.parametrize("failure", [ArithmeticError, pl.exceptions.PanicException])
@@ -192,37 +241,57 @@ async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valu
     await load_small_book(database, portfolios=8)
     async with engine(url) as running:
         poison = (
-            await fetch(database, "SELECT position_id FROM position_state WHERE portfolio_id = 'P5' AND security_id = 'A'")
+            await fetch(
+                database,
+                "SELECT position_id FROM position_state WHERE portfolio_id = 'P5' AND security_id = 'A'",
+            )
         )[0][0]
-        await failing_when(monkeypatch, failure("a poisonous position"), lambda positions: poison in positions)
-        while (await reports.status(database)).dead_letters == 0:
+        await failing_when(
+            monkeypatch, failure("a poisonous position"), lambda positions: poison in positions
+        )
+        while (await read_status(database)).dead_letters == 0:
             await running.loop.run_once()
-            await asyncio.wait_for(running.loop.woken(), 30) if running.loop.progress.in_flight else await asyncio.sleep(0)
+            await asyncio.wait_for(
+                running.loop.woken(), 30
+            ) if running.loop.progress.in_flight else await asyncio.sleep(0)
         await running.settle()
-        states = await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1")
+        states = await fetch(
+            database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1"
+        )
         assert states == [("CURRENT", 15), ("FAILED", 1)]
-        (letter,) = await fetch(database, "SELECT job_id, attempt_count, failure_reason, traceback FROM dead_letters")
+        (letter,) = await fetch(
+            database, "SELECT job_id, attempt_count, failure_reason, traceback FROM dead_letters"
+        )
         assert letter[1:3] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
         assert f"{failure.__name__}: a poisonous position" in letter[3]
         monkeypatch.undo()
-        assert await reports.retry(database, [letter[0], 10**9]) == [letter[0]]
+        assert await retry_jobs(database, [letter[0], 10**9]) == [letter[0]]
         await running.settle()
-        assert (await reports.status(database)).is_current
-        assert (await reports.status(database)).dead_letters == 0
+        assert (await read_status(database)).is_current
+        assert (await read_status(database)).dead_letters == 0
 
 
 async def test_an_overflow_fails_its_job_at_once_and_only_it(url: str, database: Database) -> None:
     await load_small_book(database, portfolios=2)
-    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "1", DAYS[3]: "99999999999999999"}))
+    await load(
+        database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "1", DAYS[3]: "99999999999999999"})
+    )
     async with engine(url) as running:
         await running.settle()
-    states = await fetch(database, "SELECT state, watermark_date, failure_reason FROM position_status WHERE state <> 'CURRENT'")
+    states = await fetch(
+        database,
+        "SELECT state, watermark_date, failure_reason FROM position_status WHERE state <> 'CURRENT'",
+    )
     assert states == [("FAILED", DAYS[3] - timedelta(days=1), f"OVERFLOW A {DAYS[3]}")]
-    assert await fetch(database, "SELECT attempt_count, failure_reason FROM dead_letters") == [(1, f"OVERFLOW A {DAYS[3]}")]
+    assert await fetch(database, "SELECT attempt_count, failure_reason FROM dead_letters") == [
+        (1, f"OVERFLOW A {DAYS[3]}")
+    ]
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(url: str, database: Database, committed: bool) -> None:
+async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(
+    url: str, database: Database, committed: bool
+) -> None:
     await load_small_book(database, portfolios=2)
     async with engine(url) as running:
         real = running.pool.run
@@ -239,15 +308,23 @@ async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(url: str, databa
         running.pool.run = losing  # type: ignore[method-assign]
         await running.settle()
         assert running.loop.progress.tasks_lost == 1
-        assert len(running.pool.ran) == 1, "a committed task was done again" if committed else "the task was not done again"
-    assert (await reports.status(database)).is_current
-    assert await fetch(database, "SELECT DISTINCT attempt_count FROM portfolio_valuation_jobs") == [(1,)], "it was charged"
+        assert len(running.pool.ran) == 1, (
+            "a committed task was done again" if committed else "the task was not done again"
+        )
+    assert (await read_status(database)).is_current
+    assert await fetch(database, "SELECT DISTINCT attempt_count FROM portfolio_valuation_jobs") == [
+        (1,)
+    ], "it was charged"
 
 
-async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_valued(url: str, database: Database) -> None:
+async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_valued(
+    url: str, database: Database
+) -> None:
     """It raises nothing: all that is seen is that the process of whatever task it is in dies."""
     await load_small_book(database, portfolios=40)
-    async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 10_000_000})) as running:
+    async with engine(
+        url, settings=SETTINGS.model_copy(update={"task_rows": 10_000_000})
+    ) as running:
         real = running.pool.run
         died: list[int] = []
 
@@ -264,21 +341,31 @@ async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_value
         await asyncio.wait_for(running.settle(), 60)
         assert died[0] == 80
         assert died[-SETTINGS.max_attempts :] == [1] * SETTINGS.max_attempts
-        states = dict(await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1"))
+        states = dict(
+            await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1")
+        )
         assert states == {"CURRENT": 79, "FAILED": 1}
-        ((letter, reason),) = await fetch(database, "SELECT traceback, failure_reason FROM dead_letters")
+        ((letter, reason),) = await fetch(
+            database, "SELECT traceback, failure_reason FROM dead_letters"
+        )
         assert letter.startswith(f"The process that valued it died {len(died)} times")
         assert "the actor died" in letter
         assert reason == f"UNEXPECTED_ERROR A {DAYS[0]}"
         # What was wrong with it is mended, and an operator has it tried again.
         running.pool.run = real  # type: ignore[method-assign]
-        await reports.retry(database, [job for (job,) in await fetch(database, "SELECT job_id FROM dead_letters")])
+        await retry_jobs(
+            database, [job for (job,) in await fetch(database, "SELECT job_id FROM dead_letters")]
+        )
         await running.settle()
-    assert (await reports.status(database)).is_current
-    assert await fetch(database, "SELECT DISTINCT deaths FROM portfolio_valuation_jobs WHERE position_id = 23") == [(0,)]
+    assert (await read_status(database)).is_current
+    assert await fetch(
+        database, "SELECT DISTINCT deaths FROM portfolio_valuation_jobs WHERE position_id = 23"
+    ) == [(0,)]
 
 
-async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_term_does(url: str, database: Database) -> None:
+async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_term_does(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=2)
     async with engine(url) as running:
         real = running.pool.run
@@ -294,35 +381,51 @@ async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_te
         while not await running.loop.is_quiet():
             assert not task.done(), task.exception()
             await asyncio.sleep(0.02)
-        assert (await reports.status(database)).is_current
+        assert (await read_status(database)).is_current
         # Every connection is cut; then a correction comes.
         await execute(
             database,
             """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE pid <> pg_backend_pid() AND datname = current_database()""",
         )
-        await execute(database, "UPDATE market_prices SET price = 8 WHERE security_id = 'A' AND price_date = $1", DAYS[4])
-        while (await fetch(database, "SELECT count(*) FROM position_state WHERE published_epoch = 1"))[0][0] < 2:
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 8 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[4],
+        )
+        while (
+            await fetch(database, "SELECT count(*) FROM position_state WHERE published_epoch = 1")
+        )[0][0] < 2:
             assert not task.done(), task.exception()
             await asyncio.sleep(0.02)
         other = await Term.acquire(database, "other", lease_seconds=60, take_over=True)
-        await execute(database, "UPDATE market_prices SET price = 9 WHERE security_id = 'A' AND price_date = $1", DAYS[4])
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 9 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[4],
+        )
         with pytest.raises(TermLostError, match=f"other holds term {other.number}"):
             await asyncio.wait_for(task, 30)
-    assert (await reports.status(database)).keys == {"CURRENT": 2, "REPROCESSING": 2}
+    assert (await read_status(database)).positions == {"CURRENT": 2, "REPROCESSING": 2}
     shown = await fetch(
-        database, "SELECT DISTINCT price FROM position_valuations WHERE security_id = 'A' AND date = $1", DAYS[4]
+        database,
+        "SELECT DISTINCT price FROM position_valuations WHERE security_id = 'A' AND date = $1",
+        DAYS[4],
     )
     assert shown == [(Decimal(8),)]
 
 
-async def test_jobs_that_wait_for_data_are_looked_at_again_though_nothing_triggers(url: str, database: Database) -> None:
+async def test_jobs_that_wait_for_data_are_looked_at_again_though_nothing_triggers(
+    url: str, database: Database
+) -> None:
     """The safety net: a wait is over after its time, the job goes on behind what it has valued, and writes nothing twice."""
     await load_small_book(database, portfolios=1)
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
+    )
     async with engine(url) as running:
         await running.settle()
-        assert (await reports.status(database)).keys == {"CURRENT": 1, "WAITING_FOR_DATA": 1}
+        assert (await read_status(database)).positions == {"CURRENT": 1, "WAITING_FOR_DATA": 1}
         await execute(database, "ALTER TABLE market_prices DISABLE TRIGGER USER")
         await execute(
             database,
@@ -330,11 +433,12 @@ async def test_jobs_that_wait_for_data_are_looked_at_again_though_nothing_trigge
                ON CONFLICT DO NOTHING""",
         )
         await running.settle()
-        assert (await reports.status(database)).keys == {"CURRENT": 1, "WAITING_FOR_DATA": 1}
+        assert (await read_status(database)).positions == {"CURRENT": 1, "WAITING_FOR_DATA": 1}
         await execute(database, "UPDATE deferred_jobs SET not_before = now()")
         await running.settle()
-        assert (await reports.status(database)).is_current
+        assert (await read_status(database)).is_current
         jobs = await fetch(
-            database, "SELECT status::text, attempt_count, rows_written FROM portfolio_valuation_jobs ORDER BY job_id"
+            database,
+            "SELECT status::text, attempt_count, rows_written FROM portfolio_valuation_jobs ORDER BY job_id",
         )
         assert jobs == [("COMPLETE", 1, len(DAYS))] * 2

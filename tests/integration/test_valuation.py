@@ -9,10 +9,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.oracle import Book, Comparison, compare, read_book
-from engine.explain import explain
-from engine.ingest import Kind, load
-from engine.store.database import Database
+from revalue.console.reference.reference import Book, Comparison, compare, read_book
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.postgres.database import Database
+from revalue.engine.read.explain import explain
 from tests.books import DAYS, ORDINARY_COSTS, ORDINARY_QUANTITIES, book_frames, books, histories
 from tests.conftest import drop_database, fresh_database
 from tests.support import SETTINGS, engine, execute, fetch
@@ -28,7 +28,12 @@ CORRECTIONS = st.lists(
         st.tuples(st.just("age"), st.integers(0, 3), st.integers(0, 6)),
         st.tuples(st.just("policy"), st.sampled_from(["EUR", "USD"]), st.integers(0, 6)),
         st.tuples(st.just("date"), DAY),
-        st.tuples(st.just("facts"), st.integers(0, 9), histories(ORDINARY_QUANTITIES, ORDINARY_COSTS), st.booleans()),
+        st.tuples(
+            st.just("facts"),
+            st.integers(0, 9),
+            histories(ORDINARY_QUANTITIES, ORDINARY_COSTS),
+            st.booleans(),
+        ),
     ),
     min_size=1,
     max_size=5,
@@ -37,15 +42,28 @@ CORRECTIONS = st.lists(
 
 async def load_book(database: Database, book: Book) -> None:
     await execute(
-        database, "UPDATE valuation_policy SET fx_pivot_currency = $1, fx_max_age_sessions = $2", book.fx_pivot, book.fx_max_age
+        database,
+        "UPDATE valuation_policy SET fx_pivot_currency = $1, fx_max_age_sessions = $2",
+        book.fx_pivot,
+        book.fx_max_age,
     )
     frames = book_frames(book)
     # A price PER_CONTRACT is refused without a multiplier, so the multiplier is lost after it was loaded.
-    lost = frames["instruments"].filter(pl.col("contract_multiplier").is_null())["security_id"].to_list()
-    frames["instruments"] = frames["instruments"].with_columns(pl.col("contract_multiplier").fill_null(1))
+    lost = (
+        frames["instruments"]
+        .filter(pl.col("contract_multiplier").is_null())["security_id"]
+        .to_list()
+    )
+    frames["instruments"] = frames["instruments"].with_columns(
+        pl.col("contract_multiplier").fill_null(1)
+    )
     for kind, frame in frames.items():
         await load(database, kind, frame)
-    await execute(database, "UPDATE instruments SET contract_multiplier = NULL WHERE security_id = ANY ($1)", lost)
+    await execute(
+        database,
+        "UPDATE instruments SET contract_multiplier = NULL WHERE security_id = ANY ($1)",
+        lost,
+    )
 
 
 async def correct(database: Database, book: Book, correction: Sequence[Any]) -> None:
@@ -61,7 +79,12 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
                 price,
             )
         case ("no price", number, day):
-            await execute(database, "DELETE FROM market_prices WHERE security_id = $1 AND price_date = $2", f"S{number}", day)
+            await execute(
+                database,
+                "DELETE FROM market_prices WHERE security_id = $1 AND price_date = $2",
+                f"S{number}",
+                day,
+            )
         case ("rate", number, day, rate) if book.rates:
             await execute(
                 database,
@@ -81,17 +104,27 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
             )
         case ("age", number, age):
             await execute(
-                database, "UPDATE instruments SET max_price_age_sessions = $2 WHERE security_id = $1", f"S{number}", age
+                database,
+                "UPDATE instruments SET max_price_age_sessions = $2 WHERE security_id = $1",
+                f"S{number}",
+                age,
             )
         case ("policy", pivot, age):
-            await execute(database, "UPDATE valuation_policy SET fx_pivot_currency = $1, fx_max_age_sessions = $2", pivot, age)
+            await execute(
+                database,
+                "UPDATE valuation_policy SET fx_pivot_currency = $1, fx_max_age_sessions = $2",
+                pivot,
+                age,
+            )
         case ("date", day):
             await execute(
-                database, "INSERT INTO business_dates SELECT calendar_id, $1 FROM calendars ON CONFLICT DO NOTHING", day
+                database,
+                "INSERT INTO business_dates SELECT calendar_id, $1 FROM calendars ON CONFLICT DO NOTHING",
+                day,
             )
         case ("facts", number, facts, merge) if book.facts:
-            key = sorted(book.facts)[number % len(book.facts)]
-            changed = Book(**{**vars(book), "facts": {key: facts}})
+            position = sorted(book.facts)[number % len(book.facts)]
+            changed = Book(**{**vars(book), "facts": {position: facts}})
             await load(database, Kind.POSITIONS, book_frames(changed)["positions"], merge=merge)
 
 
@@ -100,11 +133,13 @@ class _NotKept(Exception):
 
 
 async def compare_as_if_published(database: Database) -> Comparison:
-    """Compares what the engine has valued under each key's newest epoch, also of keys that wait for data and so are not
+    """Compares what the engine has valued under each position's newest epoch, also of positions that wait for data and so are not
     published: their readers still see the history before the correction. What is still owed is left out."""
     try:
         async with database.transaction() as connection:
-            await connection.execute("UPDATE position_state SET published_epoch = epoch, published_open_dates = open_dates")
+            await connection.execute(
+                "UPDATE position_state SET published_epoch = epoch, published_open_dates = open_dates"
+            )
             await connection.execute(
                 """DELETE FROM daily_position_snapshots s USING position_state p
                    WHERE p.position_id = s.position_id AND s.date <@ p.pending"""
@@ -116,17 +151,18 @@ async def compare_as_if_published(database: Database) -> Comparison:
 
 
 async def check(database: Database) -> None:
-    """Every row is the oracle's, every hole is named, and a key is CURRENT exactly if nothing of it is missing."""
+    """Every row is the oracle's, every hole is named, and a position is CURRENT exactly if nothing of it is missing."""
     found = await compare_as_if_published(database)
     assert found.agrees, "\n".join(found.examples)
     current = [
         tuple(row)
         for row in await fetch(
-            database, "SELECT portfolio_id, security_id FROM position_status WHERE reprocessing_status = 'CURRENT'"
+            database,
+            "SELECT portfolio_id, security_id FROM position_status WHERE reprocessing_status = 'CURRENT'",
         )
     ]
     async with database.connection() as connection:
-        seen = await compare(connection, await read_book(connection), keys=current)
+        seen = await compare(connection, await read_book(connection), positions=current)
     assert seen.agrees, "\n".join(seen.examples)
     states = {
         (portfolio, security): (state, reason)
@@ -134,11 +170,17 @@ async def check(database: Database) -> None:
             database, "SELECT portfolio_id, security_id, state, failure_reason FROM position_status"
         )
     }
-    holes = {key: hole.reason for key, hole in found.holes.items()}
-    for key, (state, reason) in states.items():
-        hole = holes.get(key)
-        wanted = "CURRENT" if hole is None else "FAILED" if hole.startswith("OVERFLOW") else "WAITING_FOR_DATA"
-        assert (state, reason) == (wanted, hole), key
+    holes = {position: hole.reason for position, hole in found.holes.items()}
+    for position, (state, reason) in states.items():
+        hole = holes.get(position)
+        wanted = (
+            "CURRENT"
+            if hole is None
+            else "FAILED"
+            if hole.startswith("OVERFLOW")
+            else "WAITING_FOR_DATA"
+        )
+        assert (state, reason) == (wanted, hole), position
     behind = await fetch(
         database,
         """SELECT portfolio_id, security_id FROM position_status
@@ -157,7 +199,9 @@ async def test_every_row_is_the_oracles_before_and_after_corrections(
     try:
         async with await Database.open(url) as database:
             await load_book(database, book)
-            async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": task_rows})) as running:
+            async with engine(
+                url, settings=SETTINGS.model_copy(update={"task_rows": task_rows})
+            ) as running:
                 await running.settle()
                 await check(database)
                 for correction in corrections:
@@ -171,10 +215,15 @@ async def test_every_row_is_the_oracles_before_and_after_corrections(
 
 async def check_explanations(database: Database) -> None:
     """`explain` computes for itself: it must agree with the stored rows, and name the holes that jobs name."""
-    rows = await fetch(database, "SELECT portfolio_id, security_id, date FROM position_valuations ORDER BY random() LIMIT 5")
+    rows = await fetch(
+        database,
+        "SELECT portfolio_id, security_id, date FROM position_valuations ORDER BY random() LIMIT 5",
+    )
     for portfolio, security, day in rows:
         found = await explain(database, portfolio, security, day)
-        assert found.verdict == "AGREES" or found.key["reprocessing_status"] == "IN_PROGRESS", found.differences
+        assert (
+            found.verdict == "AGREES" or found.position["reprocessing_status"] == "IN_PROGRESS"
+        ), found.differences
     waiting = await fetch(
         database,
         """SELECT portfolio_id, security_id, failure_reason FROM position_status WHERE state IN ('WAITING_FOR_DATA', 'FAILED')
@@ -182,4 +231,7 @@ async def check_explanations(database: Database) -> None:
     )
     for portfolio, security, reason in waiting[:3]:
         found = await explain(database, portfolio, security, date.fromisoformat(reason[-10:]))
-        assert (found.verdict, found.missing) == ("REPROCESSING" if found.stored else "MISSING", reason)
+        assert (found.verdict, found.missing) == (
+            "REPROCESSING" if found.stored else "MISSING",
+            reason,
+        )

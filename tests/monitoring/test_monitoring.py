@@ -14,13 +14,13 @@ import pytest
 import typer
 import yaml
 
-from console import monitoring
-from console.cli import app
-from engine import metrics
-from engine.database_metrics import DatabaseCollector
-from engine.store import triggers
-from engine.store.database import Database
-from engine.store.terms import Term
+from revalue.console import monitoring
+from revalue.console.cli.main import app
+from revalue.engine import metrics
+from revalue.engine.fan_out import fan_out
+from revalue.engine.leadership.term import Term
+from revalue.engine.operate.database_metrics import DatabaseCollector
+from revalue.engine.postgres.database import Database
 from tests.support import DAYS, engine, execute, load_small_book
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
@@ -34,11 +34,21 @@ def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
     if found := shutil.which("promtool"):
         return found
     if not shutil.which("apt-get"):
-        pytest.skip("promtool is not installed, and this is no Debian whose package could be fetched")
+        pytest.skip(
+            "promtool is not installed, and this is no Debian whose package could be fetched"
+        )
     folder = tmp_path_factory.mktemp("prometheus")
-    fetched = subprocess.run(["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, text=True, check=False)
+    fetched = subprocess.run(
+        ["apt-get", "download", "prometheus"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if fetched.returncode:
-        pytest.skip(f"promtool is not installed, and Debian's package cannot be fetched: {fetched.stderr.strip()}")
+        pytest.skip(
+            f"promtool is not installed, and Debian's package cannot be fetched: {fetched.stderr.strip()}"
+        )
     package = next(folder.glob("*.deb"))
     subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
     return str(folder / "usr/bin/promtool")
@@ -56,12 +66,16 @@ def rules() -> list[dict[str, Any]]:
 
 
 def panels() -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = json.loads((Path(monitoring.__file__).parent / "dashboard.json").read_text())["panels"]
+    listed: list[dict[str, Any]] = json.loads(
+        (Path(monitoring.__file__).parent / "dashboard.json").read_text()
+    )["panels"]
     return listed
 
 
 def expressions() -> list[str]:
-    return [rule["expr"] for rule in rules()] + [target["expr"] for panel in panels() for target in panel["targets"]]
+    return [rule["expr"] for rule in rules()] + [
+        target["expr"] for panel in panels() for target in panel["targets"]
+    ]
 
 
 def checked(command: list[str], folder: Path) -> None:
@@ -83,9 +97,15 @@ def test_the_rules_are_rules_and_fire_when_they_should(promtool: str, exported: 
 
 
 def test_the_dashboard_asks_what_prometheus_understands(promtool: str, exported: Path) -> None:
-    asked = [text.replace("$__rate_interval", "5m") for panel in panels() for text in (t["expr"] for t in panel["targets"])]
+    asked = [
+        text.replace("$__rate_interval", "5m")
+        for panel in panels()
+        for text in (t["expr"] for t in panel["targets"])
+    ]
     recorded = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(asked)]
-    (exported / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}))
+    (exported / "panels.yml").write_text(
+        yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]})
+    )
     checked([promtool, "check", "rules", "panels.yml"], exported)
 
 
@@ -95,7 +115,9 @@ async def test_every_metric_that_is_asked_for_exists(url: str, database: Databas
     found = await collector._ask()
     exist: set[str] = set()
     for family in [*metrics.REGISTRY.collect(), *collector.families(*found)]:
-        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(
+            family.type, ("",)
+        )
         exist |= {family.name + suffix for suffix in suffixes}
     asked = {name for text in expressions() for name in METRIC.findall(text)}
     assert asked - exist == set()
@@ -104,7 +126,9 @@ async def test_every_metric_that_is_asked_for_exists(url: str, database: Databas
     assert named - exist == set(), "the runbook names a metric that is none"
 
 
-async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(url: str, database: Database) -> None:
+async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(
+    url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=1)
 
     async def oldest() -> tuple[bool, bool]:
@@ -115,25 +139,46 @@ async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(u
     async with engine(url) as running:
         await running.settle()
         assert await oldest() == (False, False)
-        await execute(database, "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1", DAYS[3])
-        await execute(database, "UPDATE reprocessing_triggers SET created_at = created_at - interval '2 days'")
+        await execute(
+            database,
+            "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
+            DAYS[3],
+        )
+        await execute(
+            database, "UPDATE reprocessing_triggers SET created_at = created_at - interval '2 days'"
+        )
         assert await oldest() == (True, False), "queued"
-        await triggers.fan_out(running.term)
+        await fan_out.fan_out(running.term)
         assert await oldest() == (True, False), "raised, and not valued yet"
         await running.settle()
         assert await oldest() == (False, False)
-        await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3])
+        await execute(
+            database,
+            "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1",
+            DAYS[3],
+        )
         await running.settle()
         assert await oldest() == (False, False)
-        await execute(database, "UPDATE portfolio_valuation_jobs SET created_at = created_at - interval '2 days'")
+        await execute(
+            database,
+            "UPDATE portfolio_valuation_jobs SET created_at = created_at - interval '2 days'",
+        )
         assert await oldest() == (False, True)
 
 
-async def test_an_engine_that_never_had_a_leader_is_one_without_a_leader(url: str, database: Database) -> None:
-    collected = {family.name: family for family in DatabaseCollector(url).families(*await DatabaseCollector(url)._ask())}
+async def test_an_engine_that_never_had_a_leader_is_one_without_a_leader(
+    url: str, database: Database
+) -> None:
+    collected = {
+        family.name: family
+        for family in DatabaseCollector(url).families(*await DatabaseCollector(url)._ask())
+    }
     assert collected["revalue_scheduler_heartbeat_age_seconds"].samples[0].value == math.inf
     await Term.acquire(database, "test", lease_seconds=10)
-    collected = {family.name: family for family in DatabaseCollector(url).families(*await DatabaseCollector(url)._ask())}
+    collected = {
+        family.name: family
+        for family in DatabaseCollector(url).families(*await DatabaseCollector(url)._ask())
+    }
     assert collected["revalue_scheduler_heartbeat_age_seconds"].samples[0].value < 60
 
 
@@ -148,7 +193,11 @@ def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
 
 
 def test_the_commands_of_the_runbook_exist() -> None:
-    commands = [line for block in re.findall(r"```sh\n(.*?)```", RUNBOOK, flags=re.DOTALL) for line in block.splitlines()]
+    commands = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", RUNBOOK, flags=re.DOTALL)
+        for line in block.splitlines()
+    ]
     commands += re.findall(r"`(revalue [^`]+)`", RUNBOOK)
     assert len(commands) > 20
     for command in commands:

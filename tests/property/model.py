@@ -1,4 +1,4 @@
-"""A small model of the protocol, one key of it, and an exhaustive check: every order of moves, every crash.
+"""A small model of the protocol, one position of it, and an exhaustive check: every order of moves, every crash.
 
 The model does what engine/store does, statement by statement, over sets of dates. A change of the protocol is made here
 first. `python -m tests.property.model --big` checks the large bound; `--mutation NAME` shows how one fails.
@@ -17,9 +17,15 @@ from time import perf_counter
 from typing import NamedTuple
 
 RUNNING, FREE, WAITING, DEFERRED, COMPLETE = "running", "free", "waiting", "deferred", "complete"
-BEGUN, READ, FINISHING = range(3)  # an attempt; FINISHING holds the locks of the jobs that it could mark
-NEW, WORKING, DISTURBED = range(3)  # a scheduler: before its first recovery, in its loop, after a database error
-AHEAD, BEGUN_BEFORE, PASSED = range(3)  # a trigger's cursor: not begun, begun and before our key, behind our key
+BEGUN, READ, FINISHING = range(
+    3
+)  # an attempt; FINISHING holds the locks of the jobs that it could mark
+NEW, WORKING, DISTURBED = range(
+    3
+)  # a scheduler: before its first recovery, in its loop, after a database error
+AHEAD, BEGUN_BEFORE, PASSED = range(
+    3
+)  # a trigger's cursor: not begun, begun and before our position, behind our position
 
 
 class Job(NamedTuple):
@@ -48,7 +54,7 @@ class Attempt(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """fresh: the key's revision is still the one that was scanned."""
+    """fresh: the position's revision is still the one that was scanned."""
 
     fresh: bool
     horizon: int
@@ -72,7 +78,7 @@ class State(NamedTuple):
     horizon: int  # number of business dates
     closings: int  # of a date not yet scheduled
     faults: int
-    # The key's row of position_state.
+    # The position's row of position_state.
     epoch: int
     published: int
     history_epoch: int
@@ -84,7 +90,9 @@ class State(NamedTuple):
     # The other tables.
     triggers: tuple[tuple[int, int], ...]  # (dates, cursor)
     jobs: tuple[Job, ...]
-    rows: tuple[tuple[tuple[int, int], ...], ...]  # for each date: (epoch, value), in the order of epochs
+    rows: tuple[
+        tuple[tuple[int, int], ...], ...
+    ]  # for each date: (epoch, value), in the order of epochs
     term: int
     last_job: int
     last_task: int
@@ -118,15 +126,15 @@ MUTATIONS = {
     "apply the whole job": "a job that got part of the way is applied as if it were complete",
     "publish at once": "applying publishes though dates are pending",
     "publish when staged": "staging publishes the new epoch",
-    "rows under the newest epoch": "rows are stored under the key's epoch, not under their job's",
+    "rows under the newest epoch": "rows are stored under the position's epoch, not under their job's",
     "fan out without raising": "dates come into pending under the epoch that has jobs in flight",
-    "cursor before keys": "the trigger's cursor moves in a transaction before that of the keys",
+    "cursor before positions": "the trigger's cursor moves in a transaction before that of the positions",
     "correct without raising": "a position correction leaves the epoch",
     "trigger after the write": "the trigger of a price is a transaction of its own",
-    "stage any revision": "a key is staged though it was changed since the scan",
-    "stage keeps the revision": "two lanes that scanned a key both stage it",
+    "stage any revision": "a position is staged though it was changed since the scan",
+    "stage keeps the revision": "two lanes that scanned a position both stage it",
     "stage a closed date": "a date that was closed again since the scan becomes the frontier",
-    "status ignores triggers": "a key is called current while a queued trigger reaches it",
+    "status ignores triggers": "a position is called current while a queued trigger reaches it",
     "readers see the newest": "readers take the newest epoch, not the published one",
     "readers see what is open": "readers are cut to open_dates, not to published_open_dates",
     "no terms": "a scheduler does not ask whether its term is over",
@@ -134,7 +142,12 @@ MUTATIONS = {
     "recovery applies nothing": "results that the scheduler before had not applied are left",
     "recovery forgets itself": "tasks that were created by a commit whose answer was lost are not released",
 }
-_FENCES = {"job ids fence attempts", "no fence of attempts", "finish any epoch", "no epochs at the end"}
+_FENCES = {
+    "job ids fence attempts",
+    "no fence of attempts",
+    "finish any epoch",
+    "no epochs at the end",
+}
 REDUNDANT = {
     "finish any epoch": "finishing does not ask for the epoch: applying does, and the rows stay under theirs",
 }
@@ -197,7 +210,9 @@ class Model:
     def start(self) -> State:
         b = self.bounds
         frontier = b.opened if b.settled else 0
-        rows = tuple(((0, 0),) if day < frontier and b.open >> day & 1 else () for day in range(b.dates))
+        rows = tuple(
+            ((0, 0),) if day < frontier and b.open >> day & 1 else () for day in range(b.dates)
+        )
         return State(
             prices=0, facts=0, horizon=b.opened, closings=b.closings, faults=b.faults, epoch=0, published=0,
             history_epoch=0, staged=0, frontier=frontier, pending=0, open=b.open, published_open=b.open, triggers=(),
@@ -218,7 +233,11 @@ class Model:
         if not s.schedulers:
             yield "a scheduler begins", True, self._begin(s)
         elif s.faults and len(s.schedulers) == 1:
-            yield "a second scheduler takes over", False, self._begin(s._replace(faults=s.faults - 1))
+            yield (
+                "a second scheduler takes over",
+                False,
+                self._begin(s._replace(faults=s.faults - 1)),
+            )
         for number, scheduler in enumerate(s.schedulers):
             if scheduler.term != s.term and "no terms" not in self.broken:
                 yield "a scheduler without its term stops", True, _without(s, number)
@@ -236,7 +255,9 @@ class Model:
         for number, reach in enumerate(b.prices):
             if not s.prices >> number & 1:
                 written = s._replace(prices=s.prices | 1 << number)
-                with_trigger = written._replace(triggers=tuple(sorted((*s.triggers, (reach, AHEAD)))))
+                with_trigger = written._replace(
+                    triggers=tuple(sorted((*s.triggers, (reach, AHEAD))))
+                )
                 yield f"price {number} is corrected", False, with_trigger
                 if "trigger after the write" in self.broken:
                     yield f"price {number} is corrected, its writer dies", False, written
@@ -255,33 +276,65 @@ class Model:
             published_open = opened if s.published >= s.history_epoch else s.published_open
             return s._replace(published_open=published_open)
         epoch = s.epoch if "correct without raising" in self.broken else s.epoch + 1
-        return s._replace(epoch=epoch, history_epoch=epoch, pending=s.pending | changed & scheduled & opened)
+        return s._replace(
+            epoch=epoch, history_epoch=epoch, pending=s.pending | changed & scheduled & opened
+        )
 
     # Move 4, in its three steps ------------------------------------------------------------------------------------
 
-    def _attempt(self, s: State, number: int, attempt: Attempt) -> Iterator[tuple[str, bool, State]]:
+    def _attempt(
+        self, s: State, number: int, attempt: Attempt
+    ) -> Iterator[tuple[str, bool, State]]:
         rest = s.attempts[:number] + s.attempts[number + 1 :]
         if s.faults:
-            yield f"task {attempt.task}'s actor dies", False, s._replace(attempts=rest, faults=s.faults - 1)
+            yield (
+                f"task {attempt.task}'s actor dies",
+                False,
+                s._replace(attempts=rest, faults=s.faults - 1),
+            )
         if attempt.phase == BEGUN:
-            work = tuple(self._compute(s, job) for job in s.jobs if _own(job, attempt) and job.epoch == s.epoch)
+            work = tuple(
+                self._compute(s, job)
+                for job in s.jobs
+                if _own(job, attempt) and job.epoch == s.epoch
+            )
             if work:
-                yield f"task {attempt.task} reads", True, _with_attempt(s, number, Attempt(attempt.task, READ, work))
+                yield (
+                    f"task {attempt.task} reads",
+                    True,
+                    _with_attempt(s, number, Attempt(attempt.task, READ, work)),
+                )
             else:
-                yield f"task {attempt.task} finds nothing", True, _reported(s._replace(attempts=rest), attempt.task)
+                yield (
+                    f"task {attempt.task} finds nothing",
+                    True,
+                    _reported(s._replace(attempts=rest), attempt.task),
+                )
         elif attempt.phase == READ:
             if any(_locked(s, work.job) for work in attempt.work):
                 return  # it waits for the other's commit
             kept = tuple(work for work in attempt.work if self._may_finish(s, attempt, work))
             if kept:
-                yield f"task {attempt.task} marks", True, _with_attempt(s, number, Attempt(attempt.task, FINISHING, kept))
+                yield (
+                    f"task {attempt.task} marks",
+                    True,
+                    _with_attempt(s, number, Attempt(attempt.task, FINISHING, kept)),
+                )
             else:
-                yield f"task {attempt.task} is fenced", True, _reported(s._replace(attempts=rest), attempt.task)
+                yield (
+                    f"task {attempt.task} is fenced",
+                    True,
+                    _reported(s._replace(attempts=rest), attempt.task),
+                )
         else:
             done = self._commit(s._replace(attempts=rest), attempt)
             yield f"task {attempt.task} commits", True, _reported(done, attempt.task)
             if s.faults:
-                yield f"task {attempt.task} commits, its actor dies", False, done._replace(faults=s.faults - 1)
+                yield (
+                    f"task {attempt.task} commits, its actor dies",
+                    False,
+                    done._replace(faults=s.faults - 1),
+                )
 
     def _compute(self, s: State, job: Job) -> Work:
         rows = []
@@ -318,12 +371,18 @@ class Model:
         return s._replace(rows=tuple(rows), jobs=tuple(jobs))
 
     def _stale(self, s: State) -> State:
-        """The key's revision is raised: staging what was scanned before does nothing, so it is forgotten at once."""
+        """The position's revision is raised: staging what was scanned before does nothing, so it is forgotten at once."""
 
         def aged(scan: Scan | None) -> Scan | None:
-            return scan and (scan._replace(fresh=False) if "stage any revision" in self.broken else None)
+            return scan and (
+                scan._replace(fresh=False) if "stage any revision" in self.broken else None
+            )
 
-        return s._replace(schedulers=tuple(me._replace(live=aged(me.live), history=aged(me.history)) for me in s.schedulers))
+        return s._replace(
+            schedulers=tuple(
+                me._replace(live=aged(me.live), history=aged(me.history)) for me in s.schedulers
+            )
+        )
 
     # The scheduler's moves -----------------------------------------------------------------------------------------
 
@@ -334,7 +393,10 @@ class Model:
     def _schedule(self, s: State, number: int, me: Scheduler) -> Iterator[tuple[str, bool, State]]:
         """Every transaction may also be committed without its answer being heard: then memory stays as it was."""
         if me.phase != WORKING:
-            if not any(job.status == RUNNING and not _holds(me, job.task) and _locked(s, job.number) for job in s.jobs):
+            if not any(
+                job.status == RUNNING and not _holds(me, job.task) and _locked(s, job.number)
+                for job in s.jobs
+            ):
                 recovered = self._recover(s, me)
                 yield "the scheduler recovers", True, _remember(recovered, number, me._replace(
                     phase=WORKING, live=None, history=None))  # fmt: skip
@@ -343,13 +405,19 @@ class Model:
             yield name, trusted, _remember(then, number, memory)
             if then.faults and trusted and name != "a lane is scanned":
                 now = then.schedulers[number]
-                deaf = _remember(then._replace(faults=then.faults - 1), number, now._replace(phase=DISTURBED))
+                deaf = _remember(
+                    then._replace(faults=then.faults - 1), number, now._replace(phase=DISTURBED)
+                )
                 yield f"{name}, the answer is lost", False, deaf
 
-    def _transactions(self, s: State, me: Scheduler) -> Iterator[tuple[str, bool, State, Scheduler]]:
+    def _transactions(
+        self, s: State, me: Scheduler
+    ) -> Iterator[tuple[str, bool, State, Scheduler]]:
         yield from self._fan_out(s, me)
         unstaged = s.staged < s.epoch
-        owed = (((1 << s.horizon) - 1) & ~((1 << s.frontier) - 1) | (s.pending if unstaged else 0)) & s.open
+        owed = (
+            ((1 << s.horizon) - 1) & ~((1 << s.frontier) - 1) | (s.pending if unstaged else 0)
+        ) & s.open
         scan = Scan(True, s.horizon, owed & ((1 << s.horizon) - 1))
         if me.live is None and not unstaged and 0 < s.frontier < s.horizon:
             yield "a lane is scanned", True, s, me._replace(live=scan)
@@ -357,16 +425,30 @@ class Model:
             yield "a lane is scanned", True, s, me._replace(history=scan)
         if me.live is not None:
             then, task = self._stage(s, me.live)
-            yield "the live lane is staged", True, then, _hold(_stale_of(me, then)._replace(live=None), task)
+            yield (
+                "the live lane is staged",
+                True,
+                then,
+                _hold(_stale_of(me, then)._replace(live=None), task),
+            )
         if me.history is not None:
             then, task = self._stage(s, me.history)
-            yield "history is staged", True, then, _hold(_stale_of(me, then)._replace(history=None), task)
+            yield (
+                "history is staged",
+                True,
+                then,
+                _hold(_stale_of(me, then)._replace(history=None), task),
+            )
         due = [job for job in s.jobs if job.status == FREE]
         if due:
             yield "free jobs are retried", True, *self._retry(s, me, due)
         waiting = [job for job in s.jobs if job.status == DEFERRED]
         if waiting and s.faults:
-            yield "waiting jobs are looked at", False, *self._retry(s._replace(faults=s.faults - 1), me, waiting)
+            yield (
+                "waiting jobs are looked at",
+                False,
+                *self._retry(s._replace(faults=s.faults - 1), me, waiting),
+            )
         for task, reported in me.held:
             without = me._replace(held=tuple(h for h in me.held if h[0] != task))
             if reported:
@@ -377,8 +459,15 @@ class Model:
                 continue  # it would wait for the attempt's commit, or for its death
             if attempt is None or s.faults:
                 lost = s if attempt is None else s._replace(faults=s.faults - 1)
-                released = lost._replace(jobs=tuple(_released(j) if _own(j, (task,)) else j for j in s.jobs))
-                yield f"task {task} is given up", attempt is None, self._apply(released, task), without
+                released = lost._replace(
+                    jobs=tuple(_released(j) if _own(j, (task,)) else j for j in s.jobs)
+                )
+                yield (
+                    f"task {task} is given up",
+                    attempt is None,
+                    self._apply(released, task),
+                    without,
+                )
 
     def _fan_out(self, s: State, me: Scheduler) -> Iterator[tuple[str, bool, State, Scheduler]]:
         if not s.triggers:
@@ -395,14 +484,19 @@ class Model:
             yield "fan out ends", True, s._replace(triggers=others), me
             return
         if cursor == AHEAD:
-            yield "fan out begins with other keys", True, s._replace(triggers=at(BEGUN_BEFORE)), me
+            yield (
+                "fan out begins with other positions",
+                True,
+                s._replace(triggers=at(BEGUN_BEFORE)),
+                me,
+            )
         reach = 0
         for dates in group:
             reach |= dates
         raised = self._raise(s, reach & s.open & ((1 << s.frontier) - 1))
         yield "fan out, not the last page", True, raised._replace(triggers=at(PASSED)), me
         yield "fan out, the last page", True, raised._replace(triggers=others), me
-        if "cursor before keys" in self.broken and s.faults:
+        if "cursor before positions" in self.broken and s.faults:
             skipped = s._replace(triggers=at(PASSED), faults=s.faults - 1)
             yield "fan out dies after the cursor", False, skipped, me._replace(phase=DISTURBED)
 
@@ -422,13 +516,18 @@ class Model:
         pending = (s.pending if s.staged == s.epoch else 0) | scan.owed
         ranges = list(runs(scan.owed))
         jobs = tuple(
-            Job(s.last_job + n, s.epoch, dates, RUNNING, s.last_task + 1, 0) for n, dates in enumerate(ranges, start=1)
+            Job(s.last_job + n, s.epoch, dates, RUNNING, s.last_task + 1, 0)
+            for n, dates in enumerate(ranges, start=1)
         )
         published, published_open = s.published, s.published_open
         if not pending or "publish when staged" in self.broken:
             published, published_open = s.epoch, s.open
         s = s._replace(
-            pending=pending, frontier=scan.horizon, staged=s.epoch, published=published, published_open=published_open
+            pending=pending,
+            frontier=scan.horizon,
+            staged=s.epoch,
+            published=published,
+            published_open=published_open,
         )
         if "stage keeps the revision" not in self.broken:
             s = self._stale(s)
@@ -440,7 +539,9 @@ class Model:
 
     def _retry(self, s: State, me: Scheduler, due: list[Job]) -> tuple[State, Scheduler]:
         task = s.last_task + 1
-        jobs = tuple(job._replace(status=RUNNING, task=task) if job in due else job for job in s.jobs)
+        jobs = tuple(
+            job._replace(status=RUNNING, task=task) if job in due else job for job in s.jobs
+        )
         s = s._replace(jobs=jobs, last_task=task, attempts=(*s.attempts, Attempt(task, BEGUN, ())))
         return s, _hold(me, task)
 
@@ -452,13 +553,17 @@ class Model:
         for job in s.jobs:
             if job in mine and job.status != COMPLETE and job.epoch < s.epoch:
                 continue  # superseded
-            jobs.append(job._replace(status=DEFERRED) if job in mine and job.status == WAITING else job)
+            jobs.append(
+                job._replace(status=DEFERRED) if job in mine and job.status == WAITING else job
+            )
         return s._replace(jobs=tuple(jobs))
 
     def _shrink(self, s: State, jobs: list[Job]) -> State:
         valued = 0
         for job in jobs:
-            valued |= job.dates if job.valued and "apply the whole job" in self.broken else job.valued
+            valued |= (
+                job.dates if job.valued and "apply the whole job" in self.broken else job.valued
+            )
         if not valued:
             return s
         pending = s.pending & ~valued
@@ -467,7 +572,9 @@ class Model:
         return s._replace(pending=pending, published=s.epoch, published_open=s.open)
 
     def _recover(self, s: State, me: Scheduler) -> State:
-        keeps = "recovery frees nothing" in self.broken or (me.phase == DISTURBED and "recovery forgets itself" in self.broken)
+        keeps = "recovery frees nothing" in self.broken or (
+            me.phase == DISTURBED and "recovery forgets itself" in self.broken
+        )
         jobs = []
         for job in s.jobs:
             if job.status == RUNNING and not _holds(me, job.task) and s.pending and not keeps:
@@ -479,7 +586,10 @@ class Model:
         if s.pending and "recovery applies nothing" not in self.broken:
             s = self._shrink(s, [job for job in s.jobs if job.epoch == s.epoch])
         return s._replace(
-            jobs=tuple(j._replace(status=DEFERRED) if j.status == WAITING and j.epoch == s.epoch else j for j in s.jobs)
+            jobs=tuple(
+                j._replace(status=DEFERRED) if j.status == WAITING and j.epoch == s.epoch else j
+                for j in s.jobs
+            )
         )
 
     def _normal(self, s: State) -> State:
@@ -504,7 +614,9 @@ class Model:
         rows = s.rows
         if any(len(of_day) > 1 and of_day[1][0] <= s.published for of_day in rows):
             rows = tuple(_still_seen(of_day, s.published) for of_day in rows)
-        return _renumbered(s._replace(jobs=jobs, attempts=attempts, schedulers=schedulers, rows=rows))
+        return _renumbered(
+            s._replace(jobs=jobs, attempts=attempts, schedulers=schedulers, rows=rows)
+        )
 
     # What has to hold ----------------------------------------------------------------------------------------------
 
@@ -525,7 +637,7 @@ class Model:
         return s.published == s.epoch and not queued and not s.pending and s.frontier == s.horizon
 
     def is_quiescent(self, s: State) -> bool:
-        """Nothing can be done for the key: all is valued, or what is left waits for a price."""
+        """Nothing can be done for the position: all is valued, or what is left waits for a price."""
         if s.triggers or s.staged < s.epoch or s.frontier != s.horizon:
             return False
         blocked = 0
@@ -609,9 +721,15 @@ def _renumbered(s: State) -> State:
     return s._replace(
         jobs=tuple(job._replace(number=jobs[job.number], task=tasks[job.task]) for job in s.jobs),
         attempts=tuple(
-            Attempt(tasks[a.task], a.phase, tuple(work._replace(job=jobs[work.job]) for work in a.work)) for a in s.attempts
+            Attempt(
+                tasks[a.task], a.phase, tuple(work._replace(job=jobs[work.job]) for work in a.work)
+            )
+            for a in s.attempts
         ),
-        schedulers=tuple(me._replace(held=tuple((tasks[task], reported) for task, reported in me.held)) for me in s.schedulers),
+        schedulers=tuple(
+            me._replace(held=tuple((tasks[task], reported) for task, reported in me.held))
+            for me in s.schedulers
+        ),
         last_job=len(jobs) - 1,
         last_task=len(tasks) - 1,
     )
@@ -622,7 +740,9 @@ def _own(job: Job, attempt: Attempt | tuple[int]) -> bool:
 
 
 def _locked(s: State, number: int) -> bool:
-    return any(a.phase == FINISHING and any(work.job == number for work in a.work) for a in s.attempts)
+    return any(
+        a.phase == FINISHING and any(work.job == number for work in a.work) for a in s.attempts
+    )
 
 
 def _released(job: Job) -> Job:
@@ -635,7 +755,8 @@ def _with_attempt(s: State, number: int, attempt: Attempt) -> State:
 
 def _reported(s: State, task: int) -> State:
     schedulers = tuple(
-        me._replace(held=tuple((held, reported or held == task) for held, reported in me.held)) for me in s.schedulers
+        me._replace(held=tuple((held, reported or held == task) for held, reported in me.held))
+        for me in s.schedulers
     )
     return s._replace(schedulers=schedulers)
 
@@ -664,7 +785,9 @@ def _without(s: State, number: int) -> State:
 # The check
 
 
-def check(bounds: Bounds, broken: frozenset[str] = frozenset(), *, most_states: int = 20_000_000) -> Checked:
+def check(
+    bounds: Bounds, broken: frozenset[str] = frozenset(), *, most_states: int = 20_000_000
+) -> Checked:
     """Walks through every state, breadth first: a violation's trace is a shortest one."""
     begun = perf_counter()
     model = Model(bounds, broken)
@@ -686,7 +809,11 @@ def check(bounds: Bounds, broken: frozenset[str] = frozenset(), *, most_states: 
     def ended(invariant: str | None, number: int = 0, last: str = "") -> Checked:
         if invariant:
             found.violation = Violation(invariant, trace(number, last))
-        found.states, found.quiescent, found.seconds = len(numbers), quiescent, perf_counter() - begun
+        found.states, found.quiescent, found.seconds = (
+            len(numbers),
+            quiescent,
+            perf_counter() - begun,
+        )
         return found
 
     quiescent = good[0]
@@ -718,7 +845,9 @@ def check(bounds: Bounds, broken: frozenset[str] = frozenset(), *, most_states: 
         frontier = following
     _spread(good, edges)
     stuck = good.find(0)
-    return ended("8 the engine by itself always comes to rest", stuck) if stuck >= 0 else ended(None)
+    return (
+        ended("8 the engine by itself always comes to rest", stuck) if stuck >= 0 else ended(None)
+    )
 
 
 def _spread(good: bytearray, edges: array) -> None:  # type: ignore[type-arg]
@@ -731,8 +860,8 @@ def _spread(good: bytearray, edges: array) -> None:  # type: ignore[type-arg]
                 good[edges[at]] = changed = True
 
 
-# A price, a position correction that closes the key, a roll, a date that closes again, a fault anywhere; then: the first
-# valuation of a key whose last date has no price yet, with two faults.
+# A price, a position correction that closes the position, a roll, a date that closes again, a fault anywhere; then: the first
+# valuation of a position whose last date has no price yet, with two faults.
 SMALL = (
     Bounds(opened=3, positions=(), prices=(0b110,), late=(0b100,), faults=2, settled=False),
     Bounds(closings=1),
@@ -740,7 +869,9 @@ SMALL = (
 BIG = (
     Bounds(faults=2, closings=1),
     Bounds(settled=False),
-    Bounds(prices=(0b010, 0b100), late=(0, 0), positions=((0b110, 0b011), (0b100, 0b111)), faults=0),
+    Bounds(
+        prices=(0b010, 0b100), late=(0, 0), positions=((0b110, 0b011), (0b100, 0b111)), faults=0
+    ),
 )
 RACES = (Bounds(faults=0),)
 
@@ -748,7 +879,9 @@ RACES = (Bounds(faults=0),)
 def main() -> int:
     parser = argparse.ArgumentParser(description="Checks the protocol's model exhaustively.")
     parser.add_argument("--big", action="store_true", help="the large bounds")
-    parser.add_argument("--mutation", choices=[*MUTATIONS, *REDUNDANT], help="break the model in this way")
+    parser.add_argument(
+        "--mutation", choices=[*MUTATIONS, *REDUNDANT], help="break the model in this way"
+    )
     given = parser.parse_args()
     broken = frozenset([given.mutation] if given.mutation else [])
     worst = 0
@@ -761,7 +894,12 @@ def main() -> int:
         if found.violation:
             worst = 1
             print(f"  VIOLATED: {found.violation.invariant}")
-            print("".join(f"    {number}. {step}\n" for number, step in enumerate(found.violation.trace, start=1)))
+            print(
+                "".join(
+                    f"    {number}. {step}\n"
+                    for number, step in enumerate(found.violation.trace, start=1)
+                )
+            )
         else:
             print("  no violation")
     return worst

@@ -19,22 +19,31 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from console.oracle import compare, read_book
-from engine.core.lifecycle import Lane
-from engine.core.valuation import Valued
-from engine.errors import CorrectionRefusedError, TermLostError
-from engine.ingest import Kind, load
-from engine.store import results, staging, triggers
-from engine.store.arrow import ArrowReader, encode_binary_copy
-from engine.store.database import Database, Isolation
-from engine.store.finishing import OUTCOME_COLUMNS, finish
-from engine.store.inputs import read_inputs
-from engine.store.statement import Connection
-from engine.store.tasks import Task
-from engine.store.terms import Term
-from engine.work import compute
+from revalue.console.reference.reference import compare, read_book
+from revalue.engine.apply import apply
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task
+from revalue.engine.core.valuation import Valued
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.errors import CorrectionRefusedError, TermLostError
+from revalue.engine.fan_out import fan_out
+from revalue.engine.leadership.term import Term
+from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
+from revalue.engine.postgres.database import Database, Isolation
+from revalue.engine.postgres.statement import Connection
+from revalue.engine.stage import stage
+from revalue.engine.value.commit import OUTCOME_COLUMNS, finish
+from revalue.engine.value.inputs import read_inputs
+from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
 from tests.faults.checks import BROKEN
 from tests.integration.test_valuation import check
@@ -50,7 +59,7 @@ INVARIANTS = {name: query for name, query in BROKEN.items() if not name.startswi
         WHERE p.open_dates @> b.business_date AND NOT p.pending @> b.business_date
           AND NOT EXISTS (SELECT FROM daily_position_snapshots s
                           WHERE s.position_id = p.position_id AND s.date = b.business_date)
-          AND NOT EXISTS (SELECT FROM queued_keys q WHERE q.position_id = p.position_id)"""
+          AND NOT EXISTS (SELECT FROM queued_positions q WHERE q.position_id = p.position_id)"""
 }
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "50"))
@@ -61,7 +70,7 @@ DAYS = weekdays(date(2024, 1, 1), 9)
 LEFT_OUT = DAYS[2]  # not a business date at first
 OPENED = 6
 KEYS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
-NOW = results.Waits(retry_seconds=0, recheck_seconds=0)
+NOW = apply.Waits(retry_seconds=0, recheck_seconds=0)
 
 DAY = st.sampled_from(DAYS[:8])
 SECURITY = st.sampled_from(["A", "B"])
@@ -71,24 +80,46 @@ LANES = st.sampled_from([(), (Lane.LIVE,), (Lane.HISTORY,), (Lane.LIVE, Lane.HIS
 
 
 async def load_book(database: Database) -> None:
-    """Five keys in two securities and two base currencies: B has no price on its second day, and they grow old quickly."""
+    """Five positions in two securities and two base currencies: B has no price on its second day, and they grow old quickly."""
     opened = [day for day in DAYS[:OPENED] if day != LEFT_OUT]
     await load(database, Kind.BUSINESS_DATES, dates(opened))
     await load(
         database,
         Kind.PORTFOLIOS,
-        pl.DataFrame({"portfolio_id": ["P1", "P2", "P3"], "base_currency": ["USD", "EUR", "USD"], "calendar_id": ["CAL"] * 3}),
+        pl.DataFrame(
+            {
+                "portfolio_id": ["P1", "P2", "P3"],
+                "base_currency": ["USD", "EUR", "USD"],
+                "calendar_id": ["CAL"] * 3,
+            }
+        ),
     )
     await load(
         database,
         Kind.INSTRUMENTS,
-        pl.DataFrame({"security_id": ["A", "B"], "currency": ["USD", "EUR"], "max_price_age_sessions": [3, 1]}),
+        pl.DataFrame(
+            {
+                "security_id": ["A", "B"],
+                "currency": ["USD", "EUR"],
+                "max_price_age_sessions": [3, 1],
+            }
+        ),
     )
     rates = {"base_currency": ["EUR"] * 4, "quote_currency": ["USD"] * 4, "rate_date": DAYS[:7:2]}
-    await load(database, Kind.FX_RATES, pl.DataFrame({**rates, "rate": ["1.1", "1.2", "1.3", "1.4"]}))
+    await load(
+        database, Kind.FX_RATES, pl.DataFrame({**rates, "rate": ["1.1", "1.2", "1.3", "1.4"]})
+    )
     await load(database, Kind.PRICES, prices("A", {DAYS[n]: f"{100 + n}" for n in (0, 3, 4)}))
-    await load(database, Kind.PRICES, prices("B", {DAYS[n]: f"{50 + n}" for n in (0, 2, 4, 5)}, currency="EUR"))
-    await load(database, Kind.POSITIONS, pl.concat([facts(*key, {DAYS[0]: "10", DAYS[3]: "7"}) for key in KEYS[:4]]))
+    await load(
+        database,
+        Kind.PRICES,
+        prices("B", {DAYS[n]: f"{50 + n}" for n in (0, 2, 4, 5)}, currency="EUR"),
+    )
+    await load(
+        database,
+        Kind.POSITIONS,
+        pl.concat([facts(*position, {DAYS[0]: "10", DAYS[3]: "7"}) for position in KEYS[:4]]),
+    )
     await load(database, Kind.POSITIONS, facts(*KEYS[4], {DAYS[1]: "2", DAYS[3]: "0"}))
 
 
@@ -97,7 +128,9 @@ class Memory:
     """What a scheduler's process knows and its database does not."""
 
     term: Term
-    scans: dict[Lane, staging.Scan | None] = field(default_factory=lambda: {Lane.LIVE: None, Lane.HISTORY: None})
+    scans: dict[Lane, stage.Scan | None] = field(
+        default_factory=lambda: {Lane.LIVE: None, Lane.HISTORY: None}
+    )
     cursors: dict[Lane, int] = field(default_factory=lambda: {Lane.LIVE: 0, Lane.HISTORY: 0})
     held: dict[int, Task] = field(default_factory=dict)
 
@@ -131,7 +164,7 @@ class Interrupted(Database):
 
 
 Seen = dict[tuple[str, str], tuple[int, dict[date, tuple[Any, ...]]]]
-"""For each key: its published epoch and what readers see of each date."""
+"""For each position: its published epoch and what readers see of each date."""
 
 
 class Store(RuleBasedStateMachine):
@@ -164,7 +197,7 @@ class Store(RuleBasedStateMachine):
         self.reader = ArrowReader(self.url)
         self.outside = await asyncpg.connect(self.url)
         self.me = Memory(await self._acquire())
-        await results.recover(self.me.term)
+        await apply.recover(self.me.term)
         self.deposed: list[Memory] = []
         self.attempts: list[Attempt] = []
         self.reported: dict[int, Task] = {}
@@ -174,7 +207,9 @@ class Store(RuleBasedStateMachine):
         self.epochs: dict[int, tuple[int, ...]] = {}
 
     async def _acquire(self) -> Term:
-        return await Term.acquire(self.database, f"scheduler {next(self.holders)}", lease_seconds=60, take_over=True)
+        return await Term.acquire(
+            self.database, f"scheduler {next(self.holders)}", lease_seconds=60, take_over=True
+        )
 
     async def write(self, statement: str, *values: object) -> None:
         async with self.database.transaction() as connection:
@@ -189,7 +224,11 @@ class Store(RuleBasedStateMachine):
 
     async def _correct_price(self, security: str, day: date, price: int | None) -> None:
         if price is None:
-            await self.write("DELETE FROM market_prices WHERE security_id = $1 AND price_date = $2", security, day)
+            await self.write(
+                "DELETE FROM market_prices WHERE security_id = $1 AND price_date = $2",
+                security,
+                day,
+            )
             return
         currency = {"A": "USD", "B": "EUR"}[security]
         await self.write(
@@ -211,10 +250,19 @@ class Store(RuleBasedStateMachine):
             )
         )  # fmt: skip
 
-    @rule(key=st.sampled_from(KEYS), day=DAY, quantity=st.sampled_from(["0", "0", "3", "-4"]), merge=st.booleans())
-    def correct_position(self, key: tuple[str, str], day: date, quantity: str, merge: bool) -> None:
+    @rule(
+        position=st.sampled_from(KEYS),
+        day=DAY,
+        quantity=st.sampled_from(["0", "0", "3", "-4"]),
+        merge=st.booleans(),
+    )
+    def correct_position(
+        self, position: tuple[str, str], day: date, quantity: str, merge: bool
+    ) -> None:
         """Changes, closes (0) or opens again; without `merge` the later facts are gone."""
-        self.run(load(self.database, Kind.POSITIONS, facts(*key, {day: quantity}), merge=merge))
+        self.run(
+            load(self.database, Kind.POSITIONS, facts(*position, {day: quantity}), merge=merge)
+        )
 
     @rule(scanned=LANES, closes=st.sampled_from("nnny"))
     def open_next_date(self, scanned: tuple[Lane, ...], closes: str) -> None:
@@ -235,15 +283,19 @@ class Store(RuleBasedStateMachine):
     @rule()
     def put_in_the_date_left_out(self) -> None:
         self.is_put_in = True
-        self.run(self.write("INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING", LEFT_OUT))
+        self.run(
+            self.write(
+                "INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING", LEFT_OUT
+            )
+        )
 
     @rule()
     def close_the_last_date(self) -> None:
-        """Refused where a key is scheduled on it, and only there."""
+        """Refused where a position is scheduled on it, and only there."""
         self.run(self._close_the_last_date())
 
     async def _close_the_last_date(self) -> None:
-        """All but one: keys of a calendar without dates owe nothing, and are BEHIND for ever."""
+        """All but one: positions of a calendar without dates owe nothing, and are BEHIND for ever."""
         last, others, scheduled = await self.outside.fetchrow(
             "SELECT max(business_date), count(*) - 1, (SELECT max(frontier_date) FROM position_state) FROM business_dates"
         )
@@ -259,39 +311,49 @@ class Store(RuleBasedStateMachine):
     # The scheduler that leads --------------------------------------------------------------------------------------
 
     @rule(
-        most_keys=st.sampled_from([1, 2, 100]),
-        room_rows=st.sampled_from([0, 1, 4, 1000]),
+        max_positions=st.sampled_from([1, 2, 100]),
+        capacity_rows=st.sampled_from([0, 1, 4, 1000]),
         task_rows=st.sampled_from([1, 100]),
         is_heard=st.sampled_from("yyyn"),
     )
-    def fan_out(self, most_keys: int, room_rows: int, task_rows: int, is_heard: str) -> None:
-        """With room, what keys come to owe is staged with their raise."""
-        self.run(self._fan_out(most_keys, room_rows, task_rows, is_heard == "y"))
+    def fan_out(
+        self, max_positions: int, capacity_rows: int, task_rows: int, is_heard: str
+    ) -> None:
+        """With capacity, what positions come to owe is staged with their raise."""
+        self.run(self._fan_out(max_positions, capacity_rows, task_rows, is_heard == "y"))
 
-    async def _fan_out(self, most_keys: int = 100, room_rows: int = 1000, task_rows: int = 100, is_heard: bool = True) -> bool:
-        room = triggers.Room(self.reader, room_rows, task_rows)
-        step = await triggers.fan_out(self.me.term, most_keys=most_keys, room=room)
+    async def _fan_out(
+        self,
+        max_positions: int = 100,
+        capacity_rows: int = 1000,
+        task_rows: int = 100,
+        is_heard: bool = True,
+    ) -> bool:
+        capacity = fan_out.Capacity(self.reader, capacity_rows, task_rows)
+        step = await fan_out.fan_out(self.me.term, max_positions=max_positions, capacity=capacity)
         if step is None:
             return False
         self.me.forget_scans()
         if is_heard:
             self._take(list(step.tasks))
         else:
-            await results.recover(self.me.term, list(self.me.held.values()))
+            await apply.recover(self.me.term, list(self.me.held.values()))
         return True
 
-    @rule(lanes=LANES, page_keys=st.sampled_from([2, 100]))
-    def scan(self, lanes: tuple[Lane, ...], page_keys: int) -> None:
+    @rule(lanes=LANES, page_positions=st.sampled_from([2, 100]))
+    def scan(self, lanes: tuple[Lane, ...], page_positions: int) -> None:
         """Kept until it is staged: the loop does so with what there was no room for."""
         for lane in lanes:
-            self.scan_lane(lane, page_keys)
+            self.scan_lane(lane, page_positions)
 
-    def scan_lane(self, lane: Lane, page_keys: int = 100) -> staging.Scan | None:
+    def scan_lane(self, lane: Lane, page_positions: int = 100) -> stage.Scan | None:
         me = self.me
         if me.scans[lane] is not None:
             return me.scans[lane]
-        scanned = staging.scan(self.reader, lane, me.cursors[lane], page_keys=page_keys, live_sessions=5)
-        if scanned.keys.is_empty():
+        scanned = stage.scan(
+            self.reader, lane, me.cursors[lane], page_positions=page_positions, live_business_days=5
+        )
+        if scanned.positions.is_empty():
             me.cursors[lane] = 0
             return None
         me.scans[lane] = scanned
@@ -301,25 +363,35 @@ class Store(RuleBasedStateMachine):
     @rule(
         lane=LANE,
         task_rows=st.sampled_from([1, 4, 100]),
-        room_rows=st.sampled_from([1, 8, 1000]),
+        capacity_rows=st.sampled_from([1, 8, 1000]),
         is_heard=st.sampled_from("yyyn"),
         begins=st.booleans(),
     )
-    def stage(self, lane: Lane, task_rows: int, room_rows: int, is_heard: str, begins: bool) -> None:
+    def stage(
+        self, lane: Lane, task_rows: int, capacity_rows: int, is_heard: str, begins: bool
+    ) -> None:
         """When the answer of the commit is not heard, its tasks are known to nobody until the next recovery. Actors may have
         begun with them at once."""
-        lane = lane if self.me.scans[lane] is not None else next(lane for lane in Lane if self.me.scans[lane] is not None)
-        self.run(self._stage(lane, task_rows, room_rows, is_heard == "y"))
+        lane = (
+            lane
+            if self.me.scans[lane] is not None
+            else next(lane for lane in Lane if self.me.scans[lane] is not None)
+        )
+        self.run(self._stage(lane, task_rows, capacity_rows, is_heard == "y"))
         for task in list(self.me.held.values()) if begins else []:
             self._read(task)
 
-    async def _stage(self, lane: Lane, task_rows: int = 1000, room_rows: int = 1000, is_heard: bool = True) -> int:
+    async def _stage(
+        self, lane: Lane, task_rows: int = 1000, capacity_rows: int = 1000, is_heard: bool = True
+    ) -> int:
         me = self.me
         scanned = me.scans[lane]
         assert scanned is not None
-        staged = await staging.stage(me.term, scanned, lane, task_rows=task_rows, room_rows=room_rows)
+        staged = await stage.stage(
+            me.term, scanned, lane, task_rows=task_rows, capacity_rows=capacity_rows
+        )
         if not is_heard:
-            await results.recover(me.term, list(me.held.values()))
+            await apply.recover(me.term, list(me.held.values()))
             return 0
         me.scans[lane] = staged.rest
         if staged.rest is None:
@@ -331,13 +403,13 @@ class Store(RuleBasedStateMachine):
         self.me.held |= {task.task_id: task for task in tasks}
         self.known += tasks
 
-    @rule(task_rows=st.sampled_from([1, 100]), room=st.sampled_from([1, 2, 50]))
-    def retry(self, task_rows: int, room: int) -> None:
-        self.run(self._retry(task_rows, room))
+    @rule(task_rows=st.sampled_from([1, 100]), capacity=st.sampled_from([1, 2, 50]))
+    def retry(self, task_rows: int, capacity: int) -> None:
+        self.run(self._retry(task_rows, capacity))
 
-    async def _retry(self, task_rows: int = 100, room: int = 50) -> int:
-        tasks = await results.retry_due(self.me.term, most=50, task_rows=task_rows, room=room)
-        assert len(tasks) <= room
+    async def _retry(self, task_rows: int = 100, capacity: int = 50) -> int:
+        tasks = await apply.retry_due(self.me.term, most=50, task_rows=task_rows, capacity=capacity)
+        assert len(tasks) <= capacity
         self._take(tasks)
         return len(tasks)
 
@@ -348,7 +420,7 @@ class Store(RuleBasedStateMachine):
         self.run(self._apply([ready[pick % len(ready)]]))
 
     async def _apply(self, numbers: list[int]) -> None:
-        await results.apply(self.me.term, [self.me.held[number] for number in numbers], NOW)
+        await apply.apply(self.me.term, [self.me.held[number] for number in numbers], NOW)
         for number in numbers:
             del self.me.held[number]
 
@@ -361,15 +433,15 @@ class Store(RuleBasedStateMachine):
         self.run(self._apply_again(task))
 
     async def _apply_again(self, task: Task) -> None:
-        keys = "SELECT p.*, (SELECT count(*) FROM daily_position_snapshots) FROM position_state p ORDER BY position_id"
-        before = await self.outside.fetch(keys)
+        positions = "SELECT p.*, (SELECT count(*) FROM daily_position_snapshots) FROM position_state p ORDER BY position_id"
+        before = await self.outside.fetch(positions)
         held = await self.outside.fetchval(
             "SELECT count(*) FROM portfolio_valuation_jobs j JOIN position_state p USING (position_id, epoch) "
             "WHERE task_id = $1 AND p.pending && datemultirange(daterange(first_date, valued_through, '[]'))",
             task.task_id,
         )
-        await results.apply(self.me.term, [task], NOW)
-        assert held or await self.outside.fetch(keys) == before
+        await apply.apply(self.me.term, [task], NOW)
+        assert held or await self.outside.fetch(positions) == before
 
     @precondition(lambda self: self.me.held)
     @rule(pick=PICK, is_retried=st.booleans())
@@ -381,7 +453,7 @@ class Store(RuleBasedStateMachine):
             self.run(self._retry())
 
     async def _give_up(self, number: int) -> None:
-        await results.release(self.me.term, self.me.held[number], NOW, reason="given up")
+        await apply.release(self.me.term, self.me.held[number], NOW, reason="given up")
         del self.me.held[number]
 
     @rule()
@@ -391,10 +463,15 @@ class Store(RuleBasedStateMachine):
     async def _take_over(self) -> None:
         self.deposed.append(self.me)
         self.me = Memory(await self._acquire())
-        await results.recover(self.me.term)
+        await apply.recover(self.me.term)
 
     @precondition(lambda self: self.deposed)
-    @rule(pick=PICK, move=st.sampled_from(["fan out", "stage", "retry", "apply", "release", "recover", "heartbeat"]))
+    @rule(
+        pick=PICK,
+        move=st.sampled_from(
+            ["fan out", "stage", "retry", "apply", "release", "recover", "heartbeat"]
+        ),
+    )
     def a_deposed_scheduler_goes_on(self, pick: int, move: str) -> None:
         """It is told so by the first thing it does, and nothing of that is written."""
         self.run(self._go_on(self.deposed[pick % len(self.deposed)], move))
@@ -405,19 +482,21 @@ class Store(RuleBasedStateMachine):
         with pytest.raises(TermLostError):
             match move:
                 case "stage" if scanned:
-                    await staging.stage(old.term, scanned, Lane.HISTORY, task_rows=100, room_rows=100)
+                    await stage.stage(
+                        old.term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
+                    )
                 case "retry":
-                    await results.retry_due(old.term, most=50, task_rows=100, room=50)
+                    await apply.retry_due(old.term, most=50, task_rows=100, capacity=50)
                 case "apply":
-                    await results.apply(old.term, [task], NOW)
+                    await apply.apply(old.term, [task], NOW)
                 case "release":
-                    await results.release(old.term, task, NOW, reason="zombie")
+                    await apply.release(old.term, task, NOW, reason="zombie")
                 case "recover":
-                    await results.recover(old.term)
+                    await apply.recover(old.term)
                 case "heartbeat":
                     await old.term.heartbeat()
                 case _:
-                    await triggers.fan_out(old.term)
+                    await fan_out.fan_out(old.term)
 
     # Actors --------------------------------------------------------------------------------------------------------
 
@@ -456,9 +535,13 @@ class Store(RuleBasedStateMachine):
             )
         }
         encoded = encode_binary_copy(rows) if len(rows) else []
-        fenced, written = await finish(database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded)
+        fenced, written = await finish(
+            database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded
+        )
         kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
-        assert (fenced, written) == (len(outcomes) - len(own), len(kept)), "fenced are the jobs that are not the attempt's"
+        assert (fenced, written) == (len(outcomes) - len(own), len(kept)), (
+            "fenced are the jobs that are not the attempt's"
+        )
         self.reported[attempt.task.task_id] = attempt.task
 
     @precondition(lambda self: self.attempts)
@@ -521,23 +604,29 @@ class Store(RuleBasedStateMachine):
             self.epochs[position] = tuple(now)
 
     async def _readers_see_one_history(self) -> None:
-        """What is visible of a key stays as it is until a later epoch is published. Only dates never seen come to it."""
+        """What is visible of a position stays as it is until a later epoch is published. Only dates never seen come to it."""
         seen: Seen = {}
-        for row in await self.outside.fetch("SELECT portfolio_id, security_id, published_epoch FROM position_state"):
+        for row in await self.outside.fetch(
+            "SELECT portfolio_id, security_id, published_epoch FROM position_state"
+        ):
             seen[row[0], row[1]] = (row[2], {})
         for portfolio, security, day, *values in await self.outside.fetch(
             "SELECT portfolio_id, security_id, date, epoch, quantity, price, fx_rate, market_value FROM position_valuations"
         ):
             assert day not in seen[portfolio, security][1], "one row a date"
             seen[portfolio, security][1][day] = tuple(values)
-        for key, (published, rows) in self.seen.items():
-            if seen[key][0] == published:
-                changed = {day: (row, seen[key][1].get(day)) for day, row in rows.items() if seen[key][1].get(day) != row}
-                assert not changed, f"{key} under epoch {published}: {changed}"
+        for position, (published, rows) in self.seen.items():
+            if seen[position][0] == published:
+                changed = {
+                    day: (row, seen[position][1].get(day))
+                    for day, row in rows.items()
+                    if seen[position][1].get(day) != row
+                }
+                assert not changed, f"{position} under epoch {published}: {changed}"
         self.seen = seen
 
     async def _current_is_right(self) -> None:
-        """No number is called current that the data contradicts; of a key that is CURRENT nothing is missing either."""
+        """No number is called current that the data contradicts; of a position that is CURRENT nothing is missing either."""
         current, others = [], []
         for row in await self.outside.fetch(
             "SELECT portfolio_id, security_id, state FROM position_status WHERE reprocessing_status = 'CURRENT'"
@@ -546,9 +635,9 @@ class Store(RuleBasedStateMachine):
         if not current and not others:
             return
         book = await read_book(self.outside)
-        whole = await compare(self.outside, book, keys=current)
+        whole = await compare(self.outside, book, positions=current)
         assert whole.agrees and not whole.holes, "\n".join(whole.examples)  # noqa: PT018
-        part = await compare(self.outside, book, keys=others)
+        part = await compare(self.outside, book, positions=others)
         assert not part.disagreements and not part.extra, "\n".join(part.examples)  # noqa: PT018
 
     def teardown(self) -> None:
@@ -576,7 +665,7 @@ class Store(RuleBasedStateMachine):
         await check(self.database)
 
     async def _only_waits(self) -> bool:
-        """Whether every key is current or waits for data: looking again at those would go on for ever."""
+        """Whether every position is current or waits for data: looking again at those would go on for ever."""
         busy: int = await self.outside.fetchval(
             "SELECT count(*) FROM position_status WHERE state NOT IN ('CURRENT', 'WAITING_FOR_DATA')"
         )
@@ -609,7 +698,9 @@ def templates(server_url: str, template: str) -> dict[bool, str]:
     return asyncio.run(make())
 
 
-def test_no_order_of_moves_breaks_what_is_promised(server_url: str, templates: dict[bool, str]) -> None:
+def test_no_order_of_moves_breaks_what_is_promised(
+    server_url: str, templates: dict[bool, str]
+) -> None:
     Store.server_url, Store.templates = server_url, templates
     Store.steps.clear()
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]

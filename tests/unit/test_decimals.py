@@ -6,13 +6,15 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.decimals import AMOUNT, RATE, product, reciprocal
+from revalue.engine.core.decimals import AMOUNT, RATE, product, reciprocal
 
 LIMIT = Decimal(10) ** 18
 amounts = st.integers(-(10**28) + 1, 10**28 - 1).map(lambda n: Decimal(n).scaleb(-10))
 small_amounts = st.integers(-(10**12), 10**12).map(lambda n: Decimal(n).scaleb(-10))
 rates = st.integers(1, 10**22).map(lambda n: Decimal(n).scaleb(-18))
-tie_rates = st.sampled_from([Decimal("0.5"), Decimal("0.05"), Decimal("0.00005"), Decimal("1.5"), Decimal("0.25")])
+tie_rates = st.sampled_from(
+    [Decimal("0.5"), Decimal("0.05"), Decimal("0.00005"), Decimal("1.5"), Decimal("0.25")]
+)
 
 
 def rounded(exact: Decimal, places: int) -> Decimal | None:
@@ -21,8 +23,16 @@ def rounded(exact: Decimal, places: int) -> Decimal | None:
     return result if abs(result) < LIMIT else None
 
 
-@given(st.lists(st.tuples(st.one_of(amounts, small_amounts), st.one_of(rates, tie_rates)), min_size=1, max_size=60))
-def test_a_product_is_rounded_once_half_even_and_null_where_it_does_not_fit(pairs: list[tuple[Decimal, Decimal]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.one_of(amounts, small_amounts), st.one_of(rates, tie_rates)),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_a_product_is_rounded_once_half_even_and_null_where_it_does_not_fit(
+    pairs: list[tuple[Decimal, Decimal]],
+) -> None:
     left = pl.Series([a for a, _ in pairs], dtype=AMOUNT)
     right = pl.Series([b for _, b in pairs], dtype=RATE)
     with localcontext(Context(prec=120)):
@@ -41,11 +51,15 @@ def test_a_reciprocal_is_rounded_once_half_even_to_18_places(values: list[Decima
 def test_ties_go_to_the_even_neighbour_on_both_sides_of_zero() -> None:
     amount = pl.Series([Decimal(n).scaleb(-10) for n in (1, 3, 5, -1, -3, -5)], dtype=AMOUNT)
     half = pl.Series([Decimal("0.5")] * 6, dtype=RATE)
-    assert product(amount, half, 10).to_list() == [Decimal(n).scaleb(-10) for n in (0, 2, 2, 0, -2, -2)]
+    assert product(amount, half, 10).to_list() == [
+        Decimal(n).scaleb(-10) for n in (0, 2, 2, 0, -2, -2)
+    ]
 
 
 def test_nulls_stay_null_and_an_empty_column_stays_empty() -> None:
-    assert product(pl.Series([None, Decimal(2)], dtype=AMOUNT), pl.Series([Decimal(1), None], dtype=RATE), 10).to_list() == [
+    assert product(
+        pl.Series([None, Decimal(2)], dtype=AMOUNT), pl.Series([Decimal(1), None], dtype=RATE), 10
+    ).to_list() == [
         None,
         None,
     ]

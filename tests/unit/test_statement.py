@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from engine.store.statement import Statement
+from revalue.engine.postgres.statement import Statement
 
 
 def test_a_name_that_stands_twice_is_one_parameter_and_a_cast_is_none() -> None:
@@ -18,8 +18,14 @@ def test_only_integers_and_dates_are_written_into_a_text() -> None:
     statement = Statement.parse("SELECT :n, :d")
     assert statement.rendered(n=5, d=date(2024, 1, 2)) == "SELECT 5, DATE '2024-01-02'"
     assert statement.rendered(n=[5, 6], d=date(2024, 1, 2)) == "SELECT '{5,6}', DATE '2024-01-02'"
-    assert statement.rendered(n=pl.Series([5, 6]), d=date(2024, 1, 2)) == "SELECT '{5,6}', DATE '2024-01-02'"
-    assert statement.rendered(n=pl.Series([], dtype=pl.Int32), d=date(2024, 1, 2)) == "SELECT '{}', DATE '2024-01-02'"
+    assert (
+        statement.rendered(n=pl.Series([5, 6]), d=date(2024, 1, 2))
+        == "SELECT '{5,6}', DATE '2024-01-02'"
+    )
+    assert (
+        statement.rendered(n=pl.Series([], dtype=pl.Int32), d=date(2024, 1, 2))
+        == "SELECT '{}', DATE '2024-01-02'"
+    )
     for column in (pl.Series([5, None]), pl.Series(["5"])):
         with pytest.raises(TypeError, match="column of int"):
             statement.rendered(n=column, d=date(2024, 1, 2))

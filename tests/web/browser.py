@@ -23,14 +23,20 @@ def chromium() -> str:
         if not shutil.which("apt-get") or os.geteuid() != 0:
             break
         install = "apt-get install -y --no-install-recommends chromium"
-        subprocess.run(["sh", "-c", f"{install} || (apt-get update && {install})"], check=False, capture_output=True)
+        subprocess.run(
+            ["sh", "-c", f"{install} || (apt-get update && {install})"],
+            check=False,
+            capture_output=True,
+        )
     pytest.skip("there is no Chromium, and Debian's package cannot be installed")
 
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """The application's address while it is served."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -55,15 +61,23 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def page(opened: Browser, base: str, *, bears: str = "nothing", **options: Any) -> AsyncIterator[Page]:
+async def page(
+    opened: Browser, base: str, *, bears: str = "nothing", **options: Any
+) -> AsyncIterator[Page]:
     """A page in a profile of its own. At its end: no errors in its console, no exception, no request to another host.
     `bears`: errors with this in them are of the case, such as the browser's own line about a call that failed."""
     context = await opened.new_context(base_url=base, **options)
     shown = await context.new_page()
     wrong: list[str] = []
-    shown.on("console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None)
+    shown.on(
+        "console",
+        lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None,
+    )
     shown.on("pageerror", lambda error: wrong.append(str(error)))
-    shown.on("request", lambda request: None if request.url.startswith(base) else wrong.append(request.url))
+    shown.on(
+        "request",
+        lambda request: None if request.url.startswith(base) else wrong.append(request.url),
+    )
     try:
         yield shown
     finally:

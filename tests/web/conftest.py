@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.store.database import Database
+from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import Engine, engine
 

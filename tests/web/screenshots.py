@@ -15,21 +15,32 @@ import polars as pl
 from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
-from console import sample
-from console.web.app import create_app
-from engine import corrections
-from engine.ingest import Kind, load
-from engine.settings import Settings
-from engine.store import embedded, schema
-from engine.store.answers import Answers
-from engine.store.database import Database
+from revalue.console import sample
+from revalue.console.web.app import create_app
+from revalue.engine.correct import corrections
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.postgres import embedded, schema
+from revalue.engine.postgres.database import Database
+from revalue.engine.read.queries import ReaderQueries
+from revalue.engine.settings import Settings
 from tests.support import Engine, engine, execute
 from tests.web.browser import browser, page, serving
 
 DOCS = Path(__file__).parents[2] / "docs"
-SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, retry_seconds=0.05, task_rows=6_000, lease_seconds=600)
+SETTINGS = Settings(
+    task_starts_per_second=1_000,
+    poll_seconds=0.2,
+    retry_seconds=0.05,
+    task_rows=6_000,
+    lease_seconds=600,
+)
 SINCE, LAST = date(2021, 1, 1), date(2022, 12, 23)
-DATES = {"business_dates": "business_date", "fx_rates": "rate_date", "prices": "price_date", "positions": "position_date"}
+DATES = {
+    "business_dates": "business_date",
+    "fx_rates": "rate_date",
+    "prices": "price_date",
+    "positions": "position_date",
+}
 
 
 async def main() -> None:
@@ -50,24 +61,36 @@ async def main() -> None:
 
 async def book(database: Database) -> None:
     for kind, frame in sample.frames().items():
-        recent = frame.filter(pl.col(DATES[kind]).is_between(SINCE, LAST)) if kind in DATES else frame
+        recent = (
+            frame.filter(pl.col(DATES[kind]).is_between(SINCE, LAST)) if kind in DATES else frame
+        )
         await load(database, Kind(kind), recent)
 
 
 async def take(running: Engine, opened: Browser, base: str) -> None:
     """The overview in the middle, a portfolio, its explanation; light and dark, desk and phone."""
     database = running.database
-    desk = {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1.5, "locale": "en-GB"}
+    desk = {
+        "viewport": {"width": 1280, "height": 800},
+        "device_scale_factor": 1.5,
+        "locale": "en-GB",
+    }
     async with page(opened, base, **desk) as shown:
         await shown.goto("")
         await running.settle()
-        await expect(shown.locator("#part-keys")).to_contain_text("Current")
+        await expect(shown.locator("#part-positions")).to_contain_text("Current")
         await trouble(running)
-        for security, day, price in (("AAPL", date(2021, 6, 15), "131.25"), ("MSFT", date(2021, 3, 4), "229.5")):
+        for security, day, price in (
+            ("AAPL", date(2021, 6, 15), "131.25"),
+            ("MSFT", date(2021, 3, 4), "229.5"),
+        ):
             await corrections.price(database, security, day, Decimal(price))
         await corrections.rate(database, "EUR", "USD", date(2021, 6, 15), Decimal("1.2138"))
         await running.settle()
-        await execute(database, "UPDATE instruments SET max_price_age_sessions = 6 WHERE security_id IN ('JNJ', 'PG', 'KO')")
+        await execute(
+            database,
+            "UPDATE instruments SET max_price_age_sessions = 6 WHERE security_id IN ('JNJ', 'PG', 'KO')",
+        )
         await until_half_way(running)
         await execute(database, "UPDATE scheduler_term SET heartbeat_at = clock_timestamp()")
         await expect(shown.locator("#tile-left")).not_to_have_text("0")
@@ -79,7 +102,9 @@ async def take(running: Engine, opened: Browser, base: str) -> None:
         await shown.goto("#/portfolio/EUR-GROWTH?date=2021-06-15")
         await expect(shown.locator("#as-of")).to_have_value("2021-06-15")
         await shown.locator("button.figure").nth(1).click()
-        await expect(shown.get_by_role("dialog")).to_contain_text("correction of the exchange rate, shown from")
+        await expect(shown.get_by_role("dialog")).to_contain_text(
+            "correction of the exchange rate, shown from"
+        )
         await shoot(shown, "console-explanation")
     async with page(opened, base, **desk, color_scheme="dark") as shown:
         await shown.goto("")
@@ -105,7 +130,10 @@ async def shoot(shown: Page, name: str, *, full_page: bool = False) -> None:
 async def trouble(running: Engine) -> None:
     """Two quantities that overflow, and a stock that has had no price for longer than it may."""
     database = running.database
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'XOM' AND price_date > '2022-12-12'")
+    await execute(
+        database,
+        "DELETE FROM market_prices WHERE security_id = 'XOM' AND price_date > '2022-12-12'",
+    )
     for portfolio in ("USD-GROWTH", "EUR-GROWTH"):
         amounts = (Decimal(99999999999999999), Decimal(1), Decimal(1))
         await corrections.position(database, portfolio, "AMD", date(2022, 12, 5), *amounts)
@@ -113,13 +141,15 @@ async def trouble(running: Engine) -> None:
 
 
 async def until_half_way(running: Engine) -> None:
-    """Turns the loop until half of the keys of the last corrections are published, and work is in flight."""
-    answers = Answers(running.database)
+    """Turns the loop until half of the positions of the last corrections are published, and work is in flight."""
+    answers = ReaderQueries(running.database)
     while True:
         await running.loop.run_once()
         under = [each for each in await answers.corrections() if each["kind"] == "INSTRUMENT"]
         fanned_out = bool(under) and all(each["fanned_out_at"] for each in under)
-        if fanned_out and sum(each["keys_left"] for each in under) < 0.6 * sum(each["keys_raised"] for each in under):
+        if fanned_out and sum(each["positions_left"] for each in under) < 0.6 * sum(
+            each["positions_invalidated"] for each in under
+        ):
             return
         await asyncio.sleep(0)
 

@@ -13,12 +13,12 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from console.cli import app
-from console.web.serving import application, is_loopback
-from engine.errors import NotFoundError, UsageError
-from engine.settings import Settings
-from engine.store import tokens
-from engine.store.database import Database
+from revalue.console.cli.main import app
+from revalue.console.web.server import application, is_loopback
+from revalue.engine.errors import NotFoundError, UsageError
+from revalue.engine.operate import tokens
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 from tests.support import DAYS, Engine, execute, fetch
 from tests.web.test_api import client
 
@@ -30,10 +30,10 @@ READS = (
     f"/positions/P1/A/explain?date={DAYS[3]}",
     "/jobs",
     "/dead-letters",
-    "/keys/stuck",
+    "/positions/stuck",
     "/reprocessing",
 )
-LISTS = ("/jobs", "/dead-letters", "/keys/stuck")
+LISTS = ("/jobs", "/dead-letters", "/positions/stuck")
 OPERATES = ("/jobs/1:retry", "/corrections:preview", "/corrections:preview-file")
 BODY = {"kind": "price", "security_id": "A", "date": DAYS[3].isoformat(), "price": "12"}
 
@@ -48,7 +48,9 @@ def bearing(secret: str) -> dict[str, str]:
     return {"authorization": f"Bearer {secret}"}
 
 
-async def test_nobody_is_served_without_a_valid_token(guarded: httpx.AsyncClient, database: Database) -> None:
+async def test_nobody_is_served_without_a_valid_token(
+    guarded: httpx.AsyncClient, database: Database
+) -> None:
     _, good = await tokens.create(database, "good", ["read", "operate"])
     _, gone = await tokens.create(database, "gone", ["read", "operate"])
     _, late = await tokens.create(database, "late", ["read", "operate"], expires=timedelta(days=1))
@@ -70,7 +72,10 @@ async def test_nobody_is_served_without_a_valid_token(guarded: httpx.AsyncClient
     for headers in wrong:
         for path in READS:
             answer = await guarded.get(path, headers=headers)
-            assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json"), (path, headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (
+                401,
+                "application/problem+json",
+            ), (path, headers)
             assert answer.headers["www-authenticate"].startswith("Bearer")
         for path in OPERATES:
             assert (await guarded.post(path, headers=headers, json=BODY)).status_code == 401
@@ -79,18 +84,25 @@ async def test_nobody_is_served_without_a_valid_token(guarded: httpx.AsyncClient
     assert (await guarded.get("/health/ready")).status_code == 200
 
 
-async def test_a_scope_does_not_include_the_other(guarded: httpx.AsyncClient, database: Database) -> None:
+async def test_a_scope_does_not_include_the_other(
+    guarded: httpx.AsyncClient, database: Database
+) -> None:
     _, read = await tokens.create(database, "read", ["read"])
     _, operate = await tokens.create(database, "operate", ["operate"])
     for path in OPERATES:
         answer = await guarded.post(path, headers=bearing(read), json=BODY)
-        assert (answer.status_code, "lacks the scope 'operate'" in answer.json()["detail"]) == (403, True)
+        assert (answer.status_code, "lacks the scope 'operate'" in answer.json()["detail"]) == (
+            403,
+            True,
+        )
     for path in READS:
         assert (await guarded.get(path, headers=bearing(operate))).status_code == 403
     assert (await guarded.post(OPERATES[1], headers=bearing(operate), json=BODY)).status_code == 200
 
 
-async def test_a_limited_token_knows_of_its_portfolios_only(guarded: httpx.AsyncClient, database: Database) -> None:
+async def test_a_limited_token_knows_of_its_portfolios_only(
+    guarded: httpx.AsyncClient, database: Database
+) -> None:
     await execute(
         database,
         "UPDATE portfolio_valuation_jobs SET status = 'FAILED', failure_reason = 'X', valued_through = NULL",
@@ -114,7 +126,10 @@ async def test_a_limited_token_knows_of_its_portfolios_only(guarded: httpx.Async
         assert (await guarded.get(path, headers=bearing(mine))).status_code == 200
         for other in ("P2", "P9"):  # it cannot tell one that exists from one that does not
             answer = await guarded.get(path.replace("P1", other), headers=bearing(mine))
-            assert (answer.status_code, f"not for portfolio '{other}'" in answer.json()["detail"]) == (403, True), path
+            assert (
+                answer.status_code,
+                f"not for portfolio '{other}'" in answer.json()["detail"],
+            ) == (403, True), path
     assert (await guarded.get("/reprocessing", headers=bearing(mine))).status_code == 403
     for path in OPERATES[1:]:
         assert (await guarded.post(path, headers=bearing(mine), json=BODY)).status_code == 403
@@ -124,16 +139,22 @@ async def test_a_limited_token_knows_of_its_portfolios_only(guarded: httpx.Async
         "GROUP BY 1 ORDER BY 1",
     )
     statuses = [
-        (await guarded.post(f"/jobs/{job}:retry", headers=bearing(mine))).status_code for job in (jobs[0][1], jobs[1][1], 99)
+        (await guarded.post(f"/jobs/{job}:retry", headers=bearing(mine))).status_code
+        for job in (jobs[0][1], jobs[1][1], 99)
     ]
     assert statuses == [200, 404, 404]
 
 
-async def test_an_etag_of_one_token_opens_nothing_to_another(guarded: httpx.AsyncClient, database: Database) -> None:
+async def test_an_etag_of_one_token_opens_nothing_to_another(
+    guarded: httpx.AsyncClient, database: Database
+) -> None:
     _, mine = await tokens.create(database, "mine", ["read"], portfolios=["P1"])
     _, other = await tokens.create(database, "other", ["read"], portfolios=["P2"])
     answer = await guarded.get(READS[0], headers=bearing(mine))
-    assert {each.strip() for each in answer.headers["vary"].split(",")} == {"Accept", "Authorization"}
+    assert {each.strip() for each in answer.headers["vary"].split(",")} == {
+        "Accept",
+        "Authorization",
+    }
     assert "private" in answer.headers["cache-control"]
     known = {"if-none-match": answer.headers["etag"]}
     assert (await guarded.get(READS[0], headers={**bearing(mine), **known})).status_code == 304
@@ -154,7 +175,11 @@ async def test_a_secret_is_stored_nowhere_and_names_are_used_once(database: Data
         await tokens.revoke(database, "one")
     await tokens.create(database, "one", ["read"])
     assert [each.name for each in await tokens.listed(database)] == ["one", "one"]
-    for scopes, portfolios, error in (([], None, UsageError), (["write"], None, UsageError), (["read"], ["P9"], NotFoundError)):
+    for scopes, portfolios, error in (
+        ([], None, UsageError),
+        (["write"], None, UsageError),
+        (["read"], ["P9"], NotFoundError),
+    ):
         with pytest.raises(error):
             await tokens.create(database, "two", scopes, portfolios=portfolios)
 
@@ -170,7 +195,9 @@ async def test_only_this_machine_is_served_without_tokens(url: str, valued: Engi
         opened = application(url, settings, host=host, require_token=require)
         async with (
             opened.router.lifespan_context(opened),
-            httpx.AsyncClient(transport=httpx.ASGITransport(opened), base_url="http://127.0.0.1") as web,
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(opened), base_url="http://127.0.0.1"
+            ) as web,
         ):
             assert (await web.get("/jobs")).status_code == status, host
     async with client(url) as web:
@@ -184,37 +211,65 @@ async def test_only_this_machine_is_served_without_tokens(url: str, valued: Engi
 async def test_a_page_of_another_site_cannot_operate(url: str, valued: Engine) -> None:
     """A browser posts to 127.0.0.1 for any page, with the page's Origin."""
     async with client(url) as web:
-        for origin, status in (("http://attacker.example", 403), ("null", 403), ("http://localhost", 409)):
-            assert (await web.post("/jobs/1:retry", headers={"origin": origin})).status_code == status
+        for origin, status in (
+            ("http://attacker.example", 403),
+            ("null", 403),
+            ("http://localhost", 409),
+        ):
+            assert (
+                await web.post("/jobs/1:retry", headers={"origin": origin})
+            ).status_code == status
 
 
 def test_tokens_on_the_command_line(url: str, valued: Engine, tmp_path: Path) -> None:
     def run(*words: str) -> str:
-        done = CliRunner().invoke(app, ["--database-url", url, "tokens", *words], catch_exceptions=False)
+        done = CliRunner().invoke(
+            app, ["--database-url", url, "tokens", *words], catch_exceptions=False
+        )
         assert done.exit_code == 0, done.output
         return done.stdout
 
     made = json.loads(
-        run("create", "desk", "--scope", "read", "--scope", "operate", "--portfolio", "P1", "--expires-days", "30", "--json")
+        run(
+            "create",
+            "desk",
+            "--scope",
+            "read",
+            "--scope",
+            "operate",
+            "--portfolio",
+            "P1",
+            "--expires-days",
+            "30",
+            "--json",
+        )
     )
     assert (made["scopes"], made["portfolios"]) == (["operate", "read"], ["P1"])
     assert run("create", "plain", "--scope", "read").strip().startswith("revalue_")
     listed = json.loads(run("list", "--json"))
-    assert [(each["name"], each["revoked_at"]) for each in listed] == [("plain", None), ("desk", None)]
+    assert [(each["name"], each["revoked_at"]) for each in listed] == [
+        ("plain", None),
+        ("desk", None),
+    ]
     assert made["token"] not in json.dumps(listed)
     assert "revoked" in run("revoke", "desk")
     assert json.loads(run("list", "--json"))[1]["revoked_at"] is not None
     assert "desk" in run("list")
 
 
-async def test_a_server_that_is_stopped_ends_its_streams_without_a_word(url: str, valued: Engine) -> None:
+async def test_a_server_that_is_stopped_ends_its_streams_without_a_word(
+    url: str, valued: Engine
+) -> None:
     """A page that listens neither keeps it from ending nor makes it end in a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "console.cli", "--database-url", url, "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "revalue", "--database-url", url, "serve", "--port", str(port)]
     server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as web, asyncio.timeout(60):
+        async with (
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as web,
+            asyncio.timeout(60),
+        ):
             while True:
                 try:
                     await web.get("/health/live")

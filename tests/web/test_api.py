@@ -10,11 +10,11 @@ import httpx
 import polars as pl
 import pytest
 
-from console.oracle import ExpectedRow, expected_rows, read_book
-from console.web.app import create_app
-from engine import corrections
-from engine.store import triggers
-from engine.store.database import Database
+from revalue.console.reference.reference import ExpectedRow, expected_rows, read_book
+from revalue.console.web.app import create_app
+from revalue.engine.correct import corrections
+from revalue.engine.fan_out import fan_out
+from revalue.engine.postgres.database import Database
 from tests.support import DAYS, Engine, execute
 
 JSON = dict[str, object]
@@ -25,7 +25,9 @@ async def client(url: str, **options: float) -> AsyncIterator[httpx.AsyncClient]
     app = create_app(url, **options)  # type: ignore[arg-type]
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as opened,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as opened,
     ):
         yield opened
 
@@ -42,13 +44,19 @@ async def oracle(database: Database) -> dict[tuple[object, ...], ExpectedRow]:
     return {row[:3]: row for row in expected_rows(book) if isinstance(row, ExpectedRow)}
 
 
-async def got(web: httpx.AsyncClient, path: str, status: int = 200, **query: object) -> dict[str, list[dict[str, object]]]:
-    answer = await web.get(path, params={name.rstrip("_"): str(value) for name, value in query.items()} or None)
+async def got(
+    web: httpx.AsyncClient, path: str, status: int = 200, **query: object
+) -> dict[str, list[dict[str, object]]]:
+    answer = await web.get(
+        path, params={name.rstrip("_"): str(value) for name, value in query.items()} or None
+    )
     assert answer.status_code == status, answer.text
     return answer.json()  # type: ignore[no-any-return]
 
 
-async def test_lines_totals_and_history_are_the_oracles(web: httpx.AsyncClient, database: Database) -> None:
+async def test_lines_totals_and_history_are_the_oracles(
+    web: httpx.AsyncClient, database: Database
+) -> None:
     want = await oracle(database)
     lines = (await got(web, "/portfolios/P2/positions", as_of=DAYS[7]))["items"]
     assert [line["security_id"] for line in lines] == ["A", "B"]
@@ -59,15 +67,19 @@ async def test_lines_totals_and_history_are_the_oracles(web: httpx.AsyncClient, 
     totals = (await got(web, "/portfolios/P2/valuation", from_=DAYS[0], to=DAYS[-1]))["items"]
     assert [each["date"] for each in totals] == [day.isoformat() for day in DAYS]
     for day, each in zip(DAYS, totals, strict=True):
-        assert Decimal(str(each["market_value"])) == sum(want["P2", security, day].market_value for security in "AB")
+        assert Decimal(str(each["market_value"])) == sum(
+            want["P2", security, day].market_value for security in "AB"
+        )
         assert (each["lines"], each["lines_valued"], each["lines_missing"]) == (2, 2, 0)
     history = (await got(web, "/positions/P1/A/history"))["items"]
-    assert [Decimal(str(each["market_value"])) for each in history] == [want["P1", "A", day].market_value for day in DAYS]
+    assert [Decimal(str(each["market_value"])) for each in history] == [
+        want["P1", "A", day].market_value for day in DAYS
+    ]
     weekend = (await got(web, "/portfolios/P2/positions", as_of="2024-01-07"))["items"]
     assert {line["date"] for line in weekend} == {"2024-01-05"}
 
 
-async def test_a_key_in_correction_shows_its_last_history_and_says_so(
+async def test_a_position_in_correction_shows_its_last_history_and_says_so(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
     before = await oracle(database)
@@ -75,44 +87,64 @@ async def test_a_key_in_correction_shows_its_last_history_and_says_so(
     day = {"as_of": DAYS[7]}
     for _ in ("queued", "fanned out"):
         answer = await got(web, "/portfolios/P1/positions", **day)
-        assert (answer["reprocessing_status"], answer["keys_in_correction"], answer["keys"]) == ("IN_PROGRESS", 1, 2)
+        assert (
+            answer["reprocessing_status"],
+            answer["positions_reprocessing"],
+            answer["positions"],
+        ) == ("IN_PROGRESS", 1, 2)
         line = answer["items"][0]
         assert line["reprocessing_status"] == "IN_PROGRESS"
         assert Decimal(str(line["market_value"])) == before["P1", "A", DAYS[7]].market_value
         total = (await got(web, "/portfolios/P1/valuation", from_=DAYS[7], to=DAYS[7]))["items"][0]
-        assert total["lines_in_correction"] == 1
+        assert total["lines_reprocessing"] == 1
         [under_way] = (await got(web, "/reprocessing"))["items"]
-        assert (under_way["first_date"], under_way["last_date"]) == (DAYS[7].isoformat(), DAYS[7].isoformat())
+        assert (under_way["first_date"], under_way["last_date"]) == (
+            DAYS[7].isoformat(),
+            DAYS[7].isoformat(),
+        )
         assert under_way["progress"] == (None if under_way["fanned_out_at"] is None else 0)
         await valued.loop.run_once()
     await valued.settle()
     after = await oracle(database)
     answer = await got(web, "/portfolios/P1/positions", **day)
     assert answer["reprocessing_status"] == "CURRENT"
-    assert Decimal(str(answer["items"][0]["market_value"])) == after["P1", "A", DAYS[7]].market_value
+    assert (
+        Decimal(str(answer["items"][0]["market_value"])) == after["P1", "A", DAYS[7]].market_value
+    )
     assert (await got(web, "/reprocessing"))["items"] == []
 
 
 async def test_corrections_that_were_fanned_out_together_share_their_progress(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
-    """Each key was raised once, for both; neither is further than the keys are."""
+    """Each position was raised once, for both; neither is further than the positions are."""
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await corrections.rate(database, "EUR", "USD", DAYS[7], Decimal("1.5"))
     queued = (await got(web, "/reprocessing"))["items"]
     assert [(each["together"], each["progress"]) for each in queued] == [(1, None)] * 2
-    await triggers.fan_out(valued.term)
+    await fan_out.fan_out(valued.term)
     both = (await got(web, "/reprocessing"))["items"]
     assert [each["kind"] for each in both] == ["PRICE", "FX"]
-    told = [(each["together"], each["keys_raised"], each["keys_left"], each["progress"]) for each in both]
-    assert told == [(2, 3, 3, 0)] * 2  # A in P1 by its price; A and B in P2, which is in EUR, by the rate
+    told = [
+        (each["together"], each["positions_invalidated"], each["positions_left"], each["progress"])
+        for each in both
+    ]
+    assert (
+        told == [(2, 3, 3, 0)] * 2
+    )  # A in P1 by its price; A and B in P2, which is in EUR, by the rate
     await corrections.position(database, "P1", "B", DAYS[9], Decimal(5), Decimal(1), Decimal(1))
     *both, position = (await got(web, "/reprocessing"))["items"]
-    assert [each["keys_left"] for each in both] == [3, 3]
-    assert (position["portfolio_id"], position["security_id"], position["together"]) == ("P1", "B", 1)
+    assert [each["positions_left"] for each in both] == [3, 3]
+    assert (position["portfolio_id"], position["security_id"], position["together"]) == (
+        "P1",
+        "B",
+        1,
+    )
 
 
-async def test_changes_lists_every_number_with_its_cause(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
+async def test_changes_lists_every_number_with_its_cause(
+    web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
     first = await oracle(database)
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await valued.settle()
@@ -122,8 +154,10 @@ async def test_changes_lists_every_number_with_its_cause(web: httpx.AsyncClient,
     third = await oracle(database)
     items = (await got(web, "/positions/P2/A/changes", date=DAYS[7]))["items"]
     assert [item["cause"] for item in items] == [None, "PRICE", "FX"]
-    key = ("P2", "A", DAYS[7])
-    assert [Decimal(str(i["market_value"])) for i in items] == [book[key].market_value for book in (first, second, third)]
+    position = ("P2", "A", DAYS[7])
+    assert [Decimal(str(i["market_value"])) for i in items] == [
+        book[position].market_value for book in (first, second, third)
+    ]
     assert items[1]["changed"] == {"price": ["107.250000000000000000", "31.500000000000000000"]}
     assert list(items[2]["changed"]) == ["fx_rate"]  # type: ignore[call-overload]
     assert [item["is_shown"] for item in items] == [False, False, True]
@@ -143,33 +177,58 @@ async def test_a_date_that_a_correction_closed_has_the_numbers_it_had(
     await corrections.position(database, "P1", "A", DAYS[6], Decimal(5), Decimal(50), Decimal(50))
     await valued.settle()
     again = (await got(web, "/positions/P1/A/changes", date=DAYS[7]))["items"]
-    assert [(i["is_shown"], i["was_closed"], i["cause"]) for i in again] == [(False, True, None), (True, False, "POSITION")]
+    assert [(i["is_shown"], i["was_closed"], i["cause"]) for i in again] == [
+        (False, True, None),
+        (True, False, "POSITION"),
+    ]
     assert str(again[0]["superseded_at"]) == closed_at
     assert str(again[0]["superseded_at"]) < str(again[1]["published_at"])
     assert set(again[1]["changed"]) == {"quantity", "cost_basis_local", "cost_basis"}
-    assert Decimal(str(again[1]["market_value"])) == (await oracle(database))["P1", "A", DAYS[7]].market_value
+    assert (
+        Decimal(str(again[1]["market_value"]))
+        == (await oracle(database))["P1", "A", DAYS[7]].market_value
+    )
 
 
-async def test_a_change_says_from_when_to_when_it_was_shown(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
+async def test_a_change_says_from_when_to_when_it_was_shown(
+    web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
     for new in ("31.5", "33.5"):
         await corrections.price(database, "A", DAYS[7], Decimal(new))
         await valued.settle()
     items = (await got(web, "/positions/P2/A/changes", date=DAYS[7]))["items"]
-    assert [item["superseded_at"] for item in items] == [*(item["published_at"] for item in items[1:]), None]
+    assert [item["superseded_at"] for item in items] == [
+        *(item["published_at"] for item in items[1:]),
+        None,
+    ]
     for item in items:
-        answer = await got(web, "/positions/P2/A/history", known_at=item["published_at"], from_=DAYS[7], to=DAYS[7])
+        answer = await got(
+            web, "/positions/P2/A/history", known_at=item["published_at"], from_=DAYS[7], to=DAYS[7]
+        )
         assert answer["items"][0]["market_value"] == item["market_value"]
 
 
-async def test_a_total_names_the_lines_it_lacks(web: httpx.AsyncClient, database: Database, valued: Engine) -> None:
+async def test_a_total_names_the_lines_it_lacks(
+    web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
     await execute(database, "DELETE FROM market_prices WHERE security_id = 'A'")
     await execute(database, "INSERT INTO business_dates VALUES ('CAL', '2024-01-29')")
     await valued.settle()
-    total = (await got(web, "/portfolios/P1/valuation", from_="2024-01-29", to="2024-01-29"))["items"][0]
+    total = (await got(web, "/portfolios/P1/valuation", from_="2024-01-29", to="2024-01-29"))[
+        "items"
+    ][0]
     want = await oracle(database)
-    assert (total["lines"], total["lines_valued"], total["lines_waiting"], total["without_value"]) == (2, 1, 1, ["A"])
-    assert Decimal(str(total["market_value"])) == want["P1", "B", DAYS[-1].replace(day=29)].market_value
-    stuck = (await got(web, "/keys/stuck"))["items"]
+    assert (
+        total["lines"],
+        total["lines_valued"],
+        total["lines_waiting"],
+        total["without_value"],
+    ) == (2, 1, 1, ["A"])
+    assert (
+        Decimal(str(total["market_value"]))
+        == want["P1", "B", DAYS[-1].replace(day=29)].market_value
+    )
+    stuck = (await got(web, "/positions/stuck"))["items"]
     assert {(s["portfolio_id"], s["security_id"], s["state"]) for s in stuck} == {
         (portfolio, "A", "WAITING_FOR_DATA") for portfolio in ("P1", "P2")
     }
@@ -196,8 +255,16 @@ async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -
     rows = (await web.get(path)).json()["items"]
     values = [row["market_value"] for row in rows]
     for kind, read in (
-        ("text/csv", lambda body: [row["market_value"] for row in csv.DictReader(io.StringIO(body.decode()))]),
-        ("application/vnd.apache.parquet", lambda body: [f"{each:f}" for each in pl.read_parquet(body)["market_value"]]),
+        (
+            "text/csv",
+            lambda body: [
+                row["market_value"] for row in csv.DictReader(io.StringIO(body.decode()))
+            ],
+        ),
+        (
+            "application/vnd.apache.parquet",
+            lambda body: [f"{each:f}" for each in pl.read_parquet(body)["market_value"]],
+        ),
         (
             "application/vnd.apache.arrow.stream",
             lambda body: [f"{each:f}" for each in pl.read_ipc_stream(body)["market_value"]],
@@ -206,7 +273,9 @@ async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -
         answer = await web.get(path, headers={"accept": kind})
         assert answer.headers["content-type"].startswith(kind)
         assert read(answer.content) == values
-        again = await web.get(path, headers={"accept": kind, "if-none-match": answer.headers["etag"]})
+        again = await web.get(
+            path, headers={"accept": kind, "if-none-match": answer.headers["etag"]}
+        )
         assert (again.status_code, again.content) == (304, b"")
     assert (await web.get(path, headers={"accept": "image/png"})).status_code == 406
 
@@ -228,9 +297,14 @@ async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -
         ("/nowhere", 404, "Not Found"),
     ],
 )
-async def test_a_wrong_call_is_a_problem(web: httpx.AsyncClient, path: str, status: int, detail: str) -> None:
+async def test_a_wrong_call_is_a_problem(
+    web: httpx.AsyncClient, path: str, status: int, detail: str
+) -> None:
     answer = await web.get(path)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
     assert detail in answer.json()["detail"]
 
 
@@ -241,15 +315,26 @@ async def test_explanation_letters_and_health(web: httpx.AsyncClient) -> None:
     assert (await got(web, "/health/live")) == (await got(web, "/health/ready")) == {"status": "ok"}
 
 
-async def test_a_statement_that_takes_too_long_is_ended(url: str, valued: Engine, database: Database) -> None:
+async def test_a_statement_that_takes_too_long_is_ended(
+    url: str, valued: Engine, database: Database
+) -> None:
     async with client(url, timeout_seconds=0.05) as web, database.transaction() as blocking:
         await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
-        for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", f"/positions/P1/A/explain?date={DAYS[3]}", "/reprocessing"):
+        for path in (
+            f"/portfolios/P1/positions?as_of={DAYS[3]}",
+            f"/positions/P1/A/explain?date={DAYS[3]}",
+            "/reprocessing",
+        ):
             answer = await web.get(path)
-            assert (answer.status_code, answer.json()["title"]) == (503, "StatementCancelledError"), path
+            assert (answer.status_code, answer.json()["title"]) == (
+                503,
+                "StatementCancelledError",
+            ), path
 
 
-async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(web: httpx.AsyncClient, database: Database) -> None:
+async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(
+    web: httpx.AsyncClient, database: Database
+) -> None:
     asked = {
         "/portfolios/P1/positions": {"as_of": DAYS[3]},
         "/portfolios/P1/valuation": {"from": DAYS[3], "to": DAYS[3]},
@@ -266,7 +351,7 @@ async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(web: httpx.A
     for path, query in asked.items():
         after = (await got(web, path, **query))["items"]
         for shown in (*before[path], *after):
-            shown.pop("reprocessing_status", None), shown.pop("lines_in_correction", None)
+            shown.pop("reprocessing_status", None), shown.pop("lines_reprocessing", None)
             shown.pop("state", None), shown.pop("reprocessing_since", None)
         assert after == before[path], path
 
@@ -275,7 +360,10 @@ async def test_a_page_of_another_site_cannot_ask(url: str, valued: Engine) -> No
     """A name that its owner points at 127.0.0.1 is refused: a browser sends it as the Host."""
     async with client(url) as web:
         answer = await web.get("/health/live", headers={"host": "attacker.example"})
-        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            400,
+            "application/problem+json",
+        )
         assert "localhost" in answer.json()["detail"]
 
 
@@ -285,13 +373,14 @@ async def test_a_database_that_takes_no_connections_is_away(
     name = url.partition("@/")[2].partition("?")[0]
     async with client(url) as web, await Database.open(server_url) as server:
         await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        ended = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
-        )
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
         await execute(server, ended, name)
         for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", "/reprocessing", "/health/ready"):
             answer = await web.get(path)
-            assert (answer.status_code, answer.json()["title"]) == (503, "DatabaseUnavailableError"), path
+            assert (answer.status_code, answer.json()["title"]) == (
+                503,
+                "DatabaseUnavailableError",
+            ), path
         assert (await web.get("/health/live")).status_code == 200
         await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert (await web.get("/health/ready")).status_code == 200

@@ -10,10 +10,11 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from console.web.app import create_app
-from engine import corrections
-from engine.store import tokens, triggers
-from engine.store.database import Database
+from revalue.console.web.app import create_app
+from revalue.engine.correct import corrections
+from revalue.engine.fan_out import fan_out
+from revalue.engine.operate import tokens
+from revalue.engine.postgres.database import Database
 from tests.support import DAYS, Engine, execute, fetch
 from tests.web.browser import browser, page, serving
 
@@ -34,16 +35,18 @@ async def console(url: str, valued: Engine, chrome: Browser) -> AsyncIterator[Pa
             yield shown
 
 
-async def test_a_correction_is_seen_from_its_beginning_to_its_end(console: Page, database: Database, valued: Engine) -> None:
+async def test_a_correction_is_seen_from_its_beginning_to_its_end(
+    console: Page, database: Database, valued: Engine
+) -> None:
     await console.goto("")
-    await expect(console.locator("#keys-CURRENT")).to_have_text("4")
-    await expect(console.locator("#status")).to_have_text("Every key is current.")
+    await expect(console.locator("#positions-CURRENT")).to_have_text("4")
+    await expect(console.locator("#status")).to_have_text("Every position is current.")
     await console.evaluate("window.notReloaded = true")
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await expect(console.locator("#part-corrections")).to_contain_text("queued")
-    await triggers.fan_out(valued.term)
-    await expect(console.locator("#part-corrections")).to_contain_text("2 keys left of 2")
-    await expect(console.locator("#keys-REPROCESSING")).to_have_text("2")
+    await fan_out.fan_out(valued.term)
+    await expect(console.locator("#part-corrections")).to_contain_text("2 positions left of 2")
+    await expect(console.locator("#positions-REPROCESSING")).to_have_text("2")
     await expect(console.locator("#status")).to_have_text("1 correction under way.")
     await expect(console.locator(".tile.tasks")).to_contain_text("2 actors connected")
     await expect(console.locator("#tile-left")).to_have_text("2")
@@ -53,7 +56,7 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(console: Page,
     await valued.settle()
     await execute(database, "UPDATE scheduler_term SET paused_at = NULL, paused_by = NULL")
     await valued.settle()
-    await expect(console.locator("#keys-CURRENT")).to_have_text("4")
+    await expect(console.locator("#positions-CURRENT")).to_have_text("4")
     await expect(console.locator("#tile-left")).to_have_text("0")
     await expect(console.locator("#part-corrections")).to_contain_text("No correction is under way")
     assert await console.evaluate("window.notReloaded")
@@ -67,7 +70,9 @@ async def test_a_portfolio_says_that_it_is_updated_and_then_shows_the_new_number
     await expect(console.locator("#flag")).to_have_text("Current")
     before = await number.text_content()
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
-    await expect(console.locator("#flag")).to_have_text("Being updated: 1 of 2 positions in progress")
+    await expect(console.locator("#flag")).to_have_text(
+        "Being updated: 1 of 2 positions in progress"
+    )
     await expect(console.locator("tr[data-security=A]")).to_contain_text("being corrected")
     await expect(number).to_have_text(before or "")
     await valued.settle()
@@ -85,9 +90,13 @@ async def test_a_portfolio_says_that_it_is_updated_and_then_shows_the_new_number
     await expect(console.locator("#flag")).to_have_text("Current")
 
 
-async def test_a_line_without_a_value_is_named_and_is_no_zero(console: Page, database: Database, valued: Engine) -> None:
+async def test_a_line_without_a_value_is_named_and_is_no_zero(
+    console: Page, database: Database, valued: Engine
+) -> None:
     await execute(database, "DELETE FROM market_prices WHERE security_id = 'A'")
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > $1", DAYS[-2])
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > $1", DAYS[-2]
+    )
     await execute(database, "INSERT INTO business_dates VALUES ('CAL', '2024-01-29')")
     await valued.settle()
     await console.goto("#/portfolio/P1?date=2024-01-29")
@@ -104,12 +113,15 @@ async def test_a_line_without_a_value_is_named_and_is_no_zero(console: Page, dat
 
 async def _total(database: Database) -> str:
     [[value]] = await fetch(
-        database, "SELECT market_value FROM position_valuations WHERE portfolio_id = 'P1' AND date = '2024-01-29'"
+        database,
+        "SELECT market_value FROM position_valuations WHERE portfolio_id = 'P1' AND date = '2024-01-29'",
     )
     return f"{value:,.2f}"
 
 
-async def test_a_number_is_explained_by_keyboard(console: Page, database: Database, valued: Engine) -> None:
+async def test_a_number_is_explained_by_keyboard(
+    console: Page, database: Database, valued: Engine
+) -> None:
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await valued.settle()
     await console.goto(f"#/portfolio/P1?date={DAYS[7]}")
@@ -119,7 +131,9 @@ async def test_a_number_is_explained_by_keyboard(console: Page, database: Databa
         await console.keyboard.press("Tab")
         if await number.evaluate("each => each === document.activeElement"):
             break
-    assert await number.evaluate("each => getComputedStyle(each).outlineStyle") == "solid", "the focus cannot be seen"
+    assert await number.evaluate("each => getComputedStyle(each).outlineStyle") == "solid", (
+        "the focus cannot be seen"
+    )
     await console.keyboard.press("Enter")
     dialog = console.get_by_role("dialog")
     await expect(dialog).to_contain_text("agrees with today's data")
@@ -128,22 +142,34 @@ async def test_a_number_is_explained_by_keyboard(console: Page, database: Databa
     await expect(dialog.locator(".changed")).to_have_text("price: 107.25 → 31.5")
     await console.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
-    assert await number.evaluate("each => each === document.activeElement"), "the focus does not return"
+    assert await number.evaluate("each => each === document.activeElement"), (
+        "the focus does not return"
+    )
 
 
-async def test_a_number_whose_correction_waits_is_not_called_missing(console: Page, database: Database, valued: Engine) -> None:
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3])
+async def test_a_number_whose_correction_waits_is_not_called_missing(
+    console: Page, database: Database, valued: Engine
+) -> None:
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3]
+    )
     await valued.settle()
     await console.goto(f"#/portfolio/P1?date={DAYS[10]}")
     await console.get_by_role("button", name="A: market value").click()
     dialog = console.get_by_role("dialog")
-    await expect(dialog).to_contain_text("that of the last complete history: the correction that it is on cannot be valued yet")
+    await expect(dialog).to_contain_text(
+        "that of the last complete history: the correction that it is on cannot be valued yet"
+    )
     await expect(dialog).to_contain_text(f"No number: PRICE_TOO_OLD A {DAYS[10]}")
     await expect(dialog.locator("#explain-value")).to_contain_text("USD")
 
 
-async def test_a_retry_takes_the_job_up_again(console: Page, database: Database, valued: Engine) -> None:
-    await corrections.position(database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1))
+async def test_a_retry_takes_the_job_up_again(
+    console: Page, database: Database, valued: Engine
+) -> None:
+    await corrections.position(
+        database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1)
+    )
     await valued.settle()
     [[job]] = await fetch(database, "SELECT job_id FROM dead_letters")
     await console.goto("")
@@ -151,14 +177,24 @@ async def test_a_retry_takes_the_job_up_again(console: Page, database: Database,
     await expect(console.locator("#part-letters")).to_contain_text("OVERFLOW")
     await console.get_by_role("button", name=f"Retry job {job}").click()
     await expect(console.locator(f"tr[data-job='{job}']")).to_have_count(0)
-    assert await fetch(database, "SELECT status::text FROM portfolio_valuation_jobs WHERE job_id = $1", job) == [("PENDING",)]
-    assert await fetch(database, "SELECT count(*) FROM dead_letters WHERE requeued_at IS NULL") == [(0,)]
+    assert await fetch(
+        database, "SELECT status::text FROM portfolio_valuation_jobs WHERE job_id = $1", job
+    ) == [("PENDING",)]
+    assert await fetch(database, "SELECT count(*) FROM dead_letters WHERE requeued_at IS NULL") == [
+        (0,)
+    ]
 
 
-async def test_on_a_phone_nothing_lies_beyond_the_edge(url: str, valued: Engine, database: Database, chrome: Browser) -> None:
+async def test_on_a_phone_nothing_lies_beyond_the_edge(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
     """Neither the page nor a table: a line's number and a dead letter's button are seen without moving anything sideways."""
-    await corrections.position(database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1))
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > $1", DAYS[8])
+    await corrections.position(
+        database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1)
+    )
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > $1", DAYS[8]
+    )
     await valued.settle()
     with serving(create_app(url, feed=FEED)) as base:
         async with page(chrome, base, viewport={"width": 375, "height": 700}) as shown:
@@ -203,13 +239,17 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_both_schemes_can_be_read(url: str, valued: Engine, database: Database, chrome: Browser, scheme: str) -> None:
-    await execute(database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[8])
+async def test_both_schemes_can_be_read(
+    url: str, valued: Engine, database: Database, chrome: Browser, scheme: str
+) -> None:
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[8]
+    )
     await valued.settle()
     await corrections.price(database, "B", DAYS[7], Decimal("31.5"))
     with serving(create_app(url, feed=FEED)) as base:
         async with page(chrome, base, color_scheme=scheme) as shown:
-            for where, there in (("", "#keys-CURRENT"), ("#/portfolio/P2", "button.figure")):
+            for where, there in (("", "#positions-CURRENT"), ("#/portfolio/P2", "button.figure")):
                 await shown.goto(where)
                 await shown.locator(there).first.wait_for()
                 assert await shown.evaluate(CONTRAST) == [], where
@@ -228,9 +268,9 @@ async def test_with_tokens_the_page_is_open_and_its_data_are_not(
         await expect(shown.locator("#token-dialog")).to_contain_text("a bearer token is needed")
         await shown.locator("#token").fill(secret)
         await shown.locator("#token-use").click()
-        await expect(shown.locator("#keys-CURRENT")).to_have_text("4")
+        await expect(shown.locator("#positions-CURRENT")).to_have_text("4")
         await shown.reload()
-        await expect(shown.locator("#keys-CURRENT")).to_have_text("4")
+        await expect(shown.locator("#positions-CURRENT")).to_have_text("4")
         assert await shown.evaluate("localStorage.length + document.cookie.length") == 0
         await context.close()
 
@@ -281,15 +321,23 @@ async def test_a_stream_says_that_it_is_alive_and_ends_in_time(url: str, valued:
     feed = {"seconds": 1_000, "heartbeat_seconds": 0.05, "stream_seconds": 0.5}
     async with http(create_app(url, feed=feed)) as web, web.stream("GET", "/events") as stream:
         lines = [line async for line in stream.aiter_lines()]
-    assert [line for line in lines if line.startswith("event")] == ["event: history", "event: state"]
+    assert [line for line in lines if line.startswith("event")] == [
+        "event: history",
+        "event: state",
+    ]
     assert ": still here" in lines
 
 
-async def test_listeners_share_one_poller_and_are_bounded(url: str, valued: Engine, database: Database) -> None:
+async def test_listeners_share_one_poller_and_are_bounded(
+    url: str, valued: Engine, database: Database
+) -> None:
     app = create_app(url, feed={**FEED, "listeners": 2})
     async with asyncio.timeout(60), http(app) as web:
         async with web.stream("GET", "/events") as first, web.stream("GET", "/events") as second:
-            held = [first.aiter_lines(), second.aiter_lines()]  # one that is dropped ends its stream
+            held = [
+                first.aiter_lines(),
+                second.aiter_lines(),
+            ]  # one that is dropped ends its stream
             for lines in held:
                 while await anext(lines) != "event: state":
                     pass
@@ -307,14 +355,14 @@ async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
 ) -> None:
     name = url.partition("@/")[2].partition("?")[0]
     await console.goto("")
-    await expect(console.locator("#keys-CURRENT")).to_have_text("4")
+    await expect(console.locator("#positions-CURRENT")).to_have_text("4")
     admin = await asyncpg.connect(server_url)
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
     await admin.execute(ended, name)
     await expect(console.locator("#link")).to_have_text("database away")
     await expect(console.locator("#part-banner")).to_contain_text("database")
-    await expect(console.locator("#keys-CURRENT")).to_have_text("4")
+    await expect(console.locator("#positions-CURRENT")).to_have_text("4")
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     await expect(console.locator("#link")).to_have_text("live")
     await expect(console.locator("#part-banner")).to_be_empty()
@@ -335,11 +383,13 @@ async def test_nothing_is_called_current_while_the_database_does_not_answer(
             await expect(shown.locator("#flag")).to_have_text("Current")
 
 
-async def test_a_database_that_does_not_answer_is_told(url: str, valued: Engine, database: Database, chrome: Browser) -> None:
+async def test_a_database_that_does_not_answer_is_told(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
     with serving(create_app(url, feed=FEED, timeout_seconds=0.2)) as base:
         async with page(chrome, base) as shown:
             await shown.goto("")
-            await expect(shown.locator("#keys-CURRENT")).to_have_text("4")
+            await expect(shown.locator("#positions-CURRENT")).to_have_text("4")
             async with database.transaction() as blocking:
                 await blocking.execute("LOCK TABLE scheduler_term IN ACCESS EXCLUSIVE MODE")
                 await expect(shown.locator("#part-banner")).to_contain_text("away or too busy")

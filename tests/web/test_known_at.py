@@ -10,21 +10,43 @@ from typing import Any
 import httpx
 import pytest
 
-from console.oracle import ExpectedRow, expected_rows, read_book
-from engine import corrections
-from engine.ingest import Kind, load
-from engine.store import reports
-from engine.store.database import Database
+from revalue.console.reference.reference import ExpectedRow, expected_rows, read_book
+from revalue.engine.correct import corrections
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.operate.status import retry_jobs
+from revalue.engine.postgres.database import Database
 from tests.conftest import drop_database, fresh_database
-from tests.support import DAYS, SETTINGS, Engine, dates, engine, execute, facts, fetch, load_small_book, prices
+from tests.support import (
+    DAYS,
+    SETTINGS,
+    Engine,
+    dates,
+    engine,
+    execute,
+    facts,
+    fetch,
+    load_small_book,
+    prices,
+)
 from tests.web.test_api import client
 
 PATHS = (
-    *(f"/portfolios/{p}/positions?as_of={day}" for p in ("P1", "P2") for day in (DAYS[2], DAYS[9], DAYS[-1], date(2024, 2, 9))),
+    *(
+        f"/portfolios/{p}/positions?as_of={day}"
+        for p in ("P1", "P2")
+        for day in (DAYS[2], DAYS[9], DAYS[-1], date(2024, 2, 9))
+    ),
     *(f"/portfolios/{p}/valuation?from={DAYS[0]}&to=2024-02-09" for p in ("P1", "P2")),
     *(f"/positions/{p}/{s}/history" for p in ("P1", "P2") for s in "AB"),
 )
-NOT_RECORDED = {"state", "watermark_date", "frontier_date", "failure_reason", "epoch", "first_watermark"}
+NOT_RECORDED = {
+    "state",
+    "watermark_date",
+    "frontier_date",
+    "failure_reason",
+    "epoch",
+    "first_watermark",
+}
 
 
 def recorded(body: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +95,9 @@ class Recorder:
         """What is answered otherwise now."""
         wrong = []
         for path, moment, kept in self.kept:
-            answer = await self.web.get(path, params={**dict(httpx.URL(path).params), "known_at": moment})
+            answer = await self.web.get(
+                path, params={**dict(httpx.URL(path).params), "known_at": moment}
+            )
             assert answer.status_code == 200, answer.text
             assert answer.headers["revalue-known-at"] == moment
             again = recorded(answer.json())
@@ -102,26 +126,42 @@ async def running(url: str, database: Database) -> AsyncIterator[Engine]:
         yield started
 
 
-async def test_every_answer_that_was_read_can_be_read_again(url: str, database: Database, running: Engine) -> None:
+async def test_every_answer_that_was_read_can_be_read_again(
+    url: str, database: Database, running: Engine
+) -> None:
     async with client(url, connections=4) as web:
         recorder = Recorder(web)
         await recorder.read()
         async with recorder.reading():
-            for new in ("31.5", "32.5"):  # the second while the keys are on the first
+            for new in ("31.5", "32.5"):  # the second while the positions are on the first
                 await corrections.price(database, "A", DAYS[7], Decimal(new))
                 await running.loop.run_once()
             await running.settle()
             await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
-            await load(database, Kind.BUSINESS_DATES, dates([date(2024, 1, 29), date(2024, 1, 30)]))  # no prices yet
+            await load(
+                database, Kind.BUSINESS_DATES, dates([date(2024, 1, 29), date(2024, 1, 30)])
+            )  # no prices yet
             await running.settle()
-            await corrections.position(database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0))  # closes dates
+            await corrections.position(
+                database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0)
+            )  # closes dates
             await running.settle()
-            await load(database, Kind.PRICES, prices("A", {date(2024, 1, 29): "77", date(2024, 1, 30): "78"}))
+            await load(
+                database,
+                Kind.PRICES,
+                prices("A", {date(2024, 1, 29): "77", date(2024, 1, 30): "78"}),
+            )
             later = facts("P2", "A", {date(2024, 2, 1): "0"})  # after the frontier: no correction
             await load(database, Kind.POSITIONS, later, merge=True)
-            await load(database, Kind.BUSINESS_DATES, dates([date(2024, 1, 31), date(2024, 2, 1), date(2024, 2, 2)]))
+            await load(
+                database,
+                Kind.BUSINESS_DATES,
+                dates([date(2024, 1, 31), date(2024, 2, 1), date(2024, 2, 2)]),
+            )
             await running.settle()
-            await corrections.position(database, "P1", "A", DAYS[6], Decimal(5), Decimal(50), Decimal(50))  # opens them
+            await corrections.position(
+                database, "P1", "A", DAYS[6], Decimal(5), Decimal(50), Decimal(50)
+            )  # opens them
             await running.settle()
         await recorder.read()
         assert recorder.moments > 8
@@ -131,7 +171,9 @@ async def test_every_answer_that_was_read_can_be_read_again(url: str, database: 
         assert not wrong, f"{len(wrong)} of {len(recorder.kept)}, first {wrong[0]}"
 
 
-async def test_a_time_on_the_clock_between_two_commits(url: str, database: Database, running: Engine) -> None:
+async def test_a_time_on_the_clock_between_two_commits(
+    url: str, database: Database, running: Engine
+) -> None:
     """The digits of each time are the oracle's for the data of that time."""
     kept = []
     for new in (None, "31.5", "33.5", "36.5"):
@@ -146,9 +188,14 @@ async def test_a_time_on_the_clock_between_two_commits(url: str, database: Datab
     async with client(url) as web:
         for now, rows in kept:
             for portfolio, security in (("P1", "A"), ("P2", "A"), ("P2", "B")):
-                answer = await web.get(f"/positions/{portfolio}/{security}/history", params={"known_at": now.isoformat()})
+                answer = await web.get(
+                    f"/positions/{portfolio}/{security}/history",
+                    params={"known_at": now.isoformat()},
+                )
                 items = {date.fromisoformat(item["date"]): item for item in answer.json()["items"]}
-                assert items.keys() == {day for p, s, day in rows if (p, s) == (portfolio, security)}
+                assert items.keys() == {
+                    day for p, s, day in rows if (p, s) == (portfolio, security)
+                }
                 for day, item in items.items():
                     want = rows[portfolio, security, day]
                     for name in ("quantity", "price", "fx_rate", "market_value", "unrealized_gain"):
@@ -159,35 +206,55 @@ async def test_rows_of_a_job_that_got_part_of_the_way_came_before_the_rest(
     url: str, database: Database, running: Engine
 ) -> None:
     new = [date(2024, 1, 29) + timedelta(days=n) for n in (0, 1, 2, 3, 4)]
-    await execute(database, "UPDATE instruments SET max_price_age_sessions = 1 WHERE security_id = 'A'")
+    await execute(
+        database, "UPDATE instruments SET max_price_age_sessions = 1 WHERE security_id = 'A'"
+    )
     await running.settle()
     await load(database, Kind.BUSINESS_DATES, dates(new))
     await running.settle()  # 01-29 by Friday's price; the later dates wait
     async with client(url) as web:
         recorder = Recorder(web)
         await recorder.read()
-        waiting = await fetch(database, "SELECT job_id FROM portfolio_valuation_jobs WHERE status = 'WAITING_FOR_DATA'")
-        assert len(await reports.retry(database, [job for (job,) in waiting])) == len(waiting) > 0
-        await running.settle()  # looked at again, in vain: a later attempt of the same job, without rows
+        waiting = await fetch(
+            database,
+            "SELECT job_id FROM portfolio_valuation_jobs WHERE status = 'WAITING_FOR_DATA'",
+        )
+        assert len(await retry_jobs(database, [job for (job,) in waiting])) == len(waiting) > 0
+        await (
+            running.settle()
+        )  # looked at again, in vain: a later attempt of the same job, without rows
         await load(database, Kind.PRICES, prices("A", dict.fromkeys(new[1:], "150")))
         await running.settle()
         await recorder.read()
-        history = [kept["items"] for path, _, kept in recorder.kept if path == "/positions/P1/A/history"]
+        history = [
+            kept["items"] for path, _, kept in recorder.kept if path == "/positions/P1/A/history"
+        ]
         assert [len(items) for items in history] == [21, 25]
         assert not await recorder.disagreements()
 
 
-async def test_before_the_first_and_in_the_future(url: str, database: Database, running: Engine) -> None:
+async def test_before_the_first_and_in_the_future(
+    url: str, database: Database, running: Engine
+) -> None:
     async with client(url) as web:
         before = {"known_at": datetime(2001, 1, 1, tzinfo=UTC).isoformat()}
         for path in PATHS:
             answer = await web.get(path, params={**dict(httpx.URL(path).params), **before})
             assert (answer.status_code, answer.json()["items"]) == (200, [])
-        answer = await web.get("/positions/P1/A/history", params={"known_at": "0001-01-01T00:00:00+14:00"})
+        answer = await web.get(
+            "/positions/P1/A/history", params={"known_at": "0001-01-01T00:00:00+14:00"}
+        )
         assert (answer.status_code, answer.json()["items"]) == (200, [])
-        for moment, status in (("2190-01-01T00:00:00Z", 400), ("9999-12-31T23:00:00-14:00", 400), ("2024-01-01T00:00:00", 422)):
+        for moment, status in (
+            ("2190-01-01T00:00:00Z", 400),
+            ("9999-12-31T23:00:00-14:00", 400),
+            ("2024-01-01T00:00:00", 422),
+        ):
             answer = await web.get("/positions/P1/A/history", params={"known_at": moment})
-            assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+            assert (answer.status_code, answer.headers["content-type"]) == (
+                status,
+                "application/problem+json",
+            ), answer.text
 
 
 async def test_what_was_stored_before_there_were_moments_is_known_from_then_on(
@@ -208,16 +275,27 @@ async def test_what_was_stored_before_there_were_moments_is_known_from_then_on(
     async with client(url) as web:
         recorder = Recorder(web)
         await recorder.read()
-        before = {"known_at": (datetime.fromisoformat(recorder.kept[0][1]) - timedelta(microseconds=1)).isoformat()}
+        before = {
+            "known_at": (
+                datetime.fromisoformat(recorder.kept[0][1]) - timedelta(microseconds=1)
+            ).isoformat()
+        }
         assert (await web.get("/positions/P1/A/history", params=before)).json()["items"] == []
-        items = (await web.get("/positions/P1/A/changes", params={"date": DAYS[7].isoformat()})).json()["items"]
-        assert [(item["is_shown"], item["published_at"]) for item in items] == [(False, None), (True, recorder.kept[0][1])]
+        items = (
+            await web.get("/positions/P1/A/changes", params={"date": DAYS[7].isoformat()})
+        ).json()["items"]
+        assert [(item["is_shown"], item["published_at"]) for item in items] == [
+            (False, None),
+            (True, recorder.kept[0][1]),
+        ]
         await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
         await running.settle()
         assert not await recorder.disagreements()
 
 
-async def test_what_is_recorded_last_is_what_the_keys_publish(database: Database, running: Engine) -> None:
+async def test_what_is_recorded_last_is_what_the_positions_publish(
+    database: Database, running: Engine
+) -> None:
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await running.settle()
     await corrections.position(database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0))
@@ -225,7 +303,7 @@ async def test_what_is_recorded_last_is_what_the_keys_publish(database: Database
     await running.settle()
     wrong = await fetch(
         database,
-        """SELECT p.* FROM position_state p LEFT JOIN keys_at(clock_timestamp()) k USING (position_id)
+        """SELECT p.* FROM position_state p LEFT JOIN positions_at(clock_timestamp()) k USING (position_id)
            WHERE (p.published_epoch, p.published_open_dates) IS DISTINCT FROM (k.epoch, k.open_dates)""",
     )
     assert wrong == []
@@ -233,15 +311,18 @@ async def test_what_is_recorded_last_is_what_the_keys_publish(database: Database
 
 
 def test_a_book_reads_the_past_too(url: str, database: Database, running: Engine) -> None:
-    from engine.book import Book
-    from engine.errors import NotYetKnownError, UsageError
+    from revalue.engine.book import Book
+    from revalue.engine.errors import NotYetKnownError, UsageError
 
     with Book(url, SETTINGS) as book:
         now = datetime.now(UTC)
         was = book.valuations()
         assert book.valuations(known_at=now).equals(was)
         assert book.valuations(known_at=datetime(2001, 1, 1, tzinfo=UTC)).equals(was.clear())
-        for moment, error in ((datetime(2190, 1, 1, tzinfo=UTC), NotYetKnownError), (datetime(2024, 1, 1), UsageError)):
+        for moment, error in (
+            (datetime(2190, 1, 1, tzinfo=UTC), NotYetKnownError),
+            (datetime(2024, 1, 1), UsageError),
+        ):
             with pytest.raises(error):
                 book.valuations(known_at=moment)
         assert len(was) == 80

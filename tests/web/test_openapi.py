@@ -16,10 +16,10 @@ from schemathesis import Case, GenerationMode
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from console.web.app import create_app
-from engine.settings import Settings
-from engine.store import tokens
-from engine.store.database import Database
+from revalue.console.web.app import create_app
+from revalue.engine.operate import tokens
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 from tests.conftest import drop_database, fresh_database
 from tests.support import DAYS, engine, load_small_book
 
@@ -104,17 +104,28 @@ def test_every_answer_is_as_described(case: Case, served: str) -> None:
         for values in (case.path_parameters, case.query, case.body):
             real(values)
     given = None if case.meta is None else case.meta.components.get(ParameterLocation.HEADER)
-    is_bare = given is not None and given.mode is GenerationMode.NEGATIVE  # without the token, or with another
-    answer = case.call(base_url=base, headers={} if is_bare else {"Authorization": f"Bearer {secret}"})
+    is_bare = (
+        given is not None and given.mode is GenerationMode.NEGATIVE
+    )  # without the token, or with another
+    answer = case.call(
+        base_url=base, headers={} if is_bare else {"Authorization": f"Bearer {secret}"}
+    )
     case.validate_response(answer, excluded_checks=[positive_data_acceptance])
-    if is_positive and answer.status_code in (400, 422):  # what the description allows is refused for what it means only
+    if is_positive and answer.status_code in (
+        400,
+        422,
+    ):  # what the description allows is refused for what it means only
         assert answer.json()["type"].startswith("urn:revalue:"), answer.text
 
 
 def test_every_operation_says_what_it_answers(served: str) -> None:
     """Success and errors of each; and a call without a token is one of those errors, but for /health."""
     base, _ = served.split(" ")
-    operations = [(path, method, each) for path, methods in DESCRIBED["paths"].items() for method, each in methods.items()]
+    operations = [
+        (path, method, each)
+        for path, methods in DESCRIBED["paths"].items()
+        for method, each in methods.items()
+    ]
     assert len(operations) == 14
     for path, method, each in operations:
         assert each["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], path
@@ -123,6 +134,11 @@ def test_every_operation_says_what_it_answers(served: str) -> None:
             if int(status) >= 400:
                 assert list(response["content"]) == ["application/problem+json"], (path, status)
         is_open = path.startswith("/health")
-        assert ("401" in each["responses"], bool(each.get("security"))) == (not is_open, not is_open), path
-        answer = requests.request(method, base + path.format(portfolio="P1", security="A", job_id=1), timeout=10)
+        assert ("401" in each["responses"], bool(each.get("security"))) == (
+            not is_open,
+            not is_open,
+        ), path
+        answer = requests.request(
+            method, base + path.format(portfolio="P1", security="A", job_id=1), timeout=10
+        )
         assert answer.status_code == (200 if is_open else 401), path

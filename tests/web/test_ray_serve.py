@@ -10,10 +10,10 @@ pytest.importorskip("ray.serve", reason="needs pip install 'revalue[serve]'", ex
 
 from ray import serve
 
-from console.web.ray_serve import build
-from engine.errors import UsageError
-from engine.store import tokens
-from engine.store.database import Database
+from revalue.console.web.ray_serve import build
+from revalue.engine.errors import UsageError
+from revalue.engine.operate import tokens
+from revalue.engine.postgres.database import Database
 from tests.support import DAYS, Engine
 
 
@@ -31,14 +31,19 @@ def proxy():  # type: ignore[no-untyped-def]
         ray.shutdown()
 
 
-async def test_a_replica_answers_with_tokens(url: str, database: Database, valued: Engine, proxy: str) -> None:
+async def test_a_replica_answers_with_tokens(
+    url: str, database: Database, valued: Engine, proxy: str
+) -> None:
     _, secret = await tokens.create(database, "analyst", ["read"])
     serve.run(build({"database_url": url}), name="revalue", route_prefix="/revalue")
     path = f"{proxy}/revalue/portfolios/P1/positions?as_of={DAYS[3]}"
     async with httpx.AsyncClient(timeout=30) as web:
         assert (await web.get(path)).status_code == 401
         answer = await web.get(path, headers={"authorization": f"Bearer {secret}"})
-    assert (answer.status_code, [line["security_id"] for line in answer.json()["items"]]) == (200, ["A", "B"])
+    assert (answer.status_code, [line["security_id"] for line in answer.json()["items"]]) == (
+        200,
+        ["A", "B"],
+    )
 
 
 def test_wrong_arguments_are_named() -> None:

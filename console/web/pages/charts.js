@@ -14,29 +14,29 @@ export function sparkline(values) {
 
 const COLUMNS = 60;
 
-/** Keys by lag, over time: a column a moment, a row a range of lags, darker for a larger share of the keys. */
+/** Positions by lag, over time: a column a moment, a row a range of lags, darker for a larger share of the positions. */
 export function heatmap(samples, bounds) {
   if (!samples.length) return h("p", { class: "empty" }, "No sample yet.");
   const names = lagNames(bounds);
   const shown = spread(samples);
   const last = samples.at(-1);
   const total = last.lags.reduce((sum, each) => sum + each, 0);
-  if (!total) return h("p", { class: "empty" }, "There is no key yet.");
+  if (!total) return h("p", { class: "empty" }, "There is no position yet.");
   const [left, top, wide, high] = [0, 0, 600, 26];
   const step = wide / shown.length;
-  const cells = shown.map((sample, column) => sample.lags.map((keys, row) => {
+  const cells = shown.map((sample, column) => sample.lags.map((positions, row) => {
     const all = sample.lags.reduce((sum, each) => sum + each, 0);
-    if (!keys) return null;
-    return s("rect", { x: left + column * step + 0.5, y: top + row * high + 1, width: step - 1, height: high - 2, rx: 2, class: row ? "cell late" : "cell", "fill-opacity": (0.25 + 0.75 * Math.sqrt(keys / all)).toFixed(2) });
+    if (!positions) return null;
+    return s("rect", { x: left + column * step + 0.5, y: top + row * high + 1, width: step - 1, height: high - 2, rx: 2, class: row ? "cell late" : "cell", "fill-opacity": (0.25 + 0.75 * Math.sqrt(positions / all)).toFixed(2) });
   }));
   const lines = names.map((_, row) => s("rect", { x: 0, y: row * high + 1, width: wide, height: high - 2, rx: 3, class: "track" }));
   const spanned = Math.round(last.at - shown[0].at);
-  const picture = s("svg", { viewBox: `0 0 ${wide} ${names.length * high}`, class: "heat", preserveAspectRatio: "none", role: "img", "aria-label": `Keys by lag over the last ${spanned} seconds; the table has the numbers of now` }, lines, cells);
-  const table = h("table", { class: "lags" }, h("caption", { class: "hidden" }, "Keys by lag, now"),
-    h("thead", { class: "hidden" }, h("tr", {}, h("th", { scope: "col" }, "Lag"), h("th", { scope: "col" }, "Keys"))),
+  const picture = s("svg", { viewBox: `0 0 ${wide} ${names.length * high}`, class: "heat", preserveAspectRatio: "none", role: "img", "aria-label": `Positions by lag over the last ${spanned} seconds; the table has the numbers of now` }, lines, cells);
+  const table = h("table", { class: "lags" }, h("caption", { class: "hidden" }, "Positions by lag, now"),
+    h("thead", { class: "hidden" }, h("tr", {}, h("th", { scope: "col" }, "Lag"), h("th", { scope: "col" }, "Positions"))),
     h("tbody", {}, names.map((name, row) => h("tr", { class: last.lags[row] ? "" : "none" }, h("th", { scope: "row" }, name), h("td", { class: "number" }, count(last.lags[row]))))));
   return [h("div", { class: "lag-chart" }, table, h("div", { class: "heat-box" }, picture)),
-    h("p", { class: "axis faint" }, h("span", {}, spanned < 5 ? "just begun" : `${spanned} s ago`), h("span", {}, `${counted(total, "key")} now`))];
+    h("p", { class: "axis faint" }, h("span", {}, spanned < 5 ? "just begun" : `${spanned} s ago`), h("span", {}, `${counted(total, "position")} now`))];
 }
 
 function lagNames(bounds) {

@@ -43,7 +43,7 @@ function explained(told) {
   const [state, says] = lacking ? ["WAITING_FOR_DATA", "The number shown is that of the last complete history: the correction that it is on cannot be valued yet."] : SAYS[told.verdict];
   const shown = told.stored?.market_value;
   return [
-    h("p", { class: "answer", id: "explain-value" }, shown ? h("span", { title: shown }, decimal(shown, 2, 12)) : h("em", {}, "no value"), " ", h("small", {}, told.key.base_currency ?? "")),
+    h("p", { class: "answer", id: "explain-value" }, shown ? h("span", { title: shown }, decimal(shown, 2, 12)) : h("em", {}, "no value"), " ", h("small", {}, told.position.base_currency ?? "")),
     h("p", { class: "flag big", data: { state } }, says),
     h("ol", { class: "steps" }, told.items.map((each) => h("li", {}, each.text))),
   ];

@@ -1,4 +1,4 @@
-// The overview: where all keys stand, what is being corrected, how fast, what is stuck.
+// The overview: where all positions stand, what is being corrected, how fast, what is stuck.
 
 import { act, Refused } from "./api.js";
 import { heatmap, sparkline } from "./charts.js";
@@ -22,19 +22,19 @@ const TILES = [
 
 export function open(main, say, needToken) {
   const tile = Object.fromEntries(TILES.map(([name]) => [name, { value: h("strong", { id: `tile-${name}` }, "–"), note: h("small") }]));
-  const part = Object.fromEntries(["banner", "keys", "corrections", "lags", "reasons", "letters", "portfolios"].map((name) => [name, h("div", { id: `part-${name}` })]));
+  const part = Object.fromEntries(["banner", "positions", "corrections", "lags", "reasons", "letters", "portfolios"].map((name) => [name, h("div", { id: `part-${name}` })]));
   const spark = h("div", { class: "spark" });
   const notes = { letters: h("p", { class: "note", role: "status" }) };
   const sizes = Object.fromEntries(["corrections", "portfolios", "letters"].map((name) => [name, h("small")]));
-  sizes.lags = h("small", {}, "keys by calendar days from watermark to horizon, over time");
+  sizes.lags = h("small", {}, "positions by calendar days from watermark to horizon, over time");
   const panel = (title, name, more = "") => h("section", { class: `panel ${more}`, "aria-labelledby": `title-${name}` }, h("h2", { id: `title-${name}` }, title, " ", sizes[name]), part[name], notes[name]);
   const body = h("div", {},
     h("dl", { class: "tiles" }, TILES.map(([name, title]) =>
       h("div", { class: `tile ${name}` }, h("dt", {}, title), h("dd", {}, tile[name].value, tile[name].note, name === "speed" ? spark : null)))),
     h("div", { class: "grid" },
-      panel("Keys by status", "keys"), panel("Corrections under way", "corrections"),
+      panel("Positions by status", "positions"), panel("Corrections under way", "corrections"),
       panel("Lag of the watermarks", "lags", "wide"),
-      panel("Why keys wait or failed", "reasons"), panel("Portfolios", "portfolios"),
+      panel("Why positions wait or failed", "reasons"), panel("Portfolios", "portfolios"),
       panel("Dead letters", "letters", "wide")),
   );
   main.replaceChildren(h("h1", {}, "Overview"), part.banner, body);
@@ -65,7 +65,7 @@ export function open(main, say, needToken) {
     write(sizes.letters, state.dead_letters > state.letters.length ? `the last ${state.letters.length} of ${count(state.dead_letters)}` : "");
     figures(tile, state);
     redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
-    redraw(part.keys, state.keys, keys);
+    redraw(part.positions, state.positions, positions);
     corrections(part.corrections, state.corrections, bars);
     redraw(part.lags, [live.samples, live.bounds], ([samples, bounds]) => heatmap(samples, bounds));
     redraw(part.reasons, state.reasons, reasons);
@@ -82,20 +82,20 @@ function some(found, most, which = "") {
 }
 
 function spoken(state) {
-  if (!Object.values(state.keys).some(Boolean)) return "No position has been loaded.";
-  if (state.is_current && !state.letters.length) return "Every key is current.";
+  if (!Object.values(state.positions).some(Boolean)) return "No position has been loaded.";
+  if (state.is_current && !state.letters.length) return "Every position is current.";
   const parts = [];
   const under = state.corrections.length;
   if (under) parts.push(`${counted(under, under < MOST ? "correction" : "or more correction")} under way`);
-  if (state.keys.BEHIND) parts.push("keys are being valued to the horizon");
-  if (state.keys.WAITING_FOR_DATA) parts.push(`${counted(state.keys.WAITING_FOR_DATA, "key")} ${state.keys.WAITING_FOR_DATA === 1 ? "waits" : "wait"} for data`);
-  if (state.keys.FAILED) parts.push(`${counted(state.keys.FAILED, "key")} failed`);
+  if (state.positions.BEHIND) parts.push("positions are being valued to the horizon");
+  if (state.positions.WAITING_FOR_DATA) parts.push(`${counted(state.positions.WAITING_FOR_DATA, "position")} ${state.positions.WAITING_FOR_DATA === 1 ? "waits" : "wait"} for data`);
+  if (state.positions.FAILED) parts.push(`${counted(state.positions.FAILED, "position")} failed`);
   return parts.length ? `${parts.join("; ")}.`.replace(/^k/, "K") : "Nothing is under way.";
 }
 
 function figures(tile, state) {
   const put = (name, value, note = "") => { write(tile[name].value, value); write(tile[name].note, note); };
-  put("left", count(state.remaining_position_days), state.triggers_queued ? `${counted(state.triggers_queued, "correction")} not counted yet` : "owed by keys that can be valued");
+  put("left", count(state.remaining_position_days), state.triggers_queued ? `${counted(state.triggers_queued, "correction")} not counted yet` : "owed by positions that can be valued");
   const eta = state.estimated_seconds;
   put("eta", eta === null ? "not known" : eta === 0 ? "done" : duration(eta), eta === null ? "no leader, no finished job, or not counted yet" : state.rows_per_second ? `at ${count(state.rows_per_second)} rows a second` : "nothing is owed");
   put("speed", count(state.rows_per_second_now), "over the last 5 s");
@@ -109,7 +109,7 @@ function figures(tile, state) {
   tile.letters.value.dataset.tone = state.dead_letters ? "bad" : "";
 }
 
-function keys(found) {
+function positions(found) {
   const total = Object.values(found).reduce((sum, each) => sum + each, 0);
   if (!total) return h("p", { class: "empty" }, "No position has been loaded.");
   const present = Object.keys(STATES).filter((state) => found[state]);
@@ -121,8 +121,8 @@ function keys(found) {
   const share = (number) => (!number ? "–" : number === total ? "100 %" : number / total < 0.001 ? "< 0.1 %" : `${Math.min(99.9, (100 * number) / total).toFixed(1)} %`);
   const rows = Object.entries(STATES).map(([state, title]) =>
     h("tr", { class: found[state] ? "" : "none" }, h("th", { scope: "row" }, h("i", { class: "dot", data: { state } }), title),
-      h("td", { class: "number", id: `keys-${state}` }, count(found[state] ?? 0)), h("td", { class: "number faint" }, share(found[state] ?? 0))));
-  return [bar, h("table", {}, h("caption", { class: "hidden" }, "Keys by status"), h("tbody", {}, rows),
+      h("td", { class: "number", id: `positions-${state}` }, count(found[state] ?? 0)), h("td", { class: "number faint" }, share(found[state] ?? 0))));
+  return [bar, h("table", {}, h("caption", { class: "hidden" }, "Positions by status"), h("tbody", {}, rows),
     h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "All"), h("td", { class: "number" }, count(total)), h("td"))))];
 }
 
@@ -148,12 +148,12 @@ function corrections(element, found, bars) {
     const { bar, told } = bars.get(each.trigger_id);
     if (each.fanned_out_at === null) {
       bar.removeAttribute("value");
-      write(told, "queued: its keys are not counted yet");
+      write(told, "queued: its positions are not counted yet");
     } else {
-      const left = each.keys_left ?? 0;
+      const left = each.positions_left ?? 0;
       bar.value = each.progress ?? 1;
       const others = each.together > 1 ? `, together with ${counted(each.together - 1, "other correction")}` : "";
-      write(told, `${counted(left, "key")} left of ${count(Math.max(each.keys_raised, left))}${others}`);
+      write(told, `${counted(left, "position")} left of ${count(Math.max(each.positions_invalidated, left))}${others}`);
     }
   }
 }
@@ -166,24 +166,24 @@ function span(each) {
 }
 
 function reasons(found) {
-  if (!found.length) return h("p", { class: "empty" }, "No key waits, and none failed.");
-  return table({ label: "Why keys wait", titles: ["Reason", "Keys", "For example"], numeric: [1], cards: true },
-    found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.keys)), h("td", { class: "long" }, each.example))));
+  if (!found.length) return h("p", { class: "empty" }, "No position waits, and none failed.");
+  return table({ label: "Why positions wait", titles: ["Reason", "Positions", "For example"], numeric: [1], cards: true },
+    found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.positions)), h("td", { class: "long" }, each.example))));
 }
 
 function portfolios(found) {
   if (!found.length) return h("p", { class: "empty" }, "No portfolio has been loaded.");
   const flag = (each) => [
-    each.keys_in_correction ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, `${count(each.keys_in_correction)} being corrected`) : null,
-    each.keys_waiting ? h("span", { class: "flag", data: { state: "WAITING_FOR_DATA" } }, `${count(each.keys_waiting)} waiting`) : null,
-    each.keys_failed ? h("span", { class: "flag", data: { state: "FAILED" } }, `${count(each.keys_failed)} failed`) : null,
-    each.keys_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.keys_behind)} behind`) : null,
-    each.keys_in_correction + each.keys_waiting + each.keys_failed + each.keys_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
+    each.positions_reprocessing ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, `${count(each.positions_reprocessing)} being corrected`) : null,
+    each.positions_waiting ? h("span", { class: "flag", data: { state: "WAITING_FOR_DATA" } }, `${count(each.positions_waiting)} waiting`) : null,
+    each.positions_failed ? h("span", { class: "flag", data: { state: "FAILED" } }, `${count(each.positions_failed)} failed`) : null,
+    each.positions_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.positions_behind)} behind`) : null,
+    each.positions_reprocessing + each.positions_waiting + each.positions_failed + each.positions_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
   ];
-  return table({ label: "Portfolios", titles: ["Portfolio", "Keys", "State"], numeric: [1], more: "tall", cards: true },
+  return table({ label: "Portfolios", titles: ["Portfolio", "Positions", "State"], numeric: [1], more: "tall", cards: true },
     found.map((each) => h("tr", {},
       h("th", { scope: "row" }, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `p-${each.portfolio_id}` } }, each.portfolio_id), " ", h("small", {}, each.base_currency)),
-      h("td", { class: "number" }, count(each.keys)), h("td", { class: "wholly" }, flag(each)))));
+      h("td", { class: "number" }, count(each.positions)), h("td", { class: "wholly" }, flag(each)))));
 }
 
 function letters(found, retry) {

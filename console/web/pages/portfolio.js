@@ -92,9 +92,9 @@ export function open(main, name, query, say, needToken) {
   }
 
   function updating(found) {
-    const now = found.keys_in_correction;
+    const now = found.positions_reprocessing;
     flag.dataset.state = now ? "REPROCESSING" : "CURRENT";
-    write(flag, now ? `Being updated: ${count(now)} of ${counted(found.keys, "position")} in progress` : "Current");
+    write(flag, now ? `Being updated: ${count(now)} of ${counted(found.positions, "position")} in progress` : "Current");
     say(away ?? (now ? `${name} is being updated. It shows its last complete history until then.` : `${name}: no position is being corrected.`));
   }
 

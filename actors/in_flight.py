@@ -1,0 +1,174 @@
+"""The attempts in flight: tasks started on the pool, applied when they have ended, given up when their actor is lost."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from time import monotonic
+
+from revalue.actors.lanes import LaneWork
+from revalue.actors.progress import Progress
+from revalue.actors.protocols import Pool, TaskLostError
+from revalue.engine import logs, metrics
+from revalue.engine.apply import apply
+from revalue.engine.apply.unfinished import log_unfinished_jobs
+from revalue.engine.core.lifecycle import JobStatus, Lane
+from revalue.engine.core.tasks import Task, TaskResult
+from revalue.engine.errors import TransientError
+from revalue.engine.leadership.term import Term
+from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
+
+_log = logs.logger("scheduler")
+
+_UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
+
+
+class InFlightTasks:
+    """What the pool is working on. `is_setback`: a task could not write, and none has since: what stands in its way may
+    stand still."""
+
+    def __init__(
+        self, database: Database, pool: Pool, term: Term, settings: Settings, progress: Progress
+    ) -> None:
+        self._database = database
+        self._pool = pool
+        self._term = term
+        self._progress = progress
+        self._starts_per_second = settings.task_starts_per_second
+        self._waits = apply.Waits(settings.retry_seconds, settings.recheck_seconds)
+        self._most_deaths = apply.ALONE_AFTER_DEATHS + settings.max_attempts
+        self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
+        self._next_start = 0.0
+        self.is_setback = False
+        metrics.TASKS_IN_FLIGHT.set_function(lambda: len(self._in_flight))
+        metrics.OLDEST_IN_FLIGHT.set_function(self._oldest)
+
+    def tasks(self) -> list[Task]:
+        """Those in flight."""
+        return [task for task, _ in self._in_flight.values()]
+
+    def capacity(self, work: LaneWork) -> int:
+        """Tasks of the lane that may still be created: what the pool takes, and one more to follow at once."""
+        return self._pool.capacity(work.lane) + 1 - self._running(work.lane) - len(work.queue)
+
+    def of(self, lane: Lane) -> int:
+        """How many tasks of the lane are in flight: those that run, and those that are not yet applied."""
+        return sum(task.lane is lane for task, _ in self._in_flight.values())
+
+    def _running(self, lane: Lane) -> int:
+        return sum(
+            task.lane is lane and not attempt.done()
+            for attempt, (task, _) in self._in_flight.items()
+        )
+
+    async def start(
+        self, work: LaneWork, *, is_stopping: Callable[[], bool], ended: Callable[[], None]
+    ) -> bool:
+        """Starts what waits in the lane, staggered: no faster than the configured rate. `ended` is called after each."""
+        started = False
+        while work.queue and self._running(work.lane) < self._pool.capacity(work.lane):
+            wait = self._next_start - monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+                continue
+            if is_stopping():
+                break
+            self._next_start = monotonic() + (0.5 + random.random()) / self._starts_per_second
+            task = work.queue.popleft()
+            attempt = asyncio.create_task(self._pool.run(task))
+            attempt.add_done_callback(lambda _: ended())
+            self._in_flight[attempt] = (task, monotonic())
+            started = True
+        return started
+
+    async def apply_ended(self, lane: Lane) -> bool:
+        """Applies what has ended of the lane; returns whether anything had. Raises the TransientError of an attempt that could
+        not write, when its jobs are free again."""
+        ended = [
+            attempt
+            for attempt, (task, _) in self._in_flight.items()
+            if task.lane is lane and attempt.done()
+        ]
+        if not ended:
+            return False
+        done: list[asyncio.Task[TaskResult]] = []
+        setback: TransientError | None = None
+        for attempt in ended:
+            failure = attempt.exception()
+            if failure is None:
+                done.append(attempt)
+            elif isinstance(failure, TransientError):
+                await self._give_up(attempt, failure)
+                if not isinstance(failure, TaskLostError):
+                    setback = failure
+            else:
+                raise failure
+        if done:
+            with self._progress.timed("apply"):
+                await apply.apply(
+                    self._term, [self._in_flight[attempt][0] for attempt in done], self._waits
+                )
+            unfinished = [
+                self._in_flight[attempt][0]
+                for attempt in done
+                if attempt.result().statuses.keys() & _UNFINISHED
+            ]
+            await log_unfinished_jobs(self._database, unfinished)
+        for attempt in done:
+            _, begun = self._in_flight.pop(attempt)
+            self.is_setback = False
+            self._progress.count(attempt.result())
+            metrics.observe_task(attempt.result(), monotonic() - begun)
+        self._progress.in_flight = len(self._in_flight)
+        if setback is not None:
+            self.is_setback = True
+            raise setback
+        return True
+
+    async def hand_back(self, work: LaneWork) -> None:
+        """The lane's tasks that were not begun are free again, uncharged."""
+        while work.queue:
+            await apply.release(
+                self._term, work.queue[0], self._waits, reason="released: the scheduler was stopped"
+            )
+            work.queue.popleft()
+
+    async def cancel(self) -> None:
+        """Waits for nobody any more: what becomes of the tasks is read from the database by the next scheduler."""
+        for attempt in self._in_flight:
+            attempt.cancel()
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
+
+    async def _give_up(self, attempt: "asyncio.Task[TaskResult]", failure: TransientError) -> None:
+        task, _ = self._in_flight[attempt]
+        reason = f"{type(failure).__name__}: {failure}"[:500]
+        worker = failure.worker if isinstance(failure, TaskLostError) else None
+        most_deaths = (
+            self._most_deaths if isinstance(failure, TaskLostError) and failure.died else None
+        )
+        failed = await apply.release(
+            self._term, task, self._waits, reason=reason, worker=worker, most_deaths=most_deaths
+        )
+        del self._in_flight[attempt]
+        if failed:
+            _log.error(
+                "a job whose process died each time, at last alone in its task, is a dead letter",
+                job=task.first_job_id,
+            )
+        if isinstance(failure, TaskLostError):
+            jobs = logs.ranges([(task.first_job_id, task.last_job_id)])
+            _log.warning(
+                "task given up, its jobs are free again",
+                task=task.task_id,
+                job=jobs,
+                rows=task.rows,
+                reason=str(failure),
+            )
+            self._progress.tasks_lost += 1
+            metrics.TASKS_LOST.inc()
+
+    def _oldest(self) -> float:
+        """Seconds. Asked by the metrics server's thread: it looks at a copy."""
+        return max(
+            (monotonic() - begun for _, begun in list(self._in_flight.values())), default=0.0
+        )

@@ -1,0 +1,142 @@
+"""One run of the engine on Ray: the scheduler that a command or a program starts, watches and stops."""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any
+
+import ray
+
+from revalue.actors import cluster
+from revalue.engine import logs
+from revalue.engine.errors import RevalueError, TermLostError
+from revalue.engine.operate.status import Status, read_status
+from revalue.engine.postgres.database import Database
+from revalue.engine.runtime import OnProgress, Run, RunProgress
+from revalue.engine.settings import Settings
+
+_POLL_SECONDS = 0.25
+_WATCH_SECONDS = 1.0
+_ANSWER_SECONDS = 60
+_MAX_DEATHS = (
+    3  # in a row: calls to an actor that Ray restarts are answered, or fail as "unavailable"
+)
+
+_COUNTS = ("rows_written", "jobs_finished", "positions_invalidated", "tasks_lost", "jobs_fenced")
+
+_log = logs.logger("runner")
+
+
+def run_until_quiet(url: str, settings: Settings, *, on_progress: OnProgress | None = None) -> Run:
+    """The runtime `ray` of engine.runtime: one run on Ray, from a scheduler's start to its end."""
+    with Runner(url, settings) as runner:
+        return runner.until_quiet(on_progress)
+
+
+class Runner:
+    """The engine on Ray, for as long as the block lasts: a scheduler, found or started, and its pool."""
+
+    def __init__(self, url: str, settings: Settings, *, take_over: bool = False) -> None:
+        self._url = url
+        self._settings = settings
+        self._take_over = take_over
+        self._counted = dict.fromkeys(_COUNTS, 0)
+        self.ended_in_order = False
+
+    def __enter__(self) -> "Runner":
+        self._connection = cluster.connected(self._settings)
+        self._connection.__enter__()
+        try:
+            self._scheduler = cluster.start_scheduler(
+                self._url, self._settings, take_over=self._take_over
+            )
+            self._scheduler_progress()
+        except BaseException:
+            self._connection.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.ended_in_order = cluster.stop_scheduler(self._scheduler)
+        finally:
+            self._connection.__exit__(None, None, None)
+
+    def until_quiet(self, on_progress: OnProgress | None = None) -> Run:
+        """Wait until nothing is left that can be done: every position is current, waits for data, or has failed.
+
+        The counts of the run are those since the run before it in the same block.
+        """
+        begun = time.monotonic()
+        before = self._counted
+        while True:
+            progress = self._scheduler_progress()
+            seconds = time.monotonic() - begun
+            if on_progress is not None:
+                on_progress(_since(before, progress, seconds))
+            if progress["quiet"]:  # or ended: an operator has drained it
+                break
+            time.sleep(_POLL_SECONDS)
+        self._counted = {name: progress[name] for name in _COUNTS}
+        done = {name: progress[name] - before[name] for name in _COUNTS}
+        return Run(seconds=seconds, status=asyncio.run(self._status()), **done)
+
+    def watch(self, on_progress: OnProgress | None = None) -> None:
+        """Wait until interrupted, or until an operator drains the scheduler."""
+        begun = time.monotonic()
+        while not (progress := self._scheduler_progress())["ended"]:
+            if on_progress is not None:
+                on_progress(_since(dict.fromkeys(_COUNTS, 0), progress, time.monotonic() - begun))
+            time.sleep(_WATCH_SECONDS)
+
+    def _scheduler_progress(self) -> dict[str, Any]:
+        """What the scheduler has done. Raises what ended it; waits while Ray restarts it, or while it stands still."""
+        deaths = 0
+        while True:
+            try:
+                progress: dict[str, Any] = ray.get(
+                    self._scheduler.progress.remote(), timeout=_ANSWER_SECONDS
+                )
+            except ray.exceptions.RayTaskError as error:
+                cause = error.cause
+                raise cause if isinstance(cause, RevalueError) else error from None
+            except ray.exceptions.GetTimeoutError:
+                _log.warning(
+                    "the scheduler does not answer: its process or its node stands still",
+                    seconds=_ANSWER_SECONDS,
+                )
+                continue
+            except ray.exceptions.RayActorError as error:
+                deaths += isinstance(error, ray.exceptions.ActorDiedError)
+                if deaths > _MAX_DEATHS:
+                    raise TermLostError(
+                        "this command's scheduler is gone and is not restarted: another command has taken over. "
+                        "What it began is released by the other"
+                    ) from None
+                time.sleep(1)  # it recovers from the database
+                continue
+            if not progress.get("starting"):
+                return progress
+            time.sleep(0.05)
+
+    async def _status(self) -> Status:
+        async with await Database.open(self._url, connections=1) as database:
+            return await read_status(database)
+
+
+def _since(before: dict[str, int], progress: dict[str, Any], seconds: float) -> RunProgress:
+    return RunProgress(
+        seconds=seconds,
+        rows_written=progress["rows_written"] - before["rows_written"],
+        jobs_finished=progress["jobs_finished"] - before["jobs_finished"],
+        positions_invalidated=progress["positions_invalidated"] - before["positions_invalidated"],
+        tasks_in_flight=progress["in_flight"],
+        idle=progress["idle"],
+        paused=progress["paused"],
+        trouble=progress["trouble"],
+    )

@@ -1,0 +1,52 @@
+"""Where a valuation actor's Python goes: the functions in which one task spends its time, and how often each is called."""
+
+import cProfile
+import pstats
+from typing import Any
+
+from revalue.benchmarks.dataset import make_book
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.leadership.term import Term
+from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
+from revalue.engine.postgres.database import Database
+from revalue.engine.stage import stage
+from revalue.engine.value.inputs import read_inputs
+from revalue.engine.value.valuer import compute
+
+_SHOWN = 15
+
+
+async def measure(database: Database, positions: int, dates: int) -> dict[str, Any]:
+    """One task of positions x dates rows: rows, number of Python calls in all, and the functions by their own time."""
+    await make_book(database, positions=positions, dates=dates)
+    reader = ArrowReader(database.url)
+    term = await Term.acquire(database, "profile", lease_seconds=60)
+    scanned = stage.scan(reader, Lane.HISTORY, 0, page_positions=positions, live_business_days=5)
+    staged = await stage.stage(
+        term, scanned, Lane.HISTORY, task_rows=positions * dates, capacity_rows=positions * dates
+    )
+    profile = cProfile.Profile()
+    profile.enable()
+    inputs = read_inputs(reader, staged.tasks[0])
+    assert inputs is not None
+    valued = compute(inputs, max_attempts=3)
+    encode_binary_copy(valued.rows)
+    profile.disable()
+    reader.close()
+    stats: Any = pstats.Stats(profile)
+    functions = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:_SHOWN]
+    return {
+        "rows": len(valued.rows),
+        "jobs": len(inputs.jobs),
+        "calls": stats.total_calls,
+        "seconds": round(stats.total_tt, 3),
+        "functions": [
+            {"name": _name(where), "calls": calls, "own_seconds": round(own, 3)}
+            for where, (_, calls, own, _, _) in functions
+        ],
+    }
+
+
+def _name(where: tuple[str, int, str]) -> str:
+    path, _, function = where
+    return function if path == "~" else f"{'/'.join(path.split('/')[-2:])}: {function}"

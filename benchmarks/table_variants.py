@@ -1,0 +1,64 @@
+"""Whether another table would let a client be three times as fast as one INSERT .. SELECT: the same rows into other designs.
+
+For each design, rows/s of the peer `sql` and of the peer `ceiling` on as many connections as there are cores. No engine can
+write faster than the ceiling, so the ceiling against `sql` is the most that any could reach against `sql`.
+"""
+
+import os
+from typing import Any
+
+from revalue.benchmarks import baselines
+from revalue.benchmarks.dataset import make_book
+from revalue.engine.apply import apply
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.leadership.term import Term
+from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.postgres.database import Database
+from revalue.engine.stage import stage
+from revalue.engine.value.valuer import Valuer
+
+DESIGNS = {
+    "as it is": (),
+    "without its index": ("ALTER TABLE {table} DROP CONSTRAINT {table}_pkey",),
+    "not logged (nothing is durable)": ("ALTER TABLE {table} SET UNLOGGED",),
+    "neither index nor log": (
+        "ALTER TABLE {table} DROP CONSTRAINT {table}_pkey",
+        "ALTER TABLE {table} SET UNLOGGED",
+    ),
+}
+_TASK_ROWS = 50_000
+
+
+async def measure(database: Database, positions: int, dates: int) -> list[dict[str, Any]]:
+    """design, sql and ceiling (rows/s), connections."""
+    await make_book(database, positions=positions, dates=dates)
+    await _valued(database, positions)
+    connections = os.cpu_count() or 1
+    found = []
+    for design, changes in DESIGNS.items():
+        computed = await baselines.sql(database, changes)
+        sent = await baselines.ceiling(database, connections, changes)
+        found.append(
+            {
+                "design": design,
+                "connections": connections,
+                "sql": round(computed.rows / computed.seconds),
+                "ceiling": round(sent.rows / sent.seconds),
+            }
+        )
+    return found
+
+
+async def _valued(database: Database, positions: int) -> None:
+    """The book's rows, by the engine's own moves, one after the other."""
+    term = await Term.acquire(database, "designs", lease_seconds=60)
+    reader, valuer = ArrowReader(database.url), await Valuer.open(database.url, max_attempts=1)
+    scanned = stage.scan(reader, Lane.HISTORY, 0, page_positions=positions, live_business_days=5)
+    staged = await stage.stage(
+        term, scanned, Lane.HISTORY, task_rows=_TASK_ROWS, capacity_rows=2**31
+    )
+    for task in staged.tasks:
+        await valuer.run(task)
+        await apply.apply(term, [task], apply.Waits(1, 1))
+    reader.close()
+    await valuer.close()

@@ -1,0 +1,36 @@
+"""Draws the progress of a run on standard error, in one line that is renewed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.live import Live
+from rich.table import Table
+
+from revalue.console.cli.output import err
+from revalue.engine.runtime import OnProgress, RunProgress
+
+
+@contextmanager
+def progress_line(title: str, *, show: bool = True) -> Iterator[OnProgress | None]:
+    """A block whose run is drawn under `title`; yields what to hand to the run (None: nothing is drawn)."""
+    if not show:
+        yield None
+        return
+    with Live(console=err, refresh_per_second=8, transient=True) as live:
+        yield lambda now: live.update(_line(title, now))
+
+
+def _line(title: str, now: RunProgress) -> Table:
+    waiting = "paused" if now.paused else "idle" if now.idle else ""
+    in_flight = f"{now.tasks_in_flight} tasks in flight"
+    table = Table.grid(padding=(0, 2))
+    table.add_row(
+        f"[bold]{title}[/bold]",
+        f"{now.rows_written:,} position-days",
+        f"{now.rows_written / now.seconds if now.seconds else 0:,.0f}/s",
+        f"{now.jobs_finished:,} jobs",
+        f"{now.positions_invalidated:,} positions invalidated",
+        now.trouble or (in_flight if now.tasks_in_flight or not waiting else waiting),
+        f"{now.seconds:.0f} s",
+    )
+    return table

@@ -1,0 +1,15 @@
+"""`revalue serve-metrics`: what the database says, with or without a scheduler."""
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from revalue.console.cli.output import err
+from revalue.engine.operate.database_metrics import DatabaseCollector
+
+
+def serve(url: str, host: str, port: int) -> None:
+    """Serves until interrupted."""
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(url))
+    server, thread = start_http_server(port, addr=host, registry=registry)
+    err.print(f"metrics on http://{host}:{server.server_port}/metrics")
+    thread.join()

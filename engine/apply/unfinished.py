@@ -1,0 +1,46 @@
+"""Says in the logs what finished attempts could not value: summed, not one line a job or a day."""
+
+import logging
+from collections.abc import Sequence
+
+from revalue.engine import logs
+from revalue.engine.core.lifecycle import JobStatus
+from revalue.engine.core.tasks import Task
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.statement import statements
+
+sql = statements(__package__)
+
+_log = logs.logger("valuation")
+
+
+async def log_unfinished_jobs(database: Database, tasks: Sequence[Task]) -> None:
+    """One line for each reason and security or pair: an error for jobs that failed, and, where INFO is logged, one for
+    jobs that wait."""
+    if not tasks:
+        return
+    waiting = logging.getLogger("revalue.valuation").isEnabledFor(logging.INFO)
+    statuses = [JobStatus.FAILED.value, *([JobStatus.WAITING_FOR_DATA.value] if waiting else [])]
+    async with database.connection() as connection:
+        rows = await sql("unfinished_jobs").fetch(
+            connection,
+            tasks=[task.task_id for task in tasks],
+            first_jobs=[task.first_job_id for task in tasks],
+            last_jobs=[task.last_job_id for task in tasks],
+            statuses=statuses,
+        )
+    for row in rows:
+        facts = {
+            "reason": row["reason"],
+            "subject": row["subject"],
+            "dates": logs.ranges(zip(row["first_dates"], row["last_dates"], strict=True)),
+            "portfolio": logs.abbreviated(row["portfolios"]),
+            "security": logs.abbreviated(row["securities"]),
+            "epoch": logs.ranges((epoch, epoch) for epoch in row["epochs"]),
+            "job": logs.ranges((job, job) for job in row["jobs"]),
+            "trigger": logs.ranges((trigger, trigger) for trigger in row["triggers"]),
+        }
+        if row["status"] == JobStatus.FAILED.value:
+            _log.error("jobs failed", **facts)
+        else:
+            _log.info("jobs wait for data", **facts)

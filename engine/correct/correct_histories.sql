@@ -1,0 +1,18 @@
+WITH recorded AS (
+    INSERT INTO reprocessing_triggers (kind, dates, fanned_out_at, positions_invalidated)
+    SELECT 'POSITION', range_agg(affected), clock_timestamp(), count(*)
+    FROM changed_positions
+    WHERE is_correction
+    HAVING count(*) > 0
+    RETURNING trigger_id, moment_id
+)
+UPDATE position_state p
+SET epoch = p.epoch + 1,
+    history_epoch = p.epoch + 1,
+    revision = p.revision + 1,
+    trigger_id = t.trigger_id,
+    stale_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id ELSE p.stale_moment END,
+    open_dates = c.open_dates,
+    pending = p.pending + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')) * c.open_dates
+FROM changed_positions c, recorded t
+WHERE p.position_id = c.position_id AND c.is_correction

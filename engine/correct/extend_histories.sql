@@ -1,0 +1,18 @@
+WITH extended AS (
+    UPDATE position_state p
+    SET revision = p.revision + 1,
+        open_dates = c.open_dates,
+        published_open_dates = CASE WHEN p.published_epoch >= p.history_epoch THEN c.open_dates
+                                    ELSE p.published_open_dates END
+    FROM changed_positions c
+    WHERE p.position_id = c.position_id AND NOT c.is_correction
+    RETURNING p.position_id, p.published_epoch, p.published_open_dates,
+              c.opens_or_closes AND p.published_epoch >= p.history_epoch AS is_seen
+), published AS (
+    INSERT INTO publications (position_id, moment_id, epoch, open_dates)
+    SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates
+    FROM extended
+    WHERE is_seen
+    ON CONFLICT (position_id, moment_id) DO UPDATE SET open_dates = excluded.open_dates
+)
+SELECT count(*) FROM extended

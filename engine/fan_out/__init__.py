@@ -1,0 +1,1 @@
+"""Step 2, fan out: every position that a queued trigger affects is invalidated under a new epoch."""

@@ -1,0 +1,1 @@
+"""One scheduler at a time: its term, and what operators ask of it."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, statements, Arrow readers, the embedded server, the schema's version."""

@@ -1,0 +1,186 @@
+"""Connections and transactions: the control path by asyncpg, with PostgreSQL's errors turned into the engine's own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Literal
+
+import asyncpg
+
+from revalue.engine.core.tasks import Task
+from revalue.engine.errors import (
+    AccessDeniedError,
+    CorrectionRefusedError,
+    DatabaseUnavailableError,
+    StatementCancelledError,
+    UsageError,
+    WriteConflictError,
+)
+from revalue.engine.postgres.statement import Connection
+
+_CONFLICTS = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+_DENIED = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections at the moment
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that was cut in the middle of a statement
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raises the engine's errors in place of the driver's, transient apart from permanent."""
+    try:
+        yield
+    except _CONFLICTS as error:
+        raise WriteConflictError(
+            f"the transaction gave way to another and can be run again: {error}"
+        ) from error
+    except asyncpg.RestrictViolationError as error:
+        hint = f" {error.hint}" if error.hint else ""
+        raise CorrectionRefusedError(f"{error}.{hint}") from error
+    except asyncpg.QueryCanceledError as error:
+        raise StatementCancelledError(
+            f"PostgreSQL ended the statement: {error}. Ask for less, or later"
+        ) from error
+    except _DENIED as error:
+        raise AccessDeniedError(
+            f"PostgreSQL refuses: {error}. Look at user, password and database of the address"
+        ) from error
+    except asyncpg.ClientConfigurationError as error:
+        raise UsageError(f"the database's address cannot be used: {error}") from error
+    except _UNAVAILABLE as error:
+        raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
+
+
+Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+
+
+class Database:
+    """A small pool of asyncpg connections to one database. Open it in the process and event loop that uses it."""
+
+    def __init__(self, pool: asyncpg.Pool, url: str) -> None:
+        self._pool = pool
+        self.url = url
+
+    @classmethod
+    async def open(
+        cls, url: str, *, connections: int = 4, application: str = "revalue"
+    ) -> "Database":
+        """Opens up to `connections` connections, the first one at once. Raises DatabaseUnavailableError."""
+        with translated_errors():
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=0,  # a pool that keeps a minimum connects by itself while the server is away, and logs each failure
+                max_size=connections,
+                # A plan of the values at hand: the same statement moves one position or a hundred thousand.
+                server_settings={
+                    "application_name": application,
+                    "jit": "off",
+                    "plan_cache_mode": "force_custom_plan",
+                },
+                timeout=30,
+            )
+            async with pool.acquire():
+                pass
+        return cls(pool, url)
+
+    async def __aenter__(self) -> "Database":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection, those in use too."""
+        self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection without a transaction of its own."""
+        with translated_errors():
+            async with self._pool.acquire() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def listening(
+        self, channel: str, hear: Callable[[], None]
+    ) -> AsyncIterator[asyncio.Event]:
+        """A connection of its own on which every NOTIFY of the channel is heard; the event tells that it is lost."""
+        lost = asyncio.Event()
+        with translated_errors():
+            connection = await asyncpg.connect(
+                self.url, timeout=30, server_settings={"application_name": "revalue listener"}
+            )
+            try:
+                connection.add_termination_listener(lambda _: lost.set())
+                await connection.add_listener(channel, lambda *_: hear())
+                yield lost
+            finally:
+                connection.terminate()
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[Connection]:
+        """A transaction: committed when the block ends, rolled back when it raises."""
+        with translated_errors():
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation=isolation, readonly=readonly),
+            ):
+                yield connection
+
+
+class OneTransaction(Database):
+    """A database seen from inside of a transaction that is open: whatever runs on it is committed, or not, with that one.
+
+    Its transactions are no savepoints: rows they write have the open transaction's own id.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """The one connection."""
+        yield self._connection
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[Connection]:
+        """The transaction that is open, whatever isolation is asked for."""
+        yield self._connection
+
+    async def close(self) -> None:
+        """Leaves the connection to whoever opened it."""
+
+
+async def avoid_nested_loops(connection: Connection, task: Task) -> None:
+    """Disable nested loops for this transaction if the task's ids are dense.
+
+    Statistics lag behind new jobs, so the planner would do one index lookup per position, which doubles the time.
+    """
+    await connection.execute(f"SET LOCAL enable_nestloop = {'off' if task.is_dense else 'on'}")

@@ -1,0 +1,1 @@
+"""What a correction would do: the real plan, computed and rolled back."""

@@ -1,0 +1,1 @@
+"""What readers see, now or at an earlier transaction time, and how a number came about."""

@@ -1,0 +1,1 @@
+"""Step 3, stage: due dates are scanned, decided on by the core, and written as jobs."""

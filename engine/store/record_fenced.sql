@@ -1,5 +1,0 @@
-INSERT INTO fenced_attempts (task_id, jobs_given_up, jobs_superseded)
-SELECT :task, count(*) FILTER (WHERE task_id <> :task OR status <> 'PROCESSING'),
-       count(*) FILTER (WHERE task_id = :task AND status = 'PROCESSING')
-FROM portfolio_valuation_jobs
-WHERE job_id = ANY (:jobs::bigint[])

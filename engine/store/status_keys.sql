@@ -1,5 +1,0 @@
-SELECT state, count(*) AS keys, min(watermark_date) AS first_watermark, max(watermark_date) AS last_watermark,
-       max(horizon) AS horizon
-FROM position_status
-GROUP BY state
-ORDER BY state

@@ -1,5 +1,0 @@
-SELECT split_part(failure_reason, ' ', 1) AS reason, count(*) AS keys, min(failure_reason) AS example
-FROM position_status
-WHERE state IN ('WAITING_FOR_DATA', 'FAILED')
-GROUP BY 1
-ORDER BY 2 DESC, 1

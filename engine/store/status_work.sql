@@ -1,8 +1,0 @@
-SELECT (SELECT count(*) FROM reprocessing_triggers WHERE fanned_out_at IS NULL) AS triggers_queued,
-       (SELECT count(*) FROM deferred_jobs) AS jobs_deferred,
-       (SELECT count(DISTINCT job_id) FROM dead_letters d JOIN portfolio_valuation_jobs j USING (job_id)
-        JOIN position_state p USING (position_id)
-        WHERE j.status = 'FAILED' AND p.epoch = j.epoch) AS dead_letters,
-       (SELECT COALESCE(sum(jobs_given_up), 0) FROM fenced_attempts) AS zombie_jobs_fenced, t.paused_at, t.paused_by,
-       t.term, t.holder, extract(epoch FROM clock_timestamp() - t.heartbeat_at)::double precision AS heartbeat_age_seconds
-FROM scheduler_term t

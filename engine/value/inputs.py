@@ -1,0 +1,97 @@
+"""What one task is valued from, read as of one moment."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from revalue.engine.core.calendar import number_business_days
+from revalue.engine.core.decimals import AMOUNT, RATE
+from revalue.engine.core.market import Market
+from revalue.engine.core.tasks import Task
+from revalue.engine.postgres.arrow import ArrowReader, Snapshot
+from revalue.engine.postgres.statement import statements
+
+sql = statements(__package__)
+
+
+@dataclass(frozen=True)
+class TaskInputs:
+    """jobs and history: see engine.core.valuation.value (jobs has attempt_count beside). securities and currencies
+    name the numbers: instrument_no, security_id; currency_no, currency."""
+
+    jobs: pl.DataFrame
+    history: pl.DataFrame
+    market: Market
+    securities: pl.DataFrame
+    currencies: pl.DataFrame
+
+
+def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
+    """Reads them in one repeatable-read transaction; None when no job is the task's any more. Blocking.
+
+    Raises DatabaseUnavailableError.
+    """
+    with reader.snapshot() as snapshot:
+        jobs = snapshot.read(sql("jobs"), **task.parameters)
+        if jobs.is_empty():
+            return None
+        positions, needed = (
+            _spans(jobs, "position_id", "history_epoch"),
+            _spans(jobs, "instrument_no"),
+        )
+        days = {"first_days": positions["first_day"], "last_days": positions["last_day"]}
+        history = snapshot.read(
+            sql("history"),
+            positions=positions["position_id"],
+            epochs=positions["history_epoch"],
+            **days,
+        )
+        days = {"first_days": needed["first_day"], "last_days": needed["last_day"]}
+        prices = snapshot.read(sql("prices"), instruments=needed["instrument_no"], **days)
+        instruments = snapshot.read(sql("instruments"), instruments=needed["instrument_no"])
+        first_date, last_date = jobs.select(
+            pl.col("first_date").min(), pl.col("last_date").max()
+        ).row(0)
+        rates = snapshot.read(sql("rates"), first_date=first_date, last_date=last_date)
+        business_days = read_business_days(snapshot)
+        currencies = snapshot.read(sql("currencies"))
+        policy = snapshot.read(sql("policy"))
+    market = Market(
+        business_days=business_days,
+        currencies=currencies.select("currency_no", "major_no", "units_per_major"),
+        instruments=instruments.drop("security_id").with_columns(
+            pl.col("contract_multiplier").cast(pl.Decimal(38, 6))
+        ),
+        prices=prices.with_columns(pl.col("price").cast(AMOUNT)),
+        rates=rates.with_columns(pl.col("rate").cast(RATE)),
+        pivot_no=int(policy["pivot_no"][0]),
+        fx_max_age=int(policy["fx_max_age_sessions"][0]),
+    )
+    return TaskInputs(
+        jobs=jobs,
+        history=history.with_columns(
+            pl.col("quantity", "cost_basis_local", "cost_basis").cast(AMOUNT)
+        ),
+        market=market,
+        securities=instruments.select("instrument_no", "security_id"),
+        currencies=currencies.select("currency_no", "currency"),
+    )
+
+
+def read_business_days(snapshot: Snapshot) -> pl.DataFrame:
+    """Every business day of every calendar, numbered (see engine.core.calendar)."""
+    return number_business_days(snapshot.read(sql("business_days")))
+
+
+def _spans(jobs: pl.DataFrame, *of: str) -> pl.DataFrame:
+    """The first and the last day, counted from 1970-01-01, that any job needs of the same."""
+    return (
+        jobs.lazy()
+        .group_by(of)
+        .agg(
+            first_day=pl.col("first_date").min().to_physical(),
+            last_day=pl.col("last_date").max().to_physical(),
+        )
+        .sort(of)
+        .collect()
+    )

@@ -1,0 +1,46 @@
+"""A valuation engine for positions: exact, restated when history is corrected, never current when it is not.
+
+`connect` opens a book; everything else is a method of it. See docs/python.md.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from revalue.engine.book import Book, FileOf, Position, Price, Rate, connect
+    from revalue.engine.correct.corrections import Correction, FileCorrection
+    from revalue.engine.correct.ingest import Kind, LoadResult
+    from revalue.engine.errors import RevalueError
+    from revalue.engine.runtime import Run
+
+__all__ = [
+    "Book",
+    "Correction",
+    "FileCorrection",
+    "FileOf",
+    "Kind",
+    "LoadResult",
+    "Position",
+    "Price",
+    "Rate",
+    "RevalueError",
+    "Run",
+    "connect",
+]
+
+_HOMES = {
+    **dict.fromkeys(
+        ("Book", "FileOf", "Position", "Price", "Rate", "connect"), "revalue.engine.book"
+    ),
+    **dict.fromkeys(("Correction", "FileCorrection"), "revalue.engine.correct.corrections"),
+    **dict.fromkeys(("Kind", "LoadResult"), "revalue.engine.correct.ingest"),
+    "RevalueError": "revalue.engine.errors",
+    "Run": "revalue.engine.runtime",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when asked for: a valuation actor needs neither the embedded server nor the migrations."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'revalue' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,5 @@
+"""`python -m revalue`: the command line, where the script `revalue` is not on the path."""
+
+from revalue.console.cli.main import main
+
+main()

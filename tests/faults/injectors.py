@@ -1,0 +1,294 @@
+"""The kinds of faults of a campaign: each does its damage to the engine that runs, and says whether it could."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import psutil
+
+from revalue.engine import fault_injection
+from revalue.engine.errors import RevalueError
+from revalue.engine.leadership import control
+from revalue.engine.postgres import embedded
+from revalue.engine.postgres.database import Database
+from tests.faults.armory import Armory
+from tests.faults.workload import AWAY
+from tests.support import engine
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "REVALUE_TASK_ROWS": "60",
+    "REVALUE_LEASE_SECONDS": "2",
+    "REVALUE_TASK_DEADLINE_SECONDS": "3",
+    "REVALUE_POLL_SECONDS": "0.2",
+    "REVALUE_RETRY_SECONDS": "0.1",
+    "REVALUE_RECHECK_SECONDS": "5",
+    "REVALUE_TASK_STARTS_PER_SECOND": "500",
+    "REVALUE_MAX_ATTEMPTS": "50",
+    "RAY_AUTH_MODE": "disabled",
+}
+
+
+class Service:
+    """`revalue value --watch` in a process of its own, started again whenever it ends, as a supervisor would."""
+
+    def __init__(self, url: str, data_dir: Path, armory: Armory, log: Path) -> None:
+        self.url = url
+        self.data_dir = data_dir
+        self.armory = armory
+        self.exits: dict[int, int] = {}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ending = False
+
+    async def run(self) -> None:
+        """Supervises until `end`."""
+        while not self._ending:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "revalue",
+                        "value",
+                        "--watch",
+                        "--quiet",
+                        "--actors",
+                        "2",
+                    ],
+                    cwd=ROOT,
+                    env={
+                        **os.environ,
+                        **SETTINGS,
+                        "REVALUE_DATABASE_URL": self.url,
+                        "REVALUE_FAULTS": str(self.armory.folder),
+                    },
+                    stdout=log,
+                    stderr=log,
+                )
+            while (code := self._process.poll()) is None:
+                await asyncio.sleep(0.1)
+            self.exits[code] = self.exits.get(code, 0) + 1
+            await asyncio.sleep(0.2)
+
+    async def end(self) -> None:
+        """SIGTERM; what is in flight is finished."""
+        self._ending = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            await asyncio.to_thread(self._process.wait, 120)
+
+    def kill(self) -> None:
+        """The driver, and with it its whole Ray."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        """The processes of a kind of actor of this service's Ray."""
+        if self._process is None or self._process.poll() is not None:
+            return []
+        found = []
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if process.name().startswith(title) or " ".join(process.cmdline()).startswith(
+                        title
+                    ):
+                        found.append(process)
+        return found
+
+
+class Damage:
+    """Draws a fault by the seed and does it."""
+
+    def __init__(self, service: Service, seed: int) -> None:
+        self._service = service
+        self._random = random.Random(seed)
+        self._kinds = {
+            "armed point": (self._armed, 60),
+            "actor killed": (self._actor_killed, 10),
+            "actor stopped and woken": (self._actor_stopped, 4),
+            "scheduler killed": (self._scheduler_killed, 5),
+            "scheduler stopped and woken": (self._scheduler_stopped, 2),
+            "driver and its Ray killed": (self._driver_killed, 1),
+            "sessions terminated": (self._sessions_terminated, 8),
+            "statement cancelled": (self._statement_cancelled, 5),
+            "rows locked": (self._rows_locked, 4),
+            "disk full": (self._disk_full, 2),
+            "server stopped and started": (self._server_stopped, 2),
+            "deposed by a rival": (self._deposed, 1),
+            "paused and resumed": (self._paused, 2),
+            "drained": (self._drained, 1),
+        }
+
+    async def one(self) -> str | None:
+        """Does one fault; returns its kind, None when it found nothing to damage."""
+        kind = self._random.choices(
+            list(self._kinds), [weight for _, weight in self._kinds.values()]
+        )[0]
+        try:
+            happened = await self._kinds[kind][0]()
+        except (*AWAY, RevalueError, psutil.Error):
+            return None
+        return kind if isinstance(happened, bool) and happened else happened or None
+
+    async def _armed(self) -> str | None:
+        point = self._random.choice(fault_injection.POINTS)
+        actions = ["KILL", "LOSE", "CONFLICT", "STOP"] + ["BREAK"] * point.startswith("value")
+        action = self._random.choices(actions, [4, 3, 2, 1, 2][: len(actions)])[0]
+        if point.startswith("acquire"):
+            action = "KILL"
+        self._service.armory.arm(point, action)
+        for needs, companion in (
+            ("release", "value.begun"),
+            ("retry", "value.begun"),
+            ("recover", "apply.begun"),
+        ):
+            if point.startswith(needs):
+                self._service.armory.arm(companion, "LOSE" if needs == "recover" else "KILL")
+        if point.startswith("acquire"):
+            await self._scheduler_killed()
+        try:
+            victim = await self._service.armory.happened(point, action, seconds=6)
+        except AssertionError:
+            return None
+        finally:
+            self._service.armory.disarm()
+        if action == "STOP":
+            await self._woken_later(victim)
+        return f"{action} at {point.partition('.')[0]}"
+
+    async def _woken_later(self, victim: int) -> None:
+        await asyncio.sleep(self._random.uniform(0.5, 6))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGCONT)
+
+    async def _actor_killed(self) -> bool:
+        return self._signal("ray::ValuationActor", signal.SIGKILL) is not None
+
+    async def _actor_stopped(self) -> bool:
+        return await self._stopped("ray::ValuationActor")
+
+    async def _scheduler_killed(self) -> bool:
+        return self._signal("ray::ValuationScheduler", signal.SIGKILL) is not None
+
+    async def _scheduler_stopped(self) -> bool:
+        return await self._stopped("ray::ValuationScheduler")
+
+    def _signal(self, title: str, number: signal.Signals) -> int | None:
+        found = self._service.processes(title)
+        if not found:
+            return None
+        victim = self._random.choice(found)
+        victim.send_signal(number)
+        return victim.pid
+
+    async def _stopped(self, title: str) -> bool:
+        victim = self._signal(title, signal.SIGSTOP)
+        if victim is not None:
+            await self._woken_later(victim)
+        return victim is not None
+
+    async def _driver_killed(self) -> bool:
+        self._service.kill()
+        return True
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        connection = await asyncpg.connect(self._service.url, timeout=5)
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def _sessions_terminated(self) -> bool:
+        share = self._random.choice([0.3, 1.0])
+        return await self._backends("pg_terminate_backend", f"random() < {share}")
+
+    async def _statement_cancelled(self) -> bool:
+        return await self._backends("pg_cancel_backend", "state = 'active'")
+
+    async def _backends(self, function: str, condition: str) -> bool:
+        async with self._connection() as connection:
+            hit = await connection.fetchval(
+                f"""SELECT count({function}(pid)) FROM pg_stat_activity
+                    WHERE datname = current_database() AND pid <> pg_backend_pid() AND {condition}
+                      AND application_name LIKE 'revalue%'"""
+            )
+        return bool(hit)
+
+    async def _rows_locked(self) -> bool:
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("SELECT FROM position_state WHERE random() < 0.3 FOR UPDATE")
+            await asyncio.sleep(self._random.uniform(0.1, 1))
+        return True
+
+    async def _disk_full(self) -> bool:
+        async with self._connection() as connection:
+            await connection.execute(
+                """CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                       RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$;
+                   CREATE OR REPLACE TRIGGER full_disk BEFORE INSERT ON daily_position_snapshots
+                   FOR EACH STATEMENT EXECUTE FUNCTION full_disk()"""
+            )
+        await asyncio.sleep(self._random.uniform(0.2, 1.5))
+        await self.mend()
+        return True
+
+    async def mend(self) -> None:
+        """Takes back what could outlive its fault."""
+        while True:
+            try:
+                async with self._connection() as connection:
+                    await connection.execute(
+                        "DROP TRIGGER IF EXISTS full_disk ON daily_position_snapshots"
+                    )
+                    await connection.execute(
+                        "UPDATE scheduler_term SET paused_at = NULL, paused_by = NULL"
+                    )
+                return
+            except AWAY:
+                await asyncio.sleep(0.1)
+
+    async def _server_stopped(self) -> bool:
+        postmaster = int(
+            (self._service.data_dir / "postgresql" / "postmaster.pid").read_text().split()[0]
+        )
+        os.kill(postmaster, self._random.choice([signal.SIGQUIT, signal.SIGINT]))  # immediate, fast
+        while psutil.pid_exists(postmaster):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(self._random.uniform(0, 2))
+        await asyncio.to_thread(embedded.start, self._service.data_dir)
+        return True
+
+    async def _deposed(self) -> bool:
+        async with engine(self._service.url, holder=f"rival-{self._random.random()}") as running:
+            for _ in range(self._random.randint(1, 20)):
+                await running.loop.run_once()
+                await asyncio.sleep(0.05)
+            running.loop.stop()
+            while running.loop.progress.in_flight:
+                await running.loop.run_once()
+                await asyncio.sleep(0.01)
+            await running.term.release()
+        return True
+
+    async def _paused(self) -> bool:
+        async with await Database.open(self._service.url, connections=1) as database:
+            await control.pause(database, "campaign")
+            await asyncio.sleep(self._random.uniform(0.1, 1))
+            await control.resume(database)
+        return True
+
+    async def _drained(self) -> bool:
+        async with await Database.open(self._service.url, connections=1) as database:
+            leader = await control.drain(database, seconds=30, lease_seconds=2)
+        return leader.holder is not None
