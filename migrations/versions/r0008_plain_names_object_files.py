@@ -49,7 +49,9 @@ FUNCTIONS = (
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE reprocessing_triggers RENAME COLUMN keys_raised TO positions_invalidated")
+    op.execute(
+        "ALTER TABLE reprocessing_triggers RENAME COLUMN keys_raised TO positions_invalidated"
+    )
     op.execute("ALTER TABLE fenced_attempts RENAME COLUMN jobs_given_up TO jobs_abandoned")
     op.execute("ALTER VIEW queued_keys RENAME TO queued_positions")
     op.execute("ALTER FUNCTION keys_at RENAME TO positions_at")
@@ -65,7 +67,9 @@ def downgrade() -> None:
     op.execute("ALTER FUNCTION positions_at RENAME TO keys_at")
     op.execute("ALTER VIEW queued_positions RENAME TO queued_keys")
     op.execute("ALTER TABLE fenced_attempts RENAME COLUMN jobs_abandoned TO jobs_given_up")
-    op.execute("ALTER TABLE reprocessing_triggers RENAME COLUMN positions_invalidated TO keys_raised")
+    op.execute(
+        "ALTER TABLE reprocessing_triggers RENAME COLUMN positions_invalidated TO keys_raised"
+    )
     for statement in inline_functions():
         op.execute(statement)
     op.execute("SELECT grant_revalue_roles()")
