@@ -1,14 +1,15 @@
-"""Alembic's entry point: runs the migrations on the connection that `engine.postgres.schema` hands over.
+"""Run the migrations on a connection that the caller gives.
 
-There is no alembic.ini: the command line (`revalue migrate`) and the tests both call `engine.postgres.schema`,
-so there is one way to change the schema and one place that knows the database's address.
+Alembic executes this file for each upgrade or downgrade. There is no alembic.ini: the command
+`revalue migrate` and the tests both call the engine's schema module, so that there is one way to
+change the schema and one place that knows the address of the database. Each migration has its own
+transaction: if one fails, those before it stay applied.
 """
 
 from alembic import context
 
-context.configure(
-    connection=context.config.attributes["connection"], transaction_per_migration=True
-)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, transaction_per_migration=True)
 
 with context.begin_transaction():
     context.run_migrations()

@@ -1,4 +1,4 @@
-"""Reference and market data: currencies, calendars, portfolios, instruments, prices, rates, valuation policy."""
+"""Create reference and market data: currencies to instruments, prices, rates, valuation policy."""
 
 from alembic import op
 
@@ -7,18 +7,19 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# ISO 4217 alphabetic codes in use, and the euro's predecessors and other codes that the ECB's history names.
+# ISO 4217 alphabetic codes in use, the euro's predecessors, and other codes in the ECB's history.
 MAJOR_CURRENCIES = (
-    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
-    "CHF CLP CNH CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD "
-    "HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL "
-    "LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR "
-    "PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP "
-    "TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG "
-    "CYP EEK HRK LTL LVL MTL ROL SIT SKK TRL"
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN "
+    "BWP BYN BZD CAD CDF CHF CLP CNH CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR "
+    "FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD "
+    "JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT "
+    "MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG "
+    "QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS "
+    "TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR "
+    "ZMW ZWG CYP EEK HRK LTL LVL MTL ROL SIT SKK TRL"
 ).split()
 
-# Quotation units of exchanges, not money of their own: 100 of them make one of the major currency.
+# Quotation units of exchanges, not currencies: 100 units are one unit of the major currency.
 MINOR_CURRENCIES = {"GBX": "GBP", "GBp": "GBP", "ILA": "ILS", "ZAc": "ZAR"}
 
 TABLES = (
@@ -71,7 +72,8 @@ TABLES = (
         PRIMARY KEY (security_id, price_date)
     )
     """,
-    # Which currencies a security has ever been quoted in: kept so that a rate's reach is found without reading prices.
+    # Every currency that a security was ever quoted in, to find the reach of a rate without
+    # reading prices.
     """
     CREATE TABLE security_quote_currencies (
         security_id text NOT NULL REFERENCES instruments,
@@ -104,12 +106,10 @@ def upgrade() -> None:
         op.execute(table)
     majors = ", ".join(f"('{code}', '{code}', 1)" for code in MAJOR_CURRENCIES)
     minors = ", ".join(f"('{code}', '{major}', 100)" for code, major in MINOR_CURRENCIES.items())
-    op.execute(
-        f"INSERT INTO currencies (currency, major_currency, units_per_major) VALUES {majors}"
-    )
-    op.execute(
-        f"INSERT INTO currencies (currency, major_currency, units_per_major) VALUES {minors}"
-    )
+    for rows in (majors, minors):
+        op.execute(
+            f"INSERT INTO currencies (currency, major_currency, units_per_major) VALUES {rows}"
+        )
     op.execute(
         "INSERT INTO valuation_policy (fx_pivot_currency, fx_max_age_sessions) VALUES ('EUR', 5)"
     )
@@ -117,6 +117,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(
-        "DROP TABLE valuation_policy, fx_rates, security_quote_currencies, market_prices, instruments, portfolios, "
-        "business_dates, calendars, currencies"
+        "DROP TABLE valuation_policy, fx_rates, security_quote_currencies, market_prices, "
+        "instruments, portfolios, business_dates, calendars, currencies"
     )

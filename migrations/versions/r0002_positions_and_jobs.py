@@ -1,4 +1,4 @@
-"""The protocol's tables: position state and history, triggers, jobs, snapshots, the scheduler's term."""
+"""Create the protocol's tables: positions, triggers, jobs, snapshots, the scheduler's term."""
 
 from alembic import op
 
@@ -18,11 +18,15 @@ JOB_STATUSES = (
 )
 
 TABLES = (
-    # The moves change none of the indexed columns, and the fill factor leaves room on the page: the updates stay HOT.
-    # pending        dates <= frontier_date still owed under `epoch`
-    # staged_epoch   the epoch whose whole `pending` has jobs; smaller than `epoch` after a correction, until it is staged
-    # revision       raised by every writer but apply: what a scan saw is staged only if it still holds, and once
-    # open_dates     dates on which the position exists (closing dates included), by its history of `history_epoch`
+    # No step of the protocol changes an indexed column, and the fill factor leaves free space on
+    # each page, so updates stay HOT (no index entry is written).
+    # pending        dates up to frontier_date that are still due under `epoch`
+    # staged_epoch   the epoch for which all of `pending` has jobs; after a correction it is smaller
+    #                than `epoch` until the position is staged
+    # revision       raised by every writer except apply: a scan is staged only if the revision is
+    #                still the one that it saw, so it is staged once
+    # open_dates     dates on which the position exists (closing dates included), by the history of
+    #                `history_epoch`
     # published_open_dates  the same by the history that readers see (that of `published_epoch`)
     """
     CREATE TABLE position_state (
@@ -50,7 +54,8 @@ TABLES = (
     ) WITH (fillfactor = 60)
     """,
     "CREATE INDEX position_state_security ON position_state (security_id, position_id)",
-    # A history is written once under the epoch that rewrote it; only dates after the frontier may be added to it.
+    # A history is written once, under the epoch that replaced it. Only dates after the frontier may
+    # be added to it later.
     """
     CREATE TABLE position_history (
         position_id      bigint NOT NULL REFERENCES position_state,
@@ -87,12 +92,13 @@ TABLES = (
         ", ".join(f"'{s}'" for s in JOB_STATUSES)
     ),
     "CREATE TYPE valuation_lane AS ENUM ('LIVE', 'HISTORY')",
-    # Job ids are taken in blocks by the scheduler, so that the jobs of a task are a contiguous run of ids.
+    # The scheduler takes job ids in blocks, so that the jobs of a task have contiguous ids.
     "CREATE SEQUENCE valuation_job_ids AS bigint",
-    # A task is one attempt at a set of jobs. Its id is never used again: it is what fences an attempt that was given up.
+    # A task is one attempt at a set of jobs. Its id is never used again, so it can fence an attempt
+    # that was abandoned.
     "CREATE SEQUENCE valuation_task_ids AS bigint",
-    # No foreign key to position_state here and on snapshots: its rows are never deleted, and the check of each row
-    # would lock the very rows that the moves update.
+    # No foreign key to position_state here and on snapshots: rows of position_state are never
+    # deleted, and the check of each row would lock the rows that the protocol updates.
     """
     CREATE TABLE portfolio_valuation_jobs (
         job_id         bigint PRIMARY KEY,
@@ -118,7 +124,8 @@ TABLES = (
     ) WITH (fillfactor = 75)
     """,
     "CREATE INDEX portfolio_valuation_jobs_position ON portfolio_valuation_jobs (position_id)",
-    # The jobs that are to be looked at again. A table of its own, so that no index follows the status of every job.
+    # Jobs to check again later. A separate table, so that no index has to follow the status of
+    # every job.
     """
     CREATE TABLE deferred_jobs (
         job_id     bigint PRIMARY KEY REFERENCES portfolio_valuation_jobs,
@@ -180,8 +187,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(
-        "DROP TABLE scheduler_term, daily_position_snapshots, dead_letters, deferred_jobs, portfolio_valuation_jobs, "
-        "reprocessing_triggers, position_history, position_state"
+        "DROP TABLE scheduler_term, daily_position_snapshots, dead_letters, deferred_jobs, "
+        "portfolio_valuation_jobs, reprocessing_triggers, position_history, position_state"
     )
     op.execute("DROP SEQUENCE valuation_job_ids")
     op.execute("DROP SEQUENCE valuation_task_ids")

@@ -1,4 +1,7 @@
-"""What turns a write into a correction (database triggers), what a trigger reaches, and what readers see (views)."""
+"""Create the triggers that make a write a correction, and the views of reach and of readers.
+
+History: the present definition of each view, function and trigger is in migrations/objects.
+"""
 
 from alembic import op
 
@@ -12,11 +15,6 @@ FUNCTIONS = (
     CREATE FUNCTION sees_committed_writes() RETURNS boolean LANGUAGE sql AS
     $$ SELECT current_setting('transaction_isolation') = 'read committed' $$
     """,
-    # A price of date d is carried forward to the day before the next price, so that is its reach. Where the next one has
-    # changed as well, its own reach goes on from there: ranges between neighbours of "what stands or has changed" add up
-    # to the whole, without a search a row. Two writers of one security are put in a row by locking its instrument: each
-    # must see the other's dates to know where its reach ends. A writer that reads by an older snapshot cannot see them
-    # even so, and its reach is taken to be open-ended.
     """
     CREATE FUNCTION record_price_correction(securities text[], dates date[]) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
@@ -140,8 +138,6 @@ FUNCTIONS = (
         RETURN NULL;
     END $$
     """,
-    # A new date after the last one opens a day: nothing was wrong. A date put in between changes every age counted
-    # across it. The lock makes two writers of one calendar agree on which of the two it is.
     """
     CREATE FUNCTION on_business_dates_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -229,7 +225,6 @@ FUNCTIONS = (
             USING ERRCODE = 'restrict_violation', HINT = 'Use DELETE: it records what has to be revalued.';
     END $$
     """,
-    # numeric's round() rounds ties away from zero; the rule of the engine is half-even (docs/valuation.md).
     """
     CREATE FUNCTION round_half_even(x numeric, places integer) RETURNS numeric
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -238,6 +233,14 @@ FUNCTIONS = (
         FROM (SELECT round(x, places) AS r) rounded
     $$
     """,
+)
+
+TRUNCATE_REFUSED = (
+    "market_prices",
+    "fx_rates",
+    "business_dates",
+    "position_history",
+    "valuation_policy",
 )
 
 TRIGGERS = (
@@ -271,18 +274,11 @@ TRIGGERS = (
     *(
         f"""CREATE TRIGGER {table}_truncated BEFORE TRUNCATE ON {table}
             FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate()"""
-        for table in (
-            "market_prices",
-            "fx_rates",
-            "business_dates",
-            "position_history",
-            "valuation_policy",
-        )
+        for table in TRUNCATE_REFUSED
     ),
 )
 
 VIEWS = (
-    # Every conversion that a key's valuation needs: quotation currency to local, local to base. Never A to A.
     """
     CREATE VIEW position_conversions AS
     SELECT p.position_id, i.currency AS from_currency, f.base_currency AS to_currency
@@ -296,7 +292,6 @@ VIEWS = (
     JOIN currencies c ON c.currency = q.currency
     WHERE c.major_currency <> i.currency
     """,
-    # The one definition of what a trigger can touch. Dates are not yet cut to the key.
     """
     CREATE VIEW trigger_reach AS
     SELECT t.trigger_id, t.fanned_out_at, p.position_id, t.dates
@@ -321,8 +316,6 @@ VIEWS = (
     FROM reprocessing_triggers t CROSS JOIN position_state p
     WHERE t.kind = 'POLICY'
     """,
-    # The keys that a trigger will raise which is not fanned out yet: what is stored of them may be old already.
-    # Readers of many rows ask first whether there is such a trigger at all: a question that is answered once.
     """
     CREATE VIEW queued_keys AS
     SELECT r.position_id
@@ -330,7 +323,6 @@ VIEWS = (
     WHERE r.fanned_out_at IS NULL
       AND NOT isempty(r.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))
     """,
-    # Where each key stands. CURRENT is said only of a key that owes nothing and that no queued trigger can touch.
     """
     CREATE VIEW position_status AS
     SELECT p.position_id, p.portfolio_id, p.security_id,
@@ -360,8 +352,6 @@ VIEWS = (
         LIMIT 1
     ) j ON true
     """,
-    # For a key and a date: the row of the greatest epoch that is published, if the position exists on that date by the
-    # published history. A key that a queued trigger can touch is not current, though its epoch is not yet raised.
     """
     CREATE VIEW position_valuations AS
     SELECT p.portfolio_id, p.security_id, s.date, f.base_currency, i.currency AS local_currency,
@@ -400,15 +390,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(
-        "DROP VIEW position_valuations, position_status, queued_keys, trigger_reach, position_conversions"
+        "DROP VIEW position_valuations, position_status, queued_keys, trigger_reach, "
+        "position_conversions"
     )
-    for table in (
-        "market_prices",
-        "fx_rates",
-        "business_dates",
-        "position_history",
-        "valuation_policy",
-    ):
+    for table in TRUNCATE_REFUSED:
         op.execute(f"DROP TRIGGER {table}_truncated ON {table}")
     op.execute("DROP TRIGGER policy_updated ON valuation_policy")
     op.execute("DROP TRIGGER portfolio_updated ON portfolios")
@@ -419,8 +404,8 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER rates_{name} ON fx_rates")
         op.execute(f"DROP TRIGGER prices_{name} ON market_prices")
     op.execute(
-        "DROP FUNCTION round_half_even, refuse_truncate, on_policy_update, on_portfolio_update, on_instrument_update, "
-        "on_business_dates_removed, on_business_dates_inserted, on_rates_updated, on_rates_inserted_or_deleted, "
-        "record_fx_correction, on_prices_updated, on_prices_deleted, on_prices_inserted, record_price_correction, "
-        "sees_committed_writes"
+        "DROP FUNCTION round_half_even, refuse_truncate, on_policy_update, on_portfolio_update, "
+        "on_instrument_update, on_business_dates_removed, on_business_dates_inserted, "
+        "on_rates_updated, on_rates_inserted_or_deleted, record_fx_correction, on_prices_updated, "
+        "on_prices_deleted, on_prices_inserted, record_price_correction, sees_committed_writes"
     )

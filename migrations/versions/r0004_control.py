@@ -1,4 +1,7 @@
-"""What an operator asks of the scheduler (pause, drain), a record of attempts that were fenced, and what is queued."""
+"""Add pause and drain of the scheduler and the record of fenced attempts; correct queued_keys.
+
+History: the present definition of each view, function and trigger is in migrations/objects.
+"""
 
 from alembic import op
 
@@ -7,8 +10,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-
-# A key that was never scheduled has nothing that a trigger could make wrong: a range up to no frontier is empty, not endless.
+# A position that was never scheduled has no values that a trigger could make wrong: a range up to a
+# NULL frontier has to be empty, not endless.
 QUEUED_KEYS = """
     CREATE OR REPLACE VIEW queued_keys AS
     SELECT r.position_id
@@ -19,14 +22,16 @@ QUEUED_KEYS = """
 
 
 def upgrade() -> None:
-    # paused_at   since when no new work is begun; NULL: work goes on. It outlives terms.
-    # drain_term  the term that was asked to finish what is in flight and end; a later term is not concerned.
+    # paused_at   time since which no new work starts; NULL: not paused. It outlives terms.
+    # drain_term  the term that was asked to finish the work in flight and end; later terms ignore
+    #             it
     op.execute(
-        "ALTER TABLE scheduler_term ADD COLUMN paused_at timestamptz, ADD COLUMN paused_by text, ADD COLUMN drain_term bigint"
+        "ALTER TABLE scheduler_term ADD COLUMN paused_at timestamptz, ADD COLUMN paused_by text, "
+        "ADD COLUMN drain_term bigint"
     )
-    # One row an attempt that came to commit and found jobs that were no longer its own.
-    # jobs_given_up    the attempt had been given up: a process that stood still woke up (a zombie)
-    # jobs_superseded  a correction had raised the key's epoch: as it should be
+    # One row per attempt that wanted to commit jobs which were no longer its own.
+    # jobs_given_up    jobs of an abandoned attempt: a process that had stopped woke up (a zombie)
+    # jobs_superseded  a correction had raised the position's epoch: this is normal
     op.execute(
         """
         CREATE TABLE fenced_attempts (
@@ -45,5 +50,6 @@ def downgrade() -> None:
     op.execute(QUEUED_KEYS.format(frontier="p.frontier_date"))
     op.execute("DROP TABLE fenced_attempts")
     op.execute(
-        "ALTER TABLE scheduler_term DROP COLUMN paused_at, DROP COLUMN paused_by, DROP COLUMN drain_term"
+        "ALTER TABLE scheduler_term DROP COLUMN paused_at, DROP COLUMN paused_by, "
+        "DROP COLUMN drain_term"
     )

@@ -1,4 +1,7 @@
-"""Who may read and who may run (database roles, API tokens), and what readers saw when (moments, publications)."""
+"""Add database roles and API tokens, and the history of what readers saw (moments, publications).
+
+History: the present definition of each view, function and trigger is in migrations/objects.
+"""
 
 from alembic import op
 
@@ -8,29 +11,33 @@ branch_labels = None
 depends_on = None
 
 READ = (
-    "alembic_version, currencies, calendars, business_dates, portfolios, instruments, market_prices, "
-    "security_quote_currencies, fx_rates, valuation_policy, position_state, position_history, reprocessing_triggers, "
-    "portfolio_valuation_jobs, deferred_jobs, dead_letters, fenced_attempts, daily_position_snapshots, scheduler_term, "
-    "moments, publications, job_parts, position_conversions, trigger_reach, queued_keys, position_status, position_valuations, "
-    "dated_snapshots"
+    "alembic_version, currencies, calendars, business_dates, portfolios, instruments, "
+    "market_prices, security_quote_currencies, fx_rates, valuation_policy, position_state, "
+    "position_history, reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, "
+    "dead_letters, fenced_attempts, daily_position_snapshots, scheduler_term, moments, "
+    "publications, job_parts, position_conversions, trigger_reach, queued_keys, position_status, "
+    "position_valuations, dated_snapshots"
 )
-"""Every table and view but api_tokens: its hashes are asked for one at a time, by valid_api_token."""
+"""Every table and view except api_tokens: valid_api_token answers for one hash at a time."""
 
 INSERTED = (
-    "calendars, business_dates, portfolios, instruments, market_prices, security_quote_currencies, fx_rates, "
-    "position_state, position_history, reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters, "
-    "fenced_attempts, daily_position_snapshots, moments, publications, job_parts"
+    "calendars, business_dates, portfolios, instruments, market_prices, security_quote_currencies, "
+    "fx_rates, position_state, position_history, reprocessing_triggers, portfolio_valuation_jobs, "
+    "deferred_jobs, dead_letters, fenced_attempts, daily_position_snapshots, moments, "
+    "publications, job_parts"
 )
 UPDATED = (
-    "calendars, portfolios, instruments, market_prices, fx_rates, position_state, reprocessing_triggers, "
-    "portfolio_valuation_jobs, deferred_jobs, dead_letters, scheduler_term, moments, publications"
+    "calendars, portfolios, instruments, market_prices, fx_rates, position_state, "
+    "reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters, scheduler_term, "
+    "moments, publications"
 )
 DELETED = "position_history, deferred_jobs"
 ANALYZED = "business_dates, portfolios, instruments, fx_rates, position_state"
 
 MOMENTS = (
-    # One row a transaction that changes what readers see. It is stamped while the transaction commits, one at a time: so
-    # whoever sees a moment sees every one before it, and "what was known at" a moment is what a reader then saw.
+    # One row per transaction that changes what readers see. Transactions stamp it while they
+    # commit, one at a time. Therefore a reader that sees a moment sees every earlier one, and
+    # "known at" a moment is what a reader then saw.
     """
     CREATE TABLE moments (
         moment_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -50,7 +57,6 @@ MOMENTS = (
         RETURN own::bigint;
     END $$
     """,
-    # Never before the stamp of the moment before, even if the clock was set back.
     """
     CREATE FUNCTION stamp_moment() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -64,8 +70,9 @@ MOMENTS = (
     CREATE CONSTRAINT TRIGGER moment_stamped AFTER INSERT ON moments DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION stamp_moment()
     """,
-    # What readers see of a key from this moment on: the history of an epoch, on the dates on which the position is open.
-    # stale_moment: of the first correction that this publication is the answer to.
+    # What readers see of a position from this moment on: the history of an epoch, on the dates on
+    # which the position is open. stale_moment: that of the first correction which this publication
+    # answers.
     """
     CREATE TABLE publications (
         position_id  bigint NOT NULL,
@@ -76,7 +83,8 @@ MOMENTS = (
         PRIMARY KEY (position_id, moment_id)
     )
     """,
-    # A job that got part of the way: which of its rows came with which moment. The last of them came with the job's own.
+    # For a job that committed in parts: which rows came with which moment. The last rows came with
+    # the job's own moment.
     """
     CREATE TABLE job_parts (
         job_id         bigint NOT NULL,
@@ -85,7 +93,7 @@ MOMENTS = (
         PRIMARY KEY (job_id, valued_through)
     )
     """,
-    # Null: from before there were moments, and known at all of them.
+    # NULL: older than moments are, so known at all of them.
     "ALTER TABLE portfolio_valuation_jobs ADD COLUMN moment_id bigint",
     "ALTER TABLE business_dates ADD COLUMN moment_id bigint",
     "ALTER TABLE business_dates ALTER COLUMN moment_id SET DEFAULT current_moment()",
@@ -110,8 +118,6 @@ MOMENTS = (
     ) part ON true
     LEFT JOIN moments m ON m.moment_id = COALESCE(part.moment_id, j.moment_id)
     """,
-    # The keys as readers saw them at a time. A key was in correction from the commit of the first correction that its next
-    # publication answers, or that is still to be answered.
     """
     CREATE FUNCTION keys_at(known_at timestamptz)
     RETURNS TABLE (position_id bigint, portfolio_id text, security_id text, epoch integer, open_dates datemultirange,
@@ -170,7 +176,8 @@ TOKENS = (
     "REVOKE ALL ON FUNCTION valid_api_token FROM PUBLIC",
 )
 
-# Roles are of the server and may be there already, made by another database of it, perhaps at this very moment.
+# Roles belong to the server. A migration of another database may have created them before, or may
+# create them at this moment.
 ROLE = """
     DO $$
     BEGIN
@@ -180,12 +187,12 @@ ROLE = """
     EXCEPTION
         WHEN duplicate_object OR unique_violation THEN NULL;
         WHEN insufficient_privilege THEN
-            RAISE WARNING 'role {role} was not made: % may not. Have it made (CREATE ROLE {role} NOLOGIN), '
-                'then SELECT grant_revalue_roles()', current_user;
+            RAISE WARNING 'role {role} was not created: user % lacks CREATEROLE. An administrator '
+                'can run CREATE ROLE {role} NOLOGIN, and then SELECT grant_revalue_roles()',
+                current_user;
     END $$
 """
 
-# No default privileges: a table made later is closed to both roles until its migration opens it here.
 GRANTS = f"""
     CREATE FUNCTION grant_revalue_roles() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
     BEGIN
@@ -212,8 +219,8 @@ GRANTS = f"""
     END $$
 """
 
-# A role that has privileges in another database of the server, or that a user is a member of, stays. In PostgreSQL 16 and
-# later who made a role is a member of it, to administer it.
+# Keep a role that has privileges in another database of the server or that has a member. Since
+# PostgreSQL 16 the creator of a role is a member with the admin option, and does not count.
 FORGET = """
     DO $$
     BEGIN
@@ -230,7 +237,7 @@ FORGET = """
             BEGIN
                 DROP ROLE {role};
             EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
-                RAISE NOTICE 'role {role} stays: %', SQLERRM;
+                RAISE NOTICE 'role {role} is kept: %', SQLERRM;
             END;
         END IF;
     END $$

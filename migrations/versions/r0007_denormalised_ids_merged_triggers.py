@@ -1,4 +1,7 @@
-"""What makes the moves lighter: a key has numbers of its portfolio, triggers are merged; the deaths of a job's processes."""
+"""Repeat the portfolio's numbers in position_state, merge triggers, count crashes per job.
+
+History: the present definition of each view, function and trigger is in migrations/objects.
+"""
 
 from alembic import op
 
@@ -9,10 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Neither can change while the portfolio has positions (on_portfolio_update), so nothing has to keep them up to date. Two
-    # look-ups by a portfolio's name were a tenth of what PostgreSQL did for a corrected day of 100,000 portfolios.
+    # Neither can change while the portfolio has positions (on_portfolio_update), so nothing has to
+    # keep them up to date. Two look-ups by the portfolio's id were a tenth of PostgreSQL's work for
+    # a corrected day of 100,000 portfolios.
     op.execute(
-        "ALTER TABLE position_state ADD COLUMN calendar_no smallint, ADD COLUMN base_currency_no smallint"
+        "ALTER TABLE position_state ADD COLUMN calendar_no smallint, "
+        "ADD COLUMN base_currency_no smallint"
     )
     op.execute(
         """
@@ -23,9 +28,9 @@ def upgrade() -> None:
         """
     )
     op.execute(
-        "ALTER TABLE position_state ALTER COLUMN calendar_no SET NOT NULL, ALTER COLUMN base_currency_no SET NOT NULL"
+        "ALTER TABLE position_state ALTER COLUMN calendar_no SET NOT NULL, "
+        "ALTER COLUMN base_currency_no SET NOT NULL"
     )
-    # The lock: who changes the portfolio at the same time waits, then finds the positions and is refused.
     op.execute(
         """
         CREATE FUNCTION check_position_numbers() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -55,7 +60,6 @@ def upgrade() -> None:
         FOR EACH STATEMENT EXECUTE FUNCTION check_position_numbers()
         """
     )
-    # By statement: a trigger before the update of each row would make every update of the moves lock its row first.
     op.execute(
         """
         CREATE FUNCTION refuse_renumbering() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -72,11 +76,9 @@ def upgrade() -> None:
         FOR EACH STATEMENT EXECUTE FUNCTION refuse_renumbering()
         """
     )
-    # Two updates a correction, of every key on a page: at 60 an eighth of them found no room and wrote to all three indexes.
+    # A correction updates every position of a page twice. At 60 an eighth of the updates found no
+    # free space on the page and wrote to all three indexes.
     op.execute("ALTER TABLE position_state SET (fillfactor = 45)")
-    # Triggers that reach the same keys, whatever their dates, are one here: 250 corrections of a security reach its holders
-    # once. firsts: the first trigger of each such group, to find the keys by. LEFT JOIN though each finds its own: the planner
-    # would expect one in two hundred to, and then loop over all keys of a page for each.
     op.execute(
         """
         CREATE FUNCTION merged_reach(triggers bigint[], firsts bigint[])
@@ -95,8 +97,9 @@ def upgrade() -> None:
         """
     )
     op.execute("ALTER TABLE portfolio_valuation_jobs ADD COLUMN deaths smallint NOT NULL DEFAULT 0")
-    # Of a table that it has never looked at the planner expects a thousand rows, and works out all conversions before it asks
-    # whether there is a trigger that needs them. These two hardly change: autovacuum never comes.
+    # For a table without statistics the planner expects a thousand rows, and computes all
+    # conversions before it asks whether a trigger needs them. These two tables hardly change, so
+    # autovacuum never analyzes them.
     op.execute("ANALYZE valuation_policy")
     op.execute("ANALYZE currencies")
 

@@ -1,4 +1,4 @@
-"""The schema goes up from nothing, down to nothing, and up from the head before."""
+"""Migrations upgrade from nothing and from every revision with its data, and downgrade again."""
 
 import asyncio
 
@@ -15,9 +15,9 @@ OBJECTS = """
     WHERE n.nspname = 'public' AND c.relname NOT LIKE 'alembic%'
 """
 LEFT_OVER = """
-    SELECT (SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public')
-         + (SELECT count(*) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-            WHERE n.nspname = 'public' AND t.typtype = 'e')
+    SELECT (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
+         + (SELECT count(*) FROM pg_type
+            WHERE typnamespace = 'public'::regnamespace AND typtype = 'e')
 """
 
 
@@ -49,23 +49,111 @@ async def test_every_revision_goes_up_and_down_and_leaves_nothing(empty_url: str
     await connection.close()
 
 
-async def test_the_previous_head_is_upgraded_with_its_data(empty_url: str) -> None:
-    await schema.migrate(empty_url, revisions()[-2])
-    connection = await asyncpg.connect(empty_url)
-    for statement in (
+BOOK = {
+    "0001": (
         "INSERT INTO calendars (calendar_id) VALUES ('OTHER'), ('KEPT')",
-        "INSERT INTO portfolios (portfolio_id, base_currency, calendar_id) VALUES ('P', 'CHF', 'KEPT')",
-        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('A', 'USD', 1)",
-        "INSERT INTO position_state (portfolio_id, security_id) VALUES ('P', 'A')",
-    ):
-        await connection.execute(statement)
-    await schema.migrate(empty_url)
-    row = await connection.fetchrow(
-        """SELECT p.portfolio_id, c.calendar_id, b.currency FROM position_state p
-           JOIN calendars c USING (calendar_no) JOIN currencies b ON b.currency_no = p.base_currency_no"""
+        """INSERT INTO business_dates (calendar_id, business_date)
+           VALUES ('KEPT', '2024-01-02'), ('KEPT', '2024-01-03')""",
+        """INSERT INTO portfolios (portfolio_id, base_currency, calendar_id)
+           VALUES ('P', 'CHF', 'KEPT'), ('Q', 'EUR', 'KEPT')""",
+        """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
+           VALUES ('A', 'USD', 1)""",
+        "INSERT INTO market_prices VALUES ('A', '2024-01-02', 10, 'USD', 'PER_UNIT')",
+        "INSERT INTO fx_rates VALUES ('EUR', 'USD', '2024-01-02', 1.1)",
+    ),
+    "0002": (
+        """INSERT INTO position_state (portfolio_id, security_id, open_dates, frontier_date, epoch,
+                                       staged_epoch, pending {number_columns})
+           SELECT 'P', 'A', '{{[2024-01-02,)}}', '2024-01-02', 1, 1,
+                  '{{[2024-01-02,2024-01-03)}}' {numbers}
+           FROM calendars, currencies WHERE calendar_id = 'KEPT' AND currency = 'CHF'""",
+        "INSERT INTO position_history VALUES (1, 1, '2024-01-02', 5, 40, 36)",
+        """INSERT INTO reprocessing_triggers (kind, security_id, dates, {invalidated},
+                                              fanned_out_at)
+           VALUES ('PRICE', 'A', '{{[2024-01-02,)}}', 3, '2024-02-01')""",
+        """INSERT INTO reprocessing_triggers (kind, dates, {invalidated})
+           VALUES ('POLICY', '{{(,)}}', 5)""",
+        """INSERT INTO portfolio_valuation_jobs (job_id, position_id, epoch, first_date, last_date,
+                                                 attempt_count, lane, status, term, task_id)
+           VALUES (7, 1, 1, '2024-01-02', '2024-01-02', 1, 'LIVE', 'PENDING', 1, 9)""",
+        """INSERT INTO daily_position_snapshots
+           VALUES (1, 7, '2024-01-02', 0, '2024-01-02', NULL, NULL, 0, 5, 40, 36, 10, 0.9,
+                   50, 45, 10, 9)""",
+    ),
+    "0004": (
+        """INSERT INTO fenced_attempts (task_id, {abandoned}, jobs_superseded)
+           VALUES (9, 2, 4)""",
+    ),
+}
+"""A small book: the statements by the revision that creates their tables."""
+
+
+def book_of(revision: str) -> list[str]:
+    """Return the statements that write the book into a database of a revision."""
+    words = {
+        "number_columns": ", calendar_no, base_currency_no" if revision >= "0007" else "",
+        "numbers": ", calendar_no, currency_no" if revision >= "0007" else "",
+        "invalidated": "positions_invalidated" if revision >= "0008" else "keys_raised",
+        "abandoned": "jobs_abandoned" if revision >= "0008" else "jobs_given_up",
+    }
+    return [
+        statement.format(**words)
+        for since, statements in BOOK.items()
+        for statement in statements
+        if since <= revision
+    ]
+
+
+async def stored(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, list[object]]:
+    """Return the values of each "table.column" that has any, by the present names of columns."""
+    renamed = {"keys_raised": "positions_invalidated", "jobs_given_up": "jobs_abandoned"}
+    tables = await connection.fetch(
+        """SELECT relname::text FROM pg_class
+           WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+             AND relname <> 'alembic_version'"""
     )
-    assert row is not None
-    assert tuple(row) == ("P", "KEPT", "CHF")
+    values: dict[str, list[object]] = {}
+    for (table,) in tables:
+        for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY ctid"):
+            for name, value in row.items():
+                values.setdefault(f"{table}.{renamed.get(name, name)}", []).append(value)
+    return values
+
+
+@pytest.mark.parametrize("start", revisions()[:-1])
+async def test_data_of_every_revision_is_kept_upward_and_downward(
+    empty_url: str, start: str
+) -> None:
+    await schema.migrate(empty_url, start)
+    connection = await asyncpg.connect(empty_url)
+    for statement in book_of(start):
+        await connection.execute(statement)
+    before = await stored(connection)
+    assert len(before["portfolios.portfolio_id"]) == 2
+    above = revisions()[revisions().index(start) + 1 :]
+    for revision in [*above, *reversed(above[:-1]), start, schema.head()]:
+        assert await schema.migrate(empty_url, revision) == revision
+        now = await stored(connection)
+        dropped = {"portfolios.portfolio_no"} if revision >= "0008" else set()
+        assert {name: now[name] for name in now if name in before} == {
+            name: before[name] for name in before if name not in dropped
+        }
+        if revision == start:
+            assert set(now) == set(before)
+    if start >= "0002":
+        numbers = """SELECT p.portfolio_id, c.calendar_id, b.currency FROM position_state p
+                     JOIN calendars c USING (calendar_no)
+                     JOIN currencies b ON b.currency_no = p.base_currency_no"""
+        assert [tuple(row) for row in await connection.fetch(numbers)] == [("P", "KEPT", "CHF")]
+        assert now["reprocessing_triggers.positions_invalidated"][-2:] == [3, 5]
+        assert await connection.fetchval(
+            "SELECT array_agg(DISTINCT position_id) FROM queued_positions"
+        ) == [1]
+    if start >= "0004":
+        assert now["fenced_attempts.jobs_abandoned"] == [2]
+    assert await schema.migrate(empty_url, "base") == "base"
+    assert await connection.fetchval(OBJECTS) == 0
+    assert await connection.fetchval(LEFT_OVER) == 0
     await connection.close()
 
 
@@ -74,23 +162,27 @@ async def test_a_position_has_the_numbers_of_its_portfolio_and_keeps_them(empty_
     connection, other = await asyncpg.connect(empty_url), await asyncpg.connect(empty_url)
     for statement in (
         "INSERT INTO calendars (calendar_id) VALUES ('OTHER'), ('CAL')",
-        "INSERT INTO portfolios (portfolio_id, base_currency, calendar_id) VALUES ('P', 'CHF', 'CAL'), ('Q', 'CHF', 'CAL')",
-        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('A', 'USD', 1)",
+        """INSERT INTO portfolios (portfolio_id, base_currency, calendar_id)
+           VALUES ('P', 'CHF', 'CAL'), ('Q', 'CHF', 'CAL')""",
+        """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
+           VALUES ('A', 'USD', 1)""",
     ):
         await connection.execute(statement)
-    insert = """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no)
+    insert = """INSERT INTO position_state
+                    (portfolio_id, security_id, calendar_no, base_currency_no)
                 SELECT '{}', 'A', calendar_no, currency_no FROM calendars, currencies
                 WHERE calendar_id = '{}' AND currency = '{}'"""
     for calendar, currency in (("OTHER", "CHF"), ("CAL", "EUR")):
         with pytest.raises(
-            asyncpg.RestrictViolationError, match="P / A has not the numbers of its portfolio"
+            asyncpg.RestrictViolationError, match="position P / A is not that of its portfolio"
         ):
             await connection.execute(insert.format("P", calendar, currency))
     await connection.execute(insert.format("P", "CAL", "CHF"))
     for column in ("portfolio_id = 'Q'", "base_currency_no = 1", "calendar_no = 1"):
-        with pytest.raises(asyncpg.RestrictViolationError, match="keeps its portfolio"):
+        with pytest.raises(asyncpg.RestrictViolationError, match="of a position cannot change"):
             await connection.execute(f"UPDATE position_state SET {column}")
-    # Who changes a portfolio while its first position is being written waits for that, and is refused.
+    # A transaction that changes a portfolio while another inserts its first position waits for
+    # that one, and is refused.
     writing = connection.transaction()
     await writing.start()
     await connection.execute(insert.format("Q", "CAL", "CHF"))
