@@ -95,7 +95,7 @@ class Runner:
             time.sleep(_WATCH_SECONDS)
 
     def _scheduler_progress(self) -> dict[str, Any]:
-        """Ask the scheduler; wait while Ray restarts it or it stands still. Raises what ended it."""
+        """Ask the scheduler; wait while Ray restarts it or it hangs. Raises what ended it."""
         deaths = 0
         while True:
             try:

@@ -75,7 +75,7 @@ def _print(done: list[harness.Outcome]) -> None:
     rows = [
         (o.workload, name, int(rate), f"{o.ratios[name]:.2f}")
         for o in done
-        for name, rate in o.peers.items()
+        for name, rate in o.baselines.items()
     ]
     if rows:
         print_table("Peers, in the same run", ("workload", "peer", "rows/s", "engine / peer"), rows)

@@ -1,4 +1,5 @@
-"""A scheduler in a process of its own, without Ray: started again whenever it dies, in a tenth of the time."""
+"""A scheduler in a process of its own, without Ray: started again whenever it dies, in a tenth of
+the time."""
 
 import asyncio
 import multiprocessing

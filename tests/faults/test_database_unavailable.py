@@ -1,4 +1,5 @@
-"""The database is away for as long as it likes: who asks is answered, it is said once, and work goes on when it is back."""
+"""The database is away for as long as it likes: who asks is answered, it is said once, and work
+goes on when it is back."""
 
 import asyncio
 from pathlib import Path
