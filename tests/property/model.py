@@ -1,8 +1,8 @@
 """A small model of the protocol, one position of it, and an exhaustive check: every order of moves,
 every crash.
 
-The model does what the engine's rooms do, statement by statement, over sets of dates. A change of the
-protocol is made here first. `python -m tests.property.model --big` checks the large bound;
+The model does what the engine's rooms do, statement by statement, over sets of dates. A change of
+the protocol is made here first. `python -m tests.property.model --big` checks the large bound;
 `--mutation NAME` shows how one fails.
 
 Dates are bits of a mask. A value is the set of corrections that it was computed from, so a row is
@@ -221,7 +221,8 @@ class Model:
         return State(
             prices=0, facts=0, horizon=b.opened, closings=b.closings, faults=b.faults, epoch=0,
             published=0, history_epoch=0, staged=0, frontier=frontier, pending=0, open=b.open,
-            published_open=b.open, triggers=(), jobs=(), rows=rows, term=0, last_job=0, last_task=0, attempts=(), schedulers=(),
+            published_open=b.open, triggers=(), jobs=(), rows=rows, term=0, last_job=0,
+            last_task=0, attempts=(), schedulers=(),
         )  # fmt: skip
 
     # The moves
