@@ -2,7 +2,7 @@
 to it.
 
 It runs the service, corrects, reads and checks while it kills at random; at the end everything has
-to be current and equal to the oracle. Exit code 1 when anything was violated.
+to be current and equal to the reference valuation. Exit code 1 when anything was violated.
 """
 
 import argparse

@@ -52,7 +52,8 @@ async def broken_invariants(connection: Any) -> list[str]:
 
 async def wrong_current_rows(connection: Any) -> tuple[int, list[str]]:
     """Rows of positions that are called CURRENT as of one moment, and those that differ from the
-    oracle's for the data of the same moment. The connection is in a repeatable-read transaction."""
+    reference valuation's for the data of the same moment. The connection is in a repeatable-read
+    transaction."""
     positions = await connection.fetch(
         "SELECT portfolio_id, security_id FROM position_status WHERE state = 'CURRENT'"
     )
@@ -71,7 +72,8 @@ async def check_now(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[i
 
 
 async def all_is_right(database: Database) -> int:
-    """Every position is current and every row is the oracle's; returns how many rows there are."""
+    """Every position is current and every row is the reference valuation's; returns how many rows
+    there are."""
     async with database.connection() as connection:
         states = await connection.fetch("SELECT state, count(*) FROM position_status GROUP BY 1")
         assert {row["state"] for row in states} <= {"CURRENT"}, [tuple(row) for row in states]

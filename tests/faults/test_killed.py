@@ -1,5 +1,5 @@
-"""Processes killed at every point of the five moves, on a real Ray too; actors that stand still,
-given up and woken."""
+"""Processes killed at every point of the five steps, on a real Ray too; actors that stand still,
+abandoned and woken."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ async def test_processes_of_ray_are_killed_and_every_row_is_right(
     armory: Armory, database: Database, scheduler: Any
 ) -> None:
     """A valuation actor before it reads, with its jobs locked, and between its commit and its
-    report; the scheduler in its moves; and one that meets trouble while it begins."""
+    report; the scheduler in its steps; and one that meets trouble while it begins."""
     faults_of_each = [
         [("value.marked", "KILL")],
         [("value.committed", "KILL")],

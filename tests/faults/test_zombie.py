@@ -1,4 +1,4 @@
-"""A valuing process that stands still, is given up, and wakes when its work is done by another:
+"""A valuing process that stands still, is abandoned, and wakes when its work is done by another:
 fenced, and counted."""
 
 import asyncio

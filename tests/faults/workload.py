@@ -241,8 +241,8 @@ class Reader:
 
 
 class Checker:
-    """Asks for the invariants, and holds all that is called CURRENT against the oracle, again and
-    again. Epochs only rise."""
+    """Asks for the invariants, and holds all that is called CURRENT against the reference
+    valuation, again and again. Epochs only rise."""
 
     def __init__(self, url: str, seen: Seen) -> None:
         self._url = url

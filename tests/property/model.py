@@ -1,4 +1,4 @@
-"""A small model of the protocol, one position of it, and an exhaustive check: every order of moves,
+"""A small model of the protocol, one position of it, and an exhaustive check: every order of steps,
 every crash.
 
 The model does what the engine's rooms do, statement by statement, over sets of dates. A change of
@@ -57,7 +57,7 @@ class Scan(NamedTuple):
 
     fresh: bool
     horizon: int
-    owed: int
+    due: int
 
 
 class Scheduler(NamedTuple):
@@ -225,16 +225,16 @@ class Model:
             last_task=0, attempts=(), schedulers=(),
         )  # fmt: skip
 
-    # The moves
+    # The transitions
     # ----------------------------------------------------------------------------------------------
 
-    def moves(self, s: State) -> Iterator[tuple[str, bool, State]]:
+    def transitions(self, s: State) -> Iterator[tuple[str, bool, State]]:
         """Everything that can happen next: its name, whether the engine alone can be trusted to do
         it, what is then."""
-        for name, trusted, then in self._moves(s):
+        for name, trusted, then in self._transitions(s):
             yield name, trusted, self._normal(then)
 
-    def _moves(self, s: State) -> Iterator[tuple[str, bool, State]]:
+    def _transitions(self, s: State) -> Iterator[tuple[str, bool, State]]:
         yield from self._world(s)
         for number, attempt in enumerate(s.attempts):
             yield from self._attempt(s, number, attempt)
@@ -288,7 +288,7 @@ class Model:
             epoch=epoch, history_epoch=epoch, pending=s.pending | changed & scheduled & opened
         )
 
-    # Move 4, in its three steps -------------------------------------------------------------------
+    # Step 4, in its three parts -------------------------------------------------------------------
 
     def _attempt(
         self, s: State, number: int, attempt: Attempt
@@ -393,7 +393,7 @@ class Model:
             )
         )
 
-    # The scheduler's moves ------------------------------------------------------------------------
+    # The scheduler's steps ---------------------------------------------------------------------
 
     def _begin(self, s: State) -> State:
         scheduler = Scheduler(s.term + 1, NEW, None, None, ())
@@ -425,10 +425,10 @@ class Model:
     ) -> Iterator[tuple[str, bool, State, Scheduler]]:
         yield from self._fan_out(s, me)
         unstaged = s.staged < s.epoch
-        owed = (
+        due = (
             ((1 << s.horizon) - 1) & ~((1 << s.frontier) - 1) | (s.pending if unstaged else 0)
         ) & s.open
-        scan = Scan(True, s.horizon, owed & ((1 << s.horizon) - 1))
+        scan = Scan(True, s.horizon, due & ((1 << s.horizon) - 1))
         if me.live is None and not unstaged and 0 < s.frontier < s.horizon:
             yield "a lane is scanned", True, s, me._replace(live=scan)
         if me.history is None and (unstaged or s.frontier < s.horizon):
@@ -473,7 +473,7 @@ class Model:
                     jobs=tuple(_released(j) if _own(j, (task,)) else j for j in s.jobs)
                 )
                 yield (
-                    f"task {task} is given up",
+                    f"task {task} is abandoned",
                     attempt is None,
                     self._apply(released, task),
                     without,
@@ -523,8 +523,8 @@ class Model:
             return s, None
         if scan.horizon > s.horizon and "stage a closed date" not in self.broken:
             return s, None
-        pending = (s.pending if s.staged == s.epoch else 0) | scan.owed
-        ranges = list(runs(scan.owed))
+        pending = (s.pending if s.staged == s.epoch else 0) | scan.due
+        ranges = list(runs(scan.due))
         jobs = tuple(
             Job(s.last_job + n, s.epoch, dates, RUNNING, s.last_task + 1, 0)
             for n, dates in enumerate(ranges, start=1)
@@ -603,8 +603,8 @@ class Model:
         )
 
     def _normal(self, s: State) -> State:
-        """The same state in its shortest form: without what no move can look at again, and numbered
-        from 1."""
+        """The same state in its shortest form: without what no transition can look at again, and
+        numbered from 1."""
         held = {task for me in s.schedulers for task, _ in me.held}
         jobs = tuple(
             job
@@ -675,8 +675,8 @@ class Model:
         seen = self.visible(s)
         worth = [self.value(day, s.prices, s.facts) for day in range(self.bounds.dates)]
         if self.is_called_current(s):
-            owed = set(bits(s.open & ((1 << s.horizon) - 1)))
-            if set(seen) != owed or any(seen[day][1] != worth[day] for day in owed):
+            due = set(bits(s.open & ((1 << s.horizon) - 1)))
+            if set(seen) != due or any(seen[day][1] != worth[day] for day in due):
                 return "1 what is called current is what the data says"
         ahead = 0
         for dates, cursor in s.triggers:
@@ -694,7 +694,7 @@ class Model:
         return None
 
     def wrong_step(self, s: State, t: State) -> str | None:
-        """The invariant that a move breaks."""
+        """The invariant that a transition breaks."""
         if t.epoch < s.epoch or t.published < s.published or t.frontier < s.frontier:
             return "4 epochs and the frontier never go down"
         gone = s.pending & ~t.pending
@@ -842,7 +842,7 @@ def check(
         following = []
         for state in frontier:
             number = numbers[state]
-            for name, trusted, then in model.moves(state):
+            for name, trusted, then in model.transitions(state):
                 found.transitions += 1
                 at = numbers.get(then)
                 if (invariant := model.wrong_step(state, then)) is not None:

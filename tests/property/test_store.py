@@ -1,8 +1,8 @@
-"""The store's real SQL under every order of moves that hypothesis thinks of, held after each to the
-invariants and the oracle.
+"""The store's real SQL under every order of steps that hypothesis thinks of, held after each to the
+invariants and the reference valuation.
 
 A scheduler's memory and the attempts of actors are plain lists here, so a result can come late,
-twice or from a process that was given up. PROPERTY_EXAMPLES sets how many runs are made (50 in CI,
+twice or from a process that was abandoned. PROPERTY_EXAMPLES sets how many runs are made (50 in CI,
 of up to 60 steps each).
 """
 
@@ -305,7 +305,7 @@ class Store(RuleBasedStateMachine):
         self.run(self._close_the_last_date())
 
     async def _close_the_last_date(self) -> None:
-        """All but one: positions of a calendar without dates owe nothing, and are BEHIND for
+        """All but one: positions of a calendar without dates have nothing due, and are BEHIND for
         ever."""
         last, others, scheduled = await self.outside.fetchrow(
             "SELECT max(business_date), count(*) - 1, (SELECT max(frontier_date) "
@@ -331,7 +331,7 @@ class Store(RuleBasedStateMachine):
     def fan_out(
         self, max_positions: int, capacity_rows: int, task_rows: int, is_heard: str
     ) -> None:
-        """With capacity, what positions come to owe is staged with their raise."""
+        """Up to the capacity, positions are staged in the statement that invalidates them."""
         self.run(self._fan_out(max_positions, capacity_rows, task_rows, is_heard == "y"))
 
     async def _fan_out(
@@ -471,7 +471,7 @@ class Store(RuleBasedStateMachine):
             self.run(self._retry())
 
     async def _give_up(self, number: int) -> None:
-        await apply.release(self.me.term, self.me.held[number], NOW, reason="given up")
+        await apply.release(self.me.term, self.me.held[number], NOW, reason="abandoned")
         del self.me.held[number]
 
     @rule()
@@ -486,19 +486,19 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.deposed)
     @rule(
         pick=PICK,
-        move=st.sampled_from(
+        step=st.sampled_from(
             ["fan out", "stage", "retry", "apply", "release", "recover", "heartbeat"]
         ),
     )
-    def a_deposed_scheduler_goes_on(self, pick: int, move: str) -> None:
+    def a_deposed_scheduler_goes_on(self, pick: int, step: str) -> None:
         """It is told so by the first thing it does, and nothing of that is written."""
-        self.run(self._go_on(self.deposed[pick % len(self.deposed)], move))
+        self.run(self._go_on(self.deposed[pick % len(self.deposed)], step))
 
-    async def _go_on(self, old: Memory, move: str) -> None:
+    async def _go_on(self, old: Memory, step: str) -> None:
         task = next(iter(old.held.values()), Task(0, 0, 0, 0, 0, 0, Lane.HISTORY))
         scanned = next((scan for scan in old.scans.values() if scan), None)
         with pytest.raises(TermLostError):
-            match move:
+            match step:
                 case "stage" if scanned:
                     await stage.stage(
                         old.term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
@@ -537,7 +537,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.attempts)
     @rule(pick=PICK)
     def commit(self, pick: int) -> None:
-        """One of the last attempts: the first time, once more, or long after it was given up."""
+        """One of the last attempts: the first time, once more, or long after it was abandoned."""
         latest = self.attempts[-6:]
         self.run(self._commit(latest[-1 - pick % len(latest)]))
 
@@ -677,7 +677,7 @@ class Store(RuleBasedStateMachine):
 
     async def _settles(self) -> None:
         """Whatever was left lying about: the next scheduler finishes it, and every row is the
-        oracle's."""
+        reference valuation's."""
         await self._take_over()
         for _ in range(30):
             worked = await self._turn()
