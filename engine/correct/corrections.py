@@ -10,7 +10,7 @@ from revalue.engine import logs
 from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, load
 from revalue.engine.correct.parsing import Input, read
 from revalue.engine.errors import InvalidInputError, NotFoundError
-from revalue.engine.postgres.database import Database, OneTransaction
+from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -141,7 +141,7 @@ async def file(database: Database, source: Input) -> FileCorrection:
     given = read(source)
     kind = _kind_of(given.frame.columns)
     async with database.transaction() as connection:
-        loaded = await load(OneTransaction(connection), kind, given, merge=True, replacing=True)
+        loaded = await load(OpenTransaction(connection), kind, given, merge=True, replacing=True)
         reach = await sql("reach").row(connection)
     assert reach is not None
     positions = loaded.positions_corrected if kind is Kind.POSITIONS else reach["positions"]

@@ -10,8 +10,8 @@ from revalue.engine.core.batching import take_within
 from revalue.engine.core.eligibility import cut_to_business_days
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.leadership.term import Term
-from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.leadership.term import Leadership
+from revalue.engine.postgres.arrow import Reader
 from revalue.engine.postgres.statement import statements
 from revalue.engine.stage.stage import INVALIDATED_BY, PROPOSED_POSITION, propose
 from revalue.engine.value.inputs import read_business_days
@@ -25,7 +25,7 @@ _NO_END = 2**63 - 1
 class Capacity:
     """Room for jobs: up to `rows` rows, in tasks of about `task_rows`. `reader` reads what they would be for."""
 
-    reader: ArrowReader
+    reader: Reader
     rows: int
     task_rows: int
 
@@ -46,7 +46,7 @@ class FannedOut:
 
 
 async def fan_out(
-    term: Term,
+    term: Leadership,
     *,
     most_triggers: int = 5_000,
     max_positions: int = 50_000,

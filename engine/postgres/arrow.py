@@ -1,7 +1,8 @@
 """The data path: PostgreSQL -> Arrow -> polars by ADBC, and polars -> Arrow -> binary COPY by pgpq and asyncpg."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -20,14 +21,28 @@ _OF_THE_DATA = (
 )  # SQLSTATE: data exceptions and corrupted rows, met again whenever they are read
 
 
-class Snapshot:
-    """Reads that all see the database as of one moment."""
+class Snapshot(Protocol):
+    """Reads that all see the same state of the database."""
+
+    def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
+        """Return the rows of a SELECT in PostgreSQL's types; numerics are exact text to cast."""
+
+
+class Reader(Protocol):
+    """Reads frames from one database. Calls block, so they run outside of the event loop."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Open a block whose reads all see the same state of the database."""
+
+
+class ArrowSnapshot:
+    """The snapshot of one ADBC transaction."""
 
     def __init__(self, cursor: adbc.Cursor) -> None:
         self._cursor = cursor
 
     def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
-        """The rows of a SELECT, in the types that PostgreSQL gives (numerics as exact text: cast them)."""
+        """Return the rows of a SELECT in PostgreSQL's types; numerics are exact text to cast."""
         self._cursor.execute(statement.rendered(**values))
         return pl.DataFrame(pl.from_arrow(_plain(self._cursor.fetch_arrow_table())))
 
@@ -52,7 +67,7 @@ class ArrowReader:
             if self._connection is None:
                 self._connection = adbc.connect(self._url)
             with self._connection.cursor() as cursor:
-                yield Snapshot(cursor)
+                yield ArrowSnapshot(cursor)
             self._connection.rollback()
         except AdbcError as error:
             self.close()

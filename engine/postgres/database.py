@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Protocol
 
 import asyncpg
 
@@ -70,6 +70,19 @@ def translated_errors() -> Iterator[None]:
 
 
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+
+
+class Connections(Protocol):
+    """Gives connections and transactions: of a pool (Database), or of one open transaction."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Give a connection for the duration of the block."""
+
+    def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AbstractAsyncContextManager[Connection]:
+        """Give a connection inside of a transaction: committed when the block ends, rolled back
+        when it raises."""
 
 
 class Database:
@@ -153,10 +166,11 @@ class Database:
                 yield connection
 
 
-class OneTransaction(Database):
-    """A database seen from inside of a transaction that is open: whatever runs on it is committed, or not, with that one.
+class OpenTransaction:
+    """Connections whose every transaction is the one that is already open on a connection.
 
-    Its transactions are no savepoints: rows they write have the open transaction's own id.
+    What runs on it is committed or rolled back together with that transaction. It makes no
+    savepoints, so that all rows have the transaction's own id (xmin).
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -164,18 +178,15 @@ class OneTransaction(Database):
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """The one connection."""
+        """Give the connection of the open transaction."""
         yield self._connection
 
     @asynccontextmanager
     async def transaction(
         self, *, isolation: Isolation = "read_committed", readonly: bool = False
     ) -> AsyncIterator[Connection]:
-        """The transaction that is open, whatever isolation is asked for."""
+        """Give the open transaction; its isolation is what it was opened with."""
         yield self._connection
-
-    async def close(self) -> None:
-        """Leaves the connection to whoever opened it."""
 
 
 async def avoid_nested_loops(connection: Connection, task: Task) -> None:

@@ -20,7 +20,7 @@ from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import DryRunTerm
 from revalue.engine.operate.eta import throughput
 from revalue.engine.postgres.arrow import copy_frame
-from revalue.engine.postgres.database import Database, OneTransaction
+from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import TransactionReader, read_frame
 from revalue.engine.settings import Settings
@@ -104,7 +104,7 @@ async def plan_correction(database: Database, correct: Correct, settings: Settin
             await connection.fetchval("SELECT pg_advisory_xact_lock($1)", _ONE_AT_A_TIME)
             hold = _Hold(settings.preview_seconds)
             await hold.begin(connection)
-            correction = await correct(OneTransaction(connection))
+            correction = await correct(OpenTransaction(connection))
             return await _planned(database, connection, correction, settings, hold)
         finally:
             await transaction.rollback()

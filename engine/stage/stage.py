@@ -9,8 +9,8 @@ from revalue.engine.core.batching import assign_tasks, take_within
 from revalue.engine.core.eligibility import due_ranges
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.leadership.term import Term
-from revalue.engine.postgres.arrow import ArrowReader, copy_frame
+from revalue.engine.leadership.term import Leadership
+from revalue.engine.postgres.arrow import Reader, copy_frame
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.value.inputs import read_business_days
@@ -61,7 +61,7 @@ class Staged:
 
 
 def scan(
-    reader: ArrowReader, lane: Lane, cursor: int, *, page_positions: int, live_business_days: int
+    reader: Reader, lane: Lane, cursor: int, *, page_positions: int, live_business_days: int
 ) -> Scan:
     """Reads the next page of positions after `cursor` and decides what they owe. Blocking."""
     with reader.snapshot() as snapshot:
@@ -115,7 +115,7 @@ def _no_ranges() -> pl.DataFrame:
 
 
 async def stage(
-    term: Term, scanned: Scan, lane: Lane, *, task_rows: int, capacity_rows: int
+    term: Leadership, scanned: Scan, lane: Lane, *, task_rows: int, capacity_rows: int
 ) -> Staged:
     """One transaction: jobs for the first positions of the scan that fit in `capacity_rows`, and their frontiers moved.
 
@@ -144,7 +144,7 @@ async def stage(
 
 
 async def propose(
-    term: Term,
+    term: Leadership,
     connection: Connection,
     positions: pl.DataFrame,
     ranges: pl.DataFrame,

@@ -8,7 +8,7 @@ from revalue.engine.core.calendar import number_business_days
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.core.market import Market
 from revalue.engine.core.tasks import Task
-from revalue.engine.postgres.arrow import ArrowReader, Snapshot
+from revalue.engine.postgres.arrow import Reader, Snapshot
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
@@ -26,7 +26,7 @@ class TaskInputs:
     currencies: pl.DataFrame
 
 
-def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
+def read_inputs(reader: Reader, task: Task) -> TaskInputs | None:
     """Reads them in one repeatable-read transaction; None when no job is the task's any more. Blocking.
 
     Raises DatabaseUnavailableError.
