@@ -15,7 +15,7 @@ from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import CorrectionRefusedError, TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import DryRunTerm, Term
-from revalue.engine.postgres.arrow import ArrowReader, Snapshot
+from revalue.engine.postgres.arrow import Snapshot
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements
 from revalue.engine.stage import stage
@@ -313,7 +313,7 @@ async def test_a_position_that_changes_between_the_look_and_the_raise_is_only_ra
     ) == [(7, 3)]
 
 
-class _Overtaken(ArrowReader):
+class _Overtaken:
     """A reader behind whose back a position is corrected, right after it has looked."""
 
     def __init__(self, running: Engine) -> None:
