@@ -1,4 +1,4 @@
-"""Reading into polars from inside of an open transaction, where another connection cannot see what is written."""
+"""Read frames inside of an open transaction, whose uncommitted rows no other connection sees."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,7 +19,10 @@ _TYPES: dict[str, pl.DataType] = {
 
 
 async def read_frame(connection: Connection, query: str, *arguments: Any) -> pl.DataFrame:
-    """The rows of a SELECT in its $n parameters, in the types that ArrowReader gives (numerics as exact text)."""
+    """Return the rows of a SELECT with $n parameters, in the types that ArrowReader gives.
+
+    Integers, dates and booleans have their own types; all else, numerics too, is exact text.
+    """
     prepared = await connection.prepare(query)
     attributes = prepared.get_attributes()
     schema = {column.name: _TYPES.get(column.type.name, pl.String()) for column in attributes}

@@ -358,7 +358,7 @@ async def test_a_rate_reaches_the_conversions_it_is_a_leg_of(
     url: str, database: Database, pair: tuple[str, str], raised: set[str]
 ) -> None:
     await load_small_book(database, portfolios=2)
-    await execute(database, "INSERT INTO portfolios VALUES ('P3', DEFAULT, 'GBP', 'CAL')")
+    await execute(database, "INSERT INTO portfolios VALUES ('P3', 'GBP', 'CAL')")
     await execute(
         database,
         "INSERT INTO fx_rates SELECT 'EUR', 'GBP', business_date, 0.85 FROM business_dates",
