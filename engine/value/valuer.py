@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from revalue.engine.core.lifecycle import FailureReason, JobStatus
+from revalue.engine.core.market import decode_pair
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS, Valued, value
 from revalue.engine.errors import TransientError
@@ -67,7 +68,7 @@ class Valuer:
         middle = (task.first_job_id + task.last_job_id) // 2
         low = await self.run(replace(task, last_job_id=middle))
         high = await self.run(replace(task, first_job_id=middle + 1))
-        return low.joined(high, task)
+        return low.merged(high, task)
 
     async def _attempt(self, task: Task) -> TaskResult:
         fault_point("value.begun")
@@ -210,10 +211,9 @@ def _named(outcomes: pl.DataFrame, inputs: TaskInputs) -> pl.DataFrame:
     if outcomes["reason"].null_count() == len(outcomes):
         return outcomes.with_columns(failure_reason=pl.lit(None, dtype=pl.String))
     names = inputs.currencies.with_columns(pl.col("currency_no").cast(pl.Int64))
+    base_no, quote_no = decode_pair("problem_pair")
     named = (
-        outcomes.with_columns(
-            first=pl.col("problem_pair") // 65536, second=pl.col("problem_pair") % 65536
-        )
+        outcomes.with_columns(first=base_no, second=quote_no)
         .join(inputs.securities, on="instrument_no", how="left", maintain_order="left")
         .join(
             names.rename({"currency_no": "first", "currency": "from"}),
