@@ -55,7 +55,7 @@ class AccessDeniedError(PermanentError):
 
 
 class CorrectionRefusedError(PermanentError):
-    """The database refused a change that cannot be turned into a correction; nothing was written."""
+    """The database refused a change that cannot become a correction; nothing was written."""
 
     exit_code = 65
 
