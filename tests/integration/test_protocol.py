@@ -20,7 +20,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements
 from revalue.engine.stage import stage
 from revalue.engine.value import valuer
-from revalue.engine.value.commit import OUTCOME_COLUMNS, finish
+from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import read_inputs
 from tests.support import (
     DAYS,
@@ -591,7 +591,7 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
         )
         (task,) = staged.tasks
         # The epoch moves while the actor computes: after it has read, before it commits.
-        real = valuer.finish
+        real = valuer.commit_results
 
         async def finish_late(*arguments):  # type: ignore[no-untyped-def]
             await execute(
@@ -603,7 +603,7 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
             return await real(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(valuer, "finish", finish_late)
+            patch.setattr(valuer, "commit_results", finish_late)
             result = await running.pool.run(task)
         assert (result.jobs, result.fenced, result.rows) == (2, 1, len(DAYS))
         assert await fetch(database, "SELECT DISTINCT security_id FROM position_valuations") == [
@@ -658,7 +658,7 @@ async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(
         valued = valuer.compute(inputs, max_attempts=3)
         assert len(valued.rows) == 0
         await apply.release(running.term, task, apply.Waits(1, 1), reason="test")
-        assert await finish(
+        assert await commit_results(
             database, task, valued.rows, valued.outcomes.select(OUTCOME_COLUMNS), []
         ) == (2, 0)
 

@@ -41,7 +41,7 @@ from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.database import Database, Isolation
 from revalue.engine.postgres.statement import Connection
 from revalue.engine.stage import stage
-from revalue.engine.value.commit import OUTCOME_COLUMNS, finish
+from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
@@ -535,7 +535,7 @@ class Store(RuleBasedStateMachine):
             )
         }
         encoded = encode_binary_copy(rows) if len(rows) else []
-        fenced, written = await finish(
+        fenced, written = await commit_results(
             database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded
         )
         kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
