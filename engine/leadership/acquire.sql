@@ -1,8 +1,8 @@
 -- Begin a new term for :holder if the present leader can be succeeded: there is none, it is :holder
 -- itself, its lease is over, or :take_over is true. Returns the new term's number, or no row.
 --
--- FOR UPDATE waits for the transactions of the term that ends: each holds FOR KEY SHARE (lock_term).
--- Heartbeats and operators' requests do not wait for those.
+-- FOR UPDATE waits for the transactions of the term that ends, which hold FOR KEY SHARE
+-- (lock_term). Heartbeats and operators' requests do not wait for those.
 WITH succeeded AS (
     SELECT singleton FROM scheduler_term
     WHERE :take_over::boolean
