@@ -273,7 +273,7 @@ async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room
         )
         for task in step.tasks:
             await running.pool.run(task)
-        await apply.apply(running.term, step.tasks, apply.Waits(1, 1))
+        await apply.apply(running.term, step.tasks, apply.RetryDelays(1, 1))
         await running.settle()
     assert set(
         await fetch(database, "SELECT state, epoch FROM position_status WHERE security_id = 'A'")
@@ -302,7 +302,7 @@ async def test_a_position_that_changes_between_the_look_and_the_raise_is_only_ra
         assert state["pending"] is not None
         for task in step.tasks:
             await running.pool.run(task)
-        await apply.apply(running.term, step.tasks, apply.Waits(1, 1))
+        await apply.apply(running.term, step.tasks, apply.RetryDelays(1, 1))
         await running.settle()
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
     assert await fetch(
@@ -561,7 +561,7 @@ async def test_readers_keep_the_old_history_until_the_last_date_is_valued(
             == old
         )
         assert await fetch(database, status) == [("IN_PROGRESS",)]
-        await apply.apply(running.term, [task], apply.Waits(1, 1))
+        await apply.apply(running.term, [task], apply.RetryDelays(1, 1))
         new = dict(
             await fetch(
                 database, "SELECT date, price FROM position_valuations WHERE security_id = 'A'"
@@ -576,7 +576,7 @@ async def test_applying_twice_changes_nothing(url: str, database: Database) -> N
     async with engine(url) as running:
         await running.settle()
         before = await fetch(database, "SELECT * FROM position_state ORDER BY 1")
-        await apply.apply(running.term, running.pool.ran, apply.Waits(1, 1))
+        await apply.apply(running.term, running.pool.ran, apply.RetryDelays(1, 1))
         assert await fetch(database, "SELECT * FROM position_state ORDER BY 1") == before
 
 
@@ -609,7 +609,7 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
         assert await fetch(database, "SELECT DISTINCT security_id FROM position_valuations") == [
             ("B",)
         ]
-        await apply.apply(running.term, [task], apply.Waits(1, 1))
+        await apply.apply(running.term, [task], apply.RetryDelays(1, 1))
         await running.settle()
         statuses = await fetch(
             database,
@@ -628,14 +628,14 @@ async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Da
             running.term, scanned, Lane.HISTORY, task_rows=1000, capacity_rows=1000
         )
         (task,) = staged.tasks
-        await apply.release(running.term, task, apply.Waits(1, 1), reason="test")
-        (again,) = await apply.retry_due(running.term, most=100, task_rows=1000, capacity=10)
+        await apply.release(running.term, task, apply.RetryDelays(1, 1), reason="test")
+        (again,) = await apply.retry_due(running.term, max_jobs=100, task_rows=1000, capacity=10)
         assert again.task_id != task.task_id
         zombie = await running.pool.run(task)
         assert (zombie.rows, zombie.jobs) == (0, 0)
         result = await running.pool.run(again)
         assert (result.rows, result.fenced) == (2 * len(DAYS), 0)
-        await apply.apply(running.term, [again], apply.Waits(1, 1))
+        await apply.apply(running.term, [again], apply.RetryDelays(1, 1))
         assert await fetch(
             database, "SELECT DISTINCT attempt_count, status::text FROM portfolio_valuation_jobs"
         ) == [(1, "COMPLETE")]
@@ -657,7 +657,7 @@ async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(
         assert inputs is not None
         valued = valuer.compute(inputs, max_attempts=3)
         assert len(valued.rows) == 0
-        await apply.release(running.term, task, apply.Waits(1, 1), reason="test")
+        await apply.release(running.term, task, apply.RetryDelays(1, 1), reason="test")
         assert await commit_results(
             database, task, valued.rows, valued.outcomes.select(OUTCOME_COLUMNS), []
         ) == (2, 0)

@@ -109,8 +109,8 @@ async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
             database, "UPDATE portfolio_valuation_jobs SET lane = 'LIVE' WHERE job_id = $1", jobs[1]
         )
         await execute(database, "UPDATE deferred_jobs SET not_before = now()")
-        tasks = await apply.retry_due(running.term, most=100, task_rows=1_000, capacity=2)
-        tasks += await apply.retry_due(running.term, most=100, task_rows=1_000, capacity=2)
+        tasks = await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=2)
+        tasks += await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=2)
     far = 1_000_000
     assert [(task.lane, task.first_job_id, task.last_job_id) for task in tasks] == [
         (Lane.LIVE, jobs[1], jobs[1]),

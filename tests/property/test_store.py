@@ -70,7 +70,7 @@ DAYS = weekdays(date(2024, 1, 1), 9)
 LEFT_OUT = DAYS[2]  # not a business date at first
 OPENED = 6
 KEYS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
-NOW = apply.Waits(retry_seconds=0, recheck_seconds=0)
+NOW = apply.RetryDelays(retry_seconds=0, recheck_seconds=0)
 
 DAY = st.sampled_from(DAYS[:8])
 SECURITY = st.sampled_from(["A", "B"])
@@ -408,7 +408,9 @@ class Store(RuleBasedStateMachine):
         self.run(self._retry(task_rows, capacity))
 
     async def _retry(self, task_rows: int = 100, capacity: int = 50) -> int:
-        tasks = await apply.retry_due(self.me.term, most=50, task_rows=task_rows, capacity=capacity)
+        tasks = await apply.retry_due(
+            self.me.term, max_jobs=50, task_rows=task_rows, capacity=capacity
+        )
         assert len(tasks) <= capacity
         self._take(tasks)
         return len(tasks)
@@ -486,7 +488,7 @@ class Store(RuleBasedStateMachine):
                         old.term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
                     )
                 case "retry":
-                    await apply.retry_due(old.term, most=50, task_rows=100, capacity=50)
+                    await apply.retry_due(old.term, max_jobs=50, task_rows=100, capacity=50)
                 case "apply":
                     await apply.apply(old.term, [task], NOW)
                 case "release":
