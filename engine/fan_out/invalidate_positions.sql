@@ -4,6 +4,8 @@
 --
 -- NOT IN is hashed, whatever the planner estimates. It estimates few staged positions, and an anti
 -- join would loop over all of them for each affected position.
+-- Jobs are inserted as in stage/create_jobs.sql. One statement for both would have to find the rows
+-- updated here by their xmin.
 WITH staged AS (
     UPDATE position_state p
     SET epoch = p.epoch + 1,
