@@ -106,7 +106,7 @@ async def test_a_trigger_commits_with_its_write_or_not_at_all(database: Database
     assert await queued(database) == []
 
 
-async def test_a_writer_with_an_old_snapshot_takes_its_reach_to_be_open_ended(
+async def test_a_writer_with_an_old_snapshot_writes_an_open_ended_trigger(
     database: Database,
 ) -> None:
     await load_small_book(database, portfolios=1)
@@ -119,7 +119,7 @@ async def test_a_writer_with_an_old_snapshot_takes_its_reach_to_be_open_ended(
     assert await queued(database) == [("PRICE", "A", f"{{[{DAYS[2]},)}}")]
 
 
-async def test_two_writers_of_a_security_are_put_in_a_row(database: Database) -> None:
+async def test_a_writer_of_a_security_waits_for_the_writer_before_it(database: Database) -> None:
     """One deletes the next price while the other puts in an earlier one: together they must reach past both."""
     await load_small_book(database, portfolios=1)
     await execute(
@@ -184,7 +184,7 @@ async def test_what_cannot_be_corrected_is_refused(url: str, database: Database)
 # Move 2: fan out ------------------------------------------------------------------------------------------------------
 
 
-async def test_fan_out_raises_exactly_the_positions_and_dates_in_reach(
+async def test_fan_out_invalidates_exactly_the_affected_positions_and_dates(
     url: str, database: Database
 ) -> None:
     await load_small_book(database)
@@ -207,7 +207,7 @@ async def test_fan_out_raises_exactly_the_positions_and_dates_in_reach(
     assert state["watermark_date"] == DAYS[1]
 
 
-async def test_triggers_that_wait_together_raise_a_position_once_and_resume_at_the_cursor(
+async def test_triggers_queued_together_invalidate_a_position_once_and_resume_at_the_cursor(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=5)
@@ -236,7 +236,7 @@ async def test_triggers_that_wait_together_raise_a_position_once_and_resume_at_t
     assert set(await fetch(database, "SELECT epoch FROM position_state")) == {(1,)}
 
 
-async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room(
+async def test_invalidated_positions_are_staged_at_once_within_the_capacity(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=5)
@@ -280,7 +280,7 @@ async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room
     ) == {("CURRENT", 1)}
 
 
-async def test_a_position_that_changes_between_the_look_and_the_raise_is_only_raised(
+async def test_a_position_that_changes_before_it_is_invalidated_is_not_staged(
     url: str, database: Database
 ) -> None:
     """A position is corrected after it was read that its position owes nothing else: its revision has moved when it is raised."""
@@ -328,7 +328,7 @@ class _Overtaken:
         asyncio.run_coroutine_threadsafe(correction, self._loop).result(30)
 
 
-async def test_a_position_that_is_closed_or_not_yet_scheduled_is_not_raised(
+async def test_a_position_that_is_closed_or_not_yet_scheduled_is_not_invalidated(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=1)
@@ -383,9 +383,7 @@ async def test_a_rate_reaches_the_conversions_it_is_a_leg_of(
 # Move 3: stage --------------------------------------------------------------------------------------------------------
 
 
-async def test_staging_creates_jobs_only_for_the_room_there_is(
-    url: str, database: Database
-) -> None:
+async def test_staging_creates_jobs_only_within_the_capacity(url: str, database: Database) -> None:
     await load_small_book(database)
     async with engine(url) as running:
         scanned = await scan_all(running)
@@ -504,7 +502,7 @@ async def test_ids_that_both_lanes_take_at_once_are_never_the_same(database: Dat
     assert len(taken) == len(set(taken)) == 36
 
 
-async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_position_is_published(
+async def test_dates_no_longer_due_leave_pending_without_a_job_and_the_position_is_published(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=1)
@@ -619,7 +617,7 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
     assert len(await fetch(database, "SELECT 1 FROM position_valuations")) == 2 * len(DAYS)
 
 
-async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Database) -> None:
+async def test_an_abandoned_attempt_cannot_finish(url: str, database: Database) -> None:
     """A zombie: its task is released and given to another, then it wakes up and commits."""
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
@@ -742,7 +740,7 @@ async def test_what_a_lost_scheduler_left_is_recovered(url: str, database: Datab
     assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
 
 
-def test_the_days_are_what_the_cases_take_them_for() -> None:
+def test_the_days_are_those_that_the_cases_assume() -> None:
     assert (DAYS[0], DAYS[4], DAYS[5], DAYS[-1]) == (
         date(2024, 1, 1),
         date(2024, 1, 5),
@@ -751,7 +749,7 @@ def test_the_days_are_what_the_cases_take_them_for() -> None:
     )
 
 
-async def test_a_job_that_waited_under_an_epoch_that_is_over_is_superseded_by_the_next_scheduler(
+async def test_a_job_that_waited_under_an_older_epoch_is_superseded_by_the_next_scheduler(
     url: str, database: Database
 ) -> None:
     """The scheduler dies between the attempt's commit and its application, and a correction comes before the next one."""

@@ -222,7 +222,7 @@ async def roles(connection: asyncpg.Connection) -> set[str]:
     }
 
 
-async def test_roles_are_made_once_a_server_and_dropped_with_the_last_database(
+async def test_roles_are_created_once_per_server_and_dropped_with_the_last_database(
     other_server: str,
 ) -> None:
     admin = await asyncpg.connect(other_server)

@@ -25,7 +25,7 @@ from tests.integration.test_control import until
 from tests.support import DAYS, SETTINGS, engine, execute, facts, fetch, load_small_book
 
 
-async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_only_for_those(
+async def test_tasks_in_flight_and_their_jobs_stay_within_the_capacity(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=30)
@@ -53,7 +53,7 @@ async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_onl
         )
 
 
-async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room(
+async def test_jobs_that_become_due_together_are_retried_within_the_capacity(
     url: str, database: Database
 ) -> None:
     """Jobs that wait for one price are all due for a look together: no more of them than there is room for are PROCESSING."""
@@ -162,7 +162,7 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
 
 
-async def test_history_goes_on_in_small_pages_beside_a_live_task_that_does_not_end(
+async def test_history_goes_on_in_small_pages_while_a_live_task_does_not_end(
     url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await load_small_book(database, portfolios=20)
@@ -234,7 +234,7 @@ async def failing_when(
 
 
 @pytest.mark.parametrize("failure", [ArithmeticError, pl.exceptions.PanicException])
-async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valued(
+async def test_a_poison_job_ends_as_a_dead_letter_and_its_neighbours_are_valued(
     url: str, database: Database, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
 ) -> None:
     """A panic of a native library is no Exception, and a failure all the same."""
@@ -415,7 +415,7 @@ async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_te
     assert shown == [(Decimal(8),)]
 
 
-async def test_jobs_that_wait_for_data_are_looked_at_again_though_nothing_triggers(
+async def test_jobs_that_wait_for_data_are_checked_again_without_a_trigger(
     url: str, database: Database
 ) -> None:
     """The safety net: a wait is over after its time, the job goes on behind what it has valued, and writes nothing twice."""

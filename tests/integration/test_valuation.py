@@ -192,7 +192,7 @@ async def check(database: Database) -> None:
 
 @settings(max_examples=60)
 @given(book=books(), corrections=CORRECTIONS, task_rows=st.sampled_from([1, 7, 1000]))
-async def test_every_row_is_the_oracles_before_and_after_corrections(
+async def test_every_row_is_that_of_the_reference_before_and_after_corrections(
     server_url: str, template: str, book: Book, corrections: list[Sequence[Any]], task_rows: int
 ) -> None:
     url = await fresh_database(server_url, template)

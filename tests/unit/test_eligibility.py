@@ -47,7 +47,7 @@ def disjoint(
 
 
 @given(positions, st.sets(st.integers(0, DAYS - 1), min_size=1))
-def test_owed_ranges_cover_exactly_the_owed_sessions(drawn: list, open_days: set[int]) -> None:  # type: ignore[type-arg]
+def test_due_ranges_cover_exactly_the_due_business_days(drawn: list, open_days: set[int]) -> None:  # type: ignore[type-arg]
     business_days = number_business_days(
         pl.DataFrame(
             {"calendar_no": [1] * len(open_days), "date": [day(n) for n in open_days]}

@@ -8,7 +8,7 @@ import pytest
 from revalue.engine.postgres.statement import Statement
 
 
-def test_a_name_that_stands_twice_is_one_parameter_and_a_cast_is_none() -> None:
+def test_a_repeated_name_is_one_parameter_and_a_cast_is_not_one() -> None:
     statement = Statement.parse("SELECT :a::int, x::text, :b_c WHERE y = :a")
     assert statement.parameters == ("a", "b_c")
     assert statement.positional == "SELECT $1::int, x::text, $2 WHERE y = $1"
