@@ -61,7 +61,7 @@ class Statement:
         """
         row = await self.row(connection, **values)
         if row is None:
-            raise LookupError(f"the statement {self.name or self.text!r} returned no row")
+            raise LookupError(f"the statement {self.name or self.text} returned no row")
         return row
 
     async def value(self, connection: Connection, **values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the logs say: JSON with ids, summed, and nothing at all while all is well."""
+"""Logs are JSON with ids, merged into ranges, and empty while all is well."""
 
 import io
 import json

@@ -1,6 +1,7 @@
 """Statements take named parameters, and only those."""
 
 from datetime import date
+from unittest.mock import AsyncMock
 
 import polars as pl
 import pytest
@@ -33,3 +34,13 @@ def test_only_integers_and_dates_are_written_into_a_text() -> None:
         statement.rendered(n="5; DROP TABLE x", d=date(2024, 1, 2))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes"):
         statement.rendered(n=5)
+
+
+async def test_one_returns_the_row_or_names_the_statement_that_has_none() -> None:
+    statement = Statement.parse("SELECT 1 WHERE :a", "room/name.sql")
+    connection = AsyncMock()
+    connection.fetchrow.return_value = (1,)
+    assert await statement.one(connection, a=True) == (1,)
+    connection.fetchrow.return_value = None
+    with pytest.raises(LookupError, match=r"room/name\.sql returned no row"):
+        await statement.one(connection, a=False)
