@@ -39,7 +39,7 @@ class InFlightTasks:
         self._term = term
         self._progress = progress
         self._starts_per_second = settings.task_starts_per_second
-        self._waits = apply.Waits(settings.retry_seconds, settings.recheck_seconds)
+        self._waits = apply.RetryDelays(settings.retry_seconds, settings.recheck_seconds)
         self._max_deaths = apply.ALONE_AFTER_DEATHS + settings.max_attempts
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._next_start = 0.0
@@ -161,11 +161,11 @@ class InFlightTasks:
         task, _ = self._in_flight[attempt]
         reason = f"{type(failure).__name__}: {failure}"[:500]
         worker = failure.worker if isinstance(failure, TaskLostError) else None
-        most_deaths = (
+        max_deaths = (
             self._max_deaths if isinstance(failure, TaskLostError) and failure.died else None
         )
         failed = await apply.release(
-            self._term, task, self._waits, reason=reason, worker=worker, most_deaths=most_deaths
+            self._term, task, self._waits, reason=reason, worker=worker, max_deaths=max_deaths
         )
         del self._in_flight[attempt]
         if failed:

@@ -306,7 +306,7 @@ class SchedulerLoop:
         if capacity <= 0:
             return False
         tasks = await apply.retry_due(
-            self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, capacity=capacity
+            self._term, max_jobs=_RETRY_JOBS, task_rows=self._settings.task_rows, capacity=capacity
         )
         for task in tasks:
             self._lanes[task.lane].queue.append(task)

@@ -14,7 +14,7 @@ from revalue.console.cli.context import Call, Json
 from revalue.console.cli.correcting import Made, print_correction, print_preview
 from revalue.console.cli.output import print_json
 from revalue.engine.correct import corrections
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import Preview, preview
 
 correct_app = typer.Typer(
@@ -99,7 +99,9 @@ def correct_file(
     _correct(lambda database: corrections.file(database, file), dry_run, as_json)
 
 
-def _correct(correct: Callable[[Database], Awaitable[Made]], dry_run: bool, as_json: bool) -> None:
+def _correct(
+    correct: Callable[[Connections], Awaitable[Made]], dry_run: bool, as_json: bool
+) -> None:
     async def run(database: Database) -> Made | Preview:
         if dry_run:
             return await preview(database, correct, Call.settings)

@@ -165,7 +165,7 @@ def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_prin
         (server_url.replace("/postgres?", "/nowhere?"), 77, 'database "nowhere" does not exist'),
         (server_url.replace("postgres:", "stranger:SECRET"), 77, 'role "stranger" does not exist'),
         ("postgresql://u:SECRET@[::1", 2, "address cannot be used"),
-        ("mysql://u:SECRET@h/d", 2, "address (mysql) is no PostgreSQL address"),
+        ("mysql://u:SECRET@h/d", 2, "address (mysql) is not a PostgreSQL address"),
     ):
         got, output = code(address, "status")
         assert got == exit_code, output

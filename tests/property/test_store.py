@@ -43,7 +43,7 @@ from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.database import Database, Isolation
 from revalue.engine.postgres.statement import Connection
 from revalue.engine.stage import stage
-from revalue.engine.value.commit import OUTCOME_COLUMNS, finish
+from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
@@ -72,7 +72,7 @@ DAYS = weekdays(date(2024, 1, 1), 9)
 LEFT_OUT = DAYS[2]  # not a business date at first
 OPENED = 6
 KEYS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
-NOW = apply.Waits(retry_seconds=0, recheck_seconds=0)
+NOW = apply.RetryDelays(retry_seconds=0, recheck_seconds=0)
 
 DAY = st.sampled_from(DAYS[:8])
 SECURITY = st.sampled_from(["A", "B"])
@@ -420,7 +420,9 @@ class Store(RuleBasedStateMachine):
         self.run(self._retry(task_rows, capacity))
 
     async def _retry(self, task_rows: int = 100, capacity: int = 50) -> int:
-        tasks = await apply.retry_due(self.me.term, most=50, task_rows=task_rows, capacity=capacity)
+        tasks = await apply.retry_due(
+            self.me.term, max_jobs=50, task_rows=task_rows, capacity=capacity
+        )
         assert len(tasks) <= capacity
         self._take(tasks)
         return len(tasks)
@@ -504,7 +506,7 @@ class Store(RuleBasedStateMachine):
                         old.term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
                     )
                 case "retry":
-                    await apply.retry_due(old.term, most=50, task_rows=100, capacity=50)
+                    await apply.retry_due(old.term, max_jobs=50, task_rows=100, capacity=50)
                 case "apply":
                     await apply.apply(old.term, [task], NOW)
                 case "release":
@@ -554,7 +556,7 @@ class Store(RuleBasedStateMachine):
             )
         }
         encoded = encode_binary_copy(rows) if len(rows) else []
-        fenced, written = await finish(
+        fenced, written = await commit_results(
             database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded
         )
         kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
