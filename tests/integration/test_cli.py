@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from revalue.console.cli import main
-from revalue.console.cli.main import app
+from revalue.console.cli.main import app, main
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, execute, prices
