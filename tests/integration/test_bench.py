@@ -11,7 +11,7 @@ import asyncpg
 
 def _bench(url: str, arguments: str) -> str:
     run = subprocess.run(
-        [sys.executable, "-m", "revalue", "bench", *arguments.split()],
+        [sys.executable, "-m", "revalue", "bench", "--yes", *arguments.split()],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
         capture_output=True,
         text=True,
@@ -23,7 +23,7 @@ def _bench(url: str, arguments: str) -> str:
 
 def test_a_tiny_backfill_is_verified_beside_its_peers(url: str) -> None:
     said = _bench(
-        url, "backfill --positions 40 --dates 10 --runs 1 --peers ceiling,sql,per-job,duckdb"
+        url, "backfill --positions 40 --dates 10 --runs 1 --baselines ceiling,sql,per-job,duckdb"
     )
     assert all(
         peer in said
@@ -56,6 +56,7 @@ async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) 
             "-m",
             "revalue",
             "bench",
+            "--yes",
             *"backfill --positions 40 --dates 10 --runs 1000".split(),
         ],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},

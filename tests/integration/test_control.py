@@ -148,11 +148,11 @@ async def test_the_operators_commands(url: str, database: Database) -> None:
     assert "paused since" in run(url, "pause").output
     assert "paused since" in run(url, "status").output
     assert json.loads(run(url, "status", "--json").stdout)["paused_at"] is not None
-    assert "resumed; it was paused since" in run(url, "resume").output
-    assert run(url, "resume").output == "it was not paused\n"
+    assert "resumed; the pause began at " in run(url, "resume").output
+    assert run(url, "resume").output == "there was no pause\n"
     assert (
         run(url, "drain").output
-        == "no scheduler leads\nnot every position is current: 2 positions BEHIND; 3 triggers queued\n"
+        == "no scheduler leads\nnot every position is current: 2 positions behind; 3 triggers queued\n"
     )
     assert code(url, "drain", "--timeout", "0")[0] == 2
     await execute(
@@ -163,7 +163,7 @@ async def test_the_operators_commands(url: str, database: Database) -> None:
     (letter,) = json.loads(run(url, "dead-letters", "--json").stdout)
     assert (letter["security_id"], letter["failure_reason"]) == ("A", f"OVERFLOW A {DAYS[0]}")
     assert "1 dead letter" in run(url, "dead-letters").output
-    assert run(url, "jobs", "retry", "--failed").output == "1 job will be tried again\n"
+    assert run(url, "jobs", "retry", "--failed").output == "1 job requeued\n"
     assert json.loads(run(url, "dead-letters", "--json").stdout) == []
     assert len(json.loads(run(url, "dead-letters", "--all", "--json").stdout)) == 1
-    assert run(url, "jobs", "retry", "--failed").output == "0 jobs will be tried again\n"
+    assert run(url, "jobs", "retry", "--failed").output == "0 jobs requeued\n"
