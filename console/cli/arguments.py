@@ -26,6 +26,14 @@ def parse_decimal(text: str) -> Decimal:
     return number
 
 
+def parse_not_negative(text: str) -> Decimal:
+    """Read a decimal number of 0 or more; which numbers can be stored is for the engine to say."""
+    number = parse_decimal(text)
+    if number < 0:
+        raise typer.BadParameter(f"{text} is negative")
+    return number
+
+
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")
 ]

@@ -10,7 +10,14 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from revalue.console.cli.arguments import Day, Json, Portfolio, Security, parse_decimal
+from revalue.console.cli.arguments import (
+    Day,
+    Json,
+    Portfolio,
+    Security,
+    parse_decimal,
+    parse_not_negative,
+)
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import (
     counted,
@@ -45,16 +52,21 @@ DryRun = Annotated[
 ]
 
 
-def _number(metavar: str, text: str) -> Any:
-    return typer.Argument(parser=parse_decimal, metavar=metavar, help=text)
+# An argument such as -4 is a number, not an option.
+_NUMBERS = {"ignore_unknown_options": True}
 
 
-@app.command("price")
+@app.command("price", context_settings=_NUMBERS)
 def correct_price(
     ctx: typer.Context,
     security: Security,
     day: Day,
-    price: Annotated[Decimal, _number("PRICE", "The new price, as quoted.")],
+    price: Annotated[
+        Decimal,
+        typer.Argument(
+            parser=parse_not_negative, metavar="PRICE", help="The new price, as quoted."
+        ),
+    ],
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -66,13 +78,18 @@ def correct_price(
     _correct(ctx, correct, dry_run, as_json)
 
 
-@app.command("fx")
+@app.command("fx", context_settings=_NUMBERS)
 def correct_fx(
     ctx: typer.Context,
     base: Annotated[str, typer.Argument(metavar="BASE", help="Currency code, such as EUR.")],
     quote: Annotated[str, typer.Argument(metavar="QUOTE", help="Currency code, such as USD.")],
     day: Day,
-    rate: Annotated[Decimal, _number("RATE", "How many QUOTE one BASE costs.")],
+    rate: Annotated[
+        Decimal,
+        typer.Argument(
+            parser=parse_not_negative, metavar="RATE", help="How many QUOTE one BASE costs."
+        ),
+    ],
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -84,19 +101,35 @@ def correct_fx(
     _correct(ctx, correct, dry_run, as_json)
 
 
-# Quantities and costs may be negative: -4 is an argument, not an option.
-@app.command("position", context_settings={"ignore_unknown_options": True})
+@app.command("position", context_settings=_NUMBERS)
 def correct_position(
     ctx: typer.Context,
     portfolio: Portfolio,
     security: Security,
     day: Day,
-    quantity: Annotated[Decimal, _number("QUANTITY", "Quantity held; negative: short; 0: flat.")],
+    quantity: Annotated[
+        Decimal,
+        typer.Argument(
+            parser=parse_decimal,
+            metavar="QUANTITY",
+            help="Quantity held; negative: short; 0: closed.",
+        ),
+    ],
     cost_basis_local: Annotated[
-        Decimal, _number("COST_LOCAL", "Cost basis in the currency of the security.")
+        Decimal,
+        typer.Argument(
+            parser=parse_decimal,
+            metavar="COST_LOCAL",
+            help="Cost basis in the currency of the security.",
+        ),
     ],
     cost_basis: Annotated[
-        Decimal, _number("COST", "Cost basis in the base currency of the portfolio.")
+        Decimal,
+        typer.Argument(
+            parser=parse_decimal,
+            metavar="COST",
+            help="Cost basis in the base currency of the portfolio.",
+        ),
     ],
     dry_run: DryRun = False,
     as_json: Json = False,
