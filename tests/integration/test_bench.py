@@ -1,4 +1,4 @@
-"""The harness runs and verifies what it measures; its times are nobody's business here."""
+"""The benchmark harness runs and verifies its workloads. Its times are not tested here."""
 
 import os
 import re
@@ -21,18 +21,18 @@ def _bench(url: str, arguments: str) -> str:
     return run.stdout
 
 
-def test_a_tiny_backfill_is_verified_beside_its_peers(url: str) -> None:
+def test_a_tiny_backfill_is_verified_next_to_its_baselines(url: str) -> None:
     said = _bench(
         url, "backfill --positions 40 --dates 10 --runs 1 --baselines ceiling,sql,per-job,duckdb"
     )
     assert all(
-        peer in said
-        for peer in ("sql", "ceiling", "per-job", "duckdb, computing", "duckdb, and COPY")
+        baseline in said
+        for baseline in ("sql", "ceiling", "per-job", "duckdb, computing", "duckdb, and COPY")
     )
     assert " 400 " in said
 
 
-def test_each_workload_revalues_what_it_reaches_and_is_verified(url: str) -> None:
+def test_each_workload_restates_what_it_affects_and_is_verified(url: str) -> None:
     # 40 positions of one security, half of them in EUR; 10 dates
     rows = {
         "roll": 40,
@@ -49,7 +49,7 @@ def test_each_workload_revalues_what_it_reaches_and_is_verified(url: str) -> Non
 
 
 async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) -> None:
-    """A run is interrupted after two were counted: they are in the table, the exit code is that of an interruption."""
+    """Ctrl-C after two measured runs: they are in the table; the exit code is 130."""
     with subprocess.Popen(
         [
             sys.executable,

@@ -78,7 +78,7 @@ def test_help_explains_every_argument_and_option(command: tuple[str, ...]) -> No
 @pytest.mark.parametrize("group", [(), ("correct",), ("jobs",), ("tokens",)])
 def test_without_a_command_the_help_is_printed(group: tuple[str, ...]) -> None:
     called = CliRunner().invoke(app, [*group])
-    assert (called.exit_code, "Usage: " in called.output) == (2, True)
+    assert (called.exit_code, called.stdout) == (2, CliRunner().invoke(app, [*group, "-h"]).stdout)
 
 
 def test_an_unknown_command_is_answered_with_a_similar_one() -> None:
