@@ -183,4 +183,4 @@ async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Data
     while (await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0]:
         await asyncio.sleep(0.1)
     logs = await asyncio.to_thread(run, "ray", "job", "logs", "--address", head, "watching")
-    assert "not every position is current: 2 positions WAITING_FOR_DATA" in logs.stdout, logs.stdout
+    assert "not every position is current: 2 positions waiting for data" in logs.stdout, logs.stdout
