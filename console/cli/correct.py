@@ -29,11 +29,11 @@ from revalue.console.cli.output import (
 )
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import Estimate, Mover, PortfolioChange, Preview, preview
 
 Made: TypeAlias = Correction | FileCorrection
-Correct: TypeAlias = Callable[[Database], Awaitable[Made]]
+Correct: TypeAlias = Callable[[Connections], Awaitable[Made]]
 
 _MAX_LINES = 20
 _MAX_TRIGGERS = 5
@@ -72,7 +72,7 @@ def correct_price(
 ) -> None:
     """Replace the stored price of SECURITY on DATE; its currency and quote basis stay."""
 
-    async def correct(database: Database) -> Correction:
+    async def correct(database: Connections) -> Correction:
         return await corrections.price(database, security, day, price)
 
     _correct(ctx, correct, dry_run, as_json)
@@ -95,7 +95,7 @@ def correct_fx(
 ) -> None:
     """Replace the stored FX rate of DATE: 1 BASE = RATE QUOTE."""
 
-    async def correct(database: Database) -> Correction:
+    async def correct(database: Connections) -> Correction:
         return await corrections.rate(database, base, quote, day, rate)
 
     _correct(ctx, correct, dry_run, as_json)
@@ -136,7 +136,7 @@ def correct_position(
 ) -> None:
     """Set the position record of DATE: what is held from that day on. Later records stay."""
 
-    async def correct(database: Database) -> Correction:
+    async def correct(database: Connections) -> Correction:
         return await corrections.position(
             database, portfolio, security, day, quantity, cost_basis_local, cost_basis
         )
@@ -162,7 +162,7 @@ def correct_file(
     Prices and rates must be stored already.
     """
 
-    async def correct(database: Database) -> FileCorrection:
+    async def correct(database: Connections) -> FileCorrection:
         return await corrections.file(database, file)
 
     _correct(ctx, correct, dry_run, as_json)
