@@ -13,7 +13,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from tests.integration.test_cli import code, run
-from tests.support import DAYS, SETTINGS, Engine, engine, execute, fetch, load_small_book
+from tests.support import DAYS, SETTINGS, Engine, engine, execute, fetch, load_small_book, until
 
 CORRECTION = "UPDATE market_prices SET price = price + 1"
 
@@ -31,14 +31,6 @@ class Gate:
         self.waiting += 1
         await self.opened.wait()
         return await self._real(task)
-
-
-async def until(condition) -> None:  # type: ignore[no-untyped-def]
-    async def look() -> None:
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(look(), 30)
 
 
 async def test_a_paused_scheduler_finishes_what_is_in_flight_and_begins_nothing(
