@@ -13,7 +13,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from tests.integration.test_cli import code, run
-from tests.support import DAYS, SETTINGS, Engine, engine, execute, fetch, load_small_book
+from tests.support import DAYS, SETTINGS, Engine, engine, execute, fetch, load_small_book, until
 
 CORRECTION = "UPDATE market_prices SET price = price + 1"
 
@@ -33,15 +33,7 @@ class Gate:
         return await self._real(task)
 
 
-async def until(condition) -> None:  # type: ignore[no-untyped-def]
-    async def look() -> None:
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(look(), 30)
-
-
-async def test_a_paused_scheduler_finishes_work_in_flight_and_starts_nothing(
+async def test_a_paused_scheduler_finishes_what_is_in_flight_and_begins_nothing(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=4)

@@ -24,8 +24,33 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status, retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.value import valuer
-from tests.integration.test_control import until
-from tests.support import DAYS, SETTINGS, engine, execute, facts, fetch, load_small_book
+from tests.support import (
+    DAYS,
+    SETTINGS,
+    Engine,
+    engine,
+    execute,
+    facts,
+    fetch,
+    load_small_book,
+    until,
+)
+
+
+def record_processing(running: Engine, database: Database) -> list[int]:
+    """Record how many jobs are PROCESSING whenever a task starts."""
+    counts: list[int] = []
+    real = running.pool.run
+
+    async def counted(task: Task) -> TaskResult:
+        rows = await fetch(
+            database, "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'"
+        )
+        counts.append(rows[0][0])
+        return await real(task)
+
+    running.pool.run = counted  # type: ignore[method-assign]
+    return counts
 
 
 async def test_tasks_in_flight_and_their_jobs_stay_within_the_capacity(
@@ -35,23 +60,11 @@ async def test_tasks_in_flight_and_their_jobs_stay_within_the_capacity(
     async with engine(
         url, settings=SETTINGS.model_copy(update={"task_rows": 20}), workers=2
     ) as running:
-        most = 0
-        real = running.pool.run
-
-        async def counted(task: Task) -> TaskResult:
-            nonlocal most
-            rows = await fetch(
-                database,
-                "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'",
-            )
-            most = max(most, rows[0][0])
-            return await real(task)
-
-        running.pool.run = counted  # type: ignore[method-assign]
+        processing = record_processing(running, database)
         await running.settle()
         assert running.pool.most_at_once <= running.pool.capacity(Lane.HISTORY)
         assert len(running.pool.ran) == 60
-        assert most <= 2 * running.pool.capacity(Lane.HISTORY), (
+        assert max(processing) <= 2 * running.pool.capacity(Lane.HISTORY), (
             "jobs were created far beyond the capacity to run them"
         )
 
@@ -67,24 +80,12 @@ async def test_jobs_that_become_due_together_are_retried_within_the_capacity(
     ) as running:
         await running.settle()
         assert (await read_status(database)).positions == {"WAITING_FOR_DATA": 60}
-        most = 0
-        real = running.pool.run
-
-        async def counted(task: Task) -> TaskResult:
-            nonlocal most
-            rows = await fetch(
-                database,
-                "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'",
-            )
-            most = max(most, rows[0][0])
-            return await real(task)
-
-        running.pool.run = counted  # type: ignore[method-assign]
+        processing = record_processing(running, database)
         done = len(running.pool.ran)
         await execute(database, "UPDATE deferred_jobs SET not_before = now()")
         await running.settle()
         assert len(running.pool.ran) - done >= 30
-        assert most <= 3 * running.pool.capacity(Lane.HISTORY)
+        assert max(processing) <= 3 * running.pool.capacity(Lane.HISTORY)
 
 
 async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
