@@ -24,7 +24,7 @@ from revalue.engine.correct.ingest import load as load_input
 from revalue.engine.errors import RevalueError, UsageError
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.explain import Explanation, explain, plain
+from revalue.engine.read.explain import Explanation, explain, formatted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -109,7 +109,7 @@ def explain_command(portfolio: str, security: str, day: Day, as_json: Json = Fal
         _print_explanation(found)
     if found.verdict == "DISAGREES":
         raise RevalueError(
-            f"the stored row disagrees with the data: {found.differences or found.missing or 'it is not owed'}"
+            f"the stored row disagrees with the data: {found.differences or found.missing or 'no row is due'}"
         )
 
 
@@ -120,8 +120,8 @@ def _print_explanation(found: Explanation) -> None:
         out.print(f" {number:2}. {step}", markup=False)
     if stored:
         out.print(
-            f"Stored: market value {plain(stored['market_value'])} {position['base_currency']}, unrealized gain "
-            f"{plain(stored['unrealized_gain'])} {position['base_currency']}, "
+            f"Stored: market value {formatted(stored['market_value'])} {position['base_currency']}, unrealized gain "
+            f"{formatted(stored['unrealized_gain'])} {position['base_currency']}, "
             f"{stored['valuation_status']}, epoch {stored['epoch']} "
             f"(position: epoch {position['epoch']}, published {position['published_epoch']}, {position['state']})"
         )

@@ -122,9 +122,9 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
                 "INSERT INTO business_dates SELECT calendar_id, $1 FROM calendars ON CONFLICT DO NOTHING",
                 day,
             )
-        case ("facts", number, facts, merge) if book.facts:
-            position = sorted(book.facts)[number % len(book.facts)]
-            changed = Book(**{**vars(book), "facts": {position: facts}})
+        case ("facts", number, facts, merge) if book.records:
+            position = sorted(book.records)[number % len(book.records)]
+            changed = Book(**{**vars(book), "records": {position: facts}})
             await load(database, Kind.POSITIONS, book_frames(changed)["positions"], merge=merge)
 
 
