@@ -22,7 +22,7 @@ from revalue.engine.errors import RevalueError, ValuationIncompleteError
 from revalue.engine.operate.status import count_position_days
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.queries import totals_by_currency
+from revalue.engine.read.queries import read_price, totals_by_currency
 from revalue.engine.runtime import Run
 from revalue.engine.settings import Settings
 
@@ -87,12 +87,7 @@ async def _load(database: Database) -> list[LoadResult]:
 
 
 async def _correct(database: Database) -> corrections.Correction:
-    async with database.connection() as connection:
-        old = await connection.fetchval(
-            "SELECT price FROM market_prices WHERE security_id = $1 AND price_date = $2",
-            SECURITY,
-            DAY,
-        )
+    old = await read_price(database, SECURITY, DAY)
     return await corrections.price(
         database, SECURITY, DAY, (old * FACTOR).quantize(Decimal("0.001"))
     )

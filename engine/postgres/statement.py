@@ -51,6 +51,13 @@ class Statement:
         """Runs it; returns the first row."""
         return await connection.fetchrow(self.positional, *self._arguments(values))
 
+    async def one(self, connection: Connection, **values: Any) -> asyncpg.Record:
+        """Run it and return its first row; no row is an internal error that names the statement."""
+        found = await self.row(connection, **values)
+        if found is None:
+            raise RuntimeError(f"no row from the statement: {self.text}")
+        return found
+
     async def value(self, connection: Connection, **values: Any) -> Any:
         """Runs it; returns the first column of the first row."""
         return await connection.fetchval(self.positional, *self._arguments(values))

@@ -41,4 +41,4 @@ LEFT JOIN portfolio_valuation_jobs j ON j.job_id = n.job_id
 LEFT JOIN reprocessing_triggers t ON t.trigger_id = j.trigger_id AND n.epoch > 0
 WHERE x.epoch IS NOT NULL OR (n.valued_at = '-infinity' AND n.epoch <= n.published_epoch)
 ORDER BY n.epoch
-LIMIT :most
+LIMIT :limit
