@@ -13,6 +13,7 @@ from revalue.console.cli.output import counted, out, print_json, print_table
 from revalue.engine.errors import UsageError
 from revalue.engine.leadership import control
 from revalue.engine.operate.status import (
+    MAX_ID,
     Status,
     list_dead_letters,
     list_failed_jobs,
@@ -22,8 +23,6 @@ from revalue.engine.operate.status import (
     retry_jobs,
 )
 from revalue.engine.postgres.database import Database
-
-_MOST_ID = 2**63 - 1
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Valuation jobs: list, show, retry.")
 
@@ -97,7 +96,7 @@ def jobs_list(
 
     async def run(database: Database) -> list[dict[str, Any]]:
         return await list_jobs(
-            database, status=status, portfolio=portfolio, security=security, most=limit
+            database, status=status, portfolio=portfolio, security=security, limit=limit
         )
 
     found = with_database(Call.settings, run)
@@ -121,7 +120,7 @@ def jobs_list(
 
 @jobs_app.command("show")
 def show_job(
-    job_id: Annotated[int, typer.Argument(metavar="JOB", min=1, max=_MOST_ID)],
+    job_id: Annotated[int, typer.Argument(metavar="JOB", min=1, max=MAX_ID)],
     as_json: Json = False,
 ) -> None:
     """One job, with its dead letters."""
@@ -149,7 +148,7 @@ def show_job(
 @jobs_app.command("retry")
 def jobs_retry(
     job_ids: Annotated[
-        list[int] | None, typer.Argument(metavar="JOB...", min=1, max=_MOST_ID)
+        list[int] | None, typer.Argument(metavar="JOB...", min=1, max=MAX_ID)
     ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Every job that failed for good and is still owed.")
@@ -181,7 +180,7 @@ def dead_letters(
     """Jobs that failed for good, newest first. `jobs show JOB` has the traceback, `jobs retry` takes them up again."""
 
     async def run(database: Database) -> list[dict[str, Any]]:
-        return await list_dead_letters(database, still_failed=not every, most=limit)
+        return await list_dead_letters(database, still_failed=not every, limit=limit)
 
     found = with_database(Call.settings, run)
     if as_json:
