@@ -24,7 +24,7 @@ def print_correction(made: Made) -> None:
     if not reach:
         out.print("nothing that is already valued can have changed")
         return
-    dates = f", {made.dates}" if isinstance(made, Correction) else ""
+    dates = f", {', '.join(map(str, made.dates))}" if isinstance(made, Correction) else ""
     out.print(
         f"{reach}: up to {made.positions:,} positions{dates}; run `revalue value`", markup=False
     )

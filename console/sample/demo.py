@@ -50,7 +50,7 @@ def run_demo(settings: Settings, folder: Path) -> None:
         correction = with_database(settings, _correct)
         out.print(
             f"[bold]4. correction[/bold]: {correction.what}: {tidy(correction.old)} -> {tidy(correction.new)}; "
-            f"it can reach {correction.positions:,} positions, {correction.dates}",
+            f"it can reach {correction.positions:,} positions, {', '.join(map(str, correction.dates))}",
             markup=True,
         )
         with progress_line("reprocessing") as on_progress:

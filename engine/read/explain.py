@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from revalue.engine.core.date_ranges import date_ranges
 from revalue.engine.errors import NotFoundError
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements
@@ -95,9 +96,12 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
         book = await read_date(connection, portfolio, security, day, position)
     shown = dict(position)
     business_dates = shown.pop("business_dates")
-    explanation = Explanation(
-        portfolio, security, day, shown, stored=dict(stored) if stored else None
-    )
+    explanation = Explanation(portfolio, security, day, shown)
+    if stored is not None:
+        explanation.stored = {
+            **stored,
+            "trigger_dates": date_ranges(stored["trigger_dates"] or ()),
+        }
     if day in business_dates[-1:]:
         _recompute(explanation, book)
     else:
