@@ -1,8 +1,7 @@
-"""The reference valuation: an independent implementation of docs/valuation.md, over whole books.
+"""The reference valuation: compare what readers see, digit for digit, with a second implementation.
 
-`revalue verify`, the demo and the tests compare with it what PostgreSQL shows, digit for digit. It
-reads the tables itself and values row by row (engine.read.row_valuation); it uses nothing of the
-vectorised core.
+That is engine.read.row_valuation: docs/valuation.md written out row by row, apart from the
+vectorised core. `revalue verify`, the demo and the tests use it.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -46,7 +45,12 @@ __all__ = [
 def expected_rows(
     book: Book, positions: Iterable[PositionKey] | None = None
 ) -> Iterator[ExpectedRow | Hole]:
-    """The owed rows of each position, by date, up to the position's first hole, which is given in place of its row."""
+    """Yield the due rows of each position by date, up to its first hole, which is the last item.
+
+    Args:
+        book: the data.
+        positions: only these positions, in this order; None: all, sorted.
+    """
     rates = Rates(book)
     for position in sorted(book.records) if positions is None else positions:
         for row in position_rows(book, rates, position):
@@ -55,10 +59,8 @@ def expected_rows(
                 break
 
 
-# Comparing with what the readers see
-
-
 def fields(row: ExpectedRow) -> str:
+    """Return the computed fields of a row as text."""
     return ", ".join(
         f"{name} {value}" for name, value in list(zip(row._fields, row, strict=True))[3:]
     )
@@ -66,24 +68,36 @@ def fields(row: ExpectedRow) -> str:
 
 @dataclass
 class Comparison:
-    rows_compared: int = 0  # rows that are both expected and stored
-    disagreements: int = 0  # of those, the rows with a field that differs
-    missing: int = 0  # expected, not stored
-    extra: int = 0  # stored, not expected
-    holes: dict[PositionKey, Hole] = field(
-        default_factory=dict
-    )  # the first of each position; what is owed after it may be stored
-    examples: list[str] = field(default_factory=list)  # the first 20 of all kinds
+    """What readers see, compared with the reference valuation.
+
+    Attributes:
+        rows_compared: rows that are both expected and stored.
+        disagreements: of these, rows with a field that differs.
+        missing: rows that are expected and not stored.
+        extra: rows that are stored and not expected.
+        holes: the first hole of each position. Rows of later dates may be stored or not.
+        examples: the first 20 differences in words.
+    """
+
+    rows_compared: int = 0
+    disagreements: int = 0
+    missing: int = 0
+    extra: int = 0
+    holes: dict[PositionKey, Hole] = field(default_factory=dict)
+    examples: list[str] = field(default_factory=list)
 
     @property
     def agrees(self) -> bool:
+        """Whether every stored row is as expected, and every expected row is stored."""
         return not (self.disagreements or self.missing or self.extra)
 
     def note(self, text: str) -> None:
+        """Keep an example of a difference."""
         if len(self.examples) < 20:
             self.examples.append(text)
 
     def take_expected(self, rows: Iterator[ExpectedRow | Hole]) -> ExpectedRow | None:
+        """Return the next expected row; remember the holes before it."""
         for row in rows:
             if isinstance(row, ExpectedRow):
                 return row
@@ -91,6 +105,7 @@ class Comparison:
         return None
 
     def take_missing(self, row: ExpectedRow) -> None:
+        """Count an expected row that is not stored, unless its position has a hole before it."""
         if row[:2] in self.holes:
             return
         self.missing += 1
@@ -102,9 +117,12 @@ class Comparison:
 async def compare(
     connection: "Connection", book: Book, *, positions: Iterable[PositionKey] | None = None
 ) -> Comparison:
-    """Compare every field of every row that position_valuations shows with the rows of the rules.
+    """Compare every field of every row that readers see with the row that the rules give.
 
-    With `positions`, only these positions are looked at; without, all of the book's and all that are stored.
+    Args:
+        connection: reads in one snapshot, or in the transaction that is open on it.
+        book: the data, as `read_book` returns it.
+        positions: only these positions; None: all of the book and all that are stored.
     """
     found = Comparison()
     rates = Rates(book)
@@ -137,7 +155,7 @@ async def _compare_portfolio(
     expected: Iterator[ExpectedRow | Hole],
     stored: AsyncIterator[list[ExpectedRow]],
 ) -> None:
-    """Merge two streams that are both in the order of (security_id, date)."""
+    """Merge two streams, both in the order of (security_id, date)."""
     want = found.take_expected(expected)
     async for rows in stored:
         for have in rows:
@@ -151,7 +169,8 @@ async def _compare_portfolio(
             if want is None or want[1:3] > have[1:3]:
                 found.extra += 1
                 found.note(
-                    f"{have.portfolio_id} {have.security_id} {have.date}: not owed, stored {fields(have)}"
+                    f"{have.portfolio_id} {have.security_id} {have.date}: "
+                    f"not due, stored {fields(have)}"
                 )
                 continue
             found.rows_compared += 1

@@ -8,8 +8,7 @@ WITH problem AS (
     WHERE base_currency IS NOT NULL
       AND NOT EXISTS (SELECT FROM currencies r WHERE r.currency = i.base_currency)
     UNION ALL
-    SELECT 2 AS rule, 'unknown_reference' AS kind, 'quote_currency' AS column_name,
-           'unknown currency' AS hint, row_no, quote_currency AS value
+    SELECT 2, 'unknown_reference', 'quote_currency', 'unknown currency', row_no, quote_currency
     FROM incoming i
     WHERE quote_currency IS NOT NULL
       AND NOT EXISTS (SELECT FROM currencies r WHERE r.currency = i.quote_currency)
@@ -17,12 +16,14 @@ WITH problem AS (
     SELECT 3, 'minor_currency', 'base_currency',
            'a quotation unit, not a currency of its own', row_no, base_currency
     FROM incoming i
-    WHERE EXISTS (SELECT FROM currencies r WHERE r.currency = i.base_currency AND r.units_per_major > 1)
+    WHERE EXISTS (SELECT FROM currencies r
+                  WHERE r.currency = i.base_currency AND r.units_per_major > 1)
     UNION ALL
     SELECT 4, 'minor_currency', 'quote_currency',
            'a quotation unit, not a currency of its own', row_no, quote_currency
     FROM incoming i
-    WHERE EXISTS (SELECT FROM currencies r WHERE r.currency = i.quote_currency AND r.units_per_major > 1)
+    WHERE EXISTS (SELECT FROM currencies r
+                  WHERE r.currency = i.quote_currency AND r.units_per_major > 1)
     UNION ALL
     SELECT 5, 'not_stored', 'rate_date',
            'no rate is stored for that date: load it with `revalue load fx_rates`',

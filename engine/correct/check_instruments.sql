@@ -10,7 +10,8 @@ WITH problem AS (
     SELECT 2, 'minor_currency', 'currency',
            'a quotation unit, not a currency of its own', row_no, currency
     FROM incoming i
-    WHERE EXISTS (SELECT FROM currencies r WHERE r.currency = i.currency AND r.units_per_major > 1)
+    WHERE EXISTS (SELECT FROM currencies r
+                  WHERE r.currency = i.currency AND r.units_per_major > 1)
 )
 SELECT rule, kind, column_name, hint, row_no, value, count
 FROM (

@@ -10,10 +10,10 @@ WITH problem AS (
     SELECT 2, 'minor_currency', 'base_currency',
            'a quotation unit, not a currency of its own', row_no, base_currency
     FROM incoming i
-    WHERE EXISTS (SELECT FROM currencies r WHERE r.currency = i.base_currency AND r.units_per_major > 1)
+    WHERE EXISTS (SELECT FROM currencies r
+                  WHERE r.currency = i.base_currency AND r.units_per_major > 1)
     UNION ALL
-    SELECT 3 AS rule, 'unknown_reference' AS kind, 'calendar_id' AS column_name,
-           'unknown calendar' AS hint, row_no, calendar_id AS value
+    SELECT 3, 'unknown_reference', 'calendar_id', 'unknown calendar', row_no, calendar_id
     FROM incoming i
     WHERE calendar_id IS NOT NULL
       AND NOT EXISTS (SELECT FROM calendars r WHERE r.calendar_id = i.calendar_id)

@@ -7,8 +7,7 @@ WITH problem AS (
     WHERE portfolio_id IS NOT NULL
       AND NOT EXISTS (SELECT FROM portfolios r WHERE r.portfolio_id = i.portfolio_id)
     UNION ALL
-    SELECT 2 AS rule, 'unknown_reference' AS kind, 'security_id' AS column_name,
-           'unknown security' AS hint, row_no, security_id AS value
+    SELECT 2, 'unknown_reference', 'security_id', 'unknown security', row_no, security_id
     FROM incoming i
     WHERE security_id IS NOT NULL
       AND NOT EXISTS (SELECT FROM instruments r WHERE r.security_id = i.security_id)

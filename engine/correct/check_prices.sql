@@ -8,8 +8,7 @@ WITH problem AS (
     WHERE security_id IS NOT NULL
       AND NOT EXISTS (SELECT FROM instruments r WHERE r.security_id = i.security_id)
     UNION ALL
-    SELECT 2 AS rule, 'unknown_reference' AS kind, 'currency' AS column_name,
-           'unknown currency' AS hint, row_no, currency AS value
+    SELECT 2, 'unknown_reference', 'currency', 'unknown currency', row_no, currency
     FROM incoming i
     WHERE currency IS NOT NULL
       AND NOT EXISTS (SELECT FROM currencies r WHERE r.currency = i.currency)

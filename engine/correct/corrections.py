@@ -1,4 +1,4 @@
-"""Correct one price, one rate or one position, or a file of them: what was, what is, what it affects.
+"""Correct one price, one rate or one position, or a file of them.
 
 A correction replaces stored data. The database records it as a trigger; scheduling and valuing
 restate the affected position-days later.
@@ -89,7 +89,8 @@ async def price(database: Database, security: str, day: date, new: Decimal) -> C
         old = await sql("lock_price").row(connection, security=security, date=day)
         if old is None:
             raise NotFoundError(
-                f"security {security!r} has no price dated {day}: load it with `revalue load prices`"
+                f"security {security!r} has no price dated {day}: "
+                "load it with `revalue load prices`"
             )
         await sql("replace_price").execute(connection, security=security, date=day, price=new)
         what = f"price of {security} on {day} ({old['currency']} {old['quote_basis']})"

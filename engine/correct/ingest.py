@@ -1,4 +1,4 @@
-"""Load files and frames: validate all rows, then write them in one transaction, or write nothing."""
+"""Load files and frames: validate all rows, then write all of them in one transaction."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -122,8 +122,8 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
         Column("cost_basis", "decimal"),
     ),
 }
-"""The columns of each kind. Decimals may be given as decimals, whole numbers, text, or floats. A float
-is taken as the shortest decimal that reads back as the same float."""
+"""The columns of each kind. Decimals may be given as decimals, whole numbers, text, or floats. A
+float is taken as the shortest decimal that reads back as the same float."""
 
 _KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.BUSINESS_DATES: ("calendar_id", "business_date"),

@@ -127,7 +127,7 @@ class Source:
 
 
 Input: TypeAlias = Path | str | pl.DataFrame | pa.Table | Source
-"""What can be loaded: the name of a file, a polars frame, an Arrow table, or what `read` returned."""
+"""What can be loaded: a file name, a polars frame, an Arrow table, or what `read` returned."""
 
 
 def read(source: Input) -> Source:
@@ -371,7 +371,7 @@ def _decimal(
 
 
 def _printed(numbers: pl.Series) -> pl.Series:
-    """Return floats as the shortest decimals that read back as the same floats, without exponents."""
+    """Return floats as the shortest decimals that read back as the same; without exponents."""
     text = numbers.cast(pl.String)
     scientific = text.str.contains("[eE]").fill_null(False)
     if not scientific.any():

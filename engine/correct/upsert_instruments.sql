@@ -1,7 +1,8 @@
 -- Insert incoming rows that are new and update those that differ; count what became of them. The
 -- database triggers of the table record what that corrects.
 WITH written AS (
-    INSERT INTO instruments AS t (security_id, currency, contract_multiplier, max_price_age_sessions)
+    INSERT INTO instruments AS t
+        (security_id, currency, contract_multiplier, max_price_age_sessions)
     SELECT security_id, currency, contract_multiplier, max_price_age_sessions
     FROM incoming
     ORDER BY security_id

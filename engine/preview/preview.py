@@ -1,4 +1,4 @@
-"""Preview a correction: apply, fan out and stage it in a transaction that is rolled back, and value it.
+"""Preview a correction: make, fan out and stage it in a rolled back transaction, then value it.
 
 The plan is made by the code that carries it out (engine.preview.dry_run), so the two cannot differ.
 """
@@ -203,7 +203,7 @@ def _stuck(outcomes: pl.DataFrame | None) -> tuple[pl.Series, dict[str, int]]:
 
 
 def _lines(plan: Plan, rows: pl.DataFrame, stuck: pl.Series) -> pl.DataFrame:
-    """Return each position and date of the plan with its market value before and after; none is 0."""
+    """Return the market value before and after of each position and date; a missing one is 0."""
     return (
         plan.before.select("position_id", "date", before="market_value")
         .join(

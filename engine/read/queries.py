@@ -1,4 +1,4 @@
-"""What readers ask of portfolios and positions: published numbers, and the state of their positions.
+"""What readers ask: the published numbers of portfolios and positions, and their states.
 
 Every answer is read in one snapshot, and every list has a limit. `known_at` (bitemporal: the
 transaction time) gives the answer that the same call gave at that time; None is now. `known_at` in
