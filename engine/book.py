@@ -1,4 +1,10 @@
-"""The public Python API: a book is a database of positions, loaded, corrected, valued and read. Its calls block."""
+"""The public Python API: a book is a database of positions, which are loaded, corrected, valued, read.
+
+All calls block. Dates are datetime.date, amounts decimal.Decimal, frames polars. Every error is a
+RevalueError: a PermanentError is the same when the call is repeated without a change, after a
+TransientError (DatabaseUnavailableError, WriteConflictError, StatementCancelledError,
+PlanTooLongError) the call may be repeated.
+"""
 
 import asyncio
 import threading
@@ -31,20 +37,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Price:
-    """The price that a security has on a date should be `price`; its currency and quote basis stay."""
+    """A correction: the price of a security on a date should be another.
+
+    Attributes:
+        security: the security.
+        date: the date of a price that is stored.
+        price: the price as quoted; its currency and quote basis stay. Positive, at most 18 digits
+            before and 10 after the point.
+    """
 
     security: str
     date: date
     price: Decimal
 
     async def apply(self, database: Connections) -> Correction:
-        """Makes the correction."""
+        """Make the correction."""
         return await corrections.price(database, self.security, self.date, self.price)
 
 
 @dataclass(frozen=True)
 class Rate:
-    """On that date, 1 `base` should be `rate` `quote`."""
+    """A correction: the FX rate of a pair on a date should be another.
+
+    Attributes:
+        base: the base currency.
+        quote: the quote currency.
+        date: the date of a rate that is stored.
+        rate: what 1 unit of `base` is worth in `quote`. Positive, at most 10 digits before and 18
+            after the point.
+    """
 
     base: str
     quote: str
@@ -52,13 +73,22 @@ class Rate:
     rate: Decimal
 
     async def apply(self, database: Connections) -> Correction:
-        """Makes the correction."""
+        """Make the correction."""
         return await corrections.rate(database, self.base, self.quote, self.date, self.rate)
 
 
 @dataclass(frozen=True)
 class Position:
-    """The absolute fact of one date; later facts stay. The costs are in the currencies of security and portfolio."""
+    """A correction: the position record of one date should be this one; later records stay.
+
+    Attributes:
+        portfolio: the portfolio.
+        security: the security.
+        date: from when on the record holds, until the next record.
+        quantity: the absolute quantity, not a trade; negative: short; 0 closes the position.
+        cost_basis_local: the cost basis in the currency of the instrument; 0 if the quantity is 0.
+        cost_basis: the cost basis in the base currency of the portfolio; 0 if the quantity is 0.
+    """
 
     portfolio: str
     security: str
@@ -68,7 +98,7 @@ class Position:
     cost_basis: Decimal
 
     async def apply(self, database: Connections) -> Correction:
-        """Makes the correction."""
+        """Make the correction."""
         return await corrections.position(
             database,
             self.portfolio,
@@ -82,12 +112,18 @@ class Position:
 
 @dataclass(frozen=True, eq=False)
 class FileOf:
-    """Every row of a file or frame, with the columns of one that loads prices, fx_rates or positions; all of it or none."""
+    """Corrections: every row of a file, frame or table, or none of them.
+
+    Attributes:
+        source: the name of a .parquet or .csv file, a polars frame or an Arrow table, with the
+            columns of one that loads prices, fx_rates or positions. A price or rate that is not
+            stored cannot be corrected.
+    """
 
     source: Path | str | pl.DataFrame | pa.Table
 
     async def apply(self, database: Connections) -> FileCorrection:
-        """Makes the corrections."""
+        """Make the corrections."""
         return await corrections.file(database, self.source)
 
 
@@ -95,10 +131,19 @@ Change: TypeAlias = Price | Rate | Position | FileOf
 
 
 def connect(database_url: str | None = None, *, migrate: bool = False, **settings: Any) -> "Book":
-    """Opens a book: the database at a postgresql:// address, or the embedded one, which is started when it does not run.
+    """Open a book.
 
-    `migrate` brings its schema to this version. `settings` are fields of engine.settings.Settings; what is not given is
-    taken from REVALUE_ variables. Raises SchemaVersionError, DatabaseUnavailableError, UsageError.
+    Args:
+        database_url: a postgresql:// address. None: REVALUE_DATABASE_URL, else the embedded server,
+            which is started if it does not run.
+        migrate: bring the schema of the database to this version first.
+        settings: fields of revalue.engine.settings.Settings. What is not given is taken from
+            REVALUE_ variables.
+
+    Raises:
+        SchemaVersionError: the schema has another version, and `migrate` is False.
+        DatabaseUnavailableError: PostgreSQL cannot be reached.
+        UsageError: the address or a setting is wrong.
     """
     given = {**settings, **({"database_url": database_url} if database_url else {})}
     chosen = Settings(**given)
@@ -106,7 +151,14 @@ def connect(database_url: str | None = None, *, migrate: bool = False, **setting
 
 
 class Book:
-    """An open book. Close it, or use it as a context manager; it may be used where an event loop runs, as in a notebook."""
+    """An open book. Close it, or use it as a context manager.
+
+    It may be used where an event loop runs, for example in a notebook.
+
+    Attributes:
+        url: the address of the database.
+        settings: the settings in use.
+    """
 
     def __init__(self, url: str, settings: Settings, *, migrate: bool = False) -> None:
         self.url = url
@@ -137,7 +189,7 @@ class Book:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections. The embedded server goes on running, until `revalue down`."""
+        """Close the connections. The embedded server continues to run, until `revalue down`."""
         if self._thread.is_alive():
             self._wait(self._database.close())
             self._stop()
@@ -145,25 +197,75 @@ class Book:
     def load(
         self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, *, merge: bool = False
     ) -> LoadResult:
-        """Validates and loads a file or frame (engine.ingest.COLUMNS has the columns of each kind); all of it or nothing.
+        """Validate and load all rows of an input, or none of them.
 
-        Loading the same again changes nothing. Raises UsageError, InvalidInputError (with .problems), TransientError.
+        Loading the same input again changes nothing. A load may correct what is valued already:
+        the affected position-days are restated by `value`.
+
+        Args:
+            kind: business_dates, portfolios, instruments, fx_rates, prices or positions, in this
+                order. revalue.engine.correct.ingest.COLUMNS has the columns of each.
+            source: the name of a .parquet or .csv file, a polars frame, or an Arrow table.
+            merge: of positions: keep later records that the input does not mention. Otherwise the
+                history of each position is replaced from the earliest date that is given for it.
+
+        Returns:
+            How many rows were inserted, changed and unchanged.
+
+        Raises:
+            UsageError: there is no such kind.
+            InvalidInputError: the input cannot be read, or rows break a rule (.problems).
+            CorrectionRefusedError: the database refuses the change.
+            TransientError: the database is unavailable or busy.
         """
         return self._wait(load(self._database, kind, source, merge=merge))
 
     def correct(self, change: Change) -> Correction | FileCorrection:
-        """Corrects; what it reaches is revalued by `value`. Raises NotFoundError, InvalidInputError, TransientError."""
+        """Make a correction. The affected position-days are restated by `value`.
+
+        Args:
+            change: a Price, Rate or Position, or a FileOf many of one kind.
+
+        Returns:
+            What was corrected, and how many positions and which dates it affects at most.
+
+        Raises:
+            NotFoundError: the price or rate is not stored.
+            InvalidInputError: a number or name is wrong; of a FileOf with .problems.
+            CorrectionRefusedError: the database refuses the change.
+            TransientError: the database is unavailable or busy.
+        """
         return self._wait(self._correct(change))
 
     def preview(self, change: Change, *, movers: int = 10) -> Preview:
-        """What `correct` would do, by the engine's own plan; nothing is written. Raises what `correct` raises."""
+        """Return what `correct` would do: the real plan, computed and rolled back.
+
+        Args:
+            change: as of `correct`.
+            movers: how many movers per base currency, at most.
+
+        Raises:
+            WriteConflictError: the engine or a writer is at work on the same positions.
+            PlanTooLongError: the plan would take longer than settings.preview_seconds.
+            RevalueError: what `correct` raises.
+        """
         return self._wait(preview(self._database, change.apply, self.settings, movers=movers))
 
     def value(self, *, on_progress: OnProgress | None = None) -> Run:
-        """Values what is owed until nothing is left that can be: on the Ray that this process is connected to, else at
-        settings.ray_address, else on a local one of its own. `run.status` says whether every position is current.
+        """Value everything that is due, until nothing is left that can be valued.
 
-        Raises LeaderActiveError when another scheduler is at work, and whatever ended the run.
+        Runs on the Ray that this process is connected to, else at settings.ray_address, else on a
+        local Ray of its own.
+
+        Args:
+            on_progress: called with the progress of the run.
+
+        Returns:
+            The run. `run.status.is_current` says whether every position is current.
+
+        Raises:
+            LeaderActiveError: another scheduler is at work on this database.
+            RevalueError: what ended the run.
         """
         run = runtime()
         try:
@@ -174,7 +276,7 @@ class Book:
             return thread.submit(run, self.url, self.settings, on_progress=on_progress).result()
 
     def status(self) -> Status:
-        """Where the positions stand."""
+        """Return the state of the positions and of the scheduler."""
         return self._wait(read_status(self._database))
 
     def valuations(
@@ -186,12 +288,34 @@ class Book:
         last_date: date | None = None,
         known_at: datetime | None = None,
     ) -> pl.DataFrame:
-        """The valued position-days that readers see, by portfolio_id, security_id and date; both dates included.
+        """Return the valued position-days that readers see.
 
-        Amounts are Decimal(38, 10), price and fx_rate Decimal(38, 18), in the currencies local_currency and base_currency.
-        reprocessing_status is IN_PROGRESS while the position is being corrected: its rows are those of before.
+        Args:
+            portfolio: only this portfolio.
+            security: only this security.
+            first_date: only this date and later ones.
+            last_date: only this date and earlier ones.
+            known_at: a time with a zone: what the same call gave at that time (bitemporal: the
+                transaction time). None: now.
 
-        `known_at`, a time with a zone: what the same call gave then. Raises NotYetKnownError for one in the future.
+        Returns:
+            One row per position-day, ordered by portfolio_id, security_id and date:
+
+            * portfolio_id, security_id, base_currency, local_currency (text), date;
+            * valuation_status: VALUED_CURRENT, or VALUED_STALE if the price or a rate is older
+              than the date;
+            * reprocessing_status: IN_PROGRESS while the position reprocesses a correction (its rows
+              are those of before), else CURRENT;
+            * quantity, cost_basis_local, cost_basis, market_value_local, market_value,
+              unrealized_gain_local, unrealized_gain (Decimal(38, 10)): with `_local` in
+              local_currency, else in base_currency;
+            * price (in local_currency), fx_rate (base_currency per local_currency)
+              (Decimal(38, 18)), price_date, fx_date: null on a closing date;
+            * epoch: raised by each correction of the position.
+
+        Raises:
+            NotYetKnownError: `known_at` is in the future.
+            UsageError: `known_at` has no time zone.
         """
         return self._wait(
             queries.valuations(
@@ -213,7 +337,7 @@ class Book:
         last_date: date | None = None,
         known_at: datetime | None = None,
     ) -> pa.Table:
-        """The same as an Arrow table."""
+        """Return `valuations` as an Arrow table."""
         frame = self.valuations(
             portfolio=portfolio,
             security=security,
@@ -224,7 +348,14 @@ class Book:
         return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
     def explain(self, portfolio: str, security: str, day: date) -> Explanation:
-        """How a number came about, recomputed, and whether the stored one agrees. Raises NotFoundError."""
+        """Recompute one number from the present data, and compare it with the stored one.
+
+        Returns:
+            The steps of the computation in words, both numbers, and a verdict.
+
+        Raises:
+            NotFoundError: the portfolio has never held the security.
+        """
         return self._wait(explain(self._database, portfolio, security, day))
 
     async def _correct(self, change: Change) -> Correction | FileCorrection:

@@ -1,4 +1,4 @@
-"""A valuation engine for positions: exact, restated when history is corrected, never current when it is not.
+"""Value positions exactly, and restate the values when prices, FX rates or positions are corrected.
 
 `connect` opens a book; everything else is a method of it. See docs/python.md.
 """
@@ -40,7 +40,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when asked for: a valuation actor needs neither the embedded server nor the migrations."""
+    """Import a name when it is used first.
+
+    A valuation actor imports this package and needs neither the embedded server nor migrations.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'revalue' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

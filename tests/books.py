@@ -246,7 +246,7 @@ def books(draw: st.DrawFn) -> Book:
         instruments=instruments,
         prices=price_book,
         rates=draw(rate_tables(sorted({*majors, *quoted, pivot}), extreme == "rates")),
-        facts=facts,
+        records=facts,
         currencies=IN_BOOKS,
         fx_pivot=pivot,
         fx_max_age=draw(ages),
@@ -299,7 +299,7 @@ def book_frames(book: Book) -> dict[str, pl.DataFrame]:
             },
         ),
         "positions": frame(
-            [(*position, *fact) for position, facts in book.facts.items() for fact in facts],
+            [(*position, *fact) for position, facts in book.records.items() for fact in facts],
             {
                 "portfolio_id": pl.String,
                 "security_id": pl.String,

@@ -1,12 +1,10 @@
 """`revalue correct`: correct a price, an FX rate, a position record, or a file of them."""
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -27,6 +25,7 @@ from revalue.console.cli.output import (
     print_table,
     tidy,
 )
+from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.postgres.database import Connections, Database
@@ -217,19 +216,7 @@ def affected(made: Made) -> str:
     positions = f"up to {counted(made.positions, 'position')} affected"
     if isinstance(made, FileCorrection):
         return positions
-    return f"{positions} {on_dates(parse_dates(made.dates))}"
-
-
-# REMOVE AT MERGE: Correction.dates becomes a list of (first, last or None); then pass it on as is.
-def parse_dates(dates: Any) -> list[tuple[date | None, date | None]]:
-    """Read PostgreSQL's text of a set of date ranges, `{[2016-03-15,2016-03-16)}`."""
-    if not isinstance(dates, str):
-        return list(dates)
-    read = []
-    for first, after in re.findall(r"\[?\(?([\d-]*),([\d-]*)\)", dates):
-        last = date.fromordinal(date.fromisoformat(after).toordinal() - 1) if after else None
-        read.append((date.fromisoformat(first) if first else None, last))
-    return read
+    return f"{positions} {on_dates(made.dates)}"
 
 
 def _triggers(made: Made) -> str:
@@ -249,7 +236,7 @@ def print_preview(told: Preview) -> None:
     if not told.positions:
         out.print("no valued position-day would change")
         return
-    dates = f" {on_dates([(told.first_date, told.last_date)])}" if told.first_date else ""
+    dates = f" {on_dates([DateRange(told.first_date, told.last_date)])}" if told.first_date else ""
     out.print(
         f"would restate {counted(told.positions, 'position')}, "
         f"{counted(told.position_days, 'position-day')}{dates}; {_time(told.estimate)}"

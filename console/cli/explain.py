@@ -7,10 +7,11 @@ import typer
 
 from revalue.console.cli.arguments import Day, Json, Portfolio, Security
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.output import format_range, format_time, out, print_json
+from revalue.console.cli.output import format_time, out, print_json
+from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.errors import RevalueError
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.explain import Explanation, plain
+from revalue.engine.read.explain import Explanation, formatted
 from revalue.engine.read.explain import explain as explain_value
 
 
@@ -42,8 +43,8 @@ def _print(found: Explanation) -> None:
     if stored:
         currency = position["base_currency"]
         out.print(
-            f"Stored: market value {plain(stored['market_value'])} {currency}, "
-            f"unrealized gain {plain(stored['unrealized_gain'])} {currency}, "
+            f"Stored: market value {formatted(stored['market_value'])} {currency}, "
+            f"unrealized gain {formatted(stored['unrealized_gain'])} {currency}, "
             f"{stored['valuation_status']}, epoch {stored['epoch']} "
             f"(position: epoch {position['epoch']}, published {position['published_epoch']}, "
             f"{position['state']})"
@@ -51,7 +52,7 @@ def _print(found: Explanation) -> None:
         finished = stored["finished_at"]
         out.print(
             f"Job {stored['job_id']} ({stored['job_status']}, attempt {stored['attempt_count']}, "
-            f"{format_range(stored['first_date'], stored['last_date'])}), "
+            f"{DateRange(stored['first_date'], stored['last_date'])}), "
             f"{f'finished {format_time(finished)}' if finished else 'not finished'}"
         )
         if stored["trigger_id"] is not None:
@@ -80,4 +81,6 @@ def _difference(name: str, stored: Any, recomputed: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    return "none" if value is None else plain(value) if hasattr(value, "quantize") else str(value)
+    return (
+        "none" if value is None else formatted(value) if hasattr(value, "quantize") else str(value)
+    )

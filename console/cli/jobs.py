@@ -10,6 +10,7 @@ from revalue.console.cli.output import counted, format_time, out, print_json, pr
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import UsageError
 from revalue.engine.operate.status import (
+    MAX_ID,
     list_dead_letters,
     list_failed_jobs,
     list_jobs,
@@ -18,15 +19,13 @@ from revalue.engine.operate.status import (
 )
 from revalue.engine.postgres.database import Database
 
-_MAX_ID = 2**63 - 1
-
 app = typer.Typer(no_args_is_help=True, help="List, show and retry valuation jobs.")
 
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="Largest number of lines.")]
 
 
 def _job_id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_ID):
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_ID):
         raise typer.BadParameter(f"{text!r} is not the id of a job")
     return int(text)
 
@@ -51,7 +50,7 @@ def list_newest(
 
     async def run(database: Database) -> list[dict[str, Any]]:
         return await list_jobs(
-            database, status=status, portfolio=portfolio, security=security, most=limit
+            database, status=status, portfolio=portfolio, security=security, limit=limit
         )
 
     found = CliContext.of(ctx).run(run)
@@ -153,7 +152,7 @@ def dead_letters(
     """
 
     async def run(database: Database) -> list[dict[str, Any]]:
-        return await list_dead_letters(database, still_failed=not every, most=limit)
+        return await list_dead_letters(database, still_failed=not every, limit=limit)
 
     found = CliContext.of(ctx).run(run)
     if as_json:

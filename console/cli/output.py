@@ -14,6 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from revalue.engine.core.date_ranges import DateRange
+
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?$")
 
 # Soft-wrapped: a line of output stays one line for a program that reads it.
@@ -54,29 +56,12 @@ def format_time(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S %Z}".rstrip()
 
 
-def format_range(first: date | None, last: date | None) -> str:
-    """Format a range of dates, last one included: `2016-03-15 to 2016-03-18`.
-
-    One day is `2016-03-15`. A missing end is open: `2016-03-15 onwards`, `until 2016-03-18`.
-    """
-    if first is None:
-        return "all dates" if last is None else f"until {last}"
-    if last is None:
-        return f"{first} onwards"
-    return f"{first}" if first == last else f"{first} to {last}"
-
-
-def format_ranges(ranges: Iterable[tuple[date | None, date | None]]) -> str:
-    """Format ranges of dates, each with its last date included, separated by commas."""
-    return ", ".join(format_range(first, last) for first, last in ranges)
-
-
-def on_dates(ranges: Sequence[tuple[date | None, date | None]]) -> str:
+def on_dates(ranges: Sequence[DateRange]) -> str:
     """Format ranges of dates after a verb: `on 2016-03-15`, `from 2016-03-15 to 2016-03-18`."""
-    text = format_ranges(ranges)
+    text = ", ".join(map(str, ranges))
     if len(ranges) > 1:
         return f"on {text}"
-    first, last = ranges[0]
+    first, last = ranges[0].first_date, ranges[0].last_date
     return text if first is None else f"on {text}" if first == last else f"from {text}"
 
 

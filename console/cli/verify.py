@@ -89,7 +89,7 @@ async def verify_rows(database: Database, *, rows: int | None, seed: int) -> Ver
     examples: list[str] = []
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         book = await read_book(connection)
-        positions: list[PositionKey] = sorted(book.facts)
+        positions: list[PositionKey] = sorted(book.records)
         if not positions:
             raise NotFoundError("there is nothing to verify: no positions are loaded")
         random.Random(seed).shuffle(positions)

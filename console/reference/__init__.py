@@ -1,1 +1,1 @@
-"""The reference valuation: row by row in plain Python decimals, independent of the core."""
+"""The reference valuation: compares what readers see with a second implementation of the rules."""

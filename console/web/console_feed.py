@@ -20,7 +20,7 @@ from revalue.console.web.auth import Reading
 from revalue.console.web.responses import plain
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
-from revalue.engine.operate.console_feed import LAG_BOUNDS, picture
+from revalue.engine.operate.console_feed import LAG_BOUNDS, read_console_state
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 
@@ -110,7 +110,7 @@ class Feed:
 
     async def _ask(self) -> bytes:
         try:
-            found = await picture(self._database, self._settings)
+            found = await read_console_state(self._database, self._settings)
         except TransientError:
             return _event("away", {"message": _AWAY})
         except Exception as error:  # a poller that ended would leave all who listen without a word

@@ -13,15 +13,23 @@ from revalue.console.web.schemas import Health, Jobs, Letters, Reprocessing, Ret
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.operate import eta
-from revalue.engine.operate.status import read_job, read_status, retry_jobs
+from revalue.engine.operate.status import (
+    MAX_ID,
+    list_corrections,
+    list_dead_letters,
+    list_jobs,
+    list_stuck_positions,
+    read_job,
+    read_status,
+    retry_jobs,
+)
 from revalue.engine.postgres import schema
-from revalue.engine.read.queries import LAST_ID
 
 router = APIRouter(tags=["operations"])
 _log = logs.logger("web")
 
-Before = Annotated[int, Query(ge=0, le=LAST_ID)]
-JobId = Annotated[int, Path(ge=0, le=LAST_ID)]
+Before = Annotated[int, Query(ge=0, le=MAX_ID)]
+JobId = Annotated[int, Path(ge=0, le=MAX_ID)]
 
 
 @router.get(
@@ -33,7 +41,7 @@ async def reprocessing(request: Request, answers: Answering, caller: Reading) ->
     caller.whole()
     status = await read_status(answers.database)
     left = await eta.remaining(answers.database, request.app.state.settings)
-    under_way = await answers.corrections(most=200)
+    under_way = await list_corrections(answers.database)
     head = {**asdict(status), "is_current": status.is_current, **asdict(left)}
     head["reasons"] = [
         {"reason": r, "positions": positions, "example": example}
@@ -48,11 +56,13 @@ async def jobs(
     answers: Answering,
     caller: Reading,
     status: JobStatus | None = None,
-    before: Before = LAST_ID,
+    before: Before = MAX_ID,
     limit: Most = 200,
 ) -> Response:
     """Jobs, newest first. Cursor: the last job_id, as `before`."""
-    rows = await answers.jobs(status=status, before=before, most=limit, portfolios=caller.limit)
+    rows = await list_jobs(
+        answers.database, status=status, before=before, limit=limit, portfolios=caller.limit
+    )
     return answer(request, Jobs, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None)
 
 
@@ -87,11 +97,17 @@ async def dead_letters(
     request: Request,
     answers: Answering,
     caller: Reading,
-    before: Before = LAST_ID,
+    before: Before = MAX_ID,
     limit: Most = 200,
 ) -> Response:
     """Jobs that failed for good, newest first. Cursor: the last dead_letter_id, as `before`."""
-    rows = await answers.dead_letters(before=before, most=limit, portfolios=caller.limit)
+    rows = await list_dead_letters(
+        answers.database,
+        still_failed=False,
+        before=before,
+        limit=limit,
+        portfolios=caller.limit,
+    )
     return answer(
         request, Letters, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None
     )
@@ -104,7 +120,9 @@ async def stuck(
     request: Request, answers: Answering, caller: Reading, after: Before = 0, limit: Most = 200
 ) -> Response:
     """Positions that wait, failed or are being corrected. Cursor: the last position_id, as `after`."""
-    rows = await answers.stuck_positions(after=after, most=limit, portfolios=caller.limit)
+    rows = await list_stuck_positions(
+        answers.database, after=after, limit=limit, portfolios=caller.limit
+    )
     return answer(request, Stuck, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None)
 
 

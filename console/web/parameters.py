@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI, Path, Query, Request
 from pydantic import AfterValidator, AwareDatetime
 
 from revalue.engine.errors import UsageError
-from revalue.engine.read.queries import MOST, ReaderQueries
+from revalue.engine.read.queries import MAX_LIMIT, ReaderQueries
 
 
 def _answers(request: Request) -> ReaderQueries:
@@ -58,6 +58,6 @@ KnownAt = Annotated[
 Answering = Annotated[ReaderQueries, Depends(_answers)]
 Name = Annotated[str, Path(min_length=1, max_length=200)]
 Day = Annotated[date, Query()]
-Most = Annotated[int, Query(ge=1, le=MOST)]
+Most = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Call = Depends(_call)
 """Of the whole application: names are text, and a parameter that the description does not have is an error, not ignored."""

@@ -46,7 +46,7 @@ async def positions(
 ) -> Response:
     """The lines on the last business date at or before as_of. Cursor: the last security_id."""
     head, rows = await answers.positions(
-        caller.named(portfolio), as_of, after=require_text(after), most=limit, known_at=known_at
+        caller.named(portfolio), as_of, after=require_text(after), limit=limit, known_at=known_at
     )
     return answer(
         request,
@@ -72,7 +72,7 @@ async def valuation(
     cursor is the next page's `from`."""
     require_order(first, last)
     head, rows = await answers.totals(
-        caller.named(portfolio), first, last, most=limit, known_at=known_at
+        caller.named(portfolio), first, last, limit=limit, known_at=known_at
     )
     full = len(rows) == limit and rows[-1]["date"] < last
     return answer(

@@ -37,7 +37,7 @@ async def history(
     """Valued dates by the published history. The cursor is the next page's `from`."""
     require_order(first, last)
     head, rows = await answers.history(
-        caller.named(portfolio), security, first, last, most=limit, known_at=known_at
+        caller.named(portfolio), security, first, last, limit=limit, known_at=known_at
     )
     full = len(rows) == limit and rows[-1]["date"] < last
     return answer(request, History, head, rows, rows[-1]["date"] + timedelta(1) if full else None)

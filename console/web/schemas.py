@@ -205,7 +205,7 @@ class Explained(_Model):
     missing: str | None
     stored: dict[str, Any] | None
     differences: dict[str, list[str | None]]
-    verdict: Literal["AGREES", "DISAGREES", "REPROCESSING", "MISSING", "NOT_VALUED_YET", "NOT_OWED"]
+    verdict: Literal["AGREES", "DISAGREES", "REPROCESSING", "MISSING", "NOT_VALUED_YET", "NOT_DUE"]
     reprocessing_status: Flag
     items: list[Step]
     next: None
@@ -281,6 +281,8 @@ class Job(_Model):
     rows_written: int | None
     failure_reason: str | None
     trigger_id: int | None
+    term: int | None
+    task_id: int | None
     created_at: datetime
     finished_at: datetime | None
 

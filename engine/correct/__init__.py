@@ -1,1 +1,1 @@
-"""Step 1, correct: files, frames and single corrections in; what each of them can affect."""
+"""Step 1, correct: load files and frames, make corrections, and find what they affect."""

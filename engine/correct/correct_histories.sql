@@ -1,3 +1,8 @@
+-- Invalidate the positions whose history changes at or before their frontier: record one trigger,
+-- raise their epochs, and mark the affected dates as due (pending).
+--
+-- stale_moment is the first correction that the next publication answers: a position that is
+-- already reprocessing keeps the earlier one.
 WITH recorded AS (
     INSERT INTO reprocessing_triggers (kind, dates, fanned_out_at, positions_invalidated)
     SELECT 'POSITION', range_agg(affected), clock_timestamp(), count(*)
@@ -11,8 +16,10 @@ SET epoch = p.epoch + 1,
     history_epoch = p.epoch + 1,
     revision = p.revision + 1,
     trigger_id = t.trigger_id,
-    stale_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id ELSE p.stale_moment END,
+    stale_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id
+                        ELSE p.stale_moment END,
     open_dates = c.open_dates,
-    pending = p.pending + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')) * c.open_dates
+    pending = p.pending
+        + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')) * c.open_dates
 FROM changed_positions c, recorded t
 WHERE p.position_id = c.position_id AND c.is_correction

@@ -1,12 +1,17 @@
-"""Correcting one price, one rate or one position, as a person does: what was, what is now, what it reaches."""
+"""Correct one price, one rate or one position, or a file of them.
 
-from dataclasses import dataclass, replace
+A correction replaces stored data. The database records it as a trigger; scheduling and valuing
+restate the affected position-days later.
+"""
+
+from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal
 
 import polars as pl
 
 from revalue.engine import logs
+from revalue.engine.core.date_ranges import DateRange, date_ranges
 from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, load
 from revalue.engine.correct.parsing import Input, read
 from revalue.engine.errors import InvalidInputError, NotFoundError
@@ -20,23 +25,43 @@ _log = logs.logger("corrections")
 
 @dataclass(frozen=True)
 class Correction:
-    """what was corrected; the old and new value as text; the trigger it left and the number of positions that it can reach (at
-    most), with its dates. trigger_id is None when nothing scheduled can have changed. portfolio, security: of what it is."""
+    """One correction that was made.
+
+    Attributes:
+        what: what was corrected, in words.
+        old: the value before, as text; "-" for a position.
+        new: the value now, as text.
+        trigger_id: the trigger that records it; None: no value that exists can have changed.
+        positions: how many positions it affects at most.
+        dates: the dates that it affects, both ends of each range included; empty without a trigger.
+        portfolio: the portfolio of a corrected position.
+        security: the security of a corrected price or position.
+    """
 
     what: str
     old: str
     new: str
     trigger_id: int | None
     positions: int
-    dates: str
+    dates: tuple[DateRange, ...] = ()
     portfolio: str | None = None
     security: str | None = None
 
 
 @dataclass(frozen=True)
 class FileCorrection:
-    """What a file of corrections did: rows by what became of them, its triggers, and how many positions they can reach (at most;
-    for positions: how many were corrected)."""
+    """The corrections of one file, made in one transaction.
+
+    Attributes:
+        kind: prices, fx_rates or positions.
+        rows: rows of the file.
+        changed: how many prices or rates were replaced, or position records inserted, changed or
+            removed.
+        unchanged: rows that are stored as they are given.
+        trigger_ids: the triggers that record the corrections.
+        positions: how many positions they affect at most; of a file of positions: how many
+            positions were corrected.
+    """
 
     kind: str
     rows: int
@@ -47,53 +72,54 @@ class FileCorrection:
 
 
 async def price(database: Connections, security: str, day: date, new: Decimal) -> Correction:
-    """Replaces a stored price. Raises NotFoundError when there is none for the date, InvalidInputError if not positive."""
+    """Replace a stored price; its currency and quote basis stay.
+
+    Args:
+        database: the database to correct.
+        security: the security.
+        day: the date of the price.
+        new: the price, as quoted: positive, at most 18 digits before and 10 after the point.
+
+    Raises:
+        NotFoundError: no price is stored for that date.
+        InvalidInputError: the price is not positive or does not fit.
+    """
     _require_positive(new, "price", 10)
     async with database.transaction() as connection:
-        row = await connection.fetchrow(
-            "SELECT price, currency, quote_basis FROM market_prices WHERE security_id = $1 AND price_date = $2 FOR UPDATE",
-            security,
-            day,
-        )
-        if row is None:
+        old = await sql("lock_price").row(connection, security=security, date=day)
+        if old is None:
             raise NotFoundError(
-                f"security {security!r} has no price dated {day}: load it with `revalue load prices`"
+                f"security {security!r} has no price dated {day}: "
+                "load it with `revalue load prices`"
             )
-        await connection.execute(
-            "UPDATE market_prices SET price = $3 WHERE security_id = $1 AND price_date = $2",
-            security,
-            day,
-            new,
-        )
-        unit = f"{row['currency']} {row['quote_basis']}"
-        made = await _described(
-            connection, f"price of {security} on {day} ({unit})", row["price"], new
-        )
-        return replace(made, security=security)
+        await sql("replace_price").execute(connection, security=security, date=day, price=new)
+        what = f"price of {security} on {day} ({old['currency']} {old['quote_basis']})"
+        return await _correction(connection, what, old["price"], new, security=security)
 
 
 async def rate(database: Connections, base: str, quote: str, day: date, new: Decimal) -> Correction:
-    """Replaces a stored rate. Raises NotFoundError when there is none for the date, InvalidInputError if not positive."""
+    """Replace a stored FX rate: 1 `base` is worth `new` `quote`.
+
+    Args:
+        database: the database to correct.
+        base: the base currency of the pair.
+        quote: the quote currency of the pair.
+        day: the date of the rate.
+        new: the rate: positive, at most 10 digits before and 18 after the point.
+
+    Raises:
+        NotFoundError: no rate is stored for that date.
+        InvalidInputError: the rate is not positive or does not fit.
+    """
     _require_positive(new, "rate", 18)
     async with database.transaction() as connection:
-        old = await connection.fetchval(
-            "SELECT rate FROM fx_rates WHERE base_currency = $1 AND quote_currency = $2 AND rate_date = $3 FOR UPDATE",
-            base,
-            quote,
-            day,
-        )
+        old = await sql("lock_rate").value(connection, base=base, quote=quote, date=day)
         if old is None:
             raise NotFoundError(
                 f"pair {base}/{quote} has no rate dated {day}: load it with `revalue load fx_rates`"
             )
-        await connection.execute(
-            "UPDATE fx_rates SET rate = $4 WHERE base_currency = $1 AND quote_currency = $2 AND rate_date = $3",
-            base,
-            quote,
-            day,
-            new,
-        )
-        return await _described(connection, f"rate {base}/{quote} on {day}", old, new)
+        await sql("replace_rate").execute(connection, base=base, quote=quote, date=day, rate=new)
+        return await _correction(connection, f"rate {base}/{quote} on {day}", old, new)
 
 
 async def position(
@@ -105,8 +131,21 @@ async def position(
     cost_local: Decimal,
     cost: Decimal,
 ) -> Correction:
-    """Puts in the fact of one date, keeping later ones. Raises InvalidInputError."""
-    facts = pl.DataFrame(
+    """Insert or replace the position record of one date; later records stay.
+
+    Args:
+        database: the database to correct.
+        portfolio: the portfolio.
+        security: the security.
+        day: from when on the record holds.
+        quantity: the absolute quantity; 0 closes the position, then both costs are 0.
+        cost_local: the cost basis in the currency of the instrument.
+        cost: the cost basis in the base currency of the portfolio.
+
+    Raises:
+        InvalidInputError: a name is unknown, or a number does not fit.
+    """
+    record = pl.DataFrame(
         {
             "portfolio_id": [portfolio],
             "security_id": [security],
@@ -116,83 +155,45 @@ async def position(
             "cost_basis": [f"{cost:f}"],
         }
     )
-    loaded = await load(database, Kind.POSITIONS, facts, merge=True)
+    loaded = await load(database, Kind.POSITIONS, record, merge=True)
     what, new = f"position {portfolio} / {security} from {day}", f"quantity {quantity}"
     if not loaded.positions_corrected:
-        return Correction(what, "-", new, None, 0, "", portfolio, security)
+        return Correction(what, "-", new, None, 0, portfolio=portfolio, security=security)
     async with database.connection() as connection:
-        trigger = await connection.fetchrow(
-            """SELECT t.trigger_id, t.dates::text FROM position_state p JOIN reprocessing_triggers t USING (trigger_id)
-               WHERE p.portfolio_id = $1 AND p.security_id = $2""",
-            portfolio,
-            security,
+        trigger = await sql("position_trigger").one(
+            connection, portfolio=portfolio, security=security
         )
-    assert trigger is not None
-    return Correction(
-        what, "-", new, trigger["trigger_id"], 1, trigger["dates"], portfolio, security
-    )
+    dates = date_ranges(trigger["dates"])
+    return Correction(what, "-", new, trigger["trigger_id"], 1, dates, portfolio, security)
 
 
 async def file(database: Connections, source: Input) -> FileCorrection:
-    """Corrects every price, rate or position of a file, or none: it has the columns of the file that loads them.
+    """Correct every price, rate or position record of a file, or none of them.
 
-    A price or rate that is not stored cannot be corrected; later facts of a position stay. Raises what `load` raises.
+    The file has the columns of a file that loads prices, fx_rates or positions. A price or rate
+    that is not stored cannot be corrected; later records of a position stay.
+
+    Raises:
+        InvalidInputError: the input has other columns, or rows that break a rule (.problems).
+        CorrectionRefusedError, TransientError: as `load`.
     """
     given = read(source)
     kind = _kind_of(given.frame.columns)
     async with database.transaction() as connection:
         loaded = await load(OpenTransaction(connection), kind, given, merge=True, replacing=True)
-        reach = await sql("reach").row(connection)
-    assert reach is not None
-    positions = loaded.positions_corrected if kind is Kind.POSITIONS else reach["positions"]
+        reach = await sql("reach").one(connection)
     return FileCorrection(
-        kind.value,
-        loaded.rows,
-        _changed(loaded),
-        loaded.unchanged,
-        tuple(reach["trigger_ids"]),
-        positions,
-    )
-
-
-def _kind_of(columns: list[str]) -> Kind:
-    correctable = (Kind.PRICES, Kind.FX_RATES, Kind.POSITIONS)
-    for kind in correctable:
-        if {column.name for column in COLUMNS[kind] if column.required} <= set(columns):
-            return kind
-    wanted = "; ".join(
-        f"{kind.value}: {', '.join(column.name for column in COLUMNS[kind])}"
-        for kind in correctable
-    )
-    raise InvalidInputError(
-        f"a file of corrections has the columns of one of these kinds: {wanted}"
-    )
-
-
-def _changed(loaded: LoadResult) -> int:
-    """Facts that were put in or taken out, and values that were replaced."""
-    return loaded.inserted + loaded.changed + loaded.removed
-
-
-async def _described(connection: Connection, what: str, old: Decimal, new: Decimal) -> Correction:
-    """Finds the trigger that the write has left in this very transaction."""
-    trigger = None
-    if old != new:
-        trigger = await sql("reach").row(connection)
-    if trigger is None or not trigger["positions"]:
-        return Correction(what, f"{old:f}", f"{new:f}", None, 0, "")
-    return Correction(
-        what,
-        f"{old:f}",
-        f"{new:f}",
-        trigger["trigger_ids"][0],
-        trigger["positions"],
-        trigger["dates"],
+        kind=kind.value,
+        rows=loaded.rows,
+        changed=_changed(loaded),
+        unchanged=loaded.unchanged,
+        trigger_ids=tuple(reach["trigger_ids"]),
+        positions=loaded.positions_corrected if kind is Kind.POSITIONS else reach["positions"],
     )
 
 
 def log_correction(made: Correction | FileCorrection) -> None:
-    """Logs a correction that is committed: with it begins whatever else bears its triggers' ids."""
+    """Log a committed correction. Later log lines share its trigger ids."""
     if isinstance(made, FileCorrection):
         triggers = logs.ranges((trigger, trigger) for trigger in made.trigger_ids)
         _log.info(
@@ -212,9 +213,48 @@ def log_correction(made: Correction | FileCorrection) -> None:
         old=made.old,
         new=made.new,
         positions=made.positions,
-        dates=made.dates,
+        dates=[str(each) for each in made.dates],
         **given,
     )
+
+
+def _kind_of(columns: list[str]) -> Kind:
+    correctable = (Kind.PRICES, Kind.FX_RATES, Kind.POSITIONS)
+    for kind in correctable:
+        if {column.name for column in COLUMNS[kind] if column.required} <= set(columns):
+            return kind
+    wanted = "; ".join(
+        f"{kind.value}: {', '.join(column.name for column in COLUMNS[kind])}"
+        for kind in correctable
+    )
+    raise InvalidInputError(
+        f"a file of corrections has the columns of one of these kinds: {wanted}"
+    )
+
+
+def _changed(loaded: LoadResult) -> int:
+    """Return the number of rows or records that were inserted, replaced or removed."""
+    return loaded.inserted + loaded.changed + loaded.removed
+
+
+async def _correction(
+    connection: Connection, what: str, old: Decimal, new: Decimal, *, security: str | None = None
+) -> Correction:
+    """Return the correction of a price or rate, with the trigger that this transaction wrote."""
+    was, becomes = f"{old:f}", f"{new:f}"
+    if old != new:
+        reach = await sql("reach").one(connection)
+        if reach["positions"]:
+            return Correction(
+                what,
+                was,
+                becomes,
+                reach["trigger_ids"][0],
+                reach["positions"],
+                date_ranges(reach["dates"]),
+                security=security,
+            )
+    return Correction(what, was, becomes, None, 0, security=security)
 
 
 def _require_positive(number: Decimal, what: str, places: int) -> None:
@@ -224,5 +264,6 @@ def _require_positive(number: Decimal, what: str, places: int) -> None:
     assert isinstance(exponent, int), "the sign was checked: it is a number"
     if -exponent > places or number.adjusted() >= 28 - places:
         raise InvalidInputError(
-            f"a {what} has at most {28 - places} digits before and {places} after the point, not {number}"
+            f"a {what} has at most {28 - places} digits before and {places} after the point, "
+            f"not {number}"
         )

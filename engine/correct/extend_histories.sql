@@ -1,3 +1,7 @@
+-- Set the open dates of the positions whose history changes after their frontier only. No value
+-- exists on those dates, so nothing is invalidated.
+--
+-- If readers see the history that is extended, the new open dates are published at once.
 WITH extended AS (
     UPDATE position_state p
     SET revision = p.revision + 1,

@@ -1,7 +1,9 @@
-"""What comes in: a whole file is validated, then loaded in one transaction, or nothing of it is."""
+"""Load files and frames: validate all rows, then write all of them in one transaction."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 
 import polars as pl
 
@@ -9,7 +11,7 @@ from revalue.engine.correct import upserts
 from revalue.engine.correct.parsing import (
     Column,
     Input,
-    Problem,
+    InputProblem,
     ProblemKind,
     Source,
     parse_columns,
@@ -18,11 +20,13 @@ from revalue.engine.correct.parsing import (
 from revalue.engine.errors import InvalidInputError, UsageError
 from revalue.engine.postgres.arrow import copy_frame
 from revalue.engine.postgres.database import Connections
-from revalue.engine.postgres.statement import Connection
+from revalue.engine.postgres.statement import Connection, statements
+
+sql = statements(__package__)
 
 
 class Kind(StrEnum):
-    """What can be loaded. Load in this order: each refers to those before it."""
+    """What can be loaded. Load in this order: each kind refers to those before it."""
 
     BUSINESS_DATES = "business_dates"
     PORTFOLIOS = "portfolios"
@@ -34,8 +38,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class LoadResult:
-    """rows of the input; how many were new, replaced another value, or were as stored. For positions also the positions
-    whose history was corrected (at or before their frontier) or extended, and the facts that the load removed."""
+    """What a load has done.
+
+    Attributes:
+        kind: what was loaded.
+        rows: rows of the input.
+        inserted: rows that were new.
+        changed: rows that replaced another value.
+        unchanged: rows that are stored as they are given.
+        removed: position records that the load removed.
+        positions_corrected: positions whose history changed at or before their frontier, the last
+            scheduled date: they are invalidated.
+        positions_extended: positions whose history changed after their frontier only.
+    """
 
     kind: str
     rows: int
@@ -48,9 +63,9 @@ class LoadResult:
 
 
 class RejectedInputError(InvalidInputError):
-    """The input breaks rules; nothing of it was written. `problems` has them one by one."""
+    """The input breaks rules, so nothing of it was written. `problems` lists the broken rules."""
 
-    def __init__(self, source: Source, problems: list[Problem]) -> None:
+    def __init__(self, source: Source, problems: list[InputProblem]) -> None:
         self.problems = problems
         lines = [f"{source.place}: {len(source.frame):,} rows, nothing loaded"]
         for problem in problems:
@@ -65,7 +80,7 @@ class RejectedInputError(InvalidInputError):
 
 
 def _shown(value: str) -> str:
-    """A value as a message shows it: quoted where it could be misread, and not more of it than helps."""
+    """Return a value as a message shows it: shortened, and quoted where it could be misread."""
     text = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}..."
     return text if text and text.isprintable() and text == text.strip() else repr(text)
 
@@ -107,7 +122,8 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
         Column("cost_basis", "decimal"),
     ),
 }
-"""The columns of each kind. Decimals may come as decimals, whole numbers, text, or floats (by their shortest print)."""
+"""The columns of each kind. Decimals may be given as decimals, whole numbers, text, or floats. A
+float is taken as the shortest decimal that reads back as the same float."""
 
 _KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.BUSINESS_DATES: ("calendar_id", "business_date"),
@@ -129,24 +145,35 @@ async def load(
     merge: bool = False,
     replacing: bool = False,
 ) -> LoadResult:
-    """Validates and loads an input of COLUMNS[kind].
+    """Validate and load an input with the columns of COLUMNS[kind].
 
-    Positions are dated absolute facts: for each position the load replaces its history from the earliest date it gives;
-    `merge` keeps the later facts that it does not mention. With `replacing`, a price or rate that is not stored yet is a
-    problem. Loading the same again changes and triggers nothing.
+    Position records are absolute and dated: a load replaces the history of each position from the
+    earliest date that the input gives for it. Loading the same input again changes nothing.
 
-    Raises UsageError for an unknown kind, InvalidInputError (with .problems when rows are at fault),
-    CorrectionRefusedError, TransientError; each with nothing written.
+    Args:
+        database: where to load.
+        kind: what the input is.
+        source: a file name, a polars frame, an Arrow table, or what `read` returned.
+        merge: keep later position records that the input does not mention.
+        replacing: a price or rate that is not stored yet is a problem.
+
+    Raises:
+        UsageError: there is no such kind.
+        InvalidInputError: the input cannot be read, or rows break a rule (RejectedInputError, with
+            .problems).
+        CorrectionRefusedError: the database refuses the change.
+        TransientError: the database is unavailable or busy.
+        In each case nothing is written.
     """
     if kind not in list(Kind):
-        raise UsageError(f"nothing called {kind!r} can be loaded: {', '.join(Kind)} can")
+        raise UsageError(f"{kind!r} cannot be loaded: give one of {', '.join(Kind)}")
     kind = Kind(kind)
     given = read(source)
     frame, problems = parse_columns(given, COLUMNS[kind])
     problems += _rule_problems(kind, given, frame)
     async with database.transaction() as connection:
         await _copy_in(connection, kind, frame)
-        problems += await _reference_problems(connection, kind, given, replacing)
+        problems += await _stored_data_problems(connection, kind, given, replacing)
         if problems:
             raise RejectedInputError(given, problems)
         if kind is Kind.POSITIONS:
@@ -156,8 +183,8 @@ async def load(
     return LoadResult(kind.value, len(frame), **counts)
 
 
-def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[Problem]:
-    """What can be seen in the input alone."""
+def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[InputProblem]:
+    """Return the rules that the input breaks, of those that need no stored data."""
     key = _KEYS[kind]
     complete = frame.select(pl.all_horizontal(pl.col(key).is_not_null())).to_series()
     repeated = complete & frame.select(pl.struct(key).is_first_distinct().not_()).to_series()
@@ -242,19 +269,24 @@ async def _copy_in(connection: Connection, kind: Kind, frame: pl.DataFrame) -> N
     await connection.execute("ANALYZE incoming")
 
 
-async def _reference_problems(
+async def _stored_data_problems(
     connection: Connection, kind: Kind, given: Source, replacing: bool
-) -> list[Problem]:
-    """What can only be seen against the stored data, in the transaction that loads."""
-    problems = []
-    for rule in (
-        *upserts.REFERENCES[kind.value],
-        *(upserts.STORED.get(kind.value, ()) if replacing else ()),
-    ):
-        rows = await connection.fetch(rule.query)
-        if rows:
-            shown = tuple((row["row_no"] + given.first_line, row["value"]) for row in rows)
-            problems.append(
-                Problem(ProblemKind(rule.kind), rule.column, rows[0]["count"], rule.hint, shown)
-            )
-    return problems
+) -> list[InputProblem]:
+    """Return the rules about stored data that the input breaks, seen by the loading transaction."""
+    if kind is Kind.BUSINESS_DATES:
+        return []
+    replaces = {"replacing": replacing} if kind in (Kind.PRICES, Kind.FX_RATES) else {}
+    rows = await sql(f"check_{kind.value}").fetch(connection, **replaces)
+    return [
+        InputProblem(
+            kind=ProblemKind(found[0]["kind"]),
+            column=column,
+            count=found[0]["count"],
+            hint=found[0]["hint"],
+            rows=tuple((row["row_no"] + given.first_line, row["value"]) for row in found),
+        )
+        for (_, column), found in (
+            (rule, list(rows_of_rule))
+            for rule, rows_of_rule in groupby(rows, key=itemgetter("rule", "column_name"))
+        )
+    ]

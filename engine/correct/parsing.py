@@ -1,4 +1,6 @@
-"""From a file or a frame to typed columns: every value that does not fit is found, none is rounded or guessed."""
+"""Read a file or a frame into typed columns. Every value that does not fit is reported; no value is
+rounded or guessed.
+"""
 
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +21,7 @@ _NUMBER = r"^[+-]?[0-9]+(\.[0-9]+)?$"
 
 
 class ProblemKind(StrEnum):
-    """Which rule an input breaks, for programs; a problem's hint says it to people."""
+    """Which rule an input breaks, for programs; the hint of a problem says it to people."""
 
     MISSING_COLUMN = "missing_column"
     UNKNOWN_COLUMN = "unknown_column"
@@ -46,8 +48,15 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of an input: kind is text, date, integer or decimal; a decimal has `digits` before and `places` after
-    the point. A column that is not required may be absent, and its values may be null."""
+    """A column of an input.
+
+    Attributes:
+        name: its name.
+        kind: text, date, integer or decimal.
+        digits: digits of a decimal before the point, at most.
+        places: digits of a decimal after the point, at most.
+        required: a column that is not required may be absent, and its values may be null.
+    """
 
     name: str
     kind: str
@@ -57,13 +66,21 @@ class Column:
 
     @property
     def sql_type(self) -> str:
-        """Its type in a temporary table."""
+        """The PostgreSQL type of the column in the temporary table `incoming`."""
         return {"text": "text", "date": "date", "integer": "bigint"}.get(self.kind, "numeric")
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: in which column, in how many rows, and the first of them as (line or row, value)."""
+class InputProblem:
+    """One rule that an input breaks.
+
+    Attributes:
+        kind: which rule.
+        column: in which column.
+        count: in how many rows.
+        hint: the rule in words.
+        rows: the first of these rows: (line or row number, value).
+    """
 
     kind: ProblemKind
     column: str
@@ -74,7 +91,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Source:
-    """An input as read: `place` says where it came from; rows are named by line in a file that has lines."""
+    """An input as it was read, not validated yet.
+
+    Attributes:
+        frame: its rows.
+        place: where it came from, for messages.
+        first_line: the number of the first row in messages.
+        unit: what a message calls a row: "line" or "row".
+    """
 
     frame: pl.DataFrame
     place: str
@@ -88,8 +112,8 @@ class Source:
         column: str,
         bad: pl.Series,
         values: pl.Series | None = None,
-    ) -> Problem | None:
-        """The problem of the rows where `bad` is true; None when there are none."""
+    ) -> InputProblem | None:
+        """Return the problem of the rows where `bad` is true, or None if there are none."""
         index = bad.fill_null(False).arg_true()
         if index.is_empty():
             return None
@@ -99,15 +123,19 @@ class Source:
             (int(i) + self.first_line, "" if v is None else str(v))
             for i, v in zip(shown, cells, strict=True)
         )
-        return Problem(kind, column, len(index), hint, rows)
+        return InputProblem(kind, column, len(index), hint, rows)
 
 
 Input: TypeAlias = Path | str | pl.DataFrame | pa.Table | Source
-"""What can be loaded: a file's name, a frame, a table, or what was read of one."""
+"""What can be loaded: a file name, a polars frame, an Arrow table, or what `read` returned."""
 
 
 def read(source: Input) -> Source:
-    """Reads Parquet or CSV (by suffix) or takes a frame. Raises InvalidInputError when it cannot be read at all."""
+    """Read a Parquet or CSV file (by its suffix), or take a frame or table.
+
+    Raises:
+        InvalidInputError: it cannot be read.
+    """
     if isinstance(source, Source):
         return source
     if isinstance(source, pl.DataFrame):
@@ -123,7 +151,7 @@ def read(source: Input) -> Source:
         return from_parquet(path, str(path))
     if path.suffix.lower() != ".csv":
         raise InvalidInputError(
-            f"{path}: the suffix {path.suffix!r} is not known: .parquet and .csv are"
+            f"{path}: the suffix {path.suffix!r} is unknown: give a .parquet or .csv file"
         )
     try:
         return from_csv(path.read_bytes(), str(path))
@@ -132,18 +160,26 @@ def read(source: Input) -> Source:
 
 
 def from_csv(content: bytes, place: str) -> Source:
-    """The rows of a CSV file's content. Raises InvalidInputError."""
+    """Read the content of a CSV file; every column is text.
+
+    Raises:
+        InvalidInputError: it is not CSV.
+    """
     try:
         frame = pl.read_csv(content, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise InvalidInputError(f"{place} cannot be read: {error}") from error
-    # A quoted line break or a line left out makes later line numbers wrong: then rows are counted, not lines.
+    # A quoted line break or an empty line makes later line numbers wrong: then count rows.
     lines = content.count(b"\n") + (not content.endswith(b"\n"))
     return Source(frame, place, *((2, "line") if lines == len(frame) + 1 else (1, "row")))
 
 
 def from_parquet(content: Path | BytesIO, place: str) -> Source:
-    """The rows of a Parquet file or its content. Raises InvalidInputError."""
+    """Read a Parquet file or its content.
+
+    Raises:
+        InvalidInputError: it is not Parquet.
+    """
     try:
         return Source(pl.read_parquet(content, glob=False), place, 1, "row")
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -151,7 +187,7 @@ def from_parquet(content: Path | BytesIO, place: str) -> Source:
 
 
 def _from_arrow(table: pa.Table) -> pl.DataFrame:
-    """The table in polars; decimals wider than polars has, or scaled up, come as their exact text."""
+    """Return the table in polars; decimals that polars does not have become their exact text."""
     try:
         for index, field in enumerate(table.schema):
             if pa.types.is_decimal256(field.type) or (
@@ -168,14 +204,18 @@ def _from_arrow(table: pa.Table) -> pl.DataFrame:
 
 def parse_columns(
     source: Source, columns: tuple[Column, ...]
-) -> tuple[pl.DataFrame, list[Problem]]:
-    """The columns in their types, bad cells null, and everything that is wrong with them."""
-    problems: list[Problem] = []
+) -> tuple[pl.DataFrame, list[InputProblem]]:
+    """Parse an input into typed columns.
+
+    Returns:
+        The columns, with null for each cell that breaks a rule or is empty, and the broken rules.
+    """
+    problems: list[InputProblem] = []
     frame = source.frame
     known = {column.name for column in columns}
     unknown = f"unknown column: {', '.join(column.name for column in columns)} are expected"
     problems += [
-        Problem(ProblemKind.UNKNOWN_COLUMN, name, len(frame), unknown)
+        InputProblem(ProblemKind.UNKNOWN_COLUMN, name, len(frame), unknown)
         for name in frame.columns
         if name not in known
     ]
@@ -184,7 +224,9 @@ def parse_columns(
         if column.name not in frame.columns:
             if column.required:
                 problems.append(
-                    Problem(ProblemKind.MISSING_COLUMN, column.name, len(frame), "missing column")
+                    InputProblem(
+                        ProblemKind.MISSING_COLUMN, column.name, len(frame), "missing column"
+                    )
                 )
             series.append(
                 pl.repeat(None, len(frame), dtype=_dtype(column), eager=True).alias(column.name)
@@ -197,7 +239,7 @@ def parse_columns(
         values, found = _converted(source, column, raw, empty)
         problems += found
         if column.required:
-            problems += _some(
+            problems += _found(
                 source.problem(ProblemKind.EMPTY, "missing value", column.name, empty)
             )
         series.append(values.alias(column.name))
@@ -205,33 +247,32 @@ def parse_columns(
 
 
 def _dtype(column: Column) -> pl.DataType:
-    plain: dict[str, pl.DataType] = {"text": pl.String(), "date": pl.Date(), "integer": pl.Int64()}
-    return plain.get(column.kind) or pl.Decimal(38, column.places)
+    types: dict[str, pl.DataType] = {"text": pl.String(), "date": pl.Date(), "integer": pl.Int64()}
+    return types.get(column.kind) or pl.Decimal(38, column.places)
 
 
 def _converted(
     source: Source, column: Column, raw: pl.Series, empty: pl.Series
-) -> tuple[pl.Series, list[Problem]]:
+) -> tuple[pl.Series, list[InputProblem]]:
     convert = {"text": _text, "date": _date, "integer": _integer, "decimal": _decimal}[column.kind]
     return convert(source, column, raw, empty)
 
 
-def _wrong_type(column: Column, raw: pl.Series) -> tuple[pl.Series, list[Problem]]:
+def _wrong_type(column: Column, raw: pl.Series) -> tuple[pl.Series, list[InputProblem]]:
     nothing = pl.repeat(None, len(raw), dtype=_dtype(column), eager=True)
     hint = f"wrong type {raw.dtype}: a column of {column.kind}s is expected"
-    return nothing, [Problem(ProblemKind.WRONG_TYPE, column.name, len(raw), hint)]
+    return nothing, [InputProblem(ProblemKind.WRONG_TYPE, column.name, len(raw), hint)]
 
 
 def _text(
     source: Source, column: Column, raw: pl.Series, empty: pl.Series
-) -> tuple[pl.Series, list[Problem]]:
+) -> tuple[pl.Series, list[InputProblem]]:
     if raw.dtype != pl.String:
         return _wrong_type(column, raw)
     blank = ~empty & (raw.str.strip_chars() != raw)
-    control = ~blank & raw.str.contains(
-        r"[\x00-\x1f\x7f]"
-    )  # PostgreSQL has no NUL, and a reader sees none of them
-    problems = _some(
+    # PostgreSQL cannot store NUL, and a reader cannot see the others.
+    control = ~blank & raw.str.contains(r"[\x00-\x1f\x7f]")
+    problems = _found(
         source.problem(ProblemKind.BLANKS, "blanks around the text", column.name, blank),
         source.problem(
             ProblemKind.CONTROL_CHARACTER, "a control character in the text", column.name, control
@@ -242,7 +283,7 @@ def _text(
 
 def _date(
     source: Source, column: Column, raw: pl.Series, empty: pl.Series
-) -> tuple[pl.Series, list[Problem]]:
+) -> tuple[pl.Series, list[InputProblem]]:
     if raw.dtype == pl.Date:
         days, bad = raw, pl.repeat(False, len(raw), dtype=pl.Boolean, eager=True)
     elif isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is None:
@@ -255,7 +296,7 @@ def _date(
     else:
         return _wrong_type(column, raw)
     outside = ~days.is_between(EARLIEST, LATEST).fill_null(True)
-    problems = _some(
+    problems = _found(
         source.problem(ProblemKind.NOT_A_DATE, "no date (written YYYY-MM-DD)", column.name, bad),
         source.problem(
             ProblemKind.DATE_OUT_OF_RANGE,
@@ -269,13 +310,13 @@ def _date(
 
 def _integer(
     source: Source, column: Column, raw: pl.Series, empty: pl.Series
-) -> tuple[pl.Series, list[Problem]]:
+) -> tuple[pl.Series, list[InputProblem]]:
     if raw.dtype.is_integer():
         raw = raw.cast(pl.String)
     if raw.dtype != pl.String:
         return _wrong_type(column, raw)
     bad = ~empty & ~raw.str.contains(r"^[+-]?[0-9]{1,9}$").fill_null(True)
-    problems = _some(
+    problems = _found(
         source.problem(
             ProblemKind.NOT_A_NUMBER, "no whole number of up to 9 digits", column.name, bad
         )
@@ -285,11 +326,11 @@ def _integer(
 
 def _decimal(
     source: Source, column: Column, raw: pl.Series, empty: pl.Series
-) -> tuple[pl.Series, list[Problem]]:
-    problems: list[Problem] = []
+) -> tuple[pl.Series, list[InputProblem]]:
+    problems: list[InputProblem] = []
     if raw.dtype.is_float():
         infinite = ~empty & ~raw.is_finite().fill_null(True)
-        problems += _some(
+        problems += _found(
             source.problem(
                 ProblemKind.NOT_A_NUMBER, "not a number (NaN or infinite)", column.name, infinite
             )
@@ -310,7 +351,7 @@ def _decimal(
     text = _without(text, empty | bad)
     long = text.str.extract(r"\.([0-9]+)$").str.strip_chars_end("0").str.len_bytes() > column.places
     large = text.str.extract(r"^[+-]?0*([0-9]*)").str.len_bytes() > column.digits
-    problems += _some(
+    problems += _found(
         source.problem(ProblemKind.NOT_A_NUMBER, "not a number", column.name, bad),
         source.problem(
             ProblemKind.TOO_MANY_PLACES,
@@ -330,7 +371,7 @@ def _decimal(
 
 
 def _printed(numbers: pl.Series) -> pl.Series:
-    """Floats as the shortest decimals that read back the same; the few that print with an exponent are written out."""
+    """Return floats as the shortest decimals that read back as the same; without exponents."""
     text = numbers.cast(pl.String)
     scientific = text.str.contains("[eE]").fill_null(False)
     if not scientific.any():
@@ -341,7 +382,7 @@ def _printed(numbers: pl.Series) -> pl.Series:
 
 
 def _without(values: pl.Series, bad: pl.Series) -> pl.Series:
-    """The values, null where `bad`."""
+    """Return the values, null where `bad`."""
     if not bad.any():
         return values
     return values.zip_with(
@@ -349,5 +390,5 @@ def _without(values: pl.Series, bad: pl.Series) -> pl.Series:
     )
 
 
-def _some(*problems: Problem | None) -> list[Problem]:
+def _found(*problems: InputProblem | None) -> list[InputProblem]:
     return [problem for problem in problems if problem is not None]

@@ -1,1 +1,1 @@
-"""What operators see and do: status, jobs, dead letters, tokens, remaining time, database metrics."""
+"""What operators see and do: status, jobs, dead letters, tokens, time left, database metrics."""

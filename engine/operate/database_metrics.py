@@ -1,4 +1,4 @@
-"""What the database says of positions, triggers, jobs and watermarks, for Prometheus: asked anew at every scrape."""
+"""Metrics of positions, triggers, jobs and watermarks, read from the database at every scrape."""
 
 import asyncio
 import math
@@ -23,17 +23,17 @@ _LAG_DAYS = (0, 1, 2, 3, 5, 10, 30, 90, 365)
 
 
 class DatabaseCollector(Collector):
-    """Positions by state, queues, dead letters, and the lag of the watermarks. No label per position."""
+    """Collect positions by state, queues, dead letters and watermark lags; no label per position."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def describe(self) -> list[Metric]:
-        """Nothing is asked of the database before the first scrape."""
+        """Return nothing, so that the database is not asked before the first scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """One scrape; while the database is away only revalue_database_up is given, as 0."""
+        """Yield the metrics of one scrape; only revalue_database_up 0 if the database is unavailable."""
         try:
             status, lags, oldest = asyncio.run(self._ask())
         except TransientError:
@@ -44,7 +44,7 @@ class DatabaseCollector(Collector):
     def families(
         self, status: Status, lags: list[tuple[int, int]], oldest: dict[str, float]
     ) -> Iterator[Metric]:
-        """What a scrape that found the database gives."""
+        """Yield the metrics of what was read from the database."""
         yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=1)
         positions = GaugeMetricFamily("revalue_positions", "Positions by state", labels=["state"])
         for state in ("CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"):
@@ -65,7 +65,7 @@ class DatabaseCollector(Collector):
         )
         yield CounterMetricFamily(
             "revalue_zombie_jobs_fenced",
-            "Jobs that attempts which had been given up came to finish, and could not",
+            "Jobs that an abandoned attempt tried to finish, and could not",
             value=status.zombie_jobs_fenced,
         )
         yield GaugeMetricFamily(
@@ -75,7 +75,7 @@ class DatabaseCollector(Collector):
         )
         waiting = GaugeMetricFamily(
             "revalue_positions_not_current",
-            "Positions that wait or failed, by reason",
+            "Positions that wait for data or failed, by reason",
             labels=["reason"],
         )
         for reason, count, _ in status.reasons:
@@ -84,13 +84,13 @@ class DatabaseCollector(Collector):
         age = status.heartbeat_age_seconds
         yield GaugeMetricFamily(
             "revalue_scheduler_heartbeat_age_seconds",
-            "Since a leader last spoke; infinite: none ever has",
+            "Seconds since the last heartbeat of a leader; infinite: there was none",
             value=math.inf if age is None else age,
         )
         for state, seconds in oldest.items():
             yield GaugeMetricFamily(
                 f"revalue_oldest_{state}_seconds",
-                f"Longest time that a position has been {state}; 0: none is",
+                f"Longest time that a position has been {state}, in seconds; 0: there is none",
                 value=seconds,
             )
         yield GaugeMetricFamily(
@@ -107,8 +107,7 @@ class DatabaseCollector(Collector):
             status = await read_status(database)
             async with database.connection() as connection:
                 rows = await sql("watermark_lags").fetch(connection)
-                oldest = await sql("oldest_work").row(connection)
-        assert oldest is not None
+                oldest = await sql("oldest_work").one(connection)
         return (
             status,
             [(row["lag_days"], row["positions"]) for row in rows],

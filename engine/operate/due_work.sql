@@ -1,23 +1,34 @@
--- Position-days that are owed by positions which neither wait nor failed, counted once for each set of dates that positions share.
-WITH owed AS (
+-- How many position-days are due, of positions that neither wait for data nor failed; whether a
+-- trigger is queued, so that its position-days are not counted yet; and whether a scheduler leads.
+--
+-- Many positions have the same due dates: each set of dates is counted once per calendar.
+WITH due AS (
     SELECT f.calendar_id, count(*) AS positions,
-           p.pending + p.open_dates * datemultirange(daterange(p.frontier_date, h.horizon, CASE WHEN p.frontier_date IS NULL
-                                                     THEN '[]' ELSE '(]' END)) AS dates
+           p.pending + p.open_dates * datemultirange(daterange(
+               p.frontier_date, h.horizon,
+               CASE WHEN p.frontier_date IS NULL THEN '[]' ELSE '(]' END)) AS dates
     FROM position_state p
     JOIN portfolios f USING (portfolio_id)
-    JOIN (SELECT calendar_id, max(business_date) AS horizon FROM business_dates GROUP BY calendar_id) h USING (calendar_id)
+    JOIN (SELECT calendar_id, max(business_date) AS horizon
+          FROM business_dates GROUP BY calendar_id) h
+        USING (calendar_id)
     WHERE (NOT isempty(p.pending) OR p.frontier_date IS NULL OR p.frontier_date < h.horizon)
-      AND NOT EXISTS (SELECT FROM portfolio_valuation_jobs w
-                      WHERE NOT isempty(p.pending) AND w.position_id = p.position_id AND w.epoch = p.epoch
-                        AND w.status IN ('WAITING_FOR_DATA', 'FAILED'))
+      AND NOT EXISTS (
+          SELECT FROM portfolio_valuation_jobs w
+          WHERE NOT isempty(p.pending) AND w.position_id = p.position_id AND w.epoch = p.epoch
+            AND w.status IN ('WAITING_FOR_DATA', 'FAILED'))
     GROUP BY 1, 3
 ), counted AS (
-    SELECT o.positions, (SELECT count(*) FROM business_dates b WHERE b.calendar_id = o.calendar_id AND o.dates @> b.business_date) AS days
-    FROM owed o
+    SELECT d.positions,
+           (SELECT count(*) FROM business_dates b
+            WHERE b.calendar_id = d.calendar_id AND d.dates @> b.business_date) AS days
+    FROM due d
 )
-SELECT COALESCE(sum(positions * days), 0)::bigint AS days, COALESCE(sum(positions) FILTER (WHERE days > 0), 0)::bigint AS positions,
+SELECT COALESCE(sum(positions * days), 0)::bigint AS days,
+       COALESCE(sum(positions) FILTER (WHERE days > 0), 0)::bigint AS positions,
        EXISTS (SELECT FROM reprocessing_triggers WHERE fanned_out_at IS NULL) AS is_queued,
        COALESCE((SELECT holder IS NOT NULL
-                        AND heartbeat_at > clock_timestamp() - make_interval(secs => :lease_seconds::double precision)
+                        AND heartbeat_at > clock_timestamp()
+                            - make_interval(secs => :lease_seconds::double precision)
                  FROM scheduler_term), false) AS is_led
 FROM counted

@@ -1,4 +1,4 @@
-"""How long the work that is owed will take: what is left, by the speed of the jobs done last."""
+"""How long the due work will take: the position-days that are due, at the speed of recent jobs."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,16 @@ _RECENT_JOBS = 20_000
 
 @dataclass(frozen=True)
 class Remaining:
-    """remaining_position_days: owed by positions that neither wait for data nor failed. The other two are None when nothing can
-    be said: no jobs are recorded, no scheduler is alive, or a correction is queued whose reach is not counted yet."""
+    """The work that is left.
+
+    Attributes:
+        remaining_position_days: due position-days of positions that neither wait for data nor
+            failed.
+        rows_per_second: the speed of recent jobs of about the same size.
+        estimated_seconds: how long the work will take. This and the speed are None if no finished
+            job is recorded, if no scheduler is alive, or if a trigger is queued, whose
+            position-days are not counted yet.
+    """
 
     remaining_position_days: int
     rows_per_second: float | None
@@ -24,15 +32,14 @@ class Remaining:
 
 
 async def remaining(database: Connections, settings: Settings) -> Remaining:
-    """What is left, as of one moment."""
+    """Return the work that is left, read in one snapshot."""
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        owed = await sql("due_work").row(connection, lease_seconds=settings.lease_seconds)
-        assert owed is not None
-        days, positions = owed["days"], owed["positions"]
+        due = await sql("due_work").one(connection, lease_seconds=settings.lease_seconds)
+        days, positions = due["days"], due["positions"]
         if not positions:
-            return Remaining(0, None, None if owed["is_queued"] else 0.0)
+            return Remaining(0, None, None if due["is_queued"] else 0.0)
         speed = await throughput(connection, days / positions, settings)
-    if speed is None or owed["is_queued"] or not owed["is_led"]:
+    if speed is None or due["is_queued"] or not due["is_led"]:
         return Remaining(days, None, None)
     return Remaining(days, float(speed["rows_per_second"]), days / float(speed["rows_per_second"]))
 
@@ -40,11 +47,15 @@ async def remaining(database: Connections, settings: Settings) -> Remaining:
 async def throughput(
     connection: Connection, rows_per_job: float, settings: Settings
 ) -> asyncpg.Record | None:
-    """The speed of the jobs done last, of about `rows_per_job` rows where there are such: only_like (bool), jobs,
-    rows_written, rows_per_job, rows_per_second; or None when no finished job is recorded."""
+    """Return the speed of recent finished jobs, of about `rows_per_job` rows if there are such.
+
+    Returns:
+        only_like (whether only jobs of like size count), jobs, rows_written, rows_per_job and
+        rows_per_second; None if no finished job is recorded.
+    """
     return await sql("throughput").row(
         connection,
         rows=rows_per_job,
-        most_jobs=_RECENT_JOBS,
-        most_seconds=settings.task_deadline_seconds,
+        max_jobs=_RECENT_JOBS,
+        max_seconds=settings.task_deadline_seconds,
     )

@@ -1,3 +1,4 @@
+-- The jobs that failed for good, with dates that are still due under the current epoch.
 SELECT DISTINCT j.job_id
 FROM dead_letters d
 JOIN portfolio_valuation_jobs j USING (job_id)

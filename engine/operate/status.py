@@ -1,4 +1,7 @@
-"""What an operator asks: where the positions stand, what is queued, which jobs wait or failed. Control path only."""
+"""What operators ask: the state of the positions, what is queued, jobs, dead letters, corrections.
+
+For the control path only: every row becomes a dict.
+"""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,14 +14,34 @@ from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
 
+MAX_ID = 2**63 - 1
+"""The greatest id of a job, a dead letter or a position."""
+
+Rows = list[dict[str, Any]]
+
 
 @dataclass(frozen=True)
 class Status:
-    """positions: number by state (CURRENT, BEHIND, REPROCESSING, WAITING_FOR_DATA, FAILED), of the view position_status.
+    """The state of all positions and of the scheduler.
 
-    first_watermark, last_watermark: the range of the watermarks of all positions; None: some position has never been scheduled /
-    there is none. reasons: (first word of the failure reason, positions, one example) of positions that wait or have failed.
-    zombie_jobs_fenced: jobs that attempts which had been given up came to finish, and could not.
+    Attributes:
+        positions: number of positions by state (CURRENT, BEHIND, REPROCESSING, WAITING_FOR_DATA,
+            FAILED) of the view position_status; states without positions are left out.
+        first_watermark: the earliest watermark of a position; None: some position was never
+            scheduled, or there is none.
+        last_watermark: the latest watermark of a position; None: there is none.
+        horizon: the last business day that is to be valued, of any calendar.
+        reasons: (first word of the failure reason, number of positions, one example) of the
+            positions that wait for data or failed.
+        triggers_queued: corrections that are not fanned out yet.
+        jobs_deferred: jobs that wait for data or for their next retry.
+        dead_letters: jobs that failed for good and whose dates are still due.
+        term: the number of the last scheduler term.
+        holder: who holds the term; None: nobody.
+        heartbeat_age_seconds: since the last heartbeat of a leader; None: there was none.
+        zombie_jobs_fenced: jobs that an abandoned attempt tried to finish, and could not.
+        paused_at: since when an operator has paused the scheduler; None: it is not paused.
+        paused_by: who paused it.
     """
 
     positions: dict[str, int]
@@ -38,22 +61,21 @@ class Status:
 
     @property
     def total(self) -> int:
-        """How many positions there are."""
+        """The number of all positions."""
         return sum(self.positions.values())
 
     @property
     def is_current(self) -> bool:
-        """Whether every position is CURRENT and nothing is queued."""
+        """Whether every position is CURRENT and no trigger is queued."""
         return self.positions.get("CURRENT", 0) == self.total and self.triggers_queued == 0
 
 
 async def read_status(database: Connections) -> Status:
-    """Where all positions stand, as of one moment."""
+    """Return the state of all positions, read in one snapshot."""
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         states = await sql("status_positions").fetch(connection)
         reasons = await sql("status_reasons").fetch(connection)
-        work = await sql("status_work").row(connection)
-    assert work is not None
+        work = await sql("status_work").one(connection)
     firsts = [row["first_watermark"] for row in states]
     lasts = [row["last_watermark"] for row in states if row["last_watermark"] is not None]
     horizons = [row["horizon"] for row in states if row["horizon"] is not None]
@@ -72,48 +94,121 @@ async def list_jobs(
     *,
     status: str | None = None,
     portfolio: str | None = None,
+    portfolios: list[str] | None = None,
     security: str | None = None,
     job: int | None = None,
-    most: int = 50,
-) -> list[dict[str, Any]]:
-    """The newest jobs that fit, newest first. Raises UsageError for a status that does not exist."""
+    before: int | None = None,
+    limit: int = 50,
+) -> Rows:
+    """Return the newest jobs that fit, the newest first. A filter that is None does not apply.
+
+    Args:
+        database: the database to ask.
+        status: only jobs in this state.
+        portfolio: only jobs of this portfolio.
+        portfolios: only jobs of these portfolios.
+        security: only jobs of this security.
+        job: only the job with this id.
+        before: only jobs with a smaller id: the cursor of a page.
+        limit: at most this many jobs.
+
+    Raises:
+        UsageError: there is no such status.
+    """
     if status is not None and status not in set(JobStatus):
-        raise UsageError(f"no job status {status!r}: one of {', '.join(JobStatus)}")
-    async with database.connection() as connection:
-        rows = await sql("jobs_list").fetch(
-            connection, status=status, portfolio=portfolio, security=security, job=job, most=most
-        )
-    return [dict(row) for row in rows]
+        raise UsageError(f"there is no job status {status!r}: give one of {', '.join(JobStatus)}")
+    return await _fetch(
+        database,
+        "jobs",
+        status=status,
+        portfolio=portfolio,
+        portfolios=portfolios,
+        security=security,
+        job=job,
+        before=before,
+        limit=limit,
+    )
 
 
 async def read_job(database: Connections, job_id: int) -> dict[str, Any]:
-    """One job with its dead letters. Raises NotFoundError."""
+    """Return one job, with its dead letters under `dead_letters`, the oldest first.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
     found = await list_jobs(database, job=job_id)
     if not found:
         raise NotFoundError(f"there is no valuation job {job_id}")
-    async with database.connection() as connection:
-        letters = await sql("job_dead_letters").fetch(connection, job=job_id)
-    return {**found[0], "dead_letters": [dict(letter) for letter in letters]}
+    return {**found[0], "dead_letters": await _fetch(database, "job_dead_letters", job=job_id)}
 
 
 async def list_dead_letters(
-    database: Connections, *, still_failed: bool, most: int
-) -> list[dict[str, Any]]:
-    """The newest dead letters, newest first; `still_failed`: without those whose job was taken up again or superseded."""
-    async with database.connection() as connection:
-        rows = await sql("dead_letters").fetch(connection, still_failed=still_failed, most=most)
-    return [dict(row) for row in rows]
+    database: Connections,
+    *,
+    still_failed: bool,
+    portfolios: list[str] | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> Rows:
+    """Return the newest dead letters that fit, the newest first.
+
+    Args:
+        database: the database to ask.
+        still_failed: leave out those whose job was requeued or superseded since.
+        portfolios: only those of these portfolios; None: all.
+        before: only those with a smaller id: the cursor of a page; None: from the newest on.
+        limit: at most this many.
+    """
+    return await _fetch(
+        database,
+        "dead_letters",
+        still_failed=still_failed,
+        portfolios=portfolios,
+        before=before,
+        limit=limit,
+    )
 
 
 async def list_failed_jobs(database: Connections) -> list[int]:
-    """The jobs that failed for good and are still owed."""
-    async with database.connection() as connection:
-        rows = await sql("failed_jobs").fetch(connection)
-    return [row["job_id"] for row in rows]
+    """Return the ids of the jobs that failed for good and whose dates are still due."""
+    return [row["job_id"] for row in await _fetch(database, "failed_jobs")]
+
+
+async def list_corrections(database: Connections, *, limit: int = 200) -> Rows:
+    """Return the corrections that are not complete, the oldest first.
+
+    A correction is complete when every position that it invalidated publishes it.
+    """
+    return await _fetch(database, "corrections", limit=limit)
+
+
+async def list_stuck_positions(
+    database: Connections,
+    *,
+    portfolios: list[str] | None = None,
+    after: int = 0,
+    limit: int = 200,
+) -> Rows:
+    """Return the positions that wait for data, failed or are reprocessing, by position_id.
+
+    Args:
+        database: the database to ask.
+        portfolios: only positions of these portfolios; None: all.
+        after: only positions with a greater id: the cursor of a page.
+        limit: at most this many.
+    """
+    return await _fetch(
+        database, "stuck_positions", portfolios=portfolios, after=after, limit=limit
+    )
 
 
 async def retry_jobs(database: Connections, job_ids: list[int]) -> list[int]:
-    """Takes failed and waiting jobs up again, with fresh attempts; returns those that could be (current epoch only)."""
+    """Requeue failed and waiting jobs now, with their attempt count reset.
+
+    Returns:
+        The ids of the jobs that were requeued: not those that are finished, in flight, superseded
+        or unknown.
+    """
     async with database.transaction() as connection:
         rows = await sql("retry_jobs").fetch(connection, jobs=job_ids)
         await connection.execute("NOTIFY revalue_wake")
@@ -121,14 +216,22 @@ async def retry_jobs(database: Connections, job_ids: list[int]) -> list[int]:
 
 
 async def queue_depth(database: Connections) -> dict[str, int]:
-    """What the scheduler could do now: queued triggers, deferred jobs that are due, and retries that are deferred."""
+    """Return what the scheduler could start now.
+
+    Returns:
+        triggers: queued triggers; due: deferred jobs whose time has come; retries: jobs that are
+        deferred for a retry, due or not.
+    """
     async with database.connection() as connection:
-        row = await sql("queue_depth").row(connection)
-    assert row is not None
-    return dict(row)
+        return dict(await sql("queue_depth").one(connection))
 
 
 async def count_position_days(database: Connections) -> int:
-    """How many position-days have at least one row."""
+    """Return the number of position-days that have at least one snapshot."""
     async with database.connection() as connection:
         return int(await sql("position_days").value(connection))
+
+
+async def _fetch(database: Connections, name: str, **values: Any) -> Rows:
+    async with database.connection() as connection:
+        return [dict(row) for row in await sql(name).fetch(connection, **values)]

@@ -1,4 +1,4 @@
-"""Bearer tokens of the read API: made once, kept as a hash, found by it."""
+"""Bearer tokens of the API: shown once when they are made, stored and found by their hash."""
 
 import hashlib
 import hmac
@@ -21,7 +21,17 @@ _PREFIX = "revalue_"  # so that a token which got into a log or a repository is 
 
 @dataclass(frozen=True)
 class Token:
-    """What is stored of a token. portfolios: those it is limited to; None: not limited. A time that is None never comes."""
+    """What is stored of a token: never its secret.
+
+    Attributes:
+        token_id: its number.
+        name: its name; only one valid token has it.
+        scopes: what it allows, of SCOPES.
+        portfolios: the portfolios that it is limited to; None: no limit.
+        created_at: when it was made.
+        expires_at: when it expires; None: never.
+        revoked_at: when it was revoked; None: it was not.
+    """
 
     token_id: int
     name: str
@@ -40,12 +50,27 @@ async def create(
     portfolios: Sequence[str] | None = None,
     expires: timedelta | None = None,
 ) -> tuple[Token, str]:
-    """A new token and its secret, which is stored nowhere. Raises UsageError, NotFoundError for an unknown portfolio."""
+    """Make a token.
+
+    Args:
+        database: where to store it.
+        name: a name that no valid token has.
+        scopes: what it allows, of SCOPES; at least one.
+        portfolios: the portfolios that it is limited to; None: no limit.
+        expires: how long it is valid; None: until it is revoked.
+
+    Returns:
+        The token, and its secret, which is stored nowhere.
+
+    Raises:
+        UsageError: an argument is wrong, or a valid token has this name.
+        NotFoundError: there is no such portfolio.
+    """
     wrong = sorted(set(scopes) - set(SCOPES))
     if wrong or not scopes:
         raise UsageError(
             f"scopes are {', '.join(SCOPES)}"
-            + (f", not {', '.join(wrong)}" if wrong else ": give one at least")
+            + (f", not {', '.join(wrong)}" if wrong else ": give at least one")
         )
     if not name.strip() or (portfolios is not None and not portfolios):
         raise UsageError("a token has a name, and a limit names portfolios")
@@ -53,14 +78,12 @@ async def create(
         raise UsageError("a token expires later than now")
     secret = _PREFIX + secrets.token_urlsafe(32)
     async with database.transaction() as connection:
-        known = await connection.fetch(
-            "SELECT portfolio_id FROM portfolios WHERE portfolio_id = ANY ($1)", portfolios or []
-        )
+        known = await sql("known_portfolios").fetch(connection, portfolios=portfolios or [])
         unknown = sorted(set(portfolios or ()) - {row["portfolio_id"] for row in known})
         if unknown:
             raise NotFoundError(f"there is no portfolio {', '.join(map(repr, unknown))}")
         try:
-            row = await sql("token_create").row(
+            row = await sql("token_create").one(
                 connection,
                 name=name,
                 hash=_hash(secret),
@@ -70,29 +93,32 @@ async def create(
             )
         except asyncpg.UniqueViolationError as error:
             raise UsageError(
-                f"there is a token {name!r} already: revoke it first, or take another name"
+                f"there is a valid token {name!r}: revoke it first, or take another name"
             ) from error
-    assert row is not None
     return _token(row), secret
 
 
 async def listed(database: Database) -> list[Token]:
-    """Every token there has been, the newest first."""
+    """Return all tokens, valid or not, the newest first."""
     async with database.connection() as connection:
         return [_token(row) for row in await sql("token_list").fetch(connection)]
 
 
 async def revoke(database: Database, name: str) -> Token:
-    """Ends a token at once. Raises NotFoundError when none of that name is valid."""
+    """Revoke a token. It is refused from now on.
+
+    Raises:
+        NotFoundError: no token of that name is valid.
+    """
     async with database.connection() as connection:
         row = await sql("token_revoke").row(connection, name=name)
     if row is None:
-        raise NotFoundError(f"no token {name!r} is in use")
+        raise NotFoundError(f"there is no valid token {name!r}")
     return _token(row)
 
 
 async def bearer(database: Database, secret: str) -> Token | None:
-    """The token of this secret, while it is valid."""
+    """Return the token with this secret, or None if no valid token has it."""
     wanted = _hash(secret)
     async with database.connection() as connection:
         row = await sql("token_bearer").row(connection, hash=wanted)
@@ -102,7 +128,7 @@ async def bearer(database: Database, secret: str) -> Token | None:
 
 
 def _hash(secret: str) -> bytes:
-    """A secret of 256 random bits cannot be guessed, so a plain fast hash is enough."""
+    """A secret of 256 random bits cannot be guessed, so a fast hash without salt is enough."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -1,6 +1,12 @@
--- A position that has never been scheduled lags from its first open date.
-SELECT GREATEST(h.horizon - COALESCE(p.watermark_date, lower(p.open_dates) - 1, h.horizon), 0) AS lag_days, count(*) AS positions
+-- Calendar days from watermark to horizon, with the number of positions per lag. A position that
+-- was never scheduled lags from its first open date.
+SELECT GREATEST(
+           h.horizon - COALESCE(p.watermark_date, lower(p.open_dates) - 1, h.horizon), 0)
+           AS lag_days,
+       count(*) AS positions
 FROM position_state p
 JOIN portfolios f USING (portfolio_id)
-JOIN (SELECT calendar_id, max(business_date) AS horizon FROM business_dates GROUP BY calendar_id) h USING (calendar_id)
+JOIN (SELECT calendar_id, max(business_date) AS horizon
+      FROM business_dates GROUP BY calendar_id) h
+    USING (calendar_id)
 GROUP BY 1

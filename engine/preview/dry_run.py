@@ -1,8 +1,9 @@
-"""A correction's plan, made by the engine's own moves in a transaction that is rolled back.
+"""Plan a correction: the steps of the engine itself, in a transaction that is rolled back.
 
-Nothing stays behind: no row, no notification, no job or task id (only a gap in the numbers of triggers). The rows of the
-positions are locked while the plan is made and its inputs are read, for `preview_seconds` at most, and not while it is valued.
-It gives way to whoever holds one of them for longer than a second.
+Nothing remains: no row, no notification, no job or task id (only a gap in the trigger ids). The
+positions are locked while the plan is made and its inputs are read, for `preview_seconds` at most,
+and not while they are valued. If another transaction holds one of them for longer than a second,
+the plan is abandoned.
 """
 
 import asyncio
@@ -31,7 +32,8 @@ sql = statements(__package__)
 
 Correct = Callable[[Connections], Awaitable[Any]]
 
-_ONE_AT_A_TIME = 7_263_548_202  # an arbitrary number that only previews lock: their negative job ids are all the same
+# An arbitrary number that only previews lock: the negative job ids of two plans are the same.
+_PREVIEW_LOCK = 7_263_548_202
 _PAGE_POSITIONS = 20_000
 _BEFORE = {
     "position_id": pl.Int64(),
@@ -49,9 +51,17 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds at rows_per_second, the speed of `jobs` recorded jobs. bound: "about" where those are of like size, else
-    "at least" where they are larger and "at most" where they are smaller (rows of small jobs cost more); "at most" also where
-    they are like and together fewer rows than the plan (each run has costs that more rows share)."""
+    """How long a plan would take, by the speed of recorded jobs.
+
+    Attributes:
+        seconds: rows of the plan, at rows_per_second.
+        bound: "about" if the recorded jobs are of like size. "at least" if they are larger and "at
+            most" if they are smaller, because a row of a small job costs more. "at most" also if
+            they are of like size and have fewer rows than the plan, because each run has fixed
+            costs.
+        rows_per_second: the speed of the recorded jobs.
+        jobs: how many jobs were recorded.
+    """
 
     seconds: float
     bound: str
@@ -61,9 +71,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """correction: what the act answered. positions: position_id, portfolio_id, security_id, base_currency. ranges: what would be
-    valued, with the rows they hold. inputs: of each task. before: position_id, date, market_value, unrealized_gain, of the
-    planned ranges and of dates that leave the history."""
+    """What the engine would do after a correction.
+
+    Attributes:
+        correction: what the correction returned.
+        positions: position_id, portfolio_id, security_id, base_currency.
+        ranges: position_id, first_date, last_date (both included) and rows: what would be valued.
+        inputs: the inputs of each task.
+        before: position_id, date, market_value, unrealized_gain (in the base currency): what
+            readers see now in the ranges, and on dates that leave the history.
+        estimate: how long it would take; None: no finished job is recorded.
+    """
 
     correction: Any
     positions: pl.DataFrame
@@ -74,34 +92,45 @@ class Plan:
 
 
 class _Hold:
-    """How long the plan may still hold the rows that it has locked."""
+    """The time limit of the plan's locks."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._until = monotonic() + seconds
 
     async def begin(self, connection: Connection) -> None:
-        """No statement may take longer either; one that may take less on this connection still may."""
-        await sql("limits").execute(connection, most_ms=max(1, round(self._seconds * 1000)))
+        """Limit each statement to the same time, unless the connection has a lower limit."""
+        await sql("limits").execute(connection, max_ms=max(1, round(self._seconds * 1000)))
 
     def check(self, step: str) -> None:
-        """Raises PlanTooLongError."""
+        """Raise PlanTooLongError if the time is over."""
         if monotonic() > self._until:
             raise PlanTooLongError(
-                f"the plan would hold its positions for longer than {self._seconds:g} s: it had come to {step}. "
-                "Preview fewer corrections at once, or raise REVALUE_PREVIEW_SECONDS"
+                f"the plan would lock its positions for longer than {self._seconds:g} s; it was at: "
+                f"{step}. Preview fewer corrections at once, or raise REVALUE_PREVIEW_SECONDS"
             )
 
 
 async def plan_correction(database: Database, correct: Correct, settings: Settings) -> Plan:
-    """What the engine would do after `correct`. Raises what `correct` raises, WriteConflictError, PlanTooLongError,
-    StatementCancelledError. Needs two connections of the database."""
+    """Return what the engine would do after a correction.
+
+    Args:
+        database: needs two connections.
+        correct: makes the correction on the database that it is given.
+        settings: task sizes and preview_seconds.
+
+    Raises:
+        WriteConflictError: another transaction holds the positions.
+        PlanTooLongError: the plan would take longer than preview_seconds.
+        StatementCancelledError: a statement took too long.
+        RevalueError: what `correct` raises.
+    """
     async with database.connection() as connection:
         transaction = connection.transaction()
         await transaction.start()
         try:
             await connection.execute("SET LOCAL lock_timeout = '1s'")
-            await connection.fetchval("SELECT pg_advisory_xact_lock($1)", _ONE_AT_A_TIME)
+            await sql("lock_previews").execute(connection, number=_PREVIEW_LOCK)
             hold = _Hold(settings.preview_seconds)
             await hold.begin(connection)
             correction = await correct(OpenTransaction(connection))
@@ -113,13 +142,11 @@ async def plan_correction(database: Database, correct: Correct, settings: Settin
 async def _planned(
     database: Database, connection: Connection, correction: Any, settings: Settings, hold: _Hold
 ) -> Plan:
-    rehearsal, reader = DryRunTerm(connection), TransactionReader(connection)
-    own = await connection.fetchval(
-        "SELECT COALESCE(array_agg(trigger_id), '{}') FROM reprocessing_triggers WHERE xmin = pg_current_xact_id()::xid"
-    )
+    dry_run_term, reader = DryRunTerm(connection), TransactionReader(connection)
+    own = await sql("own_triggers").value(connection)
     hold.check("finding the positions")
-    while await fan_out.fan_out(rehearsal, only=own):
-        hold.check("raising the positions")
+    while await fan_out.fan_out(dry_run_term, only=own):
+        hold.check("invalidating the positions")
     positions = await read_frame(connection, sql("positions").text)
     if positions.is_empty():
         return Plan(
@@ -131,16 +158,16 @@ async def _planned(
             None,
         )
     leaving = await read_frame(connection, sql("leaving_dates").text)
-    owed = await asyncio.to_thread(_owed, reader, positions["position_id"], settings, hold)
-    capacity = int(owed.ranges["rows"].sum()) + 1
+    due = await asyncio.to_thread(_due, reader, positions["position_id"], settings, hold)
+    capacity = int(due.ranges["rows"].sum()) + 1
     staged = await stage.stage(
-        rehearsal, owed, Lane.HISTORY, task_rows=settings.task_rows, capacity_rows=capacity
+        dry_run_term, due, Lane.HISTORY, task_rows=settings.task_rows, capacity_rows=capacity
     )
     read = []
     for number, task in enumerate(staged.tasks, 1):
         hold.check(f"task {number:,} of {len(staged.tasks):,}")
         read.append(await asyncio.to_thread(read_inputs, reader, task))
-    ranges = owed.ranges.select(pl.col(name).cast(kind) for name, kind in _RANGES.items())
+    ranges = due.ranges.select(pl.col(name).cast(kind) for name, kind in _RANGES.items())
     async with database.transaction() as readers:
         before = await _before(readers, pl.concat([ranges.drop("rows"), leaving]))
         estimate = await _estimate(readers, ranges["rows"], settings)
@@ -154,10 +181,10 @@ async def _planned(
     )
 
 
-def _owed(
+def _due(
     reader: TransactionReader, positions: pl.Series, settings: Settings, hold: _Hold
 ) -> stage.Scan:
-    """All pages of what the positions owe, in either lane, as one."""
+    """Return the due dates of the positions, of all pages of both lanes, as one scan."""
     pages = []
     for lane in Lane:
         cursor: int | None = int(positions[0]) - 1
@@ -182,10 +209,12 @@ def _owed(
 
 
 async def _before(connection: Connection, ranges: pl.DataFrame) -> pl.DataFrame:
-    """What readers see now: on another connection than the plan's, whose locks keep it from changing meanwhile."""
-    await connection.execute(
-        "CREATE TEMP TABLE previewed_ranges (position_id bigint, first_date date, last_date date) ON COMMIT DROP"
-    )
+    """Return what readers see now.
+
+    On another connection than the plan, which sees its own changes. The locks of the plan keep what
+    readers see from changing.
+    """
+    await sql("previewed_ranges").execute(connection)
     await copy_frame(connection, "previewed_ranges", ranges)
     await connection.execute("ANALYZE previewed_ranges")
     rows = await read_frame(connection, sql("published_rows").text)
@@ -193,7 +222,7 @@ async def _before(connection: Connection, ranges: pl.DataFrame) -> pl.DataFrame:
 
 
 async def _estimate(connection: Connection, rows: pl.Series, settings: Settings) -> Estimate | None:
-    """`rows`: of each job of the plan."""
+    """Estimate the time of a plan from `rows`, the rows of each of its jobs."""
     if rows.is_empty():
         return None
     mean = float(rows.sum() / len(rows))

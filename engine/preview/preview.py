@@ -1,6 +1,6 @@
-"""What a correction would do, by doing it: applied, fanned out and staged in a transaction that is rolled back
-(engine.rehearsal), and then valued from what that transaction read. The code is the engine's own, so the plan is the one
-that will be carried out.
+"""Preview a correction: make, fan out and stage it in a rolled back transaction, then value it.
+
+The plan is made by the code that carries it out (engine.preview.dry_run), so the two cannot differ.
 """
 
 import asyncio
@@ -21,7 +21,15 @@ from revalue.engine.value.valuer import compute
 __all__ = ["Estimate", "Mover", "PortfolioChange", "Preview", "preview"]
 
 _TOTAL = pl.Decimal(38, 10)
-_AMOUNTS = "quantity cost_basis_local cost_basis market_value_local market_value unrealized_gain_local unrealized_gain".split()
+_AMOUNTS = (
+    "quantity",
+    "cost_basis_local",
+    "cost_basis",
+    "market_value_local",
+    "market_value",
+    "unrealized_gain_local",
+    "unrealized_gain",
+)
 _ROWS: dict[str, pl.DataType] = {
     "position_id": pl.Int64(),
     **dict.fromkeys(("date", "price_date", "fx_date"), pl.Date()),
@@ -33,8 +41,17 @@ _ROWS: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class PortfolioChange:
-    """A portfolio, in its base currency, on the date on which its value changes most: the market value, before and after,
-    of its positions that would be revalued on that date."""
+    """How much a correction changes a portfolio, on the date on which it changes most.
+
+    Attributes:
+        portfolio_id: the portfolio.
+        base_currency: the currency of the market values.
+        positions: its positions that would be revalued.
+        position_days: their position-days that would be revalued.
+        date: the date on which the sum of the market values changes most.
+        market_value_before: of the positions that would be revalued on that date, now.
+        market_value_after: the same after the correction.
+    """
 
     portfolio_id: str
     base_currency: str
@@ -46,14 +63,17 @@ class PortfolioChange:
 
     @property
     def change(self) -> Decimal:
-        """After less before."""
+        """market_value_after - market_value_before."""
         return self.market_value_after - self.market_value_before
 
 
 @dataclass(frozen=True)
 class Mover:
-    """A position on the date on which its market value changes most. A value that is not there counts as 0: before, it
-    was not valued yet; after, the position does not exist any more."""
+    """A position on the date on which its market value changes most, in its base currency.
+
+    A missing value counts as 0: before, if the date is not valued yet; after, if the position is not
+    open on it any more.
+    """
 
     portfolio_id: str
     security_id: str
@@ -64,7 +84,7 @@ class Mover:
 
     @property
     def change(self) -> Decimal:
-        """After less before."""
+        """market_value_after - market_value_before."""
         return self.market_value_after - self.market_value_before
 
 
@@ -72,14 +92,21 @@ class Mover:
 class Preview:
     """What a correction would do.
 
-    correction         what the correction itself would answer
-    positions, position_days, first_date, last_date   what would be revalued: what the positions owe from before is part of it
-    portfolios         by portfolio_id; of rows, so without positions that would wait
-    movers             the biggest changes of each base currency, the biggest first
-    waiting            positions that would not complete, by failure reason: readers go on seeing what they see now
-    estimate           how long it would take, by the jobs done last; None: none are recorded
-    values             portfolio_id, base_currency, date, market_value_before, market_value_after: every date of `portfolios`
-    rows               every row that would be written, as daily_position_snapshots has them (without job_id and epoch)
+    Attributes:
+        correction: what the correction itself would return.
+        positions: positions that would be revalued. Dates that were due before are part of it.
+        position_days: their position-days that would be revalued.
+        first_date: the first of these dates; None: there is none.
+        last_date: the last of these dates; None: there is none.
+        portfolios: the change per portfolio, by portfolio_id; without positions that would wait.
+        movers: the biggest changes per base currency, the biggest first.
+        waiting: number of positions that would not complete, by failure reason; readers would
+            continue to see the present values.
+        estimate: how long it would take; None: no finished job is recorded.
+        values: portfolio_id, base_currency, date, market_value_before and market_value_after
+            (Decimal(38, 10), base currency), for every date of `portfolios`.
+        rows: every row that would be written, in the columns of daily_position_snapshots without
+            job_id and epoch.
     """
 
     correction: Any
@@ -95,7 +122,7 @@ class Preview:
     rows: pl.DataFrame
 
     def as_dict(self) -> dict[str, Any]:
-        """All but the frames, for programs."""
+        """Return everything except the frames."""
         named = ("correction", "positions", "position_days", "first_date", "last_date", "waiting")
         return {
             **{name: getattr(self, name) for name in named},
@@ -109,18 +136,26 @@ class Preview:
 async def preview(
     database: Database, correct: Correct, settings: Settings, *, movers: int = 10
 ) -> Preview:
-    """What `correct` would do: an act on the database that it is given, say `lambda d: corrections.price(d, ...)`.
+    """Return what a correction would do, without making it.
 
-    Raises what the act raises, WriteConflictError when the engine or a writer is at work on the same positions just now, and
-    PlanTooLongError when its positions would be held for longer than settings.preview_seconds.
-    Needs two connections of the database.
+    Args:
+        database: needs two connections.
+        correct: makes the correction on the database that it is given, for example
+            `lambda database: corrections.price(database, ...)`.
+        settings: task sizes, max_attempts and preview_seconds.
+        movers: how many movers per base currency, at most.
+
+    Raises:
+        WriteConflictError: the engine or a writer is at work on the same positions.
+        PlanTooLongError: the plan would take longer than settings.preview_seconds.
+        RevalueError: what `correct` raises.
     """
-    # Cancelled or not, the rehearsal ends by itself: it has threads that use the connection which it rolls back.
+    # If this call is cancelled, the plan still ends by itself: threads use its connection.
     plan = await asyncio.shield(asyncio.create_task(plan_correction(database, correct, settings)))
-    return await asyncio.to_thread(_told, plan, movers, settings)
+    return await asyncio.to_thread(_preview, plan, movers, settings)
 
 
-def _told(plan: Plan, movers: int, settings: Settings) -> Preview:
+def _preview(plan: Plan, movers: int, settings: Settings) -> Preview:
     valued = [compute(inputs, max_attempts=settings.max_attempts) for inputs in plan.inputs]
     jobs = (
         pl.concat([inputs.jobs.select("job_id", "position_id") for inputs in plan.inputs])
@@ -154,7 +189,7 @@ def _told(plan: Plan, movers: int, settings: Settings) -> Preview:
 
 
 def _stuck(outcomes: pl.DataFrame | None) -> tuple[pl.Series, dict[str, int]]:
-    """The positions that would not complete, and how many by their first failure reason."""
+    """Return the positions that would not complete, and their number by first failure reason."""
     if outcomes is None:
         return pl.Series(dtype=pl.Int64), {}
     done = [JobStatus.COMPLETE.value, JobStatus.SKIPPED_NO_POSITION.value]
@@ -168,7 +203,7 @@ def _stuck(outcomes: pl.DataFrame | None) -> tuple[pl.Series, dict[str, int]]:
 
 
 def _lines(plan: Plan, rows: pl.DataFrame, stuck: pl.Series) -> pl.DataFrame:
-    """Every position and date that changes hands: its market value before and after, null where it has none."""
+    """Return the market value before and after of each position and date; a missing one is 0."""
     return (
         plan.before.select("position_id", "date", before="market_value")
         .join(
@@ -208,15 +243,18 @@ def _portfolios(lines: pl.DataFrame, values: pl.DataFrame) -> list[PortfolioChan
     return [PortfolioChange(**row) for row in widest.iter_rows(named=True)]
 
 
-def _movers(lines: pl.DataFrame, most: int) -> list[Mover]:
-    """One line a position, the first `most` of each base currency: amounts of two currencies are not to be compared."""
+def _movers(lines: pl.DataFrame, limit: int) -> list[Mover]:
+    """Return one mover per position, the first `limit` per base currency.
+
+    Per currency, because amounts of two currencies cannot be compared.
+    """
     size = pl.col("change").abs()
     widest = (
         lines.filter(pl.col("change") != 0)
         .sort(size, "portfolio_id", "security_id", "date", descending=[True, False, False, True])
         .unique("position_id", keep="first", maintain_order=True)
         .group_by("base_currency", maintain_order=True)
-        .head(most)
+        .head(limit)
         .sort("base_currency", size, descending=[False, True], maintain_order=True)
         .rename({"before": "market_value_before", "after": "market_value_after"})
     )

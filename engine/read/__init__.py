@@ -1,1 +1,1 @@
-"""What readers see, now or at an earlier transaction time, and how a number came about."""
+"""What readers see now, and saw at an earlier transaction time; explain one number."""

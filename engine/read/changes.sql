@@ -1,6 +1,8 @@
--- Every number that readers have seen of a position on a date, the oldest first: with the job that wrote it, the correction that
--- was its cause, and from when to when it was shown. A date that a position correction closed has the numbers it had. When a
--- number was shown that was superseded before there were moments is not known.
+-- Every number that readers have seen of a position on a date, the oldest first: with the job that
+-- wrote it, the correction that caused it, and from when to when it was shown.
+--
+-- A date that a correction of the position closed has the numbers it had. When a number was shown
+-- that was superseded before there were moments is not known.
 WITH publication AS (
     SELECT u.position_id, u.epoch, u.open_dates @> :date::date AS is_open, m.at
     FROM position_state p
@@ -8,13 +10,18 @@ WITH publication AS (
     JOIN moments m USING (moment_id)
     WHERE p.portfolio_id = :portfolio AND p.security_id = :security
 ), number AS (
-    SELECT s.*, p.published_epoch FROM position_state p JOIN dated_snapshots s USING (position_id)
+    SELECT s.*, p.published_epoch
+    FROM position_state p JOIN dated_snapshots s USING (position_id)
     WHERE p.portfolio_id = :portfolio AND p.security_id = :security AND s.date = :date
 ), shown AS (
     SELECT u.at, u.is_open, n.epoch, GREATEST(u.at, n.valued_at) AS seen_at
     FROM publication u
     LEFT JOIN LATERAL (
-        SELECT n.epoch, n.valued_at FROM number n WHERE n.epoch <= u.epoch ORDER BY n.epoch DESC LIMIT 1
+        SELECT n.epoch, n.valued_at
+        FROM number n
+        WHERE n.epoch <= u.epoch
+        ORDER BY n.epoch DESC
+        LIMIT 1
     ) n ON u.is_open
 ), first_shown AS (
     SELECT epoch, min(seen_at) AS published_at FROM shown WHERE epoch IS NOT NULL GROUP BY epoch
@@ -22,7 +29,8 @@ WITH publication AS (
     SELECT f.epoch, f.published_at, e.at AS superseded_at, NOT e.is_open AS was_closed
     FROM first_shown f
     LEFT JOIN LATERAL (
-        SELECT s.at, s.is_open FROM shown s
+        SELECT s.at, s.is_open
+        FROM shown s
         WHERE s.at > f.published_at AND s.epoch IS DISTINCT FROM f.epoch
         ORDER BY s.at
         LIMIT 1
@@ -30,10 +38,11 @@ WITH publication AS (
 )
 SELECT n.epoch, x.published_at IS NOT NULL AND x.superseded_at IS NULL AS is_shown,
        CASE n.status WHEN 0 THEN 'VALUED_CURRENT' ELSE 'VALUED_STALE' END AS valuation_status,
-       n.quantity, n.cost_basis_local, n.cost_basis, n.price, n.price_date, n.fx_rate, n.fx_date, n.market_value_local,
-       n.market_value, n.unrealized_gain_local, n.unrealized_gain, j.job_id, j.finished_at AS valued_at,
-       x.published_at, x.superseded_at, COALESCE(x.was_closed, false) AS was_closed,
-       t.trigger_id, t.kind AS cause, t.security_id AS cause_security, t.base_currency AS cause_base_currency,
+       n.quantity, n.cost_basis_local, n.cost_basis, n.price, n.price_date, n.fx_rate, n.fx_date,
+       n.market_value_local, n.market_value, n.unrealized_gain_local, n.unrealized_gain, j.job_id,
+       j.finished_at AS valued_at, x.published_at, x.superseded_at,
+       COALESCE(x.was_closed, false) AS was_closed, t.trigger_id, t.kind AS cause,
+       t.security_id AS cause_security, t.base_currency AS cause_base_currency,
        t.quote_currency AS cause_quote_currency, t.created_at AS corrected_at
 FROM number n
 LEFT JOIN until x ON x.epoch = n.epoch
@@ -41,4 +50,4 @@ LEFT JOIN portfolio_valuation_jobs j ON j.job_id = n.job_id
 LEFT JOIN reprocessing_triggers t ON t.trigger_id = j.trigger_id AND n.epoch > 0
 WHERE x.epoch IS NOT NULL OR (n.valued_at = '-infinity' AND n.epoch <= n.published_epoch)
 ORDER BY n.epoch
-LIMIT :most
+LIMIT :limit

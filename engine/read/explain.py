@@ -1,48 +1,48 @@
-"""How one number came about: its inputs, the arithmetic in plain decimals, and whether the stored row agrees.
+"""Explain one number: its inputs, the arithmetic step by step, and whether the stored row agrees.
 
-It follows docs/valuation.md with Python's Decimal, apart from the vectorised core, so that a disagreement shows.
+The row is computed by engine.read.row_valuation, which is independent of the vectorised core.
 """
 
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import Decimal
 from typing import Any
 
-from revalue.engine.core.decimals import LIMIT
-from revalue.engine.core.lifecycle import FailureReason
+from revalue.engine.core.date_ranges import date_ranges
 from revalue.engine.errors import NotFoundError
 from revalue.engine.postgres.database import Database
-from revalue.engine.postgres.statement import Connection, statements
-from revalue.engine.read.queries import reprocessing_since
+from revalue.engine.postgres.statement import statements
+from revalue.engine.read.book_data import read_date
+from revalue.engine.read.row_valuation import (
+    DIRECT,
+    Book,
+    ExpectedRow,
+    Hole,
+    Rate,
+    Rates,
+    position_rows,
+)
 
 sql = statements(__package__)
 
-_PLACES = {10: Decimal(1).scaleb(-10), 18: Decimal(1).scaleb(-18)}
-_COMPARED = (
-    "quantity",
-    "cost_basis_local",
-    "cost_basis",
-    "price",
-    "price_date",
-    "fx_rate",
-    "fx_date",
-    "market_value_local",
-    "market_value",
-    "unrealized_gain_local",
-    "unrealized_gain",
-)
+_COMPARED = ExpectedRow._fields[ExpectedRow._fields.index("quantity") :]
 
 
 @dataclass
 class Explanation:
     """Why a number is what it is.
 
-    position       the position's state, currencies and limits (view position_status and reference data)
-    steps     what was looked up and computed, in order, as sentences
-    computed  the row's fields as recomputed; empty when no row is owed or data is missing
-    missing   the failure reason that a job would give, or None
-    stored    the row that readers see, with its epoch, job and trigger, or None
-    differences  field -> (stored, recomputed); empty when they agree
+    Attributes:
+        portfolio_id: the portfolio.
+        security_id: the security.
+        date: the date.
+        position: state, epochs, currencies and limits of the position.
+        steps: what was looked up and computed, in order, one sentence each.
+        computed: the columns of position_valuations from quantity to valuation_status, recomputed
+            from the present data; empty if no row is due, or if data is missing.
+        missing: the failure reason that a job would have, or None.
+        stored: the row that readers see, with its epoch, job and trigger, or None.
+        differences: column -> (stored, recomputed); empty if they agree.
     """
 
     portfolio_id: str
@@ -57,8 +57,12 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """AGREES, DISAGREES, REPROCESSING (what is stored is not what the data give now, and the position says so), MISSING (nothing
-        is stored, and nothing can be: see `missing`), NOT_VALUED_YET or NOT_OWED."""
+        """The result of the comparison in one word.
+
+        AGREES: the stored row is what the data give. DISAGREES: it is not. REPROCESSING: it is not,
+        because the position is reprocessing. MISSING: no row is stored, and data is missing (see
+        `missing`). NOT_VALUED_YET: no row is stored yet. NOT_DUE: no row is due on this date.
+        """
         if self.stored:
             if self.computed and not self.differences:
                 return "AGREES"
@@ -69,35 +73,41 @@ class Explanation:
             )
         if self.missing:
             return "MISSING"
-        return "NOT_VALUED_YET" if self.computed else "NOT_OWED"
-
-
-class _Missing(Exception):
-    """No number can be had: a price or a rate is missing, or the number is too large. The message is the failure reason."""
+        return "NOT_VALUED_YET" if self.computed else "NOT_DUE"
 
 
 async def explain(database: Database, portfolio: str, security: str, day: date) -> Explanation:
-    """Recomputes the value of a position on a date. Raises NotFoundError when there is no such position."""
+    """Recompute the value of a position on a date, and compare it with the stored row.
+
+    Everything is read in one snapshot.
+
+    Raises:
+        NotFoundError: the portfolio has never held the security.
+    """
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         position = await sql("explain_position").row(
             connection, portfolio=portfolio, security=security, date=day
         )
         if position is None:
             raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
-        began = await reprocessing_since(connection, [position])
         stored = await sql("explain_stored").row(
             connection, portfolio=portfolio, security=security, date=day
         )
-        explanation = Explanation(
-            portfolio, security, day, dict(position), stored=dict(stored) if stored else None
+        book = await read_date(connection, portfolio, security, day, position)
+    shown = dict(position)
+    business_dates = shown.pop("business_dates")
+    explanation = Explanation(portfolio, security, day, shown)
+    if stored is not None:
+        explanation.stored = {
+            **stored,
+            "trigger_dates": date_ranges(stored["trigger_dates"] or ()),
+        }
+    if day in business_dates[-1:]:
+        _recompute(explanation, book)
+    else:
+        explanation.steps.append(
+            f"{day} is not a business day of calendar {shown['calendar_id']}: no row is due"
         )
-        explanation.position["reprocessing_since"] = began.get(position["position_id"])
-        with localcontext(Context(prec=120, rounding=ROUND_HALF_EVEN)):
-            try:
-                await _Explainer(connection, explanation).run()
-            except _Missing as reason:
-                explanation.missing = str(reason)
-                explanation.steps.append(f"No number: {reason}")
     if explanation.stored and explanation.computed:
         explanation.differences = {
             name: (explanation.stored[name], explanation.computed[name])
@@ -107,167 +117,132 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
     return explanation
 
 
-class _Explainer:
-    def __init__(self, connection: Connection, explanation: Explanation) -> None:
-        self._connection = connection
-        self._explanation = explanation
-        self._key = explanation.position
-        self._day = explanation.date
+def _recompute(explanation: Explanation, book: Book) -> None:
+    position = (explanation.portfolio_id, explanation.security_id)
+    rates = Rates(book, _Sentences(explanation, book))
+    found = next(position_rows(book, rates, position, only=explanation.date), None)
+    match found:
+        case None:
+            explanation.steps.append(
+                f"The position is not open on {explanation.date}: no row is due"
+            )
+        case Hole():
+            explanation.missing = found.reason
+            explanation.steps.append(f"No number: {found.reason}")
+        case ExpectedRow():
+            explanation.computed = {name: getattr(found, name) for name in _COMPARED}
 
-    async def run(self) -> None:
-        position, day = self._key, self._day
-        if not position["is_business_date"]:
-            self._say(
-                f"{day} is no business date of calendar {position['calendar_id']}: no row is owed"
-            )
-            return
-        if not position["is_open"]:
-            self._say(f"The position is not open on {day}: no row is owed")
-            return
-        fact = await sql("explain_record").row(
-            self._connection,
-            position=position["position_id"],
-            epoch=position["history_epoch"],
-            date=day,
-        )
-        assert fact is not None
-        quantity, cost_local, cost = fact["quantity"], fact["cost_basis_local"], fact["cost_basis"]
-        self._say(
-            f"Position: the fact of {fact['position_date']}: quantity {plain(quantity)}, cost basis {plain(cost_local)} "
-            f"{position['local_currency']}, {plain(cost)} {position['base_currency']} (history of epoch {position['history_epoch']})"
-        )
-        computed: dict[str, Any] = {
-            "quantity": quantity,
-            "cost_basis_local": cost_local,
-            "cost_basis": cost,
-        }
-        if quantity == 0:
-            self._say("Quantity 0: values and gains are exactly 0, no price and no rate is needed")
-            computed.update(dict.fromkeys(("price", "price_date", "fx_rate", "fx_date")))
-            computed.update(dict.fromkeys(_COMPARED[7:], Decimal(0)))
-            self._explanation.computed = computed
-            return
-        price, price_date = await self._unit_price()
-        rate, rate_date = await self._rate(position["local_currency"], position["base_currency"])
-        local = (quantity * price).quantize(_PLACES[10])
-        base = (local * rate).quantize(_PLACES[10])
-        local_currency, base_currency = position["local_currency"], position["base_currency"]
-        self._say(
-            f"Market value, local: {plain(quantity)} x {plain(price)} = {plain(local)} {local_currency}"
-        )
-        self._say(f"Market value: {plain(local)} x {plain(rate)} = {plain(base)} {base_currency}")
-        self._say(
-            f"Unrealized gain, local: {plain(local)} - {plain(cost_local)} = {plain(local - cost_local)} {local_currency}"
-        )
-        self._say(
-            f"Unrealized gain: {plain(base)} - {plain(cost)} = {plain(base - cost)} {base_currency}"
-        )
-        if max(map(abs, (price, local, base, local - cost_local, base - cost))) >= LIMIT:
-            raise _Missing(f"{FailureReason.OVERFLOW} {self._explanation.security_id} {day}")
-        effect = ((local - cost_local) * rate).quantize(_PLACES[10])
-        self._say(
-            f"Of which price {plain(effect)} and FX {plain(base - cost - effect)} {base_currency}"
-        )
-        computed.update(
-            price=price,
-            price_date=price_date,
-            fx_rate=rate,
-            fx_date=rate_date,
-            market_value_local=local,
-            market_value=base,
-            unrealized_gain_local=local - cost_local,
-            unrealized_gain=base - cost,
-        )
-        self._explanation.computed = computed
 
-    async def _unit_price(self) -> tuple[Decimal, date]:
-        position, day, security = self._key, self._day, self._explanation.security_id
-        quote = await sql("explain_price").row(
-            self._connection, security=security, calendar=position["calendar_id"], date=day
-        )
-        if quote is None:
-            raise _Missing(f"PRICE_MISSING {security} {day}")
+class _Sentences:
+    """The Narrator that writes each step as a sentence."""
+
+    def __init__(self, explanation: Explanation, book: Book) -> None:
+        self._steps = explanation.steps
+        self._position = explanation.position
+        self._local = explanation.position["local_currency"]
+        self._base = explanation.position["base_currency"]
+        self._book = book
+        self._major = self._local
+
+    def record(self, day: date, quantity: Decimal, cost_local: Decimal, cost: Decimal) -> None:
         self._say(
-            f"Price: {plain(quote['price'])} {quote['currency']} {quote['quote_basis']} of {quote['price_date']}, "
-            f"{quote['age_business_days']} business days old (limit {position['max_price_age_sessions']})"
+            f"Position: the record of {day}: quantity {formatted(quantity)}, cost basis "
+            f"{formatted(cost_local)} {self._local}, {formatted(cost)} {self._base} "
+            f"(history of epoch {self._position['history_epoch']})"
         )
-        if (
-            quote["age_business_days"] > position["max_price_age_sessions"]
-            or quote["price_date"] < position["first_business_date"]
-        ):
-            raise _Missing(f"PRICE_TOO_OLD {security} {day}")
-        factor = Decimal(1)
-        if quote["quote_basis"] == "PERCENT_OF_PAR":
-            factor = Decimal("0.01")
-        elif quote["quote_basis"] == "PER_CONTRACT":
-            if position["contract_multiplier"] is None:
-                raise _Missing(f"CONTRACT_MULTIPLIER_MISSING {security} {day}")
-            factor = position["contract_multiplier"]
-        price = (quote["price"] * factor / quote["units_per_major"]).quantize(_PLACES[18])
-        major, local = quote["major_currency"], position["local_currency"]
-        if price != quote["price"]:
-            self._say(
-                f"Unit price: {plain(quote['price'])} x {plain(factor)} / {quote['units_per_major']} = {plain(price)} {major}"
-            )
-        if major != local:
-            rate, _ = await self._rate(major, local)
-            converted = (price * rate).quantize(_PLACES[18])
-            self._say(
-                f"Unit price, local: {plain(price)} x {plain(rate)} = {plain(converted)} {local}"
-            )
-            price = converted
-        return price, quote["price_date"]
 
-    async def _rate(self, source: str, target: str) -> tuple[Decimal, date | None]:
-        if source == target:
-            self._say(f"FX: {source} to itself is 1")
-            return Decimal(1), None
-        direct = await self._leg(source, target)
-        if direct is not None:
-            return direct
-        pivot = self._key["fx_pivot_currency"]
-        if pivot not in (source, target):
-            first, second = await self._leg(source, pivot), await self._leg(pivot, target)
-            if first is not None and second is not None:
-                rate = (first[0] * second[0]).quantize(_PLACES[18])
-                self._say(
-                    f"FX {source}/{target}: {plain(first[0])} x {plain(second[0])} = {plain(rate)}, crossed through {pivot}"
-                )
-                return rate, min(first[1], second[1])
-        raise _Missing(f"FX_MISSING {source}/{target} {self._day}")
+    def flat(self) -> None:
+        self._say("Quantity 0: values and gains are exactly 0; no price and no rate is needed")
 
-    async def _leg(self, source: str, target: str) -> tuple[Decimal, date] | None:
-        for base, quote, path in ((source, target, "direct"), (target, source, "inverse")):
-            row = await sql("explain_rate").row(
-                self._connection,
-                base=base,
-                quote=quote,
-                calendar=self._key["calendar_id"],
-                date=self._day,
-            )
-            if row is None:
-                continue
-            seen = f"{plain(row['rate'])} of {row['rate_date']}, {row['age_business_days']} business days old"
-            limit = self._key["fx_max_age_sessions"]
-            if (
-                row["age_business_days"] > limit
-                or row["rate_date"] < self._key["first_business_date"]
-            ):
-                self._say(f"FX {base}/{quote}: {seen}: older than the limit of {limit}, not used")
-                continue
-            rate = row["rate"] if path == "direct" else (1 / row["rate"]).quantize(_PLACES[18])
+    def price(self, price: Decimal, currency: str, basis: str, day: date, age: int) -> None:
+        self._major = self._book.currencies[currency][0]
+        self._say(
+            f"Price: {formatted(price)} {currency} {basis} of {day}, {age} business days old "
+            f"(limit {self._position['max_price_age_sessions']})"
+        )
+
+    def unit_price(self, price: Decimal, factor: Decimal, units: int, unit: Decimal) -> None:
+        if unit != price:
             self._say(
-                f"FX {source}/{target}: {path}, {base}/{quote} {seen}"
-                + ("" if path == "direct" else f" = {plain(rate)}")
+                f"Unit price: {formatted(price)} x {formatted(factor)} / {units} = "
+                f"{formatted(unit)} {self._major}"
             )
-            return rate, row["rate_date"]
-        return None
+
+    def converted(self, unit: Decimal, rate: Decimal, price: Decimal) -> None:
+        self._say(
+            f"Unit price, local: {formatted(unit)} x {formatted(rate)} = "
+            f"{formatted(price)} {self._local}"
+        )
+
+    def same(self, currency: str) -> None:
+        self._say(f"FX: {currency} to itself is 1")
+
+    def too_old(self, pair: tuple[str, str], rate: Decimal, day: date, age: int) -> None:
+        self._say(
+            f"FX {'/'.join(pair)}: {formatted(rate)} of {day}, {age} business days old: "
+            f"older than the limit of {self._book.fx_max_age}, not used"
+        )
+
+    def leg(
+        self,
+        source: str,
+        target: str,
+        leg: Rate,
+        quoted: tuple[tuple[str, str], Decimal, date, int],
+    ) -> None:
+        pair, rate, day, age = quoted
+        is_direct = leg.path == DIRECT
+        self._say(
+            f"FX {source}/{target}: {'direct' if is_direct else 'inverse'}, {'/'.join(pair)} "
+            f"{formatted(rate)} of {day}, {age} business days old"
+            + ("" if is_direct else f" = {formatted(leg.value)}")
+        )
+
+    def cross(self, source: str, target: str, first: Rate, second: Rate, value: Decimal) -> None:
+        self._say(
+            f"FX {source}/{target}: {formatted(first.value)} x {formatted(second.value)} = "
+            f"{formatted(value)}, crossed through {self._book.fx_pivot}"
+        )
+
+    def values(
+        self,
+        price: Decimal,
+        rate: Decimal,
+        value_local: Decimal,
+        value: Decimal,
+        gain_local: Decimal,
+        gain: Decimal,
+    ) -> None:
+        (record,) = (records[-1] for records in self._book.records.values())
+        _, quantity, cost_local, cost = record
+        self._say(
+            f"Market value, local: {formatted(quantity)} x {formatted(price)} = "
+            f"{formatted(value_local)} {self._local}"
+        )
+        self._say(
+            f"Market value: {formatted(value_local)} x {formatted(rate)} = "
+            f"{formatted(value)} {self._base}"
+        )
+        self._say(
+            f"Unrealized gain, local: {formatted(value_local)} - {formatted(cost_local)} = "
+            f"{formatted(gain_local)} {self._local}"
+        )
+        self._say(
+            f"Unrealized gain: {formatted(value)} - {formatted(cost)} = "
+            f"{formatted(gain)} {self._base}"
+        )
+
+    def effects(self, price_effect: Decimal, fx_effect: Decimal) -> None:
+        self._say(
+            f"Of the gain, price {formatted(price_effect)} and FX {formatted(fx_effect)} "
+            f"{self._base}"
+        )
 
     def _say(self, step: str) -> None:
-        self._explanation.steps.append(step)
+        self._steps.append(step)
 
 
-def plain(number: Decimal) -> str:
-    """The number with thousands separators and without trailing zeros."""
+def formatted(number: Decimal) -> str:
+    """Return the number with thousands separators and without trailing zeros."""
     text = f"{number:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

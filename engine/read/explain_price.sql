@@ -1,7 +1,6 @@
-SELECT m.price_date, m.price, m.currency, m.quote_basis, c.major_currency, c.units_per_major,
-       (SELECT count(*) FROM business_dates b
-        WHERE b.calendar_id = :calendar AND b.business_date > m.price_date AND b.business_date <= :date) AS age_business_days
-FROM market_prices m JOIN currencies c USING (currency)
-WHERE m.security_id = :security AND m.price_date <= :date
-ORDER BY m.price_date DESC
+-- The last price of a security that is dated :date or before, as quoted.
+SELECT price_date, price, currency, quote_basis
+FROM market_prices
+WHERE security_id = :security AND price_date <= :date
+ORDER BY price_date DESC
 LIMIT 1

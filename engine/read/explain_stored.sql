@@ -1,6 +1,7 @@
-SELECT v.*, j.status::text AS job_status, j.attempt_count, j.created_at AS job_created_at, j.finished_at, j.term,
-       j.first_date, j.last_date, j.trigger_id, t.kind AS trigger_kind, t.dates AS trigger_dates,
-       t.created_at AS trigger_created_at
+-- The published row of a position and date, with the job that wrote it and the job's trigger.
+SELECT v.*, j.status::text AS job_status, j.attempt_count, j.created_at AS job_created_at,
+       j.finished_at, j.term, j.first_date, j.last_date, j.trigger_id, t.kind AS trigger_kind,
+       t.dates AS trigger_dates, t.created_at AS trigger_created_at
 FROM position_valuations v
 LEFT JOIN portfolio_valuation_jobs j USING (job_id)
 LEFT JOIN reprocessing_triggers t ON t.trigger_id = j.trigger_id

@@ -1,30 +1,41 @@
--- A line that has no value is counted and named, never summed as 0: a total over such lines is not complete.
-WITH days AS (
+-- The totals of a portfolio per business date, as readers see them now (:known_at NULL) or saw
+-- them at :known_at: the sums, and how many open positions (lines) the sums are of.
+--
+-- A line without a value is counted and named, never summed as 0: a total over such lines is not
+-- complete. Of the past it is not recorded why a line had no value: lines_waiting is NULL, and all
+-- such lines are lines_missing. A portfolio whose positions had published nothing has no totals.
+WITH positions AS MATERIALIZED (
+    SELECT k.position_id, k.security_id, k.published_epoch, k.open_dates, k.reprocessing_status,
+           COALESCE(k.state IN ('WAITING_FOR_DATA', 'FAILED'), false) AS waits
+    FROM positions_at(:known_at::timestamptz) k
+    WHERE k.portfolio_id = :portfolio
+), days AS (
     SELECT b.business_date AS date
-    FROM portfolios f JOIN business_dates b USING (calendar_id)
+    FROM portfolios f JOIN business_dates_at(:known_at::timestamptz) b USING (calendar_id)
     WHERE f.portfolio_id = :portfolio AND b.business_date BETWEEN :first_date AND :last_date
+      AND (:known_at::timestamptz IS NULL OR EXISTS (SELECT FROM positions))
     ORDER BY b.business_date
-    LIMIT :most
-), positions AS MATERIALIZED (
-    SELECT p.position_id, p.security_id, p.published_epoch, p.published_open_dates, s.state, s.reprocessing_status
-    FROM position_state p JOIN position_status s USING (position_id)
-    WHERE p.portfolio_id = :portfolio
+    LIMIT :limit
 )
 SELECT d.date, sum(v.market_value) AS market_value, sum(v.unrealized_gain) AS unrealized_gain,
        count(k.position_id) AS lines, count(v.status) AS lines_valued,
        count(*) FILTER (WHERE v.status = 1) AS lines_stale,
-       count(*) FILTER (WHERE v.status IS NULL AND k.state IN ('WAITING_FOR_DATA', 'FAILED')) AS lines_waiting,
-       count(*) FILTER (WHERE v.status IS NULL AND k.state NOT IN ('WAITING_FOR_DATA', 'FAILED')) AS lines_missing,
+       CASE WHEN :known_at::timestamptz IS NULL
+            THEN count(*) FILTER (WHERE v.status IS NULL AND k.waits) END AS lines_waiting,
+       count(*) FILTER (WHERE v.status IS NULL AND NOT k.waits) AS lines_missing,
        count(*) FILTER (WHERE k.reprocessing_status = 'IN_PROGRESS') AS lines_reprocessing,
-       COALESCE((array_agg(k.security_id ORDER BY k.security_id) FILTER (WHERE v.status = 1))[1:20], '{}') AS stale,
        COALESCE((array_agg(k.security_id ORDER BY k.security_id)
-                 FILTER (WHERE k.position_id IS NOT NULL AND v.status IS NULL))[1:20], '{}') AS without_value
+                 FILTER (WHERE v.status = 1))[1:20], '{}') AS stale,
+       COALESCE((array_agg(k.security_id ORDER BY k.security_id)
+                 FILTER (WHERE k.position_id IS NOT NULL AND v.status IS NULL))[1:20], '{}')
+           AS without_value
 FROM days d
-LEFT JOIN positions k ON k.published_open_dates @> d.date
+LEFT JOIN positions k ON k.open_dates @> d.date
 LEFT JOIN LATERAL (
-    SELECT n.status, n.market_value, n.unrealized_gain FROM daily_position_snapshots n
-    WHERE n.position_id = k.position_id AND n.date = d.date AND n.epoch <= k.published_epoch
-    ORDER BY n.epoch DESC
+    SELECT s.status, s.market_value, s.unrealized_gain
+    FROM snapshots_at(:known_at::timestamptz) s
+    WHERE s.position_id = k.position_id AND s.date = d.date AND s.epoch <= k.published_epoch
+    ORDER BY s.epoch DESC
     LIMIT 1
 ) v ON true
 GROUP BY d.date

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from revalue.console.reference.reference import compare, read_book
+from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import InvalidInputError, NotFoundError
@@ -52,7 +53,7 @@ async def test_a_price_of_one_day_touches_one_row_of_each_holder(
 ) -> None:
     before = await rows(database)
     made = await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
-    assert (made.positions, made.dates) == (4, f"{{[{DAYS[7]},{DAYS[8]})}}")
+    assert (made.positions, made.dates) == (4, (DateRange(DAYS[7], DAYS[7]),))
     await valued.settle()
     after = await rows(database)
     assert before <= after, "a row of before was changed or is gone"

@@ -333,7 +333,7 @@ async def test_a_plan_that_takes_too_long_lets_go_of_the_positions(
 
     before = await stored(database)
     with pytest.raises(
-        PlanTooLongError, match=r"longer than 0.2 s: it had come to finding the positions"
+        PlanTooLongError, match=r"longer than 0.2 s; it was at: finding the positions"
     ):
         await preview(database, many_small_steps, short)
     assert await stored(database) == before

@@ -129,9 +129,9 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
                    ON CONFLICT DO NOTHING""",
                 day,
             )
-        case ("facts", number, facts, merge) if book.facts:
-            position = sorted(book.facts)[number % len(book.facts)]
-            changed = Book(**{**vars(book), "facts": {position: facts}})
+        case ("facts", number, facts, merge) if book.records:
+            position = sorted(book.records)[number % len(book.records)]
+            changed = Book(**{**vars(book), "records": {position: facts}})
             await load(database, Kind.POSITIONS, book_frames(changed)["positions"], merge=merge)
 
 

@@ -50,7 +50,7 @@ def book(
             tuple(pair.split("/")): [(day(n), Decimal(r)) for n, r in rs]
             for pair, rs in (rates or {}).items()
         },
-        facts={KEY: [fact(*f) for f in facts]},
+        records={KEY: [fact(*f) for f in facts]},
         currencies=CURRENCIES,
         fx_pivot=pivot,
         fx_max_age=fx_max_age,
@@ -142,7 +142,7 @@ class TestOwedRows:
 
     def test_only_the_positions_asked_for(self):
         a_book = book((10, "1"), prices=EVERY_DAY)
-        a_book.facts["P", "R"] = a_book.facts[KEY]
+        a_book.records["P", "R"] = a_book.records[KEY]
         a_book.instruments["R"] = a_book.instruments["S"]
         assert [row[:2] for row in expected_rows(a_book, [KEY])] == [KEY]
         assert next(expected_rows(a_book)) == Hole(

@@ -19,9 +19,9 @@ from revalue.console import sample
 from revalue.console.web.app import create_app
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.operate.status import list_corrections
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.settings import Settings
 from tests.support import Engine, engine, execute
 from tests.web.browser import browser, page, serving
@@ -142,10 +142,13 @@ async def trouble(running: Engine) -> None:
 
 async def until_half_way(running: Engine) -> None:
     """Turns the loop until half of the positions of the last corrections are published, and work is in flight."""
-    answers = ReaderQueries(running.database)
     while True:
         await running.loop.run_once()
-        under = [each for each in await answers.corrections() if each["kind"] == "INSTRUMENT"]
+        under = [
+            each
+            for each in await list_corrections(running.database)
+            if each["kind"] == "INSTRUMENT"
+        ]
         fanned_out = bool(under) and all(each["fanned_out_at"] for each in under)
         if fanned_out and sum(each["positions_left"] for each in under) < 0.6 * sum(
             each["positions_invalidated"] for each in under

@@ -62,7 +62,7 @@ export function open(main, say, needToken) {
     say(live.away ?? spoken(state), live.away);
     write(sizes.corrections, some(state.corrections.length, MOST));
     write(sizes.portfolios, some(state.portfolios.length, MOST, ", those that are not current first"));
-    write(sizes.letters, state.dead_letters > state.letters.length ? `the last ${state.letters.length} of ${count(state.dead_letters)}` : "");
+    write(sizes.letters, state.dead_letters > state.newest_dead_letters.length ? `the last ${state.newest_dead_letters.length} of ${count(state.dead_letters)}` : "");
     figures(tile, state);
     redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
     redraw(part.positions, state.positions, positions);
@@ -70,7 +70,7 @@ export function open(main, say, needToken) {
     redraw(part.lags, [live.samples, live.bounds], ([samples, bounds]) => heatmap(samples, bounds));
     redraw(part.reasons, state.reasons, reasons);
     redraw(part.portfolios, state.portfolios, portfolios);
-    redraw(part.letters, state.letters, (found) => letters(found, retry));
+    redraw(part.letters, state.newest_dead_letters, (found) => letters(found, retry));
   }
   return { update };
 }
@@ -83,7 +83,7 @@ function some(found, most, which = "") {
 
 function spoken(state) {
   if (!Object.values(state.positions).some(Boolean)) return "No position has been loaded.";
-  if (state.is_current && !state.letters.length) return "Every position is current.";
+  if (state.is_current && !state.newest_dead_letters.length) return "Every position is current.";
   const parts = [];
   const under = state.corrections.length;
   if (under) parts.push(`${counted(under, under < MOST ? "correction" : "or more correction")} under way`);

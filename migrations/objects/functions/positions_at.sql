@@ -1,4 +1,9 @@
--- Return the positions as readers saw them at a time: published epoch, open dates and status.
+-- Return the positions as readers see them now (known_at NULL) or saw them at a past time.
+--
+-- Now: published_epoch, open_dates and everything that position_status says. Past: what is
+-- recorded, which is the published epoch, the open dates and the reprocessing status; the other
+-- columns are NULL. A position that had published nothing at known_at has no row. A reader that
+-- needs no status asks publications_at.
 --
 -- A position was reprocessing (IN_PROGRESS) from the commit of the first correction that its next
 -- publication answers, or that no publication answers yet. There are three cases:
@@ -6,12 +11,22 @@
 --    known_at.
 -- 2. A publication after known_at answers a correction that is not later than known_at.
 -- 3. A trigger that is not yet fanned out, and is not later than known_at, affects the position.
+--
+-- One half of the UNION ALL is always empty. The planner sees that, because the function is
+-- inlined and known_at is then a constant, so a reader of the present does not pay for the past.
 CREATE OR REPLACE FUNCTION positions_at(known_at timestamptz)
 RETURNS TABLE (
-    position_id bigint, portfolio_id text, security_id text, epoch integer,
-    open_dates datemultirange, reprocessing_status text)
+    position_id bigint, portfolio_id text, security_id text, published_epoch integer,
+    open_dates datemultirange, reprocessing_status text, state text, epoch integer,
+    watermark_date date, frontier_date date, failure_reason text)
 LANGUAGE sql STABLE AS $$
-    SELECT p.position_id, p.portfolio_id, p.security_id, u.epoch, u.open_dates,
+    SELECT s.position_id, s.portfolio_id, s.security_id, s.published_epoch,
+           s.published_open_dates, s.reprocessing_status, s.state, s.epoch, s.watermark_date,
+           s.frontier_date, s.failure_reason
+    FROM position_status s
+    WHERE known_at IS NULL
+    UNION ALL
+    SELECT u.position_id, u.portfolio_id, u.security_id, u.published_epoch, u.open_dates,
            CASE WHEN (p.published_epoch < p.epoch
                       AND EXISTS (SELECT FROM moments m
                                   WHERE m.moment_id = p.stale_moment AND m.at <= known_at))
@@ -31,13 +46,8 @@ LANGUAGE sql STABLE AS $$
                                 r.dates * p.open_dates
                                 * datemultirange(daterange(
                                     NULL, COALESCE(p.frontier_date, '-infinity'), '(]')))))
-                THEN 'IN_PROGRESS' ELSE 'CURRENT' END
-    FROM position_state p
-    CROSS JOIN LATERAL (
-        SELECT w.epoch, w.open_dates
-        FROM publications w JOIN moments m ON m.moment_id = w.moment_id
-        WHERE w.position_id = p.position_id AND m.at <= known_at
-        ORDER BY m.at DESC
-        LIMIT 1
-    ) u
+                THEN 'IN_PROGRESS' ELSE 'CURRENT' END,
+           NULL, NULL, NULL, NULL, NULL
+    FROM publications_at(known_at) u JOIN position_state p ON p.position_id = u.position_id
+    WHERE known_at IS NOT NULL
 $$;

@@ -14,7 +14,7 @@ SELECT p.position_id, p.portfolio_id, p.security_id,
        CASE WHEN p.published_epoch < p.epoch OR q.queued THEN 'IN_PROGRESS' ELSE 'CURRENT' END
            AS reprocessing_status,
        p.epoch, p.published_epoch, p.watermark_date, p.frontier_date, h.horizon, p.pending,
-       j.job_id, j.failure_reason
+       j.job_id, j.failure_reason, p.published_open_dates
 FROM position_state p
 JOIN portfolios f USING (portfolio_id)
 LEFT JOIN (SELECT calendar_id, max(business_date) AS horizon

@@ -1,0 +1,2 @@
+-- All portfolios.
+SELECT portfolio_id, base_currency, calendar_id FROM portfolios
