@@ -3,13 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, is_dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from revalue.console.json_values import to_json_value
 
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?$")
 
@@ -21,23 +20,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    print(
-        json.dumps(
-            asdict(value) if is_dataclass(value) and not isinstance(value, type) else value,
-            default=_plain,
-            indent=2,
-        )
-    )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    if hasattr(value, "lower") and hasattr(value, "upper"):
-        return [value.lower, value.upper]
-    return str(value)
+    print(json.dumps(to_json_value(value), default=str, indent=2))
 
 
 def counted(number: int, noun: str) -> str:

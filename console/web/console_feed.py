@@ -16,8 +16,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
+from revalue.console.json_values import to_json_value
 from revalue.console.web.auth import Reading
-from revalue.console.web.responses import plain
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
 from revalue.engine.operate.console_feed import LAG_BOUNDS, picture
@@ -129,7 +129,7 @@ class Feed:
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(plain(data))}\n\n".encode()
+    return f"event: {name}\ndata: {json.dumps(to_json_value(data))}\n\n".encode()
 
 
 async def _place(request: Request, caller: Reading) -> AsyncIterator[Feed]:

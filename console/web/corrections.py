@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from revalue.console.web.auth import Operating
 from revalue.console.web.parameters import require_text
 from revalue.console.web.problems import responses
-from revalue.console.web.responses import CSV, PARQUET, bare
+from revalue.console.web.responses import CSV, PARQUET, json_response
 from revalue.console.web.schemas import Previewed, PreviewedFile
 from revalue.engine.correct import corrections
 from revalue.engine.correct.parsing import Source, from_csv, from_parquet
@@ -171,4 +171,4 @@ async def _told(
         raise HTTPException(429, "another preview is being computed", {"Retry-After": "1"})
     async with previews.running:
         told = await preview(previews.database, correct, request.app.state.settings)
-    return bare(told.as_dict())
+    return json_response(told.as_dict())

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from revalue.console.web.auth import Operating, Reading
 from revalue.console.web.parameters import Answering, Most
 from revalue.console.web.problems import responses
-from revalue.console.web.responses import answer, bare
+from revalue.console.web.responses import answer, json_response
 from revalue.console.web.schemas import Health, Jobs, Letters, Reprocessing, Retried, Stuck
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import JobStatus
@@ -77,7 +77,7 @@ async def retry(answers: Answering, caller: Operating, job_id: JobId) -> Respons
         security=found["security_id"],
         by=caller.name,
     )
-    return bare({"job_id": job_id, "status": "PENDING"})
+    return json_response({"job_id": job_id, "status": "PENDING"})
 
 
 @router.get(

@@ -4,8 +4,6 @@ import csv
 import hashlib
 import io
 import json
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 from fastapi import HTTPException, Request, Response
 from pydantic import BaseModel
 
+from revalue.console.json_values import to_json_value
 from revalue.console.web.arrow_schema import columns
 from revalue.console.web.content_negotiation import chosen
 
@@ -21,21 +20,6 @@ JSON, CSV = "application/json", "text/csv"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 OTHER_KINDS = (CSV, ARROW, PARQUET)
 KINDS = (JSON, *OTHER_KINDS)
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON has it; decimals are exact text."""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if hasattr(value, "lower_inc"):
-        return [plain(value.lower), plain(value.upper)]
-    return value
 
 
 def answer(
@@ -53,7 +37,9 @@ def answer(
         raise HTTPException(406, f"answers are {', '.join(KINDS)}")
     known_at = head.pop("known_at", None)
     if kind == JSON:
-        body = json.dumps({**plain(head), "items": plain(rows), "next": plain(after)}).encode()
+        body = json.dumps(
+            {**to_json_value(head), "items": to_json_value(rows), "next": to_json_value(after)}
+        ).encode()
     elif kind == CSV:
         body = _csv(columns(described).names, rows)
     else:
@@ -66,7 +52,7 @@ def answer(
     if known_at is not None:
         headers["Revalue-Known-At"] = known_at.isoformat()
     if after is not None:
-        headers["Revalue-Next"] = quote(str(plain(after)))
+        headers["Revalue-Next"] = quote(str(to_json_value(after)))
     if head.get("reprocessing_status") is not None:
         headers["Revalue-Reprocessing"] = head["reprocessing_status"]
     known = {
@@ -78,9 +64,11 @@ def answer(
     return Response(body, media_type=kind, headers=headers)
 
 
-def bare(body: dict[str, Any]) -> Response:
+def json_response(body: dict[str, Any]) -> Response:
     """An answer that is one JSON object, to a call that is not to be asked again."""
-    return Response(json.dumps(plain(body)), media_type=JSON, headers={"Cache-Control": "no-store"})
+    return Response(
+        json.dumps(to_json_value(body)), media_type=JSON, headers={"Cache-Control": "no-store"}
+    )
 
 
 def _csv(names: list[str], rows: list[dict[str, Any]]) -> bytes:
@@ -93,7 +81,7 @@ def _csv(names: list[str], rows: list[dict[str, Any]]) -> bytes:
 
 def _cell(value: Any) -> Any:
     """As JSON has it, but text without quotes and null as nothing."""
-    value = plain(value)
+    value = to_json_value(value)
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
@@ -101,7 +89,7 @@ def _table(schema: pa.Schema, rows: list[dict[str, Any]], *, parquet: bool) -> b
     """Values that have columns of their own are JSON text."""
     flat = [
         {
-            name: json.dumps(plain(value)) if isinstance(value, dict) else value
+            name: json.dumps(to_json_value(value)) if isinstance(value, dict) else value
             for name, value in row.items()
         }
         for row in rows
