@@ -1,4 +1,7 @@
-"""How an answer is written: by Accept, JSON and CSV with exact text, Arrow and Parquet with decimals; with an ETag."""
+"""Successful responses: rows as JSON, CSV, Arrow or Parquet, with an ETag; or one JSON object.
+
+JSON and CSV have exact text for decimals, Arrow and Parquet decimal columns.
+"""
 
 import csv
 import hashlib
@@ -14,38 +17,50 @@ from pydantic import BaseModel
 
 from revalue.console.json_values import to_json_value
 from revalue.console.web.arrow_schema import columns
-from revalue.console.web.content_negotiation import chosen
+from revalue.console.web.content_negotiation import choose_media_type
 
 JSON, CSV = "application/json", "text/csv"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
-OTHER_KINDS = (CSV, ARROW, PARQUET)
-KINDS = (JSON, *OTHER_KINDS)
+OTHER_MEDIA_TYPES = (CSV, ARROW, PARQUET)
+MEDIA_TYPES = (JSON, *OTHER_MEDIA_TYPES)
 
 
-def answer(
+def rows_response(
     request: Request,
-    described: type[BaseModel],
+    model: type[BaseModel],
     head: dict[str, Any],
     rows: list[dict[str, Any]],
     after: Any = None,
 ) -> Response:
-    """`head` beside `items`; `next` is what the call for the next page gives as its cursor, or null. Other kinds than JSON
-    have the items in the columns that `described` has, and the head in headers: Revalue-Next and Revalue-Reprocessing. The
-    head's known_at is a header always: an answer that did not change keeps its ETag. Raises HTTPException (406)."""
-    kind = chosen(request.headers.get("accept", "*/*"), KINDS)
-    if kind is None:
-        raise HTTPException(406, f"answers are {', '.join(KINDS)}")
+    """Return rows in the media type that the request accepts.
+
+    JSON has the head, `items` and `next`. The other media types have the rows only; the head is in
+    the headers Revalue-Next and Revalue-Reprocessing. The head's `known_at` is a header in all of
+    them, and not in the body: a response that did not change keeps its ETag.
+
+    Args:
+        request: for its headers Accept and If-None-Match.
+        model: what OpenAPI says of the response; its `items` give the columns.
+        head: what the response says once.
+        rows: one dict per row.
+        after: the cursor of the next page; None: this is the last page.
+
+    Raises:
+        HTTPException: 406 if no media type fits.
+    """
+    media_type = choose_media_type(request.headers.get("accept", "*/*"), MEDIA_TYPES)
+    if media_type is None:
+        raise HTTPException(406, f"available media types: {', '.join(MEDIA_TYPES)}")
     known_at = head.pop("known_at", None)
-    if kind == JSON:
-        body = json.dumps(
-            {**to_json_value(head), "items": to_json_value(rows), "next": to_json_value(after)}
-        ).encode()
-    elif kind == CSV:
-        body = _csv(columns(described).names, rows)
+    if media_type == JSON:
+        content = {**head, "items": rows, "next": after}
+        body = json.dumps(to_json_value(content)).encode()
+    elif media_type == CSV:
+        body = _csv(columns(model).names, rows)
     else:
-        body = _table(columns(described), rows, parquet=kind == PARQUET)
+        body = _table(columns(model), rows, parquet=media_type == PARQUET)
     headers = {
-        "ETag": f'"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"',
+        "ETag": f'"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"',
         "Vary": "Accept, Authorization",
     }
     headers["Cache-Control"] = "private, no-cache"
@@ -61,11 +76,11 @@ def answer(
     }
     if headers["ETag"] in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type=kind, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
 def json_response(body: dict[str, Any]) -> Response:
-    """An answer that is one JSON object, to a call that is not to be asked again."""
+    """Return one JSON object that is not to be cached."""
     return Response(
         json.dumps(to_json_value(body)), media_type=JSON, headers={"Cache-Control": "no-store"}
     )
@@ -80,13 +95,13 @@ def _csv(names: list[str], rows: list[dict[str, Any]]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """As JSON has it, but text without quotes and null as nothing."""
+    """Format a value as in JSON, but text without quotes and null as an empty cell."""
     value = to_json_value(value)
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _table(schema: pa.Schema, rows: list[dict[str, Any]], *, parquet: bool) -> bytes:
-    """Values that have columns of their own are JSON text."""
+    """Write rows as Parquet or as an Arrow stream. A nested object becomes JSON text."""
     flat = [
         {
             name: json.dumps(to_json_value(value)) if isinstance(value, dict) else value

@@ -58,7 +58,7 @@ class Explanation:
     @property
     def verdict(self) -> str:
         """AGREES, DISAGREES, REPROCESSING (what is stored is not what the data give now, and the position says so), MISSING (nothing
-        is stored, and nothing can be: see `missing`), NOT_VALUED_YET or NOT_OWED."""
+        is stored, and nothing can be: see `missing`), NOT_VALUED_YET or NOT_DUE."""
         if self.stored:
             if self.computed and not self.differences:
                 return "AGREES"
@@ -69,7 +69,7 @@ class Explanation:
             )
         if self.missing:
             return "MISSING"
-        return "NOT_VALUED_YET" if self.computed else "NOT_OWED"
+        return "NOT_VALUED_YET" if self.computed else "NOT_DUE"
 
 
 class _Missing(Exception):

@@ -265,7 +265,7 @@ async def test_with_tokens_the_page_is_open_and_its_data_are_not(
         context = await chrome.new_context(base_url=base)
         shown = await context.new_page()
         await shown.goto("")
-        await expect(shown.locator("#token-dialog")).to_contain_text("a bearer token is needed")
+        await expect(shown.locator("#token-dialog")).to_contain_text("a bearer token is required")
         await shown.locator("#token").fill(secret)
         await shown.locator("#token-use").click()
         await expect(shown.locator("#positions-CURRENT")).to_have_text("4")
@@ -309,11 +309,13 @@ async def test_a_token_for_some_portfolios_sees_theirs_and_no_overview(
         await context.add_init_script(f"sessionStorage.setItem('revalue-token', '{secret}')")
         shown = await context.new_page()
         await shown.goto("")
-        await expect(shown.locator("#part-banner")).to_contain_text("for some portfolios only")
+        await expect(shown.locator("#part-banner")).to_contain_text("is limited to some portfolios")
         await shown.goto("#/portfolio/P1")
         await expect(shown.locator("tr[data-security=A]")).to_be_visible()
         await shown.goto("#/portfolio/P2")
-        await expect(shown.locator("main .banner")).to_contain_text("is not for portfolio 'P2'")
+        await expect(shown.locator("main .banner")).to_contain_text(
+            "has no access to portfolio 'P2'"
+        )
         await context.close()
 
 

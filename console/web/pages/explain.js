@@ -12,7 +12,7 @@ const SAYS = {
   REPROCESSING: ["REPROCESSING", "Being corrected: the number shown is that of the last complete history."],
   MISSING: ["WAITING_FOR_DATA", "There is no number: data are missing."],
   NOT_VALUED_YET: ["BEHIND", "Not valued yet."],
-  NOT_OWED: ["BEHIND", "No number is owed for this date."],
+  NOT_DUE: ["BEHIND", "No number is due for this date."],
 };
 const NAMES = { quantity: "quantity", cost_basis_local: "cost (local)", cost_basis: "cost", price: "price", price_date: "price date", fx_rate: "rate", fx_date: "rate date" };
 const CAUSES = { PRICE: "price", FX: "exchange rate", INSTRUMENT: "instrument", CALENDAR: "calendar", POLICY: "policy", POSITION: "position" };
