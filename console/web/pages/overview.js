@@ -62,7 +62,7 @@ export function open(main, say, needToken) {
     say(live.unavailable ?? summary(state), live.unavailable);
     write(sizes.corrections, listSize(state.corrections.length));
     write(sizes.portfolios, listSize(state.portfolios.length, ", those that are not current first"));
-    write(sizes["dead-letters"], state.dead_letters > state.letters.length ? `the last ${state.letters.length} of ${count(state.dead_letters)}` : "");
+    write(sizes["dead-letters"], state.dead_letters > state.recent_dead_letters.length ? `the last ${state.recent_dead_letters.length} of ${count(state.dead_letters)}` : "");
     figures(tile, state);
     redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
     redraw(part.positions, state.positions, positions);
@@ -70,7 +70,7 @@ export function open(main, say, needToken) {
     redraw(part.lags, [live.samples, live.bounds], ([samples, bounds]) => heatmap(samples, bounds));
     redraw(part.reasons, state.reasons, reasons);
     redraw(part.portfolios, state.portfolios, portfolios);
-    redraw(part["dead-letters"], state.letters, (found) => deadLetters(found, retry));
+    redraw(part["dead-letters"], state.recent_dead_letters, (found) => deadLetters(found, retry));
   }
   return { update };
 }
@@ -83,7 +83,7 @@ function listSize(found, order = "") {
 
 function summary(state) {
   if (!Object.values(state.positions).some(Boolean)) return "No position has been loaded.";
-  if (state.is_current && !state.letters.length) return "Every position is current.";
+  if (state.is_current && !state.recent_dead_letters.length) return "Every position is current.";
   const parts = [];
   const inProgress = state.corrections.length;
   if (inProgress) parts.push(`${counted(inProgress, inProgress < MAX_ITEMS ? "correction" : "or more correction")} in progress`);
