@@ -6,15 +6,12 @@ Decimals and dates are text in both.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, is_dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from revalue.engine.core.date_ranges import DateRange
+from revalue.console.json_values import to_json_value
 
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?$")
 
@@ -25,20 +22,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on standard output."""
-    print(json.dumps(_plain(value) if is_dataclass(value) else value, default=_plain, indent=2))
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    if hasattr(value, "lower") and hasattr(value, "upper"):
-        return [value.lower, value.upper]
-    return str(value)
+    """One JSON document on standard output."""
+    print(json.dumps(to_json_value(value), default=str, indent=2))
 
 
 def counted(number: int, noun: str) -> str:

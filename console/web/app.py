@@ -1,10 +1,10 @@
-"""The application: `create_app` over a database's address, for uvicorn, for Ray Serve and for tests."""
+"""The web application: `create_app` for uvicorn, for Ray Serve and for tests."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from revalue.console.web import (
     console_feed,
@@ -16,9 +16,17 @@ from revalue.console.web import (
 )
 from revalue.console.web.correlation_id import Correlation
 from revalue.console.web.middleware import BodyLimit, HostNames
-from revalue.console.web.parameters import Call
+from revalue.console.web.parameters import require_known_parameters
 from revalue.engine.read.queries import ReaderQueries, open_limited
 from revalue.engine.settings import Settings
+
+_DESCRIPTION = """\
+Valuations of positions, and the state of the engine that values them.
+
+Decimals are text with all of their decimal places. Dates and times are ISO 8601. Amounts are in the
+portfolio's base currency; fields whose names end in `_local` are in the security's local currency.
+Ranges of dates include both ends. `next`, if not null, is the cursor of the next page.
+"""
 
 
 def create_app(
@@ -32,14 +40,19 @@ def create_app(
     feed: Mapping[str, Any] | None = None,
     body_bytes: int = 8_000_000,
 ) -> FastAPI:
-    """A request's statement is ended after `timeout_seconds`; `connections` is how many run at once; a body has
-    `body_bytes` at most.
+    """Create the web application. It connects to the database when it starts to serve.
 
-    `hosts`: names that a request may call this server by, so that no other site's page can read it through a browser.
-    `settings`: how the engine works that a preview rehearses; its defaults without.
-    `feed`: options of the console's poller (console.web.live.Feed).
-    `require_token`: every call but those of /health, the description and the console's own files needs a bearer token
-    (console.web.access).
+    Args:
+        url: address of the database.
+        timeout_seconds: PostgreSQL cancels a statement of a request after this time.
+        connections: number of statements that run at once; others wait.
+        hosts: host names that a request may use, so that no page of another site can read this
+            server through a browser. `*` allows every name.
+        require_token: require a bearer token for all but /health, the OpenAPI document and the
+            files of the console (see auth.py).
+        settings: settings of the engine, for previews and for the estimated time; None: defaults.
+        feed: options of the console's feed (console_feed.Feed).
+        body_bytes: maximum size of a request body, in bytes.
     """
 
     @asynccontextmanager
@@ -47,33 +60,34 @@ def create_app(
         answers = await ReaderQueries.open(
             url, timeout_seconds=timeout_seconds, connections=connections
         )
-        rehearsing = await open_limited(
+        for_previews = await open_limited(
             url, timeout_seconds=timeout_seconds, connections=2, application="revalue preview"
         )
         app.state.answers = answers
-        app.state.previews = corrections.Previews(rehearsing)
+        app.state.previews = corrections.Previews(for_previews)
         app.state.feed = console_feed.Feed(answers.database, app.state.settings, **dict(feed or {}))
         try:
             yield
         finally:
             await app.state.feed.close()
             await answers.close()
-            await rehearsing.close()
+            await for_previews.close()
 
-    # No /docs and /redoc: their scripts come from another host, and would run beside the console's token.
+    # No /docs and /redoc: their scripts come from another host and could read the console's token.
     app = FastAPI(
         title="revalue",
         version="1",
+        description=_DESCRIPTION,
         lifespan=lifespan,
-        dependencies=[Call],
+        dependencies=[Depends(require_known_parameters)],
         docs_url=None,
         redoc_url=None,
     )
     app.state.require_token = require_token
     app.state.settings = settings or Settings.model_construct()
-    app.add_middleware(BodyLimit, most=body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=body_bytes)
     app.add_middleware(HostNames, names=hosts)
-    app.add_middleware(Correlation)  # the last one is the outermost
+    app.add_middleware(Correlation)  # added last, so it is the outermost
     problems.install(app)
     for each in (portfolios, positions, corrections, operations, console_feed):
         app.include_router(each.router)

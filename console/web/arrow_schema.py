@@ -1,4 +1,4 @@
-"""The columns of an answer's rows: from their description, not from the rows, so that every page has the same ones."""
+"""Arrow schemas of responses, from their models: every page has the same columns."""
 
 from datetime import date, datetime
 from functools import cache
@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import pyarrow as pa
 from pydantic import BaseModel
 
-from revalue.console.web.schemas import Places
+from revalue.console.web.schemas import DecimalPlaces
 
 _TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -21,21 +21,24 @@ _TYPES: dict[Any, pa.DataType] = {
 
 
 @cache
-def columns(answer: type[BaseModel]) -> pa.Schema:
-    """Of the `items` of an answer: decimals with their places, dates, times in UTC; what has columns of its own is text."""
-    [row] = get_args(answer.model_fields["items"].annotation)
+def columns(model: type[BaseModel]) -> pa.Schema:
+    """Return the columns of the `items` of a response.
+
+    Decimals have their decimal places, times are in UTC, and a nested object is text.
+    """
+    [row] = get_args(model.model_fields["items"].annotation)
     hints = get_type_hints(row, include_extras=True)
     return pa.schema([(name, _type(hints[name])) for name in row.model_fields])
 
 
 def _type(hint: Any) -> pa.DataType:
-    kinds = get_args(hint)
-    if NoneType in kinds:
-        [hint] = (kind for kind in kinds if kind is not NoneType)
+    arguments = get_args(hint)
+    if NoneType in arguments:
+        [hint] = (each for each in arguments if each is not NoneType)
         return _type(hint)
     if get_origin(hint) is Annotated:
-        places = [each.places for each in hint.__metadata__ if isinstance(each, Places)]
-        return pa.decimal128(38, places[0]) if places else _type(kinds[0])
+        places = [each.places for each in hint.__metadata__ if isinstance(each, DecimalPlaces)]
+        return pa.decimal128(38, places[0]) if places else _type(arguments[0])
     if get_origin(hint) is list:
-        return pa.list_(_type(kinds[0]))
+        return pa.list_(_type(arguments[0]))
     return _TYPES.get(hint, pa.string())

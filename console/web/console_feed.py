@@ -1,6 +1,7 @@
-"""The live console: its page at `/`, the page's files, and `GET /events`, a stream of how the engine stands.
+"""The live console: its page at `/`, the files of the page, and the event stream `GET /events`.
 
-However many listen, one poller asks the database, and only while someone does. It has no connection between two polls.
+One poller queries the database for all listeners, and only while there is one. It holds no
+connection between two polls.
 """
 
 import asyncio
@@ -14,10 +15,10 @@ from time import monotonic, time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, format_sse_event
 
-from revalue.console.web.auth import Reading
-from revalue.console.web.responses import plain
+from revalue.console.json_values import to_json_value
+from revalue.console.web.auth import ReadCaller
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
 from revalue.engine.operate.console_feed import LAG_BOUNDS, read_console_state
@@ -27,18 +28,33 @@ from revalue.engine.settings import Settings
 router = APIRouter(include_in_schema=False)
 _log = logs.logger("console")
 
-_KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
-_SAFE = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+_MEDIA_TYPES = {
+    "html": "text/html",
+    "js": "text/javascript",
+    "css": "text/css",
+    "svg": "image/svg+xml",
+}
+_FILE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-_AWAY = "The database is away or too busy to answer. The numbers are those of its last answer; they go on when it is back."
+_HEARTBEAT = format_sse_event(comment="still here")
+_UNAVAILABLE = (
+    "The database is unavailable or too busy. The page shows the last numbers that it received, "
+    "and continues when the database responds."
+)
 
 
 class Feed:
-    """Polls for all who listen, and remembers the last `samples` polls. A slow listener misses polls, never the last one."""
+    """Poll the state of the engine for all listeners, and keep the last samples.
+
+    A slow listener misses polls, but never the last one. FastAPI can stream events from an endpoint
+    that yields, but the heartbeat, the end of a stream and lost polls would be here all the same,
+    so only its encoding is used.
+    """
 
     def __init__(
         self,
@@ -51,21 +67,37 @@ class Feed:
         heartbeat_seconds: float = 10,
         stream_seconds: float = 300,
     ) -> None:
+        """Create a feed that does not poll yet.
+
+        Args:
+            database: the database to poll.
+            settings: settings of the engine.
+            seconds: time from one poll to the next.
+            listeners: maximum number of listeners.
+            samples: number of polls to keep for `history`.
+            heartbeat_seconds: time after which a silent stream sends a comment.
+            stream_seconds: time after which a stream ends.
+        """
         self._database, self._settings = database, settings
-        self._seconds, self._most = seconds, listeners
+        self._seconds, self._max_listeners = seconds, listeners
         self._heartbeat_seconds, self._stream_seconds = heartbeat_seconds, stream_seconds
         self._samples: deque[dict[str, Any]] = deque(maxlen=samples)
-        self._told = asyncio.Condition()
-        self._number, self._last = 0, b""
+        self._polled = asyncio.Condition()
+        self._poll_number, self._last_event = 0, b""
         self._listening = 0
         self._ended = False
         self._poller: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Holds a place among the listeners, and the poller running; 503 when all are taken."""
-        if self._listening >= self._most:
-            raise HTTPException(503, f"{self._most} pages listen already", {"Retry-After": "10"})
+    async def listen(self) -> AsyncIterator[None]:
+        """Count a listener, and keep the poller running until the block ends.
+
+        Raises:
+            HTTPException: 503 if there are as many listeners as allowed.
+        """
+        if self._listening >= self._max_listeners:
+            detail = f"{self._max_listeners} pages listen already, the maximum"
+            raise HTTPException(503, detail, {"Retry-After": "10"})
         self._listening += 1
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
@@ -77,77 +109,81 @@ class Feed:
                 await self.close()
 
     async def close(self) -> None:
-        """Ends the poller."""
+        """Stop the poller."""
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.cancel()
 
-    def end(self) -> None:
-        """Lets every stream end after its next poll: the server stops. For a signal handler."""
+    def end_streams(self) -> None:
+        """End every stream after its next poll, because the server stops. For a signal handler."""
         self._ended = True
 
     async def events(self) -> AsyncIterator[bytes]:
-        """The samples so far, then every poll. It ends after a while, so that a token is looked at again."""
-        until, seen = monotonic() + self._stream_seconds, self._number
+        """Yield `history` once, then the event of every poll.
+
+        The stream ends after a while, so that the token is checked again when the page reconnects.
+        """
+        until, seen = monotonic() + self._stream_seconds, self._poll_number
         yield _event("history", {"lag_bounds": LAG_BOUNDS, "samples": list(self._samples)})
         while monotonic() < until and not self._ended:
             try:
-                async with asyncio.timeout(self._heartbeat_seconds), self._told:
-                    while self._number == seen:
-                        await self._told.wait()
-                    seen, event = self._number, self._last
+                async with asyncio.timeout(self._heartbeat_seconds), self._polled:
+                    while self._poll_number == seen:
+                        await self._polled.wait()
+                    seen, event = self._poll_number, self._last_event
             except TimeoutError:
-                event = b": still here\n\n"
+                event = _HEARTBEAT
             yield event
 
     async def _poll(self) -> None:
-        while self._poller is asyncio.current_task():  # a driver may lose a cancellation
-            begun = monotonic()
-            await self._tell(await self._ask())
-            taken = monotonic() - begun
-            # Where an answer is dear it is asked for less often: a fifth of the time at most.
+        while self._poller is asyncio.current_task():  # a driver may swallow a cancellation
+            started = monotonic()
+            await self._publish(await self._read_event())
+            taken = monotonic() - started
+            # A slow query is repeated less often: polling takes a fifth of the time at most.
             await asyncio.sleep(max(self._seconds - taken, 4 * taken))
 
-    async def _ask(self) -> bytes:
+    async def _read_event(self) -> bytes:
         try:
             found = await read_console_state(self._database, self._settings)
         except TransientError:
-            return _event("away", {"message": _AWAY})
-        except Exception as error:  # a poller that ended would leave all who listen without a word
-            _log.error("the console's question failed", error=f"{type(error).__name__}: {error}")
-            return _event(
-                "away", {"message": f"The database does not answer as it should: {error}"}
-            )
+            return _event("unavailable", {"message": _UNAVAILABLE})
+        except Exception as error:  # if the poller ended, no listener would get another event
+            _log.error("console query failed", error=f"{type(error).__name__}: {error}")
+            return _event("unavailable", {"message": f"The query of the console failed: {error}"})
         sample = {"at": time(), "lags": found.lags, "rows_per_second": found.rows_per_second}
         self._samples.append(sample)
         return _event("state", {**found.state, "sample": sample})
 
-    async def _tell(self, event: bytes) -> None:
-        async with self._told:
-            self._number, self._last = self._number + 1, event
-            self._told.notify_all()
+    async def _publish(self, event: bytes) -> None:
+        async with self._polled:
+            self._poll_number, self._last_event = self._poll_number + 1, event
+            self._polled.notify_all()
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(plain(data))}\n\n".encode()
+    return format_sse_event(event=name, data_str=json.dumps(to_json_value(data)))
 
 
-async def _place(request: Request, caller: Reading) -> AsyncIterator[Feed]:
-    caller.whole()
+async def _listening_feed(request: Request, caller: ReadCaller) -> AsyncIterator[Feed]:
+    caller.require_unlimited()
     feed: Feed = request.app.state.feed
-    async with feed.place():
+    async with feed.listen():
         yield feed
 
 
 @router.get("/events")
-async def events(feed: Annotated[Feed, Depends(_place)]) -> StreamingResponse:
-    """Server-sent events: `history` once, then `state` every second, or `away`. Not for tokens limited to portfolios."""
+async def events(feed: Annotated[Feed, Depends(_listening_feed)]) -> EventSourceResponse:
+    """Server-sent events: `history` once, then `state` every second, or `unavailable`.
+
+    Refused for tokens that are limited to portfolios.
+    """
     headers = {
         "Cache-Control": "no-store",
         "X-Accel-Buffering": "no",
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(feed.events(), media_type="text/event-stream", headers=headers)
+    return EventSourceResponse(feed.events(), headers=headers)
 
 
 _FILES = {
@@ -159,17 +195,21 @@ _FILES = {
 
 @router.get("/")
 async def page(request: Request) -> Response:
-    """The console. It needs no token: what it shows does."""
+    """Return the page. It needs no token; the data that it loads do."""
     return asset(request, "index.html")
 
 
 @router.get("/console/{name}")
 def asset(request: Request, name: str) -> Response:
-    """A file of the page."""
-    body, kind = _FILES.get(name), _KINDS.get(name.rpartition(".")[2])
-    if body is None or kind is None:
+    """Return a file of the page.
+
+    Raises:
+        HTTPException: 404 if there is no such file.
+    """
+    body, media_type = _FILES.get(name), _MEDIA_TYPES.get(name.rpartition(".")[2])
+    if body is None or media_type is None:
         raise HTTPException(404, f"the console has no file {name!r}")
-    headers = {**_SAFE, "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
+    headers = {**_FILE_HEADERS, "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type=kind, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)

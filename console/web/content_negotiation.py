@@ -1,26 +1,40 @@
-"""Which kind of answer a request would rather have: the header Accept, as RFC 9110 (12.5.1) reads it."""
+"""Content negotiation: the media type that a request prefers, by its header Accept.
+
+RFC 9110, section 12.5.1. Neither Starlette nor FastAPI has it.
+"""
 
 from collections.abc import Sequence
 
 
-def chosen(accept: str, kinds: Sequence[str]) -> str | None:
-    """The kind of the highest quality, by the most specific range that names it; of several the first in `accept`, then in
-    `kinds`. None when none of them is wanted."""
+def choose_media_type(accept: str, available: Sequence[str]) -> str | None:
+    """Return the available media type of the highest quality.
+
+    The most specific range that matches a media type gives its quality. Of several with the same
+    quality the first in `accept` is chosen, then the first in `available`. An empty header accepts
+    everything.
+
+    Returns:
+        The media type, or None if none is acceptable.
+    """
     ranges = [_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
-    wanted = []
-    for number, kind in enumerate(kinds):
-        names = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    acceptable = []
+    for number, media_type in enumerate(available):
+        names = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
         place = next(
             (place for name in names for place, (given, _) in enumerate(ranges) if given == name),
             None,
         )
         if place is not None and ranges[place][1] > 0:
-            wanted.append((-ranges[place][1], place, number))
-    return kinds[min(wanted)[2]] if wanted else None
+            acceptable.append((-ranges[place][1], place, number))
+    return available[min(acceptable)[2]] if acceptable else None
 
 
 def _range(part: str) -> tuple[str, float]:
-    """The media range and its quality: 1 without one, 0 where it is none. Other parameters do not matter here."""
+    """Parse one range: its name and quality.
+
+    The quality is 1 if none is given, and 0 if it is not a number from 0 to 1. Other parameters
+    are ignored.
+    """
     name, *parameters = (each.strip().lower() for each in part.split(";"))
     given = [
         value

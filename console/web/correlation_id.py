@@ -1,4 +1,4 @@
-"""Every request has an id: of the caller, or a new one. It is in the answer, and in every line that is logged meanwhile."""
+"""The correlation id of a request, in its response and in every line that is logged for it."""
 
 import re
 import uuid
@@ -12,12 +12,15 @@ from revalue.engine import logs
 
 HEADER = "X-Correlation-ID"
 
-_GIVEN = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+_VALID_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 _log = logs.logger("web")
 
 
 class Correlation:
-    """Binds the id, and turns an error that nobody foresaw into an answer that names it; the log has the rest."""
+    """Bind the correlation id of each request: the client's, or a new one if it has no valid one.
+
+    An unexpected error becomes a response (500) that names the id; the log has the traceback.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -27,10 +30,10 @@ class Correlation:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(HEADER, "")
-        correlation_id = given if _GIVEN.fullmatch(given) else uuid.uuid4().hex
+        correlation_id = given if _VALID_ID.fullmatch(given) else uuid.uuid4().hex
         started = False
 
-        async def told(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -39,12 +42,13 @@ class Correlation:
 
         with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
             try:
-                await self._app(scope, receive, told)
+                await self._app(scope, receive, send_with_id)
             except Exception:
                 _log.error(
                     "request failed", method=scope["method"], path=scope["path"], exc_info=True
                 )
                 if started:
-                    raise  # half an answer must not look like a whole one
-                detail = f"an error that was not foreseen: the server's log has it under correlation_id {correlation_id}"
-                await problem(500, "Internal Server Error", detail)(scope, receive, told)
+                    raise  # the client must see that the response is not complete
+                detail = f"unexpected error; see correlation_id {correlation_id} in the log"
+                response = problem(500, "Internal Server Error", detail)
+                await response(scope, receive, send_with_id)

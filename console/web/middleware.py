@@ -1,4 +1,4 @@
-"""What is refused before it is looked at: bodies that are too large, and names that are not this server's."""
+"""Requests that are refused before they reach an endpoint: large bodies, and other host names."""
 
 from collections.abc import Sequence
 
@@ -10,30 +10,37 @@ from revalue.console.web.problems import problem
 
 
 class BodyLimit:
-    """Refuses a body of more than `most` bytes with 413, whether it says its length or not: it is read before it is known
-    who sends it."""
+    """Refuse a body of more than `max_bytes` with 413.
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    The bytes are counted as they arrive, because a request need not give its length. The limit
+    protects the server from clients without a token: the body is read before the token is checked.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
-        self._most = most
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        taken = 0
+        received = 0
 
-        async def counted() -> Message:
-            nonlocal taken
+        async def receive_counted() -> Message:
+            nonlocal received
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._most:
-                raise HTTPException(413, f"the body is larger than {self._most:,} bytes")
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise HTTPException(413, f"the body is larger than {self._max_bytes:,} bytes")
             return message
 
-        await self._app(scope, counted if scope["type"] == "http" else receive, send)
+        await self._app(scope, receive_counted if scope["type"] == "http" else receive, send)
 
 
 class HostNames:
-    """Refuses a request that calls this server by another name with 400: a page of another site may have pointed its own
-    name at this machine. `*` is any name."""
+    """Refuse a request that calls this server by another name with 400. `*` allows every name.
+
+    A page of another site may have pointed its own name at this machine (DNS rebinding).
+    TrustedHostMiddleware of Starlette is not used: it refuses with plain text that does not name
+    the allowed hosts, and every error of this API is a problem document.
+    """
 
     def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
         self._app = app
@@ -43,14 +50,17 @@ class HostNames:
         if (
             scope["type"] != "http"
             or "*" in self._names
-            or self._named(Headers(scope=scope).get("host", ""))
+            or self._is_allowed(Headers(scope=scope).get("host", ""))
         ):
             await self._app(scope, receive, send)
             return
-        told = f"this server answers to {', '.join(sorted(self._names))} only; with tokens (--require-token) to any name"
-        await problem(400, "Bad Request", told)(scope, receive, send)
+        detail = (
+            f"allowed host names: {', '.join(sorted(self._names))}; "
+            "a server that requires tokens (--require-token) allows every name"
+        )
+        await problem(400, "Bad Request", detail)(scope, receive, send)
 
-    def _named(self, host: str) -> bool:
-        """Without its port; an IPv6 address stands in brackets."""
+    def _is_allowed(self, host: str) -> bool:
+        """Compare the name without its port; an IPv6 address is in brackets."""
         name = host.rpartition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
         return name.lower() in self._names

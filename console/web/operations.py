@@ -1,15 +1,22 @@
-"""Where the engine stands: what is being corrected, jobs, dead letters, stuck positions, health; and a job tried again."""
+"""Endpoints for operators: progress, jobs, dead letters, stuck positions, health, and retry."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from revalue.console.web.auth import Operating, Reading
-from revalue.console.web.parameters import Answering, Most
+from revalue.console.web.auth import OperateCaller, ReadCaller
+from revalue.console.web.parameters import Limit, Queries
 from revalue.console.web.problems import responses
-from revalue.console.web.responses import answer, bare
-from revalue.console.web.schemas import Health, Jobs, Letters, Reprocessing, Retried, Stuck
+from revalue.console.web.responses import json_response, rows_response
+from revalue.console.web.schemas import (
+    DeadLetters,
+    Health,
+    Jobs,
+    Reprocessing,
+    RetriedJob,
+    StuckPositions,
+)
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.operate import eta
@@ -28,112 +35,139 @@ from revalue.engine.postgres import schema
 router = APIRouter(tags=["operations"])
 _log = logs.logger("web")
 
-Before = Annotated[int, Query(ge=0, le=MAX_ID)]
-JobId = Annotated[int, Path(ge=0, le=MAX_ID)]
+Before = Annotated[
+    int, Query(ge=0, le=LAST_ID, description="Cursor: the last id of the page before.")
+]
+After = Annotated[
+    int, Query(ge=0, le=LAST_ID, description="Cursor: the last position_id of the page before.")
+]
+Status = Annotated[JobStatus | None, Query(description="Only jobs with this status.")]
+JobId = Annotated[int, Path(ge=0, le=LAST_ID, description="Job id.")]
 
 
 @router.get(
-    "/reprocessing", response_model=Reprocessing, responses=responses(403, 406, 503, rows=True)
+    "/reprocessing",
+    response_model=Reprocessing,
+    responses=responses(403, 406, 503, rows=True),
+    summary="Show the progress of the engine",
 )
-async def reprocessing(request: Request, answers: Answering, caller: Reading) -> Response:
-    """Positions by state, why positions wait, what is queued, the leader, how long it will take, and the corrections that positions are
-    on. Not for tokens that are limited to portfolios."""
-    caller.whole()
+async def reprocessing(request: Request, answers: Queries, caller: ReadCaller) -> Response:
+    """Positions by status, why positions wait or failed, the scheduler, the time left, and the
+    corrections in progress.
+
+    Refused for tokens that are limited to portfolios.
+    """
+    caller.require_unlimited()
     status = await read_status(answers.database)
     left = await eta.remaining(answers.database, request.app.state.settings)
-    under_way = await list_corrections(answers.database)
+    in_progress = await answers.corrections(most=200)
     head = {**asdict(status), "is_current": status.is_current, **asdict(left)}
     head["reasons"] = [
-        {"reason": r, "positions": positions, "example": example}
-        for r, positions, example in status.reasons
+        {"reason": reason, "positions": positions, "example": example}
+        for reason, positions, example in status.reasons
     ]
-    return answer(request, Reprocessing, head, under_way)
+    return rows_response(request, Reprocessing, head, in_progress)
 
 
-@router.get("/jobs", response_model=Jobs, responses=responses(403, 406, 422, 503, rows=True))
+@router.get(
+    "/jobs",
+    response_model=Jobs,
+    responses=responses(403, 406, 422, 503, rows=True),
+    summary="List valuation jobs",
+)
 async def jobs(
     request: Request,
-    answers: Answering,
-    caller: Reading,
-    status: JobStatus | None = None,
-    before: Before = MAX_ID,
-    limit: Most = 200,
+    answers: Queries,
+    caller: ReadCaller,
+    status: Status = None,
+    before: Before = LAST_ID,
+    limit: Limit = 200,
 ) -> Response:
-    """Jobs, newest first. Cursor: the last job_id, as `before`."""
-    rows = await list_jobs(
-        answers.database, status=status, before=before, limit=limit, portfolios=caller.limit
+    """Valuation jobs, newest first."""
+    rows = await answers.jobs(status=status, before=before, most=limit, portfolios=caller.limit)
+    return rows_response(
+        request, Jobs, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None
     )
-    return answer(request, Jobs, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None)
 
 
 @router.post(
-    "/jobs/{job_id}:retry", response_model=Retried, responses=responses(403, 404, 409, 422, 503)
+    "/jobs/{job_id}:retry",
+    response_model=RetriedJob,
+    responses=responses(403, 404, 409, 422, 503),
+    summary="Retry a job",
 )
-async def retry(answers: Answering, caller: Operating, job_id: JobId) -> Response:
-    """Takes a failed or waiting job up again, with fresh attempts. 409 when there is nothing to try: it is done, superseded
-    or at work."""
+async def retry(answers: Queries, caller: OperateCaller, job_id: JobId) -> Response:
+    """Requeue a job that failed or waits for data, with its attempts counted anew.
+
+    409 if there is nothing to retry: the job is done, superseded or in progress.
+    """
     found = await read_job(answers.database, job_id)
     if caller.portfolios is not None and found["portfolio_id"] not in caller.portfolios:
         raise HTTPException(404, f"there is no valuation job {job_id}")
     if not await retry_jobs(answers.database, [job_id]):
         raise HTTPException(
             409,
-            f"job {job_id} is {found['status']}, or of an epoch that is over: there is nothing to retry",
+            f"job {job_id} is {found['status']}, or of an earlier epoch: there is nothing to retry",
         )
     _log.info(
-        "job taken up again",
+        "job requeued",
         job=job_id,
         portfolio=found["portfolio_id"],
         security=found["security_id"],
         by=caller.name,
     )
-    return bare({"job_id": job_id, "status": "PENDING"})
+    return json_response({"job_id": job_id, "status": "PENDING"})
 
 
 @router.get(
-    "/dead-letters", response_model=Letters, responses=responses(403, 406, 422, 503, rows=True)
+    "/dead-letters",
+    response_model=DeadLetters,
+    responses=responses(403, 406, 422, 503, rows=True),
+    summary="List dead letters",
 )
 async def dead_letters(
     request: Request,
-    answers: Answering,
-    caller: Reading,
-    before: Before = MAX_ID,
-    limit: Most = 200,
+    answers: Queries,
+    caller: ReadCaller,
+    before: Before = LAST_ID,
+    limit: Limit = 200,
 ) -> Response:
-    """Jobs that failed for good, newest first. Cursor: the last dead_letter_id, as `before`."""
-    rows = await list_dead_letters(
-        answers.database,
-        still_failed=False,
-        before=before,
-        limit=limit,
-        portfolios=caller.limit,
-    )
-    return answer(
-        request, Letters, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None
+    """Jobs that failed for good, newest first."""
+    rows = await answers.dead_letters(before=before, most=limit, portfolios=caller.limit)
+    return rows_response(
+        request, DeadLetters, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None
     )
 
 
 @router.get(
-    "/positions/stuck", response_model=Stuck, responses=responses(403, 406, 422, 503, rows=True)
+    "/positions/stuck",
+    response_model=StuckPositions,
+    responses=responses(403, 406, 422, 503, rows=True),
+    summary="List stuck positions",
 )
 async def stuck(
-    request: Request, answers: Answering, caller: Reading, after: Before = 0, limit: Most = 200
+    request: Request, answers: Queries, caller: ReadCaller, after: After = 0, limit: Limit = 200
 ) -> Response:
-    """Positions that wait, failed or are being corrected. Cursor: the last position_id, as `after`."""
-    rows = await list_stuck_positions(
-        answers.database, after=after, limit=limit, portfolios=caller.limit
+    """Positions that wait for data, failed or are being reprocessed, by position_id."""
+    rows = await answers.stuck_positions(after=after, most=limit, portfolios=caller.limit)
+    return rows_response(
+        request, StuckPositions, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None
     )
-    return answer(request, Stuck, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None)
 
 
-@router.get("/health/live", response_model=Health)
+@router.get("/health/live", response_model=Health, summary="Check the process")
 async def live() -> dict[str, str]:
-    """This process answers. Without a token."""
+    """The process responds. Needs no token."""
     return {"status": "ok"}
 
 
-@router.get("/health/ready", response_model=Health, responses=responses(503, open_to_all=True))
-async def ready(answers: Answering) -> dict[str, str]:
-    """The database answers and has the schema of this version; else 503. Without a token."""
+@router.get(
+    "/health/ready",
+    response_model=Health,
+    responses=responses(503, open_to_all=True),
+    summary="Check the database",
+)
+async def ready(answers: Queries) -> dict[str, str]:
+    """The database responds and has the schema of this version; else 503. Needs no token."""
     await schema.require_head(answers.database.url)
     return {"status": "ok"}

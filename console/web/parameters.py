@@ -1,4 +1,4 @@
-"""What endpoints share: the open database, names, dates and the size of a page."""
+"""Parameters that endpoints share: queries of the database, names, dates and page limits."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated
@@ -10,54 +10,76 @@ from revalue.engine.errors import UsageError
 from revalue.engine.read.queries import MAX_LIMIT, ReaderQueries
 
 
-def _answers(request: Request) -> ReaderQueries:
-    answers: ReaderQueries = request.app.state.answers
-    return answers
+def _queries(request: Request) -> ReaderQueries:
+    queries: ReaderQueries = request.app.state.answers
+    return queries
 
 
 def require_text(text: str) -> str:
-    """PostgreSQL's text has no NUL, and UTF-8 no lone surrogates. Raises UsageError."""
+    """Return the text if PostgreSQL can store it: without NUL and without lone surrogates.
+
+    Raises:
+        UsageError: it has such a character.
+    """
     if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        raise UsageError("a name has no NUL character and no lone surrogate")
+        raise UsageError("a name cannot contain a NUL character or a lone surrogate")
     return text
 
 
 def require_order(first: date, last: date) -> None:
-    """Raises UsageError for a range that ends before it begins."""
+    """Check that a range of dates, both ends included, does not end before it begins.
+
+    Raises:
+        UsageError: it does.
+    """
     if last < first:
         raise UsageError(f"from {first} is after to {last}")
 
 
-async def _call(request: Request) -> None:
+async def require_known_parameters(request: Request) -> None:
+    """Check path and query of a request; a dependency of the whole application.
+
+    A query parameter that the OpenAPI document does not have is an error. If it were ignored, a
+    misspelt filter would return all rows.
+
+    Raises:
+        UsageError: an unknown parameter, or a name that PostgreSQL cannot store.
+    """
     for value in request.path_params.values():
         require_text(str(value))
     app: FastAPI = request.app
     methods = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None), {})
-    described = methods.get(request.method.lower())
-    if described is None:
+    operation = methods.get(request.method.lower())
+    if operation is None:
         return
-    known = {each["name"] for each in described.get("parameters", ()) if each["in"] == "query"}
+    known = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         raise UsageError(
-            f"unknown parameter {', '.join(unknown)}: {', '.join(sorted(known)) or 'none'} can be given"
+            f"unknown parameter {', '.join(unknown)}; "
+            f"known parameters: {', '.join(sorted(known)) or 'none'}"
         )
 
 
-def _within(moment: datetime) -> datetime:
-    """Times that every clock and zone can have; before and after them nothing is known."""
-    return min(max(moment, datetime(1900, 1, 1, tzinfo=UTC)), datetime(2200, 12, 31, tzinfo=UTC))
+def _clamp(time: datetime) -> datetime:
+    """Limit a time to years that every clock and time zone can represent.
+
+    Nothing is known before 1900, and a time after 2200 is in the future: the response is the same.
+    """
+    return min(max(time, datetime(1900, 1, 1, tzinfo=UTC)), datetime(2200, 12, 31, tzinfo=UTC))
 
 
 KnownAt = Annotated[
-    Annotated[AwareDatetime, AfterValidator(_within)] | None,
+    Annotated[AwareDatetime, AfterValidator(_clamp)] | None,
     Query(
-        description="What the same call answered at this time: ISO 8601 with an offset (a + is written %2B)."
+        description="Transaction time: return what the same request returned at this time. "
+        "ISO 8601 with an offset (write + as %2B). Default: now."
     ),
 ]
-Answering = Annotated[ReaderQueries, Depends(_answers)]
-Name = Annotated[str, Path(min_length=1, max_length=200)]
-Day = Annotated[date, Query()]
-Most = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
-Call = Depends(_call)
-"""Of the whole application: names are text, and a parameter that the description does not have is an error, not ignored."""
+Queries = Annotated[ReaderQueries, Depends(_queries)]
+Portfolio = Annotated[str, Path(min_length=1, max_length=200, description="Portfolio id.")]
+Security = Annotated[str, Path(min_length=1, max_length=200, description="Security id.")]
+BusinessDay = Annotated[date, Query(alias="date", description="Business day.")]
+FirstDate = Annotated[date, Query(alias="from", description="First date, included.")]
+LastDate = Annotated[date, Query(alias="to", description="Last date, included.")]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Rows per page.")]

@@ -1,22 +1,23 @@
-"""Portfolios: the lines of a date, and the totals of dates."""
+"""Endpoints of a portfolio: its positions on one date, and its totals over a range of dates."""
 
 from datetime import date, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from revalue.console.web.auth import Reading
+from revalue.console.web.auth import ReadCaller
 from revalue.console.web.parameters import (
-    Answering,
-    Day,
+    FirstDate,
     KnownAt,
-    Most,
-    Name,
+    LastDate,
+    Limit,
+    Portfolio,
+    Queries,
     require_order,
     require_text,
 )
 from revalue.console.web.problems import responses
-from revalue.console.web.responses import answer
+from revalue.console.web.responses import rows_response
 from revalue.console.web.schemas import Positions, Totals
 
 router = APIRouter(
@@ -26,55 +27,78 @@ router = APIRouter(
 )
 
 
-def _flag(head: dict[str, Any]) -> dict[str, Any]:
+def _with_reprocessing_status(head: dict[str, Any]) -> dict[str, Any]:
     return {
         **head,
         "reprocessing_status": "IN_PROGRESS" if head["positions_reprocessing"] else "CURRENT",
     }
 
 
-@router.get("/{portfolio}/positions", response_model=Positions)
+@router.get(
+    "/{portfolio}/positions",
+    response_model=Positions,
+    summary="List the positions of a portfolio on a date",
+)
 async def positions(
     request: Request,
-    portfolio: Name,
-    answers: Answering,
-    caller: Reading,
-    as_of: Day,
+    portfolio: Portfolio,
+    answers: Queries,
+    caller: ReadCaller,
+    as_of: Annotated[
+        date, Query(description="Date; the last business day at or before it is returned.")
+    ],
     known_at: KnownAt = None,
-    after: Annotated[str, Query(max_length=200)] = "",
-    limit: Most = 200,
+    after: Annotated[
+        str, Query(max_length=200, description="Cursor: the last security_id of the page before.")
+    ] = "",
+    limit: Limit = 200,
 ) -> Response:
-    """The lines on the last business date at or before as_of. Cursor: the last security_id."""
+    """One line per open position, with its value on the last business day at or before `as_of`."""
     head, rows = await answers.positions(
-        caller.named(portfolio), as_of, after=require_text(after), limit=limit, known_at=known_at
+        caller.require_portfolio(portfolio),
+        as_of,
+        after=require_text(after),
+        most=limit,
+        known_at=known_at,
     )
-    return answer(
+    return rows_response(
         request,
         Positions,
-        _flag(head),
+        _with_reprocessing_status(head),
         rows,
         rows[-1]["security_id"] if len(rows) == limit else None,
     )
 
 
-@router.get("/{portfolio}/valuation", response_model=Totals)
+@router.get(
+    "/{portfolio}/valuation",
+    response_model=Totals,
+    summary="List the totals of a portfolio by business day",
+)
 async def valuation(
     request: Request,
-    portfolio: Name,
-    answers: Answering,
-    caller: Reading,
-    first: Annotated[date, Query(alias="from")],
-    last: Annotated[date, Query(alias="to")],
+    portfolio: Portfolio,
+    answers: Queries,
+    caller: ReadCaller,
+    first: FirstDate,
+    last: LastDate,
     known_at: KnownAt = None,
-    limit: Most = 200,
+    limit: Limit = 200,
 ) -> Response:
-    """Totals, one a business date. Lines that are stale, wait or are missing are counted and named, not summed as 0. The
-    cursor is the next page's `from`."""
+    """One total per business day.
+
+    Lines that are stale, wait for data or have no value are counted and named. They are not summed
+    as 0. `next` is the `from` of the next page.
+    """
     require_order(first, last)
     head, rows = await answers.totals(
-        caller.named(portfolio), first, last, limit=limit, known_at=known_at
+        caller.require_portfolio(portfolio), first, last, most=limit, known_at=known_at
     )
-    full = len(rows) == limit and rows[-1]["date"] < last
-    return answer(
-        request, Totals, _flag(head), rows, rows[-1]["date"] + timedelta(1) if full else None
+    is_full = len(rows) == limit and rows[-1]["date"] < last
+    return rows_response(
+        request,
+        Totals,
+        _with_reprocessing_status(head),
+        rows,
+        rows[-1]["date"] + timedelta(1) if is_full else None,
     )

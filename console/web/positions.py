@@ -1,16 +1,25 @@
-"""One position: its valued dates, how a number came about, and every number that a date has had."""
+"""Endpoints of one position: its values by date, the changes of a value, and its explanation."""
 
 from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
-from revalue.console.web.auth import Reading
-from revalue.console.web.parameters import Answering, KnownAt, Most, Name, require_order
+from revalue.console.web.auth import ReadCaller
+from revalue.console.web.parameters import (
+    BusinessDay,
+    FirstDate,
+    KnownAt,
+    LastDate,
+    Limit,
+    Portfolio,
+    Queries,
+    Security,
+    require_order,
+)
 from revalue.console.web.problems import responses
-from revalue.console.web.responses import answer
-from revalue.console.web.schemas import Changes, Explained, History
+from revalue.console.web.responses import rows_response
+from revalue.console.web.schemas import Changes, Explanation, History
 from revalue.engine.read.explain import explain
 
 router = APIRouter(
@@ -19,63 +28,70 @@ router = APIRouter(
     responses=responses(400, 403, 404, 406, 422, 503, rows=True),
 )
 
-OfDate = Annotated[date, Query(alias="date")]
 
-
-@router.get("/history", response_model=History)
+@router.get(
+    "/history", response_model=History, summary="List the values of a position by business day"
+)
 async def history(
     request: Request,
-    portfolio: Name,
-    security: Name,
-    answers: Answering,
-    caller: Reading,
-    first: Annotated[date, Query(alias="from")] = date.min,
-    last: Annotated[date, Query(alias="to")] = date.max,
+    portfolio: Portfolio,
+    security: Security,
+    answers: Queries,
+    caller: ReadCaller,
+    first: FirstDate = date.min,
+    last: LastDate = date.max,
     known_at: KnownAt = None,
-    limit: Most = 200,
+    limit: Limit = 200,
 ) -> Response:
-    """Valued dates by the published history. The cursor is the next page's `from`."""
+    """The valued dates of the published version. `next` is the `from` of the next page."""
     require_order(first, last)
     head, rows = await answers.history(
-        caller.named(portfolio), security, first, last, limit=limit, known_at=known_at
+        caller.require_portfolio(portfolio), security, first, last, most=limit, known_at=known_at
     )
-    full = len(rows) == limit and rows[-1]["date"] < last
-    return answer(request, History, head, rows, rows[-1]["date"] + timedelta(1) if full else None)
+    is_full = len(rows) == limit and rows[-1]["date"] < last
+    return rows_response(
+        request, History, head, rows, rows[-1]["date"] + timedelta(1) if is_full else None
+    )
 
 
-@router.get("/changes", response_model=Changes)
+@router.get(
+    "/changes", response_model=Changes, summary="List every value that a position had on a date"
+)
 async def changes(
     request: Request,
-    portfolio: Name,
-    security: Name,
-    answers: Answering,
-    caller: Reading,
-    day: Annotated[date, Query(alias="date")],
+    portfolio: Portfolio,
+    security: Security,
+    answers: Queries,
+    caller: ReadCaller,
+    day: BusinessDay,
 ) -> Response:
-    """Every number that the date has had, the oldest first, with its cause and the inputs that changed."""
-    head, rows = await answers.changes(caller.named(portfolio), security, day)
-    return answer(request, Changes, head, rows)
+    """Every value that readers have seen, oldest first, with its cause and the changed inputs."""
+    head, rows = await answers.changes(caller.require_portfolio(portfolio), security, day)
+    return rows_response(request, Changes, head, rows)
 
 
-@router.get("/explain", response_model=Explained)
+@router.get("/explain", response_model=Explanation, summary="Explain the value of a position")
 async def explanation(
     request: Request,
-    portfolio: Name,
-    security: Name,
-    answers: Answering,
-    caller: Reading,
-    day: Annotated[date, Query(alias="date")],
+    portfolio: Portfolio,
+    security: Security,
+    answers: Queries,
+    caller: ReadCaller,
+    day: BusinessDay,
 ) -> Response:
-    """The inputs and the arithmetic, recomputed from today's data, and whether the stored row agrees."""
-    found = await explain(answers.database, caller.named(portfolio), security, day)
-    told = {
+    """The inputs and the arithmetic, recomputed from the present data.
+
+    `verdict` says whether the stored row agrees.
+    """
+    found = await explain(answers.database, caller.require_portfolio(portfolio), security, day)
+    head = {
         **asdict(found),
         "verdict": found.verdict,
         "reprocessing_status": found.position["reprocessing_status"],
     }
-    return answer(
+    return rows_response(
         request,
-        Explained,
-        told,
+        Explanation,
+        head,
         [{"step": number, "text": step} for number, step in enumerate(found.steps, 1)],
     )

@@ -1,4 +1,4 @@
-"""Errors as application/problem+json (RFC 9457): the engine's own, and calls that do not fit the schema."""
+"""Error responses in one form: application/problem+json (RFC 9457)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,10 +9,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from revalue.console.web.responses import OTHER_KINDS
+from revalue.console.web.responses import OTHER_MEDIA_TYPES
 from revalue.engine.errors import (
     AccessDeniedError,
     CorrectionRefusedError,
@@ -26,60 +26,66 @@ from revalue.engine.errors import (
 
 
 class Problem(BaseModel):
-    """What is wrong. type: about:blank, or the engine's name of the error."""
+    """An error."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
+    type: str = Field(description="`urn:revalue:` and the name of the error, or about:blank.")
+    title: str = Field(description="Name of the error, or the reason phrase of the status.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="What is wrong with this request.")
 
 
-_SAYS = {
-    400: "A time in the future, or a body that cannot be read",
-    401: "A bearer token is needed, or this one is not valid",
-    403: "The token is not for this",
-    404: "There is no such thing",
-    406: "None of the kinds in Accept",
-    409: "It is not in a state for this",
-    413: "The body is larger than this server takes",
-    415: "A body of another kind",
-    422: "The call does not fit the description",
-    429: "One at a time",
-    503: "Later: the database is away or busy, or the answer took too long",
+_DESCRIPTIONS = {
+    400: "Bad request: a time in the future, or a body that cannot be read",
+    401: "Missing or invalid bearer token",
+    403: "Forbidden: the token lacks the scope or the portfolio",
+    404: "Not found",
+    406: "Not acceptable: no media type of Accept is available",
+    409: "Not allowed in the current state",
+    413: "Request body too large",
+    415: "Unsupported media type",
+    422: "The request does not match this description",
+    429: "A preview is already running",
+    503: "Service unavailable: the database is unavailable or busy, or the statement timed out",
 }
 
 
 def responses(
     *codes: int, rows: bool = False, open_to_all: bool = False
 ) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of errors (401 too, unless it is open to all) and, for rows, of the other kinds of answers."""
+    """Describe the responses of an endpoint for the OpenAPI document.
+
+    Args:
+        codes: status codes of its errors.
+        rows: whether the response has rows, so that it has other media types than JSON, and 304.
+        open_to_all: whether it needs no token; all other endpoints have 401 too.
+    """
     every = codes if open_to_all else (401, *codes)
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     described: dict[int | str, dict[str, Any]] = {
-        code: {"description": _SAYS[code], "content": content} for code in sorted(every)
+        code: {"description": _DESCRIPTIONS[code], "content": content} for code in sorted(every)
     }
     if rows:
-        kinds: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in OTHER_KINDS}
-        described[200] = {"content": kinds}
-        described[304] = {"description": "As If-None-Match has it"}
+        types: dict[str, Any] = {name: {"schema": {"type": "string"}} for name in OTHER_MEDIA_TYPES}
+        described[200] = {"content": types}
+        described[304] = {"description": "Not modified: the ETag is one of If-None-Match"}
     return described
 
 
 def problem(status: int, title: str, detail: str, kind: str = "about:blank") -> JSONResponse:
-    """The answer."""
+    """Return an error response. `kind` is its `type`."""
     body = Problem(type=kind, title=title, status=status, detail=detail).model_dump()
     return JSONResponse(body, status_code=status, media_type="application/problem+json")
 
 
 def install(app: FastAPI) -> None:
-    """Gives every error of the app this form."""
-    app.add_exception_handler(RevalueError, _engine)
-    app.openapi = partial(_described, app)  # type: ignore[method-assign]
-    app.add_exception_handler(RequestValidationError, _call)
-    app.add_exception_handler(HTTPException, _http)
+    """Give every error of the application this form, and describe it in the OpenAPI document."""
+    app.add_exception_handler(RevalueError, _engine_error)
+    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
 
 
-async def _engine(request: Request, error: Exception) -> JSONResponse:
+async def _engine_error(request: Request, error: Exception) -> JSONResponse:
     status = 500
     if isinstance(error, NotFoundError):
         status = 404
@@ -97,33 +103,35 @@ async def _engine(request: Request, error: Exception) -> JSONResponse:
     return problem(status, name, str(error), f"urn:revalue:{name}")
 
 
-def _described(app: FastAPI) -> dict[str, Any]:
-    """The description, with the one form of errors in place of FastAPI's own."""
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with Problem instead of the validation errors of FastAPI."""
     if app.openapi_schema is None:
-        whole = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        schemas = whole["components"]["schemas"]
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemas = document["components"]["schemas"]
         schemas["Problem"] = Problem.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        app.openapi_schema = whole
+        app.openapi_schema = document
     return app.openapi_schema
 
 
-async def _call(request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    said = dict.fromkeys(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
-    return problem(422, HTTPStatus(422).phrase, "; ".join(said))
+    messages = dict.fromkeys(f"{_location(each['loc'])}: {each['msg']}" for each in error.errors())
+    return problem(422, HTTPStatus(422).phrase, "; ".join(messages))
 
 
-def _place(path: Sequence[str | int]) -> str:
-    """Where in the call, without the names that pydantic gives to the branches of a union."""
+def _location(path: Sequence[str | int]) -> str:
+    """Name the place of an error, without the names that pydantic gives to branches of a union."""
     return ".".join(
         str(part) for part in path if not str(part).startswith(("tagged-union[", "list["))
     )
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    answer = problem(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
-    answer.headers.update(error.headers or {})
-    return answer
+    response = problem(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response

@@ -1,7 +1,9 @@
-"""The API on Ray Serve, with replicas on a cluster: `serve run console.web.ray_serve:build database_url=postgresql://...`.
+"""The API on Ray Serve, with replicas on a cluster.
 
-Needs `pip install 'revalue[serve]'`. Every replica has connections of its own, and always asks for tokens: Serve's proxies
-are reached by more than one machine.
+`serve run revalue.console.web.ray_serve:build database_url=postgresql://... replicas=2`
+
+Needs the extra `ray-serve`. Each replica has its own database connections. Replicas always require
+tokens, because other machines can reach the proxies of Ray Serve.
 """
 
 from typing import Any
@@ -15,16 +17,24 @@ from revalue.engine.settings import Settings
 
 
 def build(arguments: dict[str, Any]) -> serve.Application:
-    """The application to run. database_url: of the database; replicas: how many processes answer (1)."""
+    """Return the application for `serve run`.
+
+    Args:
+        arguments: database_url: address of the database; replicas: number of processes, default 1.
+
+    Raises:
+        UsageError: database_url is missing, or an argument is unknown.
+    """
     given = dict(arguments)
     url, replicas = given.pop("database_url", None), int(given.pop("replicas", 1))
     if not isinstance(url, str) or given:
         raise UsageError(
-            f"database_url=postgresql://... and replicas=N are the arguments, not {sorted(given)}"
+            "expected the arguments database_url=postgresql://... and replicas=N, "
+            f"got {sorted(arguments)}"
         )
 
     def application() -> FastAPI:
-        """Made in the replica, with the settings of its own REVALUE_ variables."""
+        """Create the application in the replica, with settings from its own REVALUE_ variables."""
         return create_app(url, settings=Settings(**{}), hosts=["*"], require_token=True)
 
     return serve.deployment(

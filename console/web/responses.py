@@ -1,11 +1,12 @@
-"""How an answer is written: by Accept, JSON and CSV with exact text, Arrow and Parquet with decimals; with an ETag."""
+"""Successful responses: rows as JSON, CSV, Arrow or Parquet, with an ETag; or one JSON object.
+
+JSON and CSV have exact text for decimals, Arrow and Parquet decimal columns.
+"""
 
 import csv
 import hashlib
 import io
 import json
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -14,59 +15,59 @@ import pyarrow.parquet as pq
 from fastapi import HTTPException, Request, Response
 from pydantic import BaseModel
 
+from revalue.console.json_values import to_json_value
 from revalue.console.web.arrow_schema import columns
-from revalue.console.web.content_negotiation import chosen
+from revalue.console.web.content_negotiation import choose_media_type
 
 JSON, CSV = "application/json", "text/csv"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
-OTHER_KINDS = (CSV, ARROW, PARQUET)
-KINDS = (JSON, *OTHER_KINDS)
+OTHER_MEDIA_TYPES = (CSV, ARROW, PARQUET)
+MEDIA_TYPES = (JSON, *OTHER_MEDIA_TYPES)
 
 
-def plain(value: Any) -> Any:
-    """The value as JSON has it; decimals are exact text."""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if hasattr(value, "lower_inc"):
-        return [plain(value.lower), plain(value.upper)]
-    return value
-
-
-def answer(
+def rows_response(
     request: Request,
-    described: type[BaseModel],
+    model: type[BaseModel],
     head: dict[str, Any],
     rows: list[dict[str, Any]],
     after: Any = None,
 ) -> Response:
-    """`head` beside `items`; `next` is what the call for the next page gives as its cursor, or null. Other kinds than JSON
-    have the items in the columns that `described` has, and the head in headers: Revalue-Next and Revalue-Reprocessing. The
-    head's known_at is a header always: an answer that did not change keeps its ETag. Raises HTTPException (406)."""
-    kind = chosen(request.headers.get("accept", "*/*"), KINDS)
-    if kind is None:
-        raise HTTPException(406, f"answers are {', '.join(KINDS)}")
+    """Return rows in the media type that the request accepts.
+
+    JSON has the head, `items` and `next`. The other media types have the rows only; the head is in
+    the headers Revalue-Next and Revalue-Reprocessing. The head's `known_at` is a header in all of
+    them, and not in the body: a response that did not change keeps its ETag.
+
+    Args:
+        request: for its headers Accept and If-None-Match.
+        model: what OpenAPI says of the response; its `items` give the columns.
+        head: what the response says once.
+        rows: one dict per row.
+        after: the cursor of the next page; None: this is the last page.
+
+    Raises:
+        HTTPException: 406 if no media type fits.
+    """
+    media_type = choose_media_type(request.headers.get("accept", "*/*"), MEDIA_TYPES)
+    if media_type is None:
+        raise HTTPException(406, f"available media types: {', '.join(MEDIA_TYPES)}")
     known_at = head.pop("known_at", None)
-    if kind == JSON:
-        body = json.dumps({**plain(head), "items": plain(rows), "next": plain(after)}).encode()
-    elif kind == CSV:
-        body = _csv(columns(described).names, rows)
+    if media_type == JSON:
+        content = {**head, "items": rows, "next": after}
+        body = json.dumps(to_json_value(content)).encode()
+    elif media_type == CSV:
+        body = _csv(columns(model).names, rows)
     else:
-        body = _table(columns(described), rows, parquet=kind == PARQUET)
+        body = _table(columns(model), rows, parquet=media_type == PARQUET)
     headers = {
-        "ETag": f'"{hashlib.sha256(kind.encode() + body).hexdigest()[:32]}"',
+        "ETag": f'"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"',
         "Vary": "Accept, Authorization",
     }
     headers["Cache-Control"] = "private, no-cache"
     if known_at is not None:
         headers["Revalue-Known-At"] = known_at.isoformat()
     if after is not None:
-        headers["Revalue-Next"] = quote(str(plain(after)))
+        headers["Revalue-Next"] = quote(str(to_json_value(after)))
     if head.get("reprocessing_status") is not None:
         headers["Revalue-Reprocessing"] = head["reprocessing_status"]
     known = {
@@ -75,12 +76,14 @@ def answer(
     }
     if headers["ETag"] in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type=kind, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
-def bare(body: dict[str, Any]) -> Response:
-    """An answer that is one JSON object, to a call that is not to be asked again."""
-    return Response(json.dumps(plain(body)), media_type=JSON, headers={"Cache-Control": "no-store"})
+def json_response(body: dict[str, Any]) -> Response:
+    """Return one JSON object that is not to be cached."""
+    return Response(
+        json.dumps(to_json_value(body)), media_type=JSON, headers={"Cache-Control": "no-store"}
+    )
 
 
 def _csv(names: list[str], rows: list[dict[str, Any]]) -> bytes:
@@ -92,16 +95,16 @@ def _csv(names: list[str], rows: list[dict[str, Any]]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """As JSON has it, but text without quotes and null as nothing."""
-    value = plain(value)
+    """Format a value as in JSON, but text without quotes and null as an empty cell."""
+    value = to_json_value(value)
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _table(schema: pa.Schema, rows: list[dict[str, Any]], *, parquet: bool) -> bytes:
-    """Values that have columns of their own are JSON text."""
+    """Write rows as Parquet or as an Arrow stream. A nested object becomes JSON text."""
     flat = [
         {
-            name: json.dumps(plain(value)) if isinstance(value, dict) else value
+            name: json.dumps(to_json_value(value)) if isinstance(value, dict) else value
             for name, value in row.items()
         }
         for row in rows

@@ -1,4 +1,8 @@
-"""The answers as OpenAPI describes them. They are written by console.web.answering; the tests hold them to this."""
+"""Models of the responses, for the OpenAPI document and for the columns of tables.
+
+Responses are written from plain rows (responses.py), not from these models; the tests check each
+response against the OpenAPI document.
+"""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,18 +14,28 @@ Day = date
 
 
 @dataclass(frozen=True)
-class Places:
-    """Of a decimal that JSON has as text: its decimal places where a column has a type."""
+class DecimalPlaces:
+    """The decimal places of a number that is text in JSON and a decimal in Arrow and Parquet."""
 
     places: int
 
 
-_EXACT = Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="exact, with its decimal places")
-Amount = Annotated[str, _EXACT, Places(10)]
-Rate = Annotated[str, _EXACT, Places(18)]
-Flag = Literal["CURRENT", "IN_PROGRESS"]
+_EXACT = Field(
+    pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="Exact decimal, with its decimal places."
+)
+Amount = Annotated[str, _EXACT, DecimalPlaces(10)]
+Rate = Annotated[str, _EXACT, DecimalPlaces(18)]
+ReprocessingStatus = Annotated[
+    Literal["CURRENT", "IN_PROGRESS"],
+    Field(
+        description="IN_PROGRESS while a correction is in progress; the previous version is shown."
+    ),
+]
 State = Literal["CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"]
-Valued = Literal["VALUED_CURRENT", "VALUED_STALE"]
+ValuationStatus = Annotated[
+    Literal["VALUED_CURRENT", "VALUED_STALE"],
+    Field(description="VALUED_STALE: valued with a price or rate of an earlier day."),
+]
 Cause = Literal["PRICE", "FX", "INSTRUMENT", "CALENDAR", "POLICY", "POSITION"]
 JobState = Literal[
     "PENDING",
@@ -32,7 +46,31 @@ JobState = Literal[
     "FAILED",
     "SUPERSEDED",
 ]
-Lane = Literal["LIVE", "HISTORY"]
+Lane = Annotated[
+    Literal["LIVE", "HISTORY"],
+    Field(description="LIVE: only the newest dates of the position are due. HISTORY: the others."),
+]
+
+PortfolioId = Annotated[str, Field(description="Portfolio id.")]
+SecurityId = Annotated[str, Field(description="Security id.")]
+BaseCurrency = Annotated[str, Field(description="Currency in which the portfolio reports.")]
+Epoch = Annotated[int, Field(description="Version number of the position's history.")]
+PublishedEpoch = Annotated[int, Field(description="The epoch that readers see.")]
+Watermark = Annotated[
+    Day | None,
+    Field(description="Date up to which nothing of the position is due; null: nothing is valued."),
+]
+Horizon = Annotated[
+    Day | None, Field(description="Last business day that is to be valued; null: there is none.")
+]
+FailureReason = Annotated[str | None, Field(description="Why it waits or failed.")]
+ReprocessingSince = Annotated[
+    datetime | None,
+    Field(description="When the first correction that is not shown yet was committed."),
+]
+FirstDate = Annotated[Day, Field(description="First date, included.")]
+LastDate = Annotated[Day, Field(description="Last date, included.")]
+Attempts = Annotated[int, Field(description="Attempts that count toward the maximum.")]
 
 
 class _Model(BaseModel):
@@ -40,390 +78,443 @@ class _Model(BaseModel):
 
 
 class _Inputs(_Model):
-    quantity: Amount
-    cost_basis_local: Amount
-    cost_basis: Amount
-    price: Rate | None
-    price_date: Day | None
-    fx_rate: Rate | None
-    fx_date: Day | None
-    market_value_local: Amount
-    market_value: Amount
-    unrealized_gain_local: Amount
-    unrealized_gain: Amount
+    quantity: Amount = Field(description="Quantity held.")
+    cost_basis_local: Amount = Field(description="Cost basis in local currency.")
+    cost_basis: Amount = Field(description="Cost basis in base currency.")
+    price: Rate | None = Field(description="Price per unit in local currency.")
+    price_date: Day | None = Field(description="Date of the price.")
+    fx_rate: Rate | None = Field(description="Base currency per unit of local currency.")
+    fx_date: Day | None = Field(description="Date of the FX rate.")
+    market_value_local: Amount = Field(description="Market value in local currency.")
+    market_value: Amount = Field(description="Market value in base currency.")
+    unrealized_gain_local: Amount = Field(description="Unrealized gain in local currency.")
+    unrealized_gain: Amount = Field(description="Unrealized gain in base currency.")
 
 
 class _Dated(_Model):
-    date: Day
-    valuation_status: Valued
+    date: Day = Field(description="Business day.")
+    valuation_status: ValuationStatus
 
 
 class ValuedDate(_Inputs, _Dated):
-    """A position on a date. price and fx_rate are null for a quantity of 0, fx_date also where no rate was needed."""
+    """The value of a position on one business day.
 
-    epoch: int
+    price and fx_rate are null for a quantity of 0; fx_date is null also where no rate was needed.
+    """
+
+    epoch: Epoch
 
 
 class Line(_Model):
-    """A position of a portfolio; its numbers are null while it has no value on the date."""
+    """A position of a portfolio on one business day; its numbers are null if it has no value."""
 
-    security_id: str
-    local_currency: str
-    base_currency: str
-    date: Day
+    security_id: SecurityId
+    local_currency: str = Field(description="Currency of the security.")
+    base_currency: BaseCurrency
+    date: Day = Field(description="Business day.")
     valuation_status: Literal[
         "VALUED_CURRENT", "VALUED_STALE", "WAITING_FOR_DATA", "FAILED", "NOT_VALUED"
-    ]
-    quantity: Amount | None
-    cost_basis_local: Amount | None
-    cost_basis: Amount | None
-    price: Rate | None
-    price_date: Day | None
-    fx_rate: Rate | None
-    fx_date: Day | None
-    market_value_local: Amount | None
-    market_value: Amount | None
-    unrealized_gain_local: Amount | None
-    unrealized_gain: Amount | None
-    epoch: int | None
-    published_epoch: int
-    watermark_date: Day | None
-    state: State | None
-    reprocessing_status: Flag
-    failure_reason: str | None
-    reprocessing_since: datetime | None
+    ] = Field(
+        description="VALUED_STALE: with an older price or rate. The last three statuses: no value."
+    )
+    quantity: Amount | None = Field(description="Quantity held.")
+    cost_basis_local: Amount | None = Field(description="Cost basis in local currency.")
+    cost_basis: Amount | None = Field(description="Cost basis in base currency.")
+    price: Rate | None = Field(description="Price per unit in local currency.")
+    price_date: Day | None = Field(description="Date of the price.")
+    fx_rate: Rate | None = Field(description="Base currency per unit of local currency.")
+    fx_date: Day | None = Field(description="Date of the FX rate.")
+    market_value_local: Amount | None = Field(description="Market value in local currency.")
+    market_value: Amount | None = Field(description="Market value in base currency.")
+    unrealized_gain_local: Amount | None = Field(description="Unrealized gain in local currency.")
+    unrealized_gain: Amount | None = Field(description="Unrealized gain in base currency.")
+    epoch: int | None = Field(description="Epoch of the shown value.")
+    published_epoch: PublishedEpoch
+    watermark_date: Watermark
+    state: State | None = Field(description="State of the position; null with `known_at`.")
+    reprocessing_status: ReprocessingStatus
+    failure_reason: FailureReason
+    reprocessing_since: ReprocessingSince
 
 
 class Total(_Model):
-    """A portfolio on a date: the sums are over lines_valued, null when that is 0."""
+    """The totals of a portfolio on one business day."""
 
-    date: Day
-    market_value: Amount | None
-    unrealized_gain: Amount | None
-    lines: int
-    lines_valued: int
-    lines_stale: int
-    lines_waiting: int | None
-    lines_missing: int
-    lines_reprocessing: int
-    stale: list[str]
-    without_value: list[str]
+    date: Day = Field(description="Business day.")
+    market_value: Amount | None = Field(
+        description="Sum of the valued lines, in base currency; null if no line is valued."
+    )
+    unrealized_gain: Amount | None = Field(
+        description="Sum of the valued lines, in base currency; null if no line is valued."
+    )
+    lines: int = Field(description="Positions that are open on the day.")
+    lines_valued: int = Field(description="Lines with a value.")
+    lines_stale: int = Field(description="Lines valued with a price or rate of an earlier day.")
+    lines_waiting: int | None = Field(
+        description="Lines without a value that wait for data or failed; null with `known_at`."
+    )
+    lines_missing: int = Field(description="Other lines without a value.")
+    lines_reprocessing: int = Field(description="Lines that are being reprocessed.")
+    stale: list[str] = Field(description="Securities of the stale lines, at most 20.")
+    without_value: list[str] = Field(description="Securities of lines without value, at most 20.")
 
 
-class _Numbered(_Model):
-    epoch: int
-    is_shown: bool
-    valuation_status: Valued
+class _Version(_Model):
+    epoch: Epoch
+    is_shown: bool = Field(description="Whether this value is shown now.")
+    valuation_status: ValuationStatus
 
 
-class Change(_Inputs, _Numbered):
-    """A number that a date has had. `changed`: the inputs that differ from the number before, as [old, new]."""
+class Change(_Inputs, _Version):
+    """A value that a date has had."""
 
-    job_id: int | None
-    valued_at: datetime | None
-    published_at: datetime | None
-    superseded_at: datetime | None
-    was_closed: bool
-    trigger_id: int | None
-    cause: Cause | None
-    cause_security: str | None
-    cause_base_currency: str | None
-    cause_quote_currency: str | None
-    corrected_at: datetime | None
-    changed: dict[str, list[str | None]]
+    job_id: int | None = Field(description="Job that computed the value.")
+    valued_at: datetime | None = Field(description="When the job finished.")
+    published_at: datetime | None = Field(description="Since when readers could see the value.")
+    superseded_at: datetime | None = Field(description="Until when readers could see the value.")
+    was_closed: bool = Field(
+        description="Whether a position correction then closed the position on this date."
+    )
+    trigger_id: int | None = Field(description="Trigger of the correction that is the cause.")
+    cause: Cause | None = Field(description="What was corrected; null: the first valuation.")
+    cause_security: str | None = Field(description="Security whose data were corrected.")
+    cause_base_currency: str | None = Field(description="Base currency of the corrected rate.")
+    cause_quote_currency: str | None = Field(description="Quote currency of the corrected rate.")
+    corrected_at: datetime | None = Field(description="When the correction was committed.")
+    changed: dict[str, list[str | None]] = Field(
+        description="Inputs that differ from the previous value, as [old, new]."
+    )
 
 
 class Step(_Model):
     """One step of an explanation."""
 
-    step: int
-    text: str
+    step: int = Field(description="Number of the step, from 1.")
+    text: str = Field(description="What was looked up or computed.")
 
 
 class _Portfolio(_Model):
-    portfolio_id: str
-    base_currency: str
-    positions: int
-    positions_reprocessing: int
-    first_watermark: Day | None
-    horizon: Day | None
-    reprocessing_status: Flag
+    portfolio_id: PortfolioId
+    base_currency: BaseCurrency
+    positions: int = Field(description="Number of positions.")
+    positions_reprocessing: int = Field(description="Positions that are being reprocessed.")
+    first_watermark: Day | None = Field(description="Earliest watermark of its positions.")
+    horizon: Horizon
+    reprocessing_status: ReprocessingStatus
 
 
 class Positions(_Portfolio):
-    """A portfolio's lines. next: the `after` of the next page."""
+    """The positions of a portfolio on one business day."""
 
-    items: list[Line]
-    next: str | None
+    items: list[Line] = Field(description="One line per open position, by security_id.")
+    next: str | None = Field(description="`after` of the next page; null: this is the last.")
 
 
 class Totals(_Portfolio):
-    """A portfolio's totals. next: the `from` of the next page."""
+    """The totals of a portfolio."""
 
-    items: list[Total]
-    next: Day | None
-
-
-class _Key(_Model):
-    portfolio_id: str
-    security_id: str
-    state: State | None
-    reprocessing_status: Flag | None
-    epoch: int | None
-    published_epoch: int | None
-    watermark_date: Day | None
-    frontier_date: Day | None
-    horizon: Day | None
-    failure_reason: str | None
-    reprocessing_since: datetime | None
+    items: list[Total] = Field(description="One total per business day.")
+    next: Day | None = Field(description="`from` of the next page; null: this is the last.")
 
 
-class History(_Key):
-    """A position's valued dates. next: the `from` of the next page."""
-
-    items: list[ValuedDate]
-    next: Day | None
-
-
-class Changes(_Key):
-    """Every number of a date, the oldest first."""
-
-    items: list[Change]
-    next: None
-
-
-class Explained(_Model):
-    """How a number came about. verdict: AGREES unless the stored row is another than the data give now; REPROCESSING when it
-    is, because the position is being corrected. missing: why the data give none."""
-
-    portfolio_id: str
-    security_id: str
-    date: Day
-    position: dict[str, Any]
-    steps: list[str]
-    computed: dict[str, Any]
-    missing: str | None
-    stored: dict[str, Any] | None
-    differences: dict[str, list[str | None]]
-    verdict: Literal["AGREES", "DISAGREES", "REPROCESSING", "MISSING", "NOT_VALUED_YET", "NOT_DUE"]
-    reprocessing_status: Flag
-    items: list[Step]
-    next: None
+class _Position(_Model):
+    portfolio_id: PortfolioId
+    security_id: SecurityId
+    state: State | None = Field(description="State of the position; null with `known_at`.")
+    reprocessing_status: ReprocessingStatus | None
+    epoch: int | None = Field(description="Epoch of the newest version, published or not.")
+    published_epoch: int | None = Field(description="The epoch that readers see.")
+    watermark_date: Watermark
+    frontier_date: Day | None = Field(description="Last date up to which it was scheduled.")
+    horizon: Horizon
+    failure_reason: FailureReason
+    reprocessing_since: ReprocessingSince
 
 
-class Correcting(_Model):
-    """A correction that is not complete, of first_date to last_date (null: without a beginning, an end). `together`: how
-    many were fanned out with it, it included; the other numbers are of all of these. positions_left: positions that do not show them
-    yet; progress: the share of positions_invalidated that do, 0 to 1. Both are null while it is queued."""
+class History(_Position):
+    """The values of a position."""
 
-    trigger_id: int
-    kind: Cause
-    security_id: str | None
-    portfolio_id: str | None
-    base_currency: str | None
-    quote_currency: str | None
-    first_date: Day | None
-    last_date: Day | None
-    created_at: datetime
-    fanned_out_at: datetime | None
-    together: int
-    positions_invalidated: int
-    positions_left: int | None
-    progress: float | None
+    items: list[ValuedDate] = Field(description="One value per business day.")
+    next: Day | None = Field(description="`from` of the next page; null: this is the last.")
+
+
+class Changes(_Position):
+    """Every value that readers have seen of a position on a date."""
+
+    items: list[Change] = Field(description="The values, oldest first.")
+    next: None = Field(description="Always null: there is one page.")
+
+
+class Explanation(_Model):
+    """How the value of a position on a date was computed."""
+
+    portfolio_id: PortfolioId
+    security_id: SecurityId
+    date: Day = Field(description="Business day.")
+    position: dict[str, Any] = Field(description="State, currencies and limits of the position.")
+    steps: list[str] = Field(description="What was looked up and computed, in order.")
+    computed: dict[str, Any] = Field(
+        description="The recomputed row; empty if no row is due or data are missing."
+    )
+    missing: str | None = Field(description="Why the row cannot be computed; null: it can.")
+    stored: dict[str, Any] | None = Field(description="The row that readers see.")
+    differences: dict[str, list[str | None]] = Field(
+        description="Fields that differ, as [stored, recomputed]."
+    )
+    verdict: Literal[
+        "AGREES", "DISAGREES", "REPROCESSING", "MISSING", "NOT_VALUED_YET", "NOT_DUE"
+    ] = Field(
+        description="DISAGREES: the stored row differs from the recomputed row. REPROCESSING: it "
+        "differs because a correction is in progress. MISSING: nothing is stored, because data are "
+        "missing. NOT_DUE: no row is due on this date."
+    )
+    reprocessing_status: ReprocessingStatus
+    items: list[Step] = Field(description="The steps, as rows.")
+    next: None = Field(description="Always null: there is one page.")
+
+
+class CorrectionInProgress(_Model):
+    """A correction whose positions are not all published yet.
+
+    Corrections that were fanned out together have their progress in common.
+    """
+
+    trigger_id: int = Field(description="Trigger of the correction.")
+    kind: Cause = Field(description="What was corrected.")
+    security_id: str | None = Field(description="Security whose data were corrected.")
+    portfolio_id: str | None = Field(description="Portfolio whose position was corrected.")
+    base_currency: str | None = Field(description="Base currency of the corrected rate.")
+    quote_currency: str | None = Field(description="Quote currency of the corrected rate.")
+    first_date: Day | None = Field(description="First affected date; null: from the first on.")
+    last_date: Day | None = Field(description="Last affected date, included; null: to the last.")
+    created_at: datetime = Field(description="When the correction was committed.")
+    fanned_out_at: datetime | None = Field(description="When it was fanned out; null: queued.")
+    together: int = Field(description="Corrections fanned out together, this one included.")
+    positions_invalidated: int = Field(description="Positions that they invalidated.")
+    positions_left: int | None = Field(
+        description="Invalidated positions that do not show them yet; null while queued."
+    )
+    progress: float | None = Field(
+        description="Share of the invalidated positions that show them, 0 to 1; null while queued."
+    )
 
 
 class Reason(_Model):
-    """Why positions wait or failed."""
+    """A reason why positions wait for data or failed."""
 
-    reason: str
-    positions: int
-    example: str
+    reason: str = Field(description="Code of the reason.")
+    positions: int = Field(description="Number of positions.")
+    example: str = Field(description="Failure reason of one of them.")
 
 
 class Reprocessing(_Model):
-    """Where the engine stands. estimated_seconds: null when nothing can be said (docs/api.md)."""
+    """The state of the engine, and the corrections in progress."""
 
-    positions: dict[str, int]
-    first_watermark: Day | None
-    last_watermark: Day | None
-    horizon: Day | None
-    reasons: list[Reason]
-    triggers_queued: int
-    jobs_deferred: int
-    dead_letters: int
-    term: int
-    holder: str | None
-    heartbeat_age_seconds: float | None
-    zombie_jobs_fenced: int
-    paused_at: datetime | None
-    paused_by: str | None
-    is_current: bool
-    remaining_position_days: int
-    rows_per_second: float | None
-    estimated_seconds: float | None
-    items: list[Correcting]
-    next: None
+    positions: dict[str, int] = Field(description="Number of positions by state.")
+    first_watermark: Day | None = Field(
+        description="Earliest watermark; null: some position was never scheduled."
+    )
+    last_watermark: Day | None = Field(description="Latest watermark.")
+    horizon: Horizon
+    reasons: list[Reason] = Field(description="Why positions wait or failed.")
+    triggers_queued: int = Field(description="Corrections that are not fanned out yet.")
+    jobs_deferred: int = Field(description="Jobs that wait for data or for their next retry.")
+    dead_letters: int = Field(description="Jobs that failed for good and are still due.")
+    term: int = Field(description="Number of the newest scheduler term.")
+    holder: str | None = Field(description="Scheduler that leads; null: none.")
+    heartbeat_age_seconds: float | None = Field(description="Time since its last heartbeat.")
+    zombie_jobs_fenced: int = Field(
+        description="Jobs that an abandoned attempt tried to finish and could not."
+    )
+    paused_at: datetime | None = Field(description="Since when the scheduler is paused.")
+    paused_by: str | None = Field(description="Who paused it.")
+    is_current: bool = Field(
+        description="Whether every position is CURRENT and no correction is queued."
+    )
+    remaining_position_days: int = Field(
+        description="Due position-days of positions that neither wait for data nor failed."
+    )
+    rows_per_second: float | None = Field(description="Speed of the most recent jobs.")
+    estimated_seconds: float | None = Field(
+        description="Time left; null: unknown. No job has finished, no scheduler is running, or a "
+        "correction is queued."
+    )
+    items: list[CorrectionInProgress] = Field(description="Corrections, oldest first, at most 200.")
+    next: None = Field(description="Always null: there is one page.")
 
 
 class Job(_Model):
-    """A valuation job."""
+    """A valuation job: one position over a range of dates."""
 
-    job_id: int
-    portfolio_id: str
-    security_id: str
+    job_id: int = Field(description="Job id.")
+    portfolio_id: PortfolioId
+    security_id: SecurityId
     status: JobState
     lane: Lane
-    epoch: int
-    first_date: Day
-    last_date: Day
-    valued_through: Day | None
-    attempt_count: int
-    rows_written: int | None
-    failure_reason: str | None
-    trigger_id: int | None
-    term: int | None
-    task_id: int | None
-    created_at: datetime
-    finished_at: datetime | None
+    epoch: Epoch
+    first_date: FirstDate
+    last_date: LastDate
+    valued_through: Day | None = Field(description="Last date that the job has valued.")
+    attempt_count: Attempts
+    rows_written: int | None = Field(description="Rows that the job has written.")
+    failure_reason: FailureReason
+    trigger_id: int | None = Field(description="Trigger of the correction that is the cause.")
+    created_at: datetime = Field(description="When the job was staged.")
+    finished_at: datetime | None = Field(description="When the job finished.")
 
 
 class Jobs(_Model):
-    """Jobs, newest first. next: the `before` of the next page."""
+    """Valuation jobs."""
 
-    items: list[Job]
-    next: int | None
-
-
-class Letter(_Model):
-    """A job that failed for good."""
-
-    dead_letter_id: int
-    job_id: int
-    portfolio_id: str
-    security_id: str
-    epoch: int
-    first_date: Day
-    last_date: Day
-    status: JobState
-    attempt_count: int
-    failure_reason: str
-    died_at: datetime
-    requeued_at: datetime | None
+    items: list[Job] = Field(description="Jobs, newest first.")
+    next: int | None = Field(description="`before` of the next page; null: this is the last.")
 
 
-class Letters(_Model):
-    """Dead letters, newest first. next: the `before` of the next page."""
+class DeadLetter(_Model):
+    """The record of a job that failed for good."""
 
-    items: list[Letter]
-    next: int | None
+    dead_letter_id: int = Field(description="Dead letter id.")
+    job_id: int = Field(description="Job id.")
+    portfolio_id: PortfolioId
+    security_id: SecurityId
+    epoch: Epoch
+    first_date: FirstDate
+    last_date: LastDate
+    status: JobState = Field(description="Present status of the job.")
+    attempt_count: Attempts
+    failure_reason: str = Field(description="Why the job failed.")
+    died_at: datetime = Field(description="When the job failed for good.")
+    requeued_at: datetime | None = Field(description="When an operator requeued the job.")
+
+
+class DeadLetters(_Model):
+    """Dead letters."""
+
+    items: list[DeadLetter] = Field(description="Dead letters, newest first.")
+    next: int | None = Field(description="`before` of the next page; null: this is the last.")
 
 
 class StuckPosition(_Model):
-    """A position that waits, failed or is being corrected."""
+    """A position that waits for data, failed or is being reprocessed."""
 
-    position_id: int
-    portfolio_id: str
-    security_id: str
+    position_id: int = Field(description="Position id.")
+    portfolio_id: PortfolioId
+    security_id: SecurityId
     state: State
-    reprocessing_status: Flag
-    watermark_date: Day | None
-    epoch: int
-    published_epoch: int
-    failure_reason: str | None
-    since: datetime | None
+    reprocessing_status: ReprocessingStatus
+    watermark_date: Watermark
+    epoch: Epoch
+    published_epoch: PublishedEpoch
+    failure_reason: FailureReason
+    since: datetime | None = Field(
+        description="When its job was staged, or when the correction was committed."
+    )
 
 
-class Stuck(_Model):
-    """Stuck positions. next: the `after` of the next page."""
+class StuckPositions(_Model):
+    """Positions that wait for data, failed or are being reprocessed."""
 
-    items: list[StuckPosition]
-    next: int | None
+    items: list[StuckPosition] = Field(description="Positions, by position_id.")
+    next: int | None = Field(description="`after` of the next page; null: this is the last.")
 
 
-class Retried(_Model):
-    """A job that will be tried again."""
+class RetriedJob(_Model):
+    """A job that was requeued."""
 
-    job_id: int
+    job_id: int = Field(description="Job id.")
     status: Literal["PENDING"]
 
 
 class PreviewedCorrection(_Model):
     """A correction of the request, with the value that it would replace."""
 
-    what: str
-    old: str
-    new: str
+    what: str = Field(description="What would be corrected.")
+    old: str = Field(description="The stored value.")
+    new: str = Field(description="The value that would replace it.")
 
 
 class PreviewedPortfolio(_Model):
-    """A portfolio on the date on which its value changes most."""
+    """A portfolio on the date on which its market value changes most.
 
-    portfolio_id: str
-    base_currency: str
-    positions: int
-    position_days: int
-    date: Day
-    market_value_before: Amount
-    market_value_after: Amount
-    change: Amount
+    The market values are those of its affected positions on that date.
+    """
+
+    portfolio_id: PortfolioId
+    base_currency: BaseCurrency
+    positions: int = Field(description="Affected positions.")
+    position_days: int = Field(description="Affected position-days.")
+    date: Day = Field(description="Business day.")
+    market_value_before: Amount = Field(description="Market value now, in base currency.")
+    market_value_after: Amount = Field(description="Market value after the corrections.")
+    change: Amount = Field(description="Market value after minus market value before.")
 
 
 class PreviewedMover(_Model):
-    """A position on the date on which its value changes most."""
+    """A position on the date on which its market value changes most."""
 
-    portfolio_id: str
-    security_id: str
-    base_currency: str
-    date: Day
-    market_value_before: Amount
-    market_value_after: Amount
-    change: Amount
+    portfolio_id: PortfolioId
+    security_id: SecurityId
+    base_currency: BaseCurrency
+    date: Day = Field(description="Business day.")
+    market_value_before: Amount = Field(description="Market value now, in base currency.")
+    market_value_after: Amount = Field(description="Market value after the corrections.")
+    change: Amount = Field(description="Market value after minus market value before.")
 
 
-class PreviewedTime(_Model):
-    """By the jobs done last: seconds are "about", "at least" or "at most" what it takes."""
+class PreviewEstimate(_Model):
+    """How long the engine would take, estimated from its most recent jobs."""
 
-    seconds: float
-    bound: Literal["about", "at least", "at most"]
-    rows_per_second: float
-    jobs: int
+    seconds: float = Field(description="Estimated time.")
+    bound: Literal["about", "at least", "at most"] = Field(
+        description="Whether `seconds` is an estimate, a lower bound or an upper bound."
+    )
+    rows_per_second: float = Field(description="Speed of these jobs.")
+    jobs: int = Field(description="Number of these jobs.")
 
 
 class CorrectedFile(_Model):
-    """What the file would do: rows by what would become of them. positions: that it can reach, at most."""
+    """What the file would do: its rows by result."""
 
-    kind: Literal["prices", "fx_rates", "positions"]
-    rows: int
-    changed: int
-    unchanged: int
-    positions: int
-
-
-class _Previewed(_Model):
-    positions: int
-    position_days: int
-    first_date: Day | None
-    last_date: Day | None
-    waiting: dict[str, int]
-    portfolios: list[PreviewedPortfolio]
-    movers: list[PreviewedMover]
-    estimated_seconds: float | None
-    estimate: PreviewedTime | None
+    kind: Literal["prices", "fx_rates", "positions"] = Field(description="What the file holds.")
+    rows: int = Field(description="Rows of the file.")
+    changed: int = Field(description="Rows that differ from the stored data.")
+    unchanged: int = Field(description="Rows that are stored already.")
+    positions: int = Field(description="Positions that the file can affect, at most.")
 
 
-class Previewed(_Previewed):
-    """What the corrections would do, together. waiting: positions that would not complete, by failure reason."""
+class _Preview(_Model):
+    positions: int = Field(description="Positions that would be valued again.")
+    position_days: int = Field(
+        description="Position-days that would be valued, those that are due already included."
+    )
+    first_date: Day | None = Field(description="First of these dates; null: none.")
+    last_date: Day | None = Field(description="Last of these dates, included; null: none.")
+    waiting: dict[str, int] = Field(
+        description="Positions that would wait for data or fail, by failure reason."
+    )
+    portfolios: list[PreviewedPortfolio] = Field(description="Affected portfolios.")
+    movers: list[PreviewedMover] = Field(
+        description="The largest changes of each base currency, largest first."
+    )
+    estimated_seconds: float | None = Field(description="Estimated time; null: unknown.")
+    estimate: PreviewEstimate | None = Field(
+        description="The estimate and its basis; null: no finished job is recorded."
+    )
 
-    correction: list[PreviewedCorrection]
+
+class Preview(_Preview):
+    """What the corrections would do together."""
+
+    correction: list[PreviewedCorrection] = Field(description="The corrections of the request.")
 
 
-class PreviewedFile(_Previewed):
+class PreviewFile(_Preview):
     """What a file of corrections would do."""
 
-    correction: CorrectedFile
+    correction: CorrectedFile = Field(description="The file of the request.")
 
 
 class Health(_Model):
-    """It is well."""
+    """Service is healthy."""
 
     status: Literal["ok"]

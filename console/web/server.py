@@ -1,4 +1,7 @@
-"""`revalue serve`: the application behind uvicorn. Beyond this machine nobody is served without a token."""
+"""`revalue serve`: the application in uvicorn.
+
+Other machines are served with a token only.
+"""
 
 import ipaddress
 from contextlib import suppress
@@ -14,14 +17,21 @@ from revalue.engine.settings import Settings
 
 
 def application(url: str, settings: Settings, *, host: str, require_token: bool) -> FastAPI:
-    """The application for an address to listen on. A page of another site has no token, so with tokens any name will do."""
+    """Create the application for an address to listen on.
+
+    An address that other machines can reach requires tokens. With tokens any host name is allowed,
+    because a page of another site has no token.
+    """
     with_tokens = require_token or not is_loopback(host)
     names = ("*",) if with_tokens else ("localhost", "127.0.0.1", "[::1]")
     return create_app(url, settings=settings, hosts=names, require_token=with_tokens)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address; a name other than localhost may be anything."""
+    """Return whether only this machine can reach the address.
+
+    A name other than localhost may resolve to any address, so it is not loopback.
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -38,12 +48,25 @@ def run_server(
     certificate: Path | None,
     key: Path | None,
 ) -> None:
-    """Serves until it is stopped. Raises UsageError for one of certificate and key without the other."""
+    """Serve until a signal stops the process.
+
+    Args:
+        url: address of the database.
+        settings: settings of the engine, for previews and for the estimated time.
+        host: address to listen on.
+        port: port to listen on.
+        require_token: whether to require tokens on this machine's own addresses too.
+        certificate: file of the TLS certificate, with `key`; None: no TLS.
+        key: file of its private key.
+
+    Raises:
+        UsageError: only one of `certificate` and `key` is given, or a file does not exist.
+    """
     if (certificate is None) != (key is None):
         raise UsageError("TLS needs both --certificate and --key")
     for path in (certificate, key):
         if path is not None and not path.is_file():
-            raise UsageError(f"there is no file {path}")
+            raise UsageError(f"file {path} does not exist")
     app = application(url, settings, host=host, require_token=require_token)
     config = uvicorn.Config(
         app,
@@ -62,15 +85,15 @@ def run_server(
 
 
 class _Server(uvicorn.Server):
-    """Told to stop, it ends the streams of the console, which would not end by themselves."""
+    """End the event streams of the console at a signal; uvicorn would wait for them to end."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What the signal handler calls."""
+        """Handle a signal."""
         feed = getattr(self._app.state, "feed", None)
         if feed is not None:
-            feed.end()
+            feed.end_streams()
         super().handle_exit(sig, frame)

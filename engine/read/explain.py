@@ -57,12 +57,8 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """The result of the comparison in one word.
-
-        AGREES: the stored row is what the data give. DISAGREES: it is not. REPROCESSING: it is not,
-        because the position is reprocessing. MISSING: no row is stored, and data is missing (see
-        `missing`). NOT_VALUED_YET: no row is stored yet. NOT_DUE: no row is due on this date.
-        """
+        """AGREES, DISAGREES, REPROCESSING (what is stored is not what the data give now, and the position says so), MISSING (nothing
+        is stored, and nothing can be: see `missing`), NOT_VALUED_YET or NOT_DUE."""
         if self.stored:
             if self.computed and not self.differences:
                 return "AGREES"
@@ -74,6 +70,10 @@ class Explanation:
         if self.missing:
             return "MISSING"
         return "NOT_VALUED_YET" if self.computed else "NOT_DUE"
+
+
+class _Missing(Exception):
+    """No number can be had: a price or a rate is missing, or the number is too large. The message is the failure reason."""
 
 
 async def explain(database: Database, portfolio: str, security: str, day: date) -> Explanation:

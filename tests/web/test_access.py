@@ -128,7 +128,7 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
             answer = await guarded.get(path.replace("P1", other), headers=bearing(mine))
             assert (
                 answer.status_code,
-                f"not for portfolio '{other}'" in answer.json()["detail"],
+                f"no access to portfolio '{other}'" in answer.json()["detail"],
             ) == (403, True), path
     assert (await guarded.get("/reprocessing", headers=bearing(mine))).status_code == 403
     for path in OPERATES[1:]:

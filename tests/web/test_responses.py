@@ -13,7 +13,7 @@ import pytest
 
 from revalue.console.web import schemas
 from revalue.console.web.arrow_schema import columns
-from revalue.console.web.content_negotiation import chosen
+from revalue.console.web.content_negotiation import choose_media_type
 from revalue.engine.correct import corrections
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
@@ -51,7 +51,7 @@ async def web(url: str, valued: Engine) -> AsyncIterator[httpx.AsyncClient]:
     ],
 )
 def test_the_kind_of_the_highest_quality_is_given(accept: str, kind: str | None) -> None:
-    assert chosen(accept, KINDS) == kind
+    assert choose_media_type(accept, KINDS) == kind
 
 
 async def test_decimals_and_dates_have_types_in_a_table(web: httpx.AsyncClient) -> None:
