@@ -6,12 +6,14 @@ Decimals and dates are text in both.
 import json
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from revalue.console.json_values import to_json_value
+from revalue.engine.core.date_ranges import DateRange
 
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?$")
 

@@ -36,13 +36,13 @@ router = APIRouter(tags=["operations"])
 _log = logs.logger("web")
 
 Before = Annotated[
-    int, Query(ge=0, le=LAST_ID, description="Cursor: the last id of the page before.")
+    int, Query(ge=0, le=MAX_ID, description="Cursor: the last id of the page before.")
 ]
 After = Annotated[
-    int, Query(ge=0, le=LAST_ID, description="Cursor: the last position_id of the page before.")
+    int, Query(ge=0, le=MAX_ID, description="Cursor: the last position_id of the page before.")
 ]
 Status = Annotated[JobStatus | None, Query(description="Only jobs with this status.")]
-JobId = Annotated[int, Path(ge=0, le=LAST_ID, description="Job id.")]
+JobId = Annotated[int, Path(ge=0, le=MAX_ID, description="Job id.")]
 
 
 @router.get(
@@ -60,7 +60,7 @@ async def reprocessing(request: Request, answers: Queries, caller: ReadCaller) -
     caller.require_unlimited()
     status = await read_status(answers.database)
     left = await eta.remaining(answers.database, request.app.state.settings)
-    in_progress = await answers.corrections(most=200)
+    in_progress = await list_corrections(answers.database)
     head = {**asdict(status), "is_current": status.is_current, **asdict(left)}
     head["reasons"] = [
         {"reason": reason, "positions": positions, "example": example}
@@ -80,11 +80,13 @@ async def jobs(
     answers: Queries,
     caller: ReadCaller,
     status: Status = None,
-    before: Before = LAST_ID,
+    before: Before = MAX_ID,
     limit: Limit = 200,
 ) -> Response:
     """Valuation jobs, newest first."""
-    rows = await answers.jobs(status=status, before=before, most=limit, portfolios=caller.limit)
+    rows = await list_jobs(
+        answers.database, status=status, before=before, limit=limit, portfolios=caller.limit
+    )
     return rows_response(
         request, Jobs, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None
     )
@@ -129,11 +131,17 @@ async def dead_letters(
     request: Request,
     answers: Queries,
     caller: ReadCaller,
-    before: Before = LAST_ID,
+    before: Before = MAX_ID,
     limit: Limit = 200,
 ) -> Response:
     """Jobs that failed for good, newest first."""
-    rows = await answers.dead_letters(before=before, most=limit, portfolios=caller.limit)
+    rows = await list_dead_letters(
+        answers.database,
+        still_failed=False,
+        before=before,
+        limit=limit,
+        portfolios=caller.limit,
+    )
     return rows_response(
         request, DeadLetters, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None
     )
@@ -149,7 +157,9 @@ async def stuck(
     request: Request, answers: Queries, caller: ReadCaller, after: After = 0, limit: Limit = 200
 ) -> Response:
     """Positions that wait for data, failed or are being reprocessed, by position_id."""
-    rows = await answers.stuck_positions(after=after, most=limit, portfolios=caller.limit)
+    rows = await list_stuck_positions(
+        answers.database, after=after, limit=limit, portfolios=caller.limit
+    )
     return rows_response(
         request, StuckPositions, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None
     )

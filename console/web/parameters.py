@@ -82,4 +82,4 @@ Security = Annotated[str, Path(min_length=1, max_length=200, description="Securi
 BusinessDay = Annotated[date, Query(alias="date", description="Business day.")]
 FirstDate = Annotated[date, Query(alias="from", description="First date, included.")]
 LastDate = Annotated[date, Query(alias="to", description="Last date, included.")]
-Limit = Annotated[int, Query(ge=1, le=MOST, description="Rows per page.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows per page.")]

@@ -58,7 +58,7 @@ async def positions(
         caller.require_portfolio(portfolio),
         as_of,
         after=require_text(after),
-        most=limit,
+        limit=limit,
         known_at=known_at,
     )
     return rows_response(
@@ -92,7 +92,7 @@ async def valuation(
     """
     require_order(first, last)
     head, rows = await answers.totals(
-        caller.require_portfolio(portfolio), first, last, most=limit, known_at=known_at
+        caller.require_portfolio(portfolio), first, last, limit=limit, known_at=known_at
     )
     is_full = len(rows) == limit and rows[-1]["date"] < last
     return rows_response(

@@ -46,7 +46,7 @@ async def history(
     """The valued dates of the published version. `next` is the `from` of the next page."""
     require_order(first, last)
     head, rows = await answers.history(
-        caller.require_portfolio(portfolio), security, first, last, most=limit, known_at=known_at
+        caller.require_portfolio(portfolio), security, first, last, limit=limit, known_at=known_at
     )
     is_full = len(rows) == limit and rows[-1]["date"] < last
     return rows_response(

@@ -359,6 +359,8 @@ class Job(_Model):
     rows_written: int | None = Field(description="Rows that the job has written.")
     failure_reason: FailureReason
     trigger_id: int | None = Field(description="Trigger of the correction that is the cause.")
+    term: int = Field(description="Term of the scheduler that started it last.")
+    task_id: int = Field(description="Task that it belongs to; 0: it is not in a task.")
     created_at: datetime = Field(description="When the job was staged.")
     finished_at: datetime | None = Field(description="When the job finished.")
 

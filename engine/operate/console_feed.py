@@ -20,9 +20,15 @@ _CORRECTIONS, _DEAD_LETTERS, _PORTFOLIOS = 50, 20, 50
 
 
 @dataclass(frozen=True)
-class Picture:
-    """state: as GET /reprocessing has it, with corrections, recent_dead_letters, portfolios and what is in flight, each list bounded.
-    lags: positions by LAG_BOUNDS. rows_per_second: of the jobs that finished in the last seconds."""
+class ConsoleState:
+    """One sample of the live console.
+
+    Attributes:
+        state: what GET /reprocessing has, and the lists corrections, recent_dead_letters and
+            portfolios (each with a limit), actors, jobs_in_flight and tasks_in_flight.
+        lags: number of positions per class of LAG_BOUNDS.
+        rows_per_second: of the jobs that finished in the last 5 seconds.
+    """
 
     state: dict[str, Any]
     lags: tuple[int, ...]
@@ -60,8 +66,8 @@ async def read_console_state(database: Connections, settings: Settings) -> Conso
             {"reason": reason, "positions": positions, "example": example}
             for reason, positions, example in status.reasons
         ],
-        "corrections": [dict(row) for row in corrections],
-        "recent_dead_letters": letters,
+        "corrections": corrections,
+        "recent_dead_letters": dead_letters,
         "portfolios": [dict(row) for row in portfolios],
     }
     return ConsoleState(state, tuple(counts), work["rows_per_second_now"])

@@ -58,7 +58,9 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(
     await valued.settle()
     await expect(console.locator("#positions-CURRENT")).to_have_text("4")
     await expect(console.locator("#tile-left")).to_have_text("0")
-    await expect(console.locator("#part-corrections")).to_contain_text("No correction is in progress")
+    await expect(console.locator("#part-corrections")).to_contain_text(
+        "No correction is in progress"
+    )
     assert await console.evaluate("window.notReloaded")
 
 
@@ -70,9 +72,7 @@ async def test_a_portfolio_says_that_it_is_updated_and_then_shows_the_new_number
     await expect(console.locator("#flag")).to_have_text("Current")
     before = await number.text_content()
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
-    await expect(console.locator("#flag")).to_have_text(
-        "Being reprocessed: 1 of 2 positions"
-    )
+    await expect(console.locator("#flag")).to_have_text("Being reprocessed: 1 of 2 positions")
     await expect(console.locator("tr[data-security=A]")).to_contain_text("being reprocessed")
     await expect(number).to_have_text(before or "")
     await valued.settle()
@@ -198,7 +198,10 @@ async def test_on_a_phone_nothing_lies_beyond_the_edge(
     await valued.settle()
     with serving(create_app(url, feed=FEED)) as base:
         async with page(chrome, base, viewport={"width": 375, "height": 700}) as shown:
-            for where, there in (("", "#part-dead-letters button"), ("#/portfolio/P2", "button.figure")):
+            for where, there in (
+                ("", "#part-dead-letters button"),
+                ("#/portfolio/P2", "button.figure"),
+            ):
                 await shown.goto(where)
                 await shown.locator(there).first.wait_for()
                 assert await shown.evaluate("document.documentElement.scrollWidth") <= 375, where
@@ -394,6 +397,8 @@ async def test_a_database_that_does_not_answer_is_told(
             await expect(shown.locator("#positions-CURRENT")).to_have_text("4")
             async with database.transaction() as blocking:
                 await blocking.execute("LOCK TABLE scheduler_term IN ACCESS EXCLUSIVE MODE")
-                await expect(shown.locator("#part-banner")).to_contain_text("unavailable or too busy")
+                await expect(shown.locator("#part-banner")).to_contain_text(
+                    "unavailable or too busy"
+                )
                 await expect(shown.locator("#status")).to_contain_text("unavailable or too busy")
             await expect(shown.locator("#link")).to_have_text("live")
