@@ -17,7 +17,7 @@ from revalue.console.web.responses import CSV, PARQUET, json_response
 from revalue.console.web.schemas import Preview, PreviewFile
 from revalue.engine.correct import corrections
 from revalue.engine.correct.parsing import Source, from_csv, from_parquet
-from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import preview
 
 router = APIRouter(tags=["corrections"])
