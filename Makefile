@@ -33,7 +33,7 @@ performance: .venv/installed ## Measure all of docs/performance.md again (20 min
 
 reference: .venv/installed ## Make the reference of the Python API, as HTML in build/reference
 	$(BIN)/pdoc --output-directory build/reference --no-show-source \
-		revalue revalue.engine.book revalue.engine.runtime revalue.engine.errors \
+		revalue.engine.book revalue.engine.runtime revalue.engine.errors \
 		revalue.engine.settings revalue.engine.correct.corrections revalue.engine.correct.ingest \
 		revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status
 
