@@ -33,7 +33,7 @@ class Gate:
         return await self._real(task)
 
 
-async def test_a_paused_scheduler_finishes_what_is_in_flight_and_begins_nothing(
+async def test_a_paused_scheduler_finishes_work_in_flight_and_starts_nothing(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=4)
