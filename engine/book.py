@@ -19,7 +19,7 @@ from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres import embedded, schema
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import Preview, preview
 from revalue.engine.read import queries
 from revalue.engine.read.explain import Explanation, explain
@@ -37,7 +37,7 @@ class Price:
     date: date
     price: Decimal
 
-    async def apply(self, database: Database) -> Correction:
+    async def apply(self, database: Connections) -> Correction:
         """Makes the correction."""
         return await corrections.price(database, self.security, self.date, self.price)
 
@@ -51,7 +51,7 @@ class Rate:
     date: date
     rate: Decimal
 
-    async def apply(self, database: Database) -> Correction:
+    async def apply(self, database: Connections) -> Correction:
         """Makes the correction."""
         return await corrections.rate(database, self.base, self.quote, self.date, self.rate)
 
@@ -67,7 +67,7 @@ class Position:
     cost_basis_local: Decimal
     cost_basis: Decimal
 
-    async def apply(self, database: Database) -> Correction:
+    async def apply(self, database: Connections) -> Correction:
         """Makes the correction."""
         return await corrections.position(
             database,
@@ -86,7 +86,7 @@ class FileOf:
 
     source: Path | str | pl.DataFrame | pa.Table
 
-    async def apply(self, database: Database) -> FileCorrection:
+    async def apply(self, database: Connections) -> FileCorrection:
         """Makes the corrections."""
         return await corrections.file(database, self.source)
 

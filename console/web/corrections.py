@@ -17,7 +17,7 @@ from revalue.console.web.responses import CSV, PARQUET, json_response
 from revalue.console.web.schemas import Preview, PreviewFile
 from revalue.engine.correct import corrections
 from revalue.engine.correct.parsing import Source, from_csv, from_parquet
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import preview
 
 router = APIRouter(tags=["corrections"])
@@ -47,7 +47,7 @@ class PriceCorrection(_Body):
     date: date
     price: DecimalText
 
-    async def apply(self, database: Database) -> corrections.Correction:
+    async def apply(self, database: Connections) -> corrections.Correction:
         """Make the correction."""
         return await corrections.price(
             database, require_text(self.security_id), self.date, Decimal(self.price)
@@ -63,7 +63,7 @@ class RateCorrection(_Body):
     date: date
     rate: DecimalText
 
-    async def apply(self, database: Database) -> corrections.Correction:
+    async def apply(self, database: Connections) -> corrections.Correction:
         """Make the correction."""
         return await corrections.rate(
             database, self.base_currency, self.quote_currency, self.date, Decimal(self.rate)
@@ -81,7 +81,7 @@ class PositionCorrection(_Body):
     cost_basis_local: DecimalText
     cost_basis: DecimalText
 
-    async def apply(self, database: Database) -> corrections.Correction:
+    async def apply(self, database: Connections) -> corrections.Correction:
         """Make the correction."""
         names = (require_text(self.portfolio_id), require_text(self.security_id))
         amounts = (
@@ -136,7 +136,7 @@ async def preview_corrections(
     caller.require_unlimited()
     wanted = body if isinstance(body, list) else [body]
 
-    async def correct(database: Database) -> list[dict[str, str]]:
+    async def correct(database: Connections) -> list[dict[str, str]]:
         made = [await each.apply(database) for each in wanted]
         return [{"what": each.what, "old": each.old, "new": each.new} for each in made]
 
@@ -166,7 +166,7 @@ async def preview_file(request: Request, caller: OperateCaller, previews: UsePre
         _read, request.headers.get("content-type", ""), await request.body()
     )
 
-    async def correct(database: Database) -> dict[str, Any]:
+    async def correct(database: Connections) -> dict[str, Any]:
         made = vars(await corrections.file(database, given))
         # The triggers are rolled back, so their ids mean nothing to the client.
         return {name: value for name, value in made.items() if name != "trigger_ids"}
@@ -188,7 +188,7 @@ def _read(content_type: str, content: bytes) -> Source:
 
 
 async def _run_preview(
-    request: Request, previews: Previews, correct: Callable[[Database], Awaitable[Any]]
+    request: Request, previews: Previews, correct: Callable[[Connections], Awaitable[Any]]
 ) -> Response:
     if previews.running.locked():
         raise HTTPException(429, "a preview is already running", {"Retry-After": "1"})

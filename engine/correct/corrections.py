@@ -10,7 +10,7 @@ from revalue.engine import logs
 from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, load
 from revalue.engine.correct.parsing import Input, read
 from revalue.engine.errors import InvalidInputError, NotFoundError
-from revalue.engine.postgres.database import Database, OneTransaction
+from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -46,7 +46,7 @@ class FileCorrection:
     positions: int
 
 
-async def price(database: Database, security: str, day: date, new: Decimal) -> Correction:
+async def price(database: Connections, security: str, day: date, new: Decimal) -> Correction:
     """Replaces a stored price. Raises NotFoundError when there is none for the date, InvalidInputError if not positive."""
     _require_positive(new, "price", 10)
     async with database.transaction() as connection:
@@ -72,7 +72,7 @@ async def price(database: Database, security: str, day: date, new: Decimal) -> C
         return replace(made, security=security)
 
 
-async def rate(database: Database, base: str, quote: str, day: date, new: Decimal) -> Correction:
+async def rate(database: Connections, base: str, quote: str, day: date, new: Decimal) -> Correction:
     """Replaces a stored rate. Raises NotFoundError when there is none for the date, InvalidInputError if not positive."""
     _require_positive(new, "rate", 18)
     async with database.transaction() as connection:
@@ -97,7 +97,7 @@ async def rate(database: Database, base: str, quote: str, day: date, new: Decima
 
 
 async def position(
-    database: Database,
+    database: Connections,
     portfolio: str,
     security: str,
     day: date,
@@ -133,7 +133,7 @@ async def position(
     )
 
 
-async def file(database: Database, source: Input) -> FileCorrection:
+async def file(database: Connections, source: Input) -> FileCorrection:
     """Corrects every price, rate or position of a file, or none: it has the columns of the file that loads them.
 
     A price or rate that is not stored cannot be corrected; later facts of a position stay. Raises what `load` raises.
@@ -141,7 +141,7 @@ async def file(database: Database, source: Input) -> FileCorrection:
     given = read(source)
     kind = _kind_of(given.frame.columns)
     async with database.transaction() as connection:
-        loaded = await load(OneTransaction(connection), kind, given, merge=True, replacing=True)
+        loaded = await load(OpenTransaction(connection), kind, given, merge=True, replacing=True)
         reach = await sql("reach").row(connection)
     assert reach is not None
     positions = loaded.positions_corrected if kind is Kind.POSITIONS else reach["positions"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from revalue.engine.operate import eta
 from revalue.engine.operate.status import list_dead_letters, read_status
-from revalue.engine.postgres.database import Database, OneTransaction
+from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.postgres.statement import statements
 from revalue.engine.settings import Settings
 
@@ -31,7 +31,7 @@ class Picture:
 async def picture(database: Database, settings: Settings) -> Picture:
     """How it stands. Raises DatabaseUnavailableError, StatementCancelledError."""
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        inside = OneTransaction(connection)
+        inside = OpenTransaction(connection)
         status = await read_status(inside)
         left = await eta.remaining(inside, settings)
         letters = await list_dead_letters(inside, still_failed=True, most=_LETTERS)

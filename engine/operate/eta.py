@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.settings import Settings
 
@@ -23,7 +23,7 @@ class Remaining:
     estimated_seconds: float | None
 
 
-async def remaining(database: Database, settings: Settings) -> Remaining:
+async def remaining(database: Connections, settings: Settings) -> Remaining:
     """What is left, as of one moment."""
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         owed = await sql("due_work").row(connection, lease_seconds=settings.lease_seconds)

@@ -6,7 +6,7 @@ from typing import Any
 
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import NotFoundError, UsageError
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
@@ -47,7 +47,7 @@ class Status:
         return self.positions.get("CURRENT", 0) == self.total and self.triggers_queued == 0
 
 
-async def read_status(database: Database) -> Status:
+async def read_status(database: Connections) -> Status:
     """Where all positions stand, as of one moment."""
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         states = await sql("status_positions").fetch(connection)
@@ -68,7 +68,7 @@ async def read_status(database: Database) -> Status:
 
 
 async def list_jobs(
-    database: Database,
+    database: Connections,
     *,
     status: str | None = None,
     portfolio: str | None = None,
@@ -86,7 +86,7 @@ async def list_jobs(
     return [dict(row) for row in rows]
 
 
-async def read_job(database: Database, job_id: int) -> dict[str, Any]:
+async def read_job(database: Connections, job_id: int) -> dict[str, Any]:
     """One job with its dead letters. Raises NotFoundError."""
     found = await list_jobs(database, job=job_id)
     if not found:
@@ -97,7 +97,7 @@ async def read_job(database: Database, job_id: int) -> dict[str, Any]:
 
 
 async def list_dead_letters(
-    database: Database, *, still_failed: bool, most: int
+    database: Connections, *, still_failed: bool, most: int
 ) -> list[dict[str, Any]]:
     """The newest dead letters, newest first; `still_failed`: without those whose job was taken up again or superseded."""
     async with database.connection() as connection:
@@ -105,14 +105,14 @@ async def list_dead_letters(
     return [dict(row) for row in rows]
 
 
-async def list_failed_jobs(database: Database) -> list[int]:
+async def list_failed_jobs(database: Connections) -> list[int]:
     """The jobs that failed for good and are still owed."""
     async with database.connection() as connection:
         rows = await sql("failed_jobs").fetch(connection)
     return [row["job_id"] for row in rows]
 
 
-async def retry_jobs(database: Database, job_ids: list[int]) -> list[int]:
+async def retry_jobs(database: Connections, job_ids: list[int]) -> list[int]:
     """Takes failed and waiting jobs up again, with fresh attempts; returns those that could be (current epoch only)."""
     async with database.transaction() as connection:
         rows = await sql("retry_jobs").fetch(connection, jobs=job_ids)
@@ -120,7 +120,7 @@ async def retry_jobs(database: Database, job_ids: list[int]) -> list[int]:
     return [row["job_id"] for row in rows]
 
 
-async def queue_depth(database: Database) -> dict[str, int]:
+async def queue_depth(database: Connections) -> dict[str, int]:
     """What the scheduler could do now: queued triggers, deferred jobs that are due, and retries that are deferred."""
     async with database.connection() as connection:
         row = await sql("queue_depth").row(connection)
@@ -128,7 +128,7 @@ async def queue_depth(database: Database) -> dict[str, int]:
     return dict(row)
 
 
-async def count_position_days(database: Database) -> int:
+async def count_position_days(database: Connections) -> int:
     """How many position-days have at least one row."""
     async with database.connection() as connection:
         return int(await sql("position_days").value(connection))

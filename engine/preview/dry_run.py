@@ -20,7 +20,7 @@ from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import DryRunTerm
 from revalue.engine.operate.eta import throughput
 from revalue.engine.postgres.arrow import copy_frame
-from revalue.engine.postgres.database import Database, OneTransaction
+from revalue.engine.postgres.database import Connections, Database, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import TransactionReader, read_frame
 from revalue.engine.settings import Settings
@@ -29,7 +29,7 @@ from revalue.engine.value.inputs import TaskInputs, read_inputs
 
 sql = statements(__package__)
 
-Correct = Callable[[Database], Awaitable[Any]]
+Correct = Callable[[Connections], Awaitable[Any]]
 
 _ONE_AT_A_TIME = 7_263_548_202  # an arbitrary number that only previews lock: their negative job ids are all the same
 _PAGE_POSITIONS = 20_000
@@ -104,7 +104,7 @@ async def plan_correction(database: Database, correct: Correct, settings: Settin
             await connection.fetchval("SELECT pg_advisory_xact_lock($1)", _ONE_AT_A_TIME)
             hold = _Hold(settings.preview_seconds)
             await hold.begin(connection)
-            correction = await correct(OneTransaction(connection))
+            correction = await correct(OpenTransaction(connection))
             return await _planned(database, connection, correction, settings, hold)
         finally:
             await transaction.rollback()

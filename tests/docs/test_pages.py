@@ -48,7 +48,8 @@ def test_the_first_block_of_the_readme(bare_url: str) -> None:
 
 
 def test_the_page_on_data_of_ones_own(bare_url: str, tmp_path: Path) -> None:
-    """The blocks marked `sh` are run in their order, as one script that stops at the first failure."""
+    """The blocks marked `sh` are run in their order, as one script that stops at the first
+    failure."""
     page = (ROOT / "docs/own-data.md").read_text()
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
     run = ran(["bash", "-euo", "pipefail", "-c", script], bare_url, tmp_path)
