@@ -20,7 +20,7 @@ _CORRECTIONS, _LETTERS, _PORTFOLIOS = 50, 20, 50
 
 @dataclass(frozen=True)
 class Picture:
-    """state: as GET /reprocessing has it, with corrections, letters, portfolios and what is in flight, each list bounded.
+    """state: as GET /reprocessing has it, with corrections, recent_dead_letters, portfolios and what is in flight, each list bounded.
     lags: positions by LAG_BOUNDS. rows_per_second: of the jobs that finished in the last seconds."""
 
     state: dict[str, Any]
@@ -56,7 +56,7 @@ async def picture(database: Database, settings: Settings) -> Picture:
             for reason, positions, example in status.reasons
         ],
         "corrections": [dict(row) for row in corrections],
-        "letters": letters,
+        "recent_dead_letters": letters,
         "portfolios": [dict(row) for row in portfolios],
     }
     return Picture(state, tuple(counts), work["rows_per_second_now"])

@@ -47,7 +47,7 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(
     await fan_out.fan_out(valued.term)
     await expect(console.locator("#part-corrections")).to_contain_text("2 positions left of 2")
     await expect(console.locator("#positions-REPROCESSING")).to_have_text("2")
-    await expect(console.locator("#status")).to_have_text("1 correction under way.")
+    await expect(console.locator("#status")).to_have_text("1 correction in progress.")
     await expect(console.locator(".tile.tasks")).to_contain_text("2 actors connected")
     await expect(console.locator("#tile-left")).to_have_text("2")
     await expect(console.locator(".lags")).to_contain_text("6 to 21 days2")
@@ -58,7 +58,7 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(
     await valued.settle()
     await expect(console.locator("#positions-CURRENT")).to_have_text("4")
     await expect(console.locator("#tile-left")).to_have_text("0")
-    await expect(console.locator("#part-corrections")).to_contain_text("No correction is under way")
+    await expect(console.locator("#part-corrections")).to_contain_text("No correction is in progress")
     assert await console.evaluate("window.notReloaded")
 
 
@@ -71,9 +71,9 @@ async def test_a_portfolio_says_that_it_is_updated_and_then_shows_the_new_number
     before = await number.text_content()
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await expect(console.locator("#flag")).to_have_text(
-        "Being updated: 1 of 2 positions in progress"
+        "Being reprocessed: 1 of 2 positions"
     )
-    await expect(console.locator("tr[data-security=A]")).to_contain_text("being corrected")
+    await expect(console.locator("tr[data-security=A]")).to_contain_text("being reprocessed")
     await expect(number).to_have_text(before or "")
     await valued.settle()
     await expect(number).to_have_text("220.50")
@@ -136,7 +136,7 @@ async def test_a_number_is_explained_by_keyboard(
     )
     await console.keyboard.press("Enter")
     dialog = console.get_by_role("dialog")
-    await expect(dialog).to_contain_text("agrees with today's data")
+    await expect(dialog).to_contain_text("agrees with the present data")
     await expect(dialog.locator("#explain-value")).to_contain_text("220.50")
     await expect(dialog).to_contain_text("After a correction of the price")
     await expect(dialog.locator(".changed")).to_have_text("price: 107.25 → 31.5")
@@ -158,7 +158,7 @@ async def test_a_number_whose_correction_waits_is_not_called_missing(
     await console.get_by_role("button", name="A: market value").click()
     dialog = console.get_by_role("dialog")
     await expect(dialog).to_contain_text(
-        "that of the last complete history: the correction that it is on cannot be valued yet"
+        "that of the published version: data are missing for the correction"
     )
     await expect(dialog).to_contain_text(f"No number: PRICE_TOO_OLD A {DAYS[10]}")
     await expect(dialog.locator("#explain-value")).to_contain_text("USD")
@@ -173,8 +173,8 @@ async def test_a_retry_takes_the_job_up_again(
     await valued.settle()
     [[job]] = await fetch(database, "SELECT job_id FROM dead_letters")
     await console.goto("")
-    await expect(console.locator("#tile-letters")).to_have_text("1")
-    await expect(console.locator("#part-letters")).to_contain_text("OVERFLOW")
+    await expect(console.locator("#tile-dead-letters")).to_have_text("1")
+    await expect(console.locator("#part-dead-letters")).to_contain_text("OVERFLOW")
     await console.get_by_role("button", name=f"Retry job {job}").click()
     await expect(console.locator(f"tr[data-job='{job}']")).to_have_count(0)
     assert await fetch(
@@ -198,7 +198,7 @@ async def test_on_a_phone_nothing_lies_beyond_the_edge(
     await valued.settle()
     with serving(create_app(url, feed=FEED)) as base:
         async with page(chrome, base, viewport={"width": 375, "height": 700}) as shown:
-            for where, there in (("", "#part-letters button"), ("#/portfolio/P2", "button.figure")):
+            for where, there in (("", "#part-dead-letters button"), ("#/portfolio/P2", "button.figure")):
                 await shown.goto(where)
                 await shown.locator(there).first.wait_for()
                 assert await shown.evaluate("document.documentElement.scrollWidth") <= 375, where
@@ -362,7 +362,7 @@ async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
     await admin.execute(ended, name)
-    await expect(console.locator("#link")).to_have_text("database away")
+    await expect(console.locator("#link")).to_have_text("database unavailable")
     await expect(console.locator("#part-banner")).to_contain_text("database")
     await expect(console.locator("#positions-CURRENT")).to_have_text("4")
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
@@ -394,6 +394,6 @@ async def test_a_database_that_does_not_answer_is_told(
             await expect(shown.locator("#positions-CURRENT")).to_have_text("4")
             async with database.transaction() as blocking:
                 await blocking.execute("LOCK TABLE scheduler_term IN ACCESS EXCLUSIVE MODE")
-                await expect(shown.locator("#part-banner")).to_contain_text("away or too busy")
-                await expect(shown.locator("#status")).to_contain_text("away or too busy")
+                await expect(shown.locator("#part-banner")).to_contain_text("unavailable or too busy")
+                await expect(shown.locator("#status")).to_contain_text("unavailable or too busy")
             await expect(shown.locator("#link")).to_have_text("live")

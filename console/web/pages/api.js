@@ -1,13 +1,13 @@
-// Asking the server: every call carries the token of this tab; the stream of events is read by fetch, which can send it.
+// Requests to the server. Each has the token of this tab. Events are read by fetch, because EventSource cannot send a header.
 
-const KEPT = "revalue-token";
+const STORAGE_KEY = "revalue-token";
 
 export const token = {
-  get: () => sessionStorage.getItem(KEPT) ?? "",
-  set: (value) => (value ? sessionStorage.setItem(KEPT, value) : sessionStorage.removeItem(KEPT)),
+  get: () => sessionStorage.getItem(STORAGE_KEY) ?? "",
+  set: (value) => (value ? sessionStorage.setItem(STORAGE_KEY, value) : sessionStorage.removeItem(STORAGE_KEY)),
 };
 
-/** What the server said no to. */
+/** An error response of the server: its status, and its detail as the message. */
 export class Refused extends Error {
   constructor(status, detail) {
     super(detail);
@@ -18,39 +18,39 @@ export class Refused extends Error {
 async function call(path, options = {}) {
   const headers = { Accept: "application/json", ...options.headers };
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
-  const answer = await fetch(path, { ...options, headers });
-  if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({}));
-  throw new Refused(answer.status, problem.detail ?? answer.statusText);
+  const response = await fetch(path, { ...options, headers });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({}));
+  throw new Refused(response.status, problem.detail ?? response.statusText);
 }
 
-/** A GET's answer. */
-export const ask = async (path, options) => (await call(path, options)).json();
+/** GET: the parsed body. */
+export const get = async (path, options) => (await call(path, options)).json();
 
-/** Every page of a list: the answer of the first with all items. `cursor`: the parameter that takes `next`. */
-export async function askAll(path, cursor, options) {
-  const first = await ask(path, options);
+/** GET all pages of a list: the first body, with the items of all pages. `cursor`: the parameter that takes `next`. */
+export async function getAll(path, cursor, options) {
+  const first = await get(path, options);
   for (let next = first.next; next !== null && first.items.length < 5000; ) {
     const url = new URL(path, document.baseURI);
     url.searchParams.set(cursor, next);
-    const page = await ask(url, options);
+    const page = await get(url, options);
     first.items.push(...page.items);
     next = page.next;
   }
   return first;
 }
 
-/** A POST's answer. */
-export const act = async (path) => (await call(path, { method: "POST" })).json();
+/** POST: the parsed body. */
+export const post = async (path) => (await call(path, { method: "POST" })).json();
 
-/** The path of a position's call. */
+/** The path of a request about a position. */
 export const position = (portfolio, security, what) =>
   `positions/${encodeURIComponent(portfolio)}/${encodeURIComponent(security)}/${what}`;
 
-/** Calls `on(name, data)` with every event until the stream ends. Throws Refused, or what fetch throws. */
+/** Call `on(name, data)` for every event until the stream ends. Throws Refused, or what fetch throws. */
 export async function stream(path, on, signal) {
-  const answer = await call(path, { headers: { Accept: "text/event-stream" }, signal, cache: "no-store" });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const response = await call(path, { headers: { Accept: "text/event-stream" }, signal, cache: "no-store" });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
     const { done, value } = await reader.read();

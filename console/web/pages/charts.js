@@ -1,8 +1,8 @@
-// Charts as inline SVG, each with its numbers as a table. Floats are for geometry only; what is written is the exact text.
+// Charts as inline SVG, each with a table of its numbers. Floats are used for geometry only; texts are exact.
 
 import { count, counted, decimal, h, s } from "./dom.js";
 
-/** The last samples as a line without axes. */
+/** Draw the last samples as a line without axes. */
 export function sparkline(values) {
   const top = Math.max(1, ...values);
   const x = (n) => 118 - (values.length - 1 - n) * 2;
@@ -14,14 +14,14 @@ export function sparkline(values) {
 
 const COLUMNS = 60;
 
-/** Positions by lag, over time: a column a moment, a row a range of lags, darker for a larger share of the positions. */
+/** Draw positions by lag over time: one column per sample, one row per range of lags, stronger for a larger share of the positions. */
 export function heatmap(samples, bounds) {
   if (!samples.length) return h("p", { class: "empty" }, "No sample yet.");
   const names = lagNames(bounds);
   const shown = spread(samples);
   const last = samples.at(-1);
   const total = last.lags.reduce((sum, each) => sum + each, 0);
-  if (!total) return h("p", { class: "empty" }, "There is no position yet.");
+  if (!total) return h("p", { class: "empty" }, "No position has been loaded.");
   const [left, top, wide, high] = [0, 0, 600, 26];
   const step = wide / shown.length;
   const cells = shown.map((sample, column) => sample.lags.map((positions, row) => {
@@ -31,12 +31,12 @@ export function heatmap(samples, bounds) {
   }));
   const lines = names.map((_, row) => s("rect", { x: 0, y: row * high + 1, width: wide, height: high - 2, rx: 3, class: "track" }));
   const spanned = Math.round(last.at - shown[0].at);
-  const picture = s("svg", { viewBox: `0 0 ${wide} ${names.length * high}`, class: "heat", preserveAspectRatio: "none", role: "img", "aria-label": `Positions by lag over the last ${spanned} seconds; the table has the numbers of now` }, lines, cells);
+  const chart = s("svg", { viewBox: `0 0 ${wide} ${names.length * high}`, class: "heat", preserveAspectRatio: "none", role: "img", "aria-label": `Positions by lag over the last ${spanned} seconds; the table has the present numbers` }, lines, cells);
   const table = h("table", { class: "lags" }, h("caption", { class: "hidden" }, "Positions by lag, now"),
     h("thead", { class: "hidden" }, h("tr", {}, h("th", { scope: "col" }, "Lag"), h("th", { scope: "col" }, "Positions"))),
     h("tbody", {}, names.map((name, row) => h("tr", { class: last.lags[row] ? "" : "none" }, h("th", { scope: "row" }, name), h("td", { class: "number" }, count(last.lags[row]))))));
-  return [h("div", { class: "lag-chart" }, table, h("div", { class: "heat-box" }, picture)),
-    h("p", { class: "axis faint" }, h("span", {}, spanned < 5 ? "just begun" : `${spanned} s ago`), h("span", {}, `${counted(total, "position")} now`))];
+  return [h("div", { class: "lag-chart" }, table, h("div", { class: "heat-box" }, chart)),
+    h("p", { class: "axis faint" }, h("span", {}, spanned < 5 ? "just started" : `${spanned} s ago`), h("span", {}, `${counted(total, "position")} now`))];
 }
 
 function lagNames(bounds) {
@@ -55,28 +55,28 @@ function spread(samples) {
 
 const H = 260, LEFT = 8, RIGHT = 8, TOP = 16, BOTTOM = 24;
 
-/** Market value by date. Dates whose total lacks lines are hollow points apart from the line. `choose(date)`: by click or Enter.
-    `narrow`: for a phone. */
+/** Draw market value by date. A date whose total lacks lines is a hollow point, not on the line. `choose(date)` is called at a
+    click or Enter. `narrow`: for a phone. */
 export function valueChart(totals, currency, chosen, choose, { narrow = false } = {}) {
   const W = narrow ? 420 : 900;
   const valued = totals.filter((each) => each.market_value !== null);
-  if (!valued.length) return h("p", { class: "empty" }, "No date of this range has a value.");
+  if (!valued.length) return h("p", { class: "empty" }, "No date in this range has a value.");
   const amounts = valued.map((each) => Number(each.market_value));
   let [low, high] = [Math.min(...amounts), Math.max(...amounts)];
-  const room = (high - low || Math.abs(high) || 1) * 0.08;
-  [low, high] = [low - room, high + room];
+  const margin = (high - low || Math.abs(high) || 1) * 0.08;
+  [low, high] = [low - margin, high + margin];
   const x = (n) => LEFT + (totals.length === 1 ? 0.5 : n / (totals.length - 1)) * (W - LEFT - RIGHT);
   const y = (amount) => TOP + (1 - (amount - low) / (high - low)) * (H - TOP - BOTTOM);
-  const lacks = (each) => each.lines_valued < each.lines;
+  const isPartial = (each) => each.lines_valued < each.lines;
   const runs = [[]];
   totals.forEach((each, n) => {
-    if (each.market_value === null || lacks(each)) { if (runs.at(-1).length) runs.push([]); }
+    if (each.market_value === null || isPartial(each)) { if (runs.at(-1).length) runs.push([]); }
     else runs.at(-1).push([x(n), y(Number(each.market_value))]);
   });
   const path = (points) => points.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" ");
   const base = H - BOTTOM;
   const grid = ticks(low, high).map((tick) => [s("line", { x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick), class: "grid-line" }), s("text", { x: LEFT + 2, y: y(tick) - 4, class: "tick" }, short(tick))]);
-  const marks = totals.map((each, n) => each.market_value !== null && lacks(each) ? s("circle", { cx: x(n), cy: y(Number(each.market_value)), r: 4, class: "partial" }) : null);
+  const marks = totals.map((each, n) => each.market_value !== null && isPartial(each) ? s("circle", { cx: x(n), cy: y(Number(each.market_value)), r: 4, class: "partial" }) : null);
   const cross = s("line", { y1: TOP, y2: base, class: "cross" });
   const spot = s("circle", { r: 5, class: "spot" });
   const label = h("output", { class: "reading" });
@@ -89,7 +89,7 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
     cross.setAttribute("x2", x(at));
     spot.setAttribute("cx", x(at));
     spot.setAttribute("cy", each.market_value === null ? -20 : y(Number(each.market_value)));
-    label.replaceChildren(h("strong", {}, each.market_value === null ? "no value" : `${decimal(each.market_value)} ${currency}`), ` on ${each.date}`, lacks(each) ? h("em", {}, ` · ${each.lines - each.lines_valued} of ${each.lines} lines have no value`) : "");
+    label.replaceChildren(h("strong", {}, each.market_value === null ? "no value" : `${decimal(each.market_value)} ${currency}`), ` on ${each.date}`, isPartial(each) ? h("em", {}, ` · ${each.lines - each.lines_valued} of ${each.lines} lines have no value`) : "");
   };
   const near = (event) => {
     const box = svg.getBoundingClientRect();
@@ -98,7 +98,7 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
   const keys = { ArrowLeft: -1, ArrowRight: 1, PageUp: -21, PageDown: 21, Home: -Infinity, End: Infinity };
   const svg = s("svg", {
     viewBox: `0 0 ${W} ${H}`, class: "value", tabindex: "0", role: "application", data: { key: "chart" },
-    "aria-label": `Market value from ${totals[0].date} to ${totals.at(-1).date} in ${currency}. Arrow keys move along the dates, Enter shows the positions of one.`,
+    "aria-label": `Market value from ${totals[0].date} to ${totals.at(-1).date} in ${currency}. Arrow keys move along the dates, Enter shows the positions of a date.`,
     on: {
       pointermove: (event) => point(near(event)),
       click: (event) => { point(near(event)); choose(totals[at].date); },
@@ -116,7 +116,7 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
   point(at);
   return [h("div", { class: "reading-row" }, label), h("div", { class: "chart-box" }, svg),
     h("p", { class: "axis faint" }, h("span", {}, totals[0].date), h("span", {}, totals.at(-1).date)),
-    marks.some(Boolean) ? h("p", { class: "faint" }, "○ the total of a date on which some lines have no value: it lacks them.") : null];
+    marks.some(Boolean) ? h("p", { class: "faint" }, "○ Some lines have no value on this date; the total does not include them.") : null];
 }
 
 function ticks(low, high) {

@@ -1,4 +1,4 @@
-// The page: which view is shown, the stream that keeps it live, and the token.
+// The page: the current view, the event stream that updates it, and the token.
 
 import { Refused, stream, token } from "./api.js";
 import { h, write } from "./dom.js";
@@ -8,10 +8,10 @@ import * as portfolio from "./portfolio.js";
 const main = document.getElementById("main");
 const link = document.getElementById("link");
 const statusLine = document.getElementById("status");
-const live = { state: null, samples: [], bounds: [], away: null };
+const live = { state: null, samples: [], bounds: [], unavailable: null };
 let view = null;
 
-/** What is spoken. `shown`: a banner has it too, so that it need not be read twice. */
+/** Set the text that screen readers speak. `shown`: a banner shows it too, so it is hidden here. */
 function say(text, shown) {
   write(statusLine, text);
   statusLine.classList.toggle("hidden", Boolean(shown));
@@ -29,25 +29,25 @@ function show() {
   view.update(live);
 }
 
-function heard(name, data) {
+function onEvent(name, data) {
   if (name === "history") [live.samples, live.bounds] = [data.samples, data.lag_bounds];
-  if (name === "away") live.away = data.message;
+  if (name === "unavailable") live.unavailable = data.message;
   if (name === "state") {
-    live.away = null;
+    live.unavailable = null;
     live.state = data;
     live.samples = [...live.samples, data.sample].slice(-600);
     const names = document.getElementById("portfolio-names");
     if (names.childElementCount !== data.portfolios.length)
       names.replaceChildren(...data.portfolios.map((each) => h("option", { value: each.portfolio_id })));
   }
-  if (name !== "history") mark(live.away ? "away" : "live");
+  if (name !== "history") mark(live.unavailable ? "unavailable" : "live");
   view.update(live);
 }
 
 function mark(state, title = "") {
   link.dataset.state = state;
   link.title = title;
-  write(link, { live: "live", away: "database away", connecting: "connecting", off: "server away", closed: "no stream" }[state]);
+  write(link, { live: "live", unavailable: "database unavailable", connecting: "connecting", unreachable: "server unreachable", closed: "no stream" }[state]);
 }
 
 let listening = new AbortController();
@@ -57,7 +57,7 @@ async function listen() {
   let wait = 500;
   while (!signal.aborted) {
     try {
-      await stream("events", (name, data) => { wait = 500; heard(name, data); }, signal);
+      await stream("events", (name, data) => { wait = 500; onEvent(name, data); }, signal);
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Refused && error.status !== 503) {
@@ -67,8 +67,8 @@ async function listen() {
         view.update(live);
         return;
       }
-      mark("off", error.message);
-      live.away = error instanceof Refused ? error.message : "The server cannot be reached. The numbers are those of its last answer.";
+      mark("unreachable", error.message);
+      live.unavailable = error instanceof Refused ? error.message : "The server cannot be reached. The page shows the last numbers that it received.";
       view.update(live);
     }
     await new Promise((done) => setTimeout(done, wait));
@@ -94,7 +94,7 @@ access.addEventListener("close", () => {
   token.set(field.value.trim());
   listening.abort();
   listening = new AbortController();
-  Object.assign(live, { state: null, refused: null, away: null });
+  Object.assign(live, { state: null, refused: null, unavailable: null });
   mark("connecting");
   listen();
   show();

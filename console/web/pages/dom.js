@@ -1,13 +1,13 @@
-// Building the document: elements from values (never from markup), updates that change only what differs, and figures.
+// Elements built from values (never from markup), updates that change only what differs, and formats of numbers and times.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element. `given`: attributes; text, on (listeners) and data are apart. Children: nodes or text; null is left out. */
+/** Create an element. `given`: attributes; `on` has listeners, `data` has data attributes. Children: nodes or text; null is left out. */
 export function h(name, given = {}, ...children) {
   return fill(document.createElement(name), given, children);
 }
 
-/** An SVG element. */
+/** Create an SVG element. */
 export function s(name, given = {}, ...children) {
   return fill(document.createElementNS(SVG, name), given, children);
 }
@@ -25,7 +25,7 @@ function fill(element, given, children) {
 
 const shown = new WeakMap();
 
-/** Replaces the element's children when `value` is not what they were made of; the focus stays on what has the same data-key. */
+/** Replace the children of an element if `value` has changed since they were made. The element with the same data-key keeps the focus. */
 export function redraw(element, value, make) {
   const now = JSON.stringify(value);
   if (shown.get(element) === now) return false;
@@ -36,13 +36,13 @@ export function redraw(element, value, make) {
   return true;
 }
 
-/** Sets the text when it is another. */
+/** Set the text of an element if it differs. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A table that scrolls in a box of its own. `numeric`: the columns of numbers. `cards`: on a phone every row is a card, whose
-    cells have the titles; the roles keep it a table then. */
+/** Create a table that scrolls in its own box. `numeric`: columns of numbers. `cards`: on a phone every row is a card, and the cells
+    have the titles; the roles keep it a table for screen readers. */
 export function table({ label, titles, numeric = [], more = "", cards = false }, rows) {
   const found = h("table", { class: cards ? "cards" : null },
     h("thead", {}, h("tr", {}, titles.map((title, n) => h("th", { scope: "col", class: numeric.includes(n) ? "number" : null }, title)))),
@@ -57,10 +57,10 @@ export function table({ label, titles, numeric = [], more = "", cards = false },
   return h("div", { class: `scroll ${more}`.trim(), tabindex: "0", role: "group", "aria-label": label }, found);
 }
 
-/** What a server says, as a sentence. */
+/** Make a sentence of a message of the server. */
 export const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
-/** Seconds as people say them. */
+/** Format a duration in seconds. */
 export function duration(seconds) {
   if (seconds < 1) return seconds > 0 ? "< 1 s" : "0 s";
   if (seconds < 90) return `${Math.round(seconds)} s`;
@@ -69,15 +69,15 @@ export function duration(seconds) {
   return `${(seconds / 86400).toFixed(1)} days`;
 }
 
-const WHOLE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
+const INTEGER = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 
-/** A count. */
-export const count = (number) => WHOLE.format(number);
+/** Format a count. */
+export const count = (number) => INTEGER.format(number);
 
-/** A count and its noun. */
+/** Format a count and its noun. */
 export const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
-/** An exact decimal in thousands, at least `least` and at most `most` decimal places. Works on the digits: no float. */
+/** Format exact decimal text with thousands separators and `least` to `most` decimal places. Works on the digits, without floats. */
 export function decimal(text, least = 2, most = 2) {
   const sign = text.startsWith("-") ? "-" : "";
   let [whole, part = ""] = text.replace("-", "").split(".");
@@ -93,8 +93,15 @@ export function decimal(text, least = 2, most = 2) {
   return `${minus}${whole}${part ? `.${part}` : ""}`;
 }
 
-/** A time of today, or a date and time. */
-export function moment(iso) {
+/** Format a range of dates, both included: `2016-03-15`, or `2016-03-15 to 2016-03-18`. A missing end is null. */
+export function dateRange(first, last) {
+  if (first === null) return last === null ? "all dates" : `until ${last}`;
+  if (last === null) return `${first} onwards`;
+  return first === last ? first : `${first} to ${last}`;
+}
+
+/** Format a time: only the time if it is today, else date and time. */
+export function timeText(iso) {
   const at = new Date(iso);
   const time = at.toLocaleTimeString("en-GB");
   return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })}, ${time}`;

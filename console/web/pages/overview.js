@@ -1,68 +1,68 @@
-// The overview: where all positions stand, what is being corrected, how fast, what is stuck.
+// The overview: positions by status, corrections in progress, throughput, and what waits or failed.
 
-import { act, Refused } from "./api.js";
+import { post, Refused } from "./api.js";
 import { heatmap, sparkline } from "./charts.js";
-import { count, counted, duration, h, moment, redraw, sentence, table, write } from "./dom.js";
+import { count, counted, dateRange, duration, h, redraw, sentence, table, timeText, write } from "./dom.js";
 
 export const STATES = {
   CURRENT: "Current",
   BEHIND: "Behind",
-  REPROCESSING: "Being corrected",
+  REPROCESSING: "Being reprocessed",
   WAITING_FOR_DATA: "Waiting for data",
   FAILED: "Failed",
 };
 const KINDS = { PRICE: "Price", FX: "Exchange rate", INSTRUMENT: "Instrument", CALENDAR: "Calendar", POLICY: "Policy", POSITION: "Position" };
 
-const MOST = 50;  // of a list, as the server bounds it
+const MAX_ITEMS = 50;  // of a list; the server has the same limit
 
 const TILES = [
-  ["left", "Position-days left"], ["eta", "Time left"], ["speed", "Rows a second"],
-  ["tasks", "Tasks in flight"], ["leader", "Scheduler"], ["letters", "Dead letters"],
+  ["left", "Position-days left"], ["eta", "Time left"], ["speed", "Rows per second"],
+  ["tasks", "Tasks in flight"], ["leader", "Scheduler"], ["dead-letters", "Dead letters"],
 ];
 
 export function open(main, say, needToken) {
   const tile = Object.fromEntries(TILES.map(([name]) => [name, { value: h("strong", { id: `tile-${name}` }, "–"), note: h("small") }]));
-  const part = Object.fromEntries(["banner", "positions", "corrections", "lags", "reasons", "letters", "portfolios"].map((name) => [name, h("div", { id: `part-${name}` })]));
+  const part = Object.fromEntries(["banner", "positions", "corrections", "lags", "reasons", "dead-letters", "portfolios"].map((name) => [name, h("div", { id: `part-${name}` })]));
   const spark = h("div", { class: "spark" });
-  const notes = { letters: h("p", { class: "note", role: "status" }) };
-  const sizes = Object.fromEntries(["corrections", "portfolios", "letters"].map((name) => [name, h("small")]));
+  const notes = { "dead-letters": h("p", { class: "note", role: "status" }) };
+  const sizes = Object.fromEntries(["corrections", "portfolios", "dead-letters"].map((name) => [name, h("small")]));
   sizes.lags = h("small", {}, "positions by calendar days from watermark to horizon, over time");
   const panel = (title, name, more = "") => h("section", { class: `panel ${more}`, "aria-labelledby": `title-${name}` }, h("h2", { id: `title-${name}` }, title, " ", sizes[name]), part[name], notes[name]);
   const body = h("div", {},
     h("dl", { class: "tiles" }, TILES.map(([name, title]) =>
       h("div", { class: `tile ${name}` }, h("dt", {}, title), h("dd", {}, tile[name].value, tile[name].note, name === "speed" ? spark : null)))),
     h("div", { class: "grid" },
-      panel("Positions by status", "positions"), panel("Corrections under way", "corrections"),
+      panel("Positions by status", "positions"), panel("Corrections in progress", "corrections"),
       panel("Lag of the watermarks", "lags", "wide"),
       panel("Why positions wait or failed", "reasons"), panel("Portfolios", "portfolios"),
-      panel("Dead letters", "letters", "wide")),
+      panel("Dead letters", "dead-letters", "wide")),
   );
   main.replaceChildren(h("h1", {}, "Overview"), part.banner, body);
   const bars = new Map();
 
   async function retry(job) {
     try {
-      await act(`jobs/${job}:retry`);
-      write(notes.letters, `Job ${job} is taken up again.`);
+      await post(`jobs/${job}:retry`);
+      write(notes["dead-letters"], `Job ${job} is requeued.`);
     } catch (error) {
-      write(notes.letters, `Job ${job} was not taken up: ${error.message}`);
+      write(notes["dead-letters"], `Job ${job} was not requeued: ${error.message}`);
       if (error instanceof Refused && error.status === 401) needToken(error.message);
     }
   }
 
   function update(live) {
     const { state } = live;
-    const paused = state?.paused_at ? `Paused since ${moment(state.paused_at)}${state.paused_by ? ` by ${state.paused_by}` : ""}: no new work is begun. "revalue resume" ends it.` : null;
-    redraw(part.banner, [live.away, live.refused, paused], (told) => told.filter(Boolean).map((text) => h("p", { class: "banner" }, sentence(text))));
+    const paused = state?.paused_at ? `Paused since ${timeText(state.paused_at)}${state.paused_by ? ` by ${state.paused_by}` : ""}: no new work is started. Run "revalue resume" to continue.` : null;
+    redraw(part.banner, [live.unavailable, live.refused, paused], (texts) => texts.filter(Boolean).map((text) => h("p", { class: "banner" }, sentence(text))));
     body.hidden = !state && Boolean(live.refused);
     if (!state) {
-      say(live.refused ?? live.away ?? "Asking for the state of the engine.", live.refused ?? live.away);
+      say(live.refused ?? live.unavailable ?? "Loading the state of the engine.", live.refused ?? live.unavailable);
       return;
     }
-    say(live.away ?? spoken(state), live.away);
-    write(sizes.corrections, some(state.corrections.length, MOST));
-    write(sizes.portfolios, some(state.portfolios.length, MOST, ", those that are not current first"));
-    write(sizes.letters, state.dead_letters > state.letters.length ? `the last ${state.letters.length} of ${count(state.dead_letters)}` : "");
+    say(live.unavailable ?? summary(state), live.unavailable);
+    write(sizes.corrections, listSize(state.corrections.length));
+    write(sizes.portfolios, listSize(state.portfolios.length, ", those that are not current first"));
+    write(sizes["dead-letters"], state.dead_letters > state.recent_dead_letters.length ? `the last ${state.recent_dead_letters.length} of ${count(state.dead_letters)}` : "");
     figures(tile, state);
     redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
     redraw(part.positions, state.positions, positions);
@@ -70,43 +70,43 @@ export function open(main, say, needToken) {
     redraw(part.lags, [live.samples, live.bounds], ([samples, bounds]) => heatmap(samples, bounds));
     redraw(part.reasons, state.reasons, reasons);
     redraw(part.portfolios, state.portfolios, portfolios);
-    redraw(part.letters, state.letters, (found) => letters(found, retry));
+    redraw(part["dead-letters"], state.recent_dead_letters, (found) => deadLetters(found, retry));
   }
   return { update };
 }
 
-/** How many a list has, when it was asked for `most`. */
-function some(found, most, which = "") {
+/** Describe the size of a list. A full list may not have all items. */
+function listSize(found, order = "") {
   if (!found) return "";
-  return found < most ? count(found) : `the first ${count(most)}${which}`;
+  return found < MAX_ITEMS ? count(found) : `the first ${count(MAX_ITEMS)}${order}`;
 }
 
-function spoken(state) {
+function summary(state) {
   if (!Object.values(state.positions).some(Boolean)) return "No position has been loaded.";
-  if (state.is_current && !state.letters.length) return "Every position is current.";
+  if (state.is_current && !state.recent_dead_letters.length) return "Every position is current.";
   const parts = [];
-  const under = state.corrections.length;
-  if (under) parts.push(`${counted(under, under < MOST ? "correction" : "or more correction")} under way`);
-  if (state.positions.BEHIND) parts.push("positions are being valued to the horizon");
+  const inProgress = state.corrections.length;
+  if (inProgress) parts.push(`${counted(inProgress, inProgress < MAX_ITEMS ? "correction" : "or more correction")} in progress`);
+  if (state.positions.BEHIND) parts.push("positions are being valued up to the horizon");
   if (state.positions.WAITING_FOR_DATA) parts.push(`${counted(state.positions.WAITING_FOR_DATA, "position")} ${state.positions.WAITING_FOR_DATA === 1 ? "waits" : "wait"} for data`);
   if (state.positions.FAILED) parts.push(`${counted(state.positions.FAILED, "position")} failed`);
-  return parts.length ? `${parts.join("; ")}.`.replace(/^k/, "K") : "Nothing is under way.";
+  return parts.length ? `${parts.join("; ")}.`.replace(/^p/, "P") : "Nothing is in progress.";
 }
 
 function figures(tile, state) {
   const put = (name, value, note = "") => { write(tile[name].value, value); write(tile[name].note, note); };
-  put("left", count(state.remaining_position_days), state.triggers_queued ? `${counted(state.triggers_queued, "correction")} not counted yet` : "owed by positions that can be valued");
+  put("left", count(state.remaining_position_days), state.triggers_queued ? `${counted(state.triggers_queued, "correction")} not counted yet` : "due, of positions that can be valued");
   const eta = state.estimated_seconds;
-  put("eta", eta === null ? "not known" : eta === 0 ? "done" : duration(eta), eta === null ? "no leader, no finished job, or not counted yet" : state.rows_per_second ? `at ${count(state.rows_per_second)} rows a second` : "nothing is owed");
+  put("eta", eta === null ? "unknown" : eta === 0 ? "done" : duration(eta), eta === null ? "no scheduler is running, no job has finished, or a correction is queued" : state.rows_per_second ? `at ${count(state.rows_per_second)} rows per second` : "nothing is due");
   put("speed", count(state.rows_per_second_now), "over the last 5 s");
   put("tasks", count(state.tasks_in_flight), `${counted(state.jobs_in_flight, "job")}; ${counted(state.actors, "actor")} connected`);
   const age = state.heartbeat_age_seconds;
   const silent = state.holder !== null && age > state.lease_seconds;
-  put("leader", state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads", state.holder === null ? "nobody leads" : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`);
-  const owed = state.remaining_position_days > 0 || state.triggers_queued > 0;  // without work nobody needs to lead
-  tile.leader.value.dataset.tone = state.holder === null || silent ? (owed ? "bad" : "") : state.paused_at ? "warn" : "good";
-  put("letters", count(state.dead_letters), state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be tried again` : "jobs that failed for good");
-  tile.letters.value.dataset.tone = state.dead_letters ? "bad" : "";
+  put("leader", state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads", state.holder === null ? "No scheduler is running" : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`);
+  const isDue = state.remaining_position_days > 0 || state.triggers_queued > 0;  // without work no scheduler is needed
+  tile.leader.value.dataset.tone = state.holder === null || silent ? (isDue ? "bad" : "") : state.paused_at ? "warn" : "good";
+  put("dead-letters", count(state.dead_letters), state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be retried` : "jobs that failed for good");
+  tile["dead-letters"].value.dataset.tone = state.dead_letters ? "bad" : "";
 }
 
 function positions(found) {
@@ -126,55 +126,48 @@ function positions(found) {
     h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "All"), h("td", { class: "number" }, count(total)), h("td"))))];
 }
 
-// Bars live on from one event to the next, so that they move rather than jump.
+// Bars are kept from one event to the next, so that they move smoothly.
 function corrections(element, found, bars) {
   const gone = [...bars.keys()].filter((id) => !found.some((each) => each.trigger_id === id));
   for (const id of gone) { bars.get(id).item.remove(); bars.delete(id); }
   if (!found.length) {
-    redraw(element, "none", () => h("p", { class: "empty" }, "No correction is under way."));
+    redraw(element, "none", () => h("p", { class: "empty" }, "No correction is in progress."));
     return;
   }
   if (!bars.size) redraw(element, "some", () => h("ol", { class: "corrections" }));
   for (const each of found) {
     if (!bars.has(each.trigger_id)) {
       const bar = h("progress", { max: 1, "aria-label": `Correction ${each.trigger_id}` });
-      const told = h("span", { class: "faint" });
+      const note = h("span", { class: "faint" });
       const pair = each.base_currency && `${each.base_currency}/${each.quote_currency}`;
       const what = [KINDS[each.kind], pair || each.security_id, each.portfolio_id && `in ${each.portfolio_id}`].filter(Boolean).join(" ");
-      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, what, " ", h("small", {}, span(each))), h("span", { class: "faint" }, `since ${moment(each.created_at)}`)), bar, told);
-      bars.set(each.trigger_id, { bar, told, item });
+      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, what, " ", h("small", {}, dateRange(each.first_date, each.last_date))), h("span", { class: "faint" }, `since ${timeText(each.created_at)}`)), bar, note);
+      bars.set(each.trigger_id, { bar, note, item });
       element.querySelector("ol").append(item);
     }
-    const { bar, told } = bars.get(each.trigger_id);
+    const { bar, note } = bars.get(each.trigger_id);
     if (each.fanned_out_at === null) {
       bar.removeAttribute("value");
-      write(told, "queued: its positions are not counted yet");
+      write(note, "queued: its positions are not counted yet");
     } else {
       const left = each.positions_left ?? 0;
       bar.value = each.progress ?? 1;
       const others = each.together > 1 ? `, together with ${counted(each.together - 1, "other correction")}` : "";
-      write(told, `${counted(left, "position")} left of ${count(Math.max(each.positions_invalidated, left))}${others}`);
+      write(note, `${counted(left, "position")} left of ${count(Math.max(each.positions_invalidated, left))}${others}`);
     }
   }
 }
 
-/** The dates of a correction. */
-function span(each) {
-  if (each.first_date === null) return each.last_date === null ? "every date" : `to ${each.last_date}`;
-  if (each.last_date === null) return `from ${each.first_date}`;
-  return each.first_date === each.last_date ? each.first_date : `${each.first_date} to ${each.last_date}`;
-}
-
 function reasons(found) {
   if (!found.length) return h("p", { class: "empty" }, "No position waits, and none failed.");
-  return table({ label: "Why positions wait", titles: ["Reason", "Positions", "For example"], numeric: [1], cards: true },
+  return table({ label: "Why positions wait or failed", titles: ["Reason", "Positions", "Example"], numeric: [1], cards: true },
     found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.positions)), h("td", { class: "long" }, each.example))));
 }
 
 function portfolios(found) {
   if (!found.length) return h("p", { class: "empty" }, "No portfolio has been loaded.");
   const flag = (each) => [
-    each.positions_reprocessing ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, `${count(each.positions_reprocessing)} being corrected`) : null,
+    each.positions_reprocessing ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, `${count(each.positions_reprocessing)} being reprocessed`) : null,
     each.positions_waiting ? h("span", { class: "flag", data: { state: "WAITING_FOR_DATA" } }, `${count(each.positions_waiting)} waiting`) : null,
     each.positions_failed ? h("span", { class: "flag", data: { state: "FAILED" } }, `${count(each.positions_failed)} failed`) : null,
     each.positions_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.positions_behind)} behind`) : null,
@@ -186,14 +179,14 @@ function portfolios(found) {
       h("td", { class: "number" }, count(each.positions)), h("td", { class: "wholly" }, flag(each)))));
 }
 
-function letters(found, retry) {
+function deadLetters(found, retry) {
   if (!found.length) return h("p", { class: "empty" }, "No job has failed for good.");
   const titles = ["Job", "Position", "Dates", "Attempts", "Reason", "Failed", h("span", { class: "hidden" }, "Action")];
   return table({ label: "Dead letters", titles, numeric: [3], cards: true },
     found.map((each) => h("tr", { data: { job: each.job_id } },
       h("th", { scope: "row" }, String(each.job_id)),
       h("td", {}, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `l-${each.job_id}` } }, each.portfolio_id), ` ${each.security_id}`),
-      h("td", { class: "nowrap" }, `${each.first_date} to ${each.last_date}`), h("td", { class: "number" }, count(each.attempt_count)),
-      h("td", { class: "long" }, each.failure_reason), h("td", { class: "nowrap" }, moment(each.died_at)),
+      h("td", { class: "nowrap" }, dateRange(each.first_date, each.last_date)), h("td", { class: "number" }, count(each.attempt_count)),
+      h("td", { class: "long" }, each.failure_reason), h("td", { class: "nowrap" }, timeText(each.died_at)),
       h("td", { class: "act" }, h("button", { type: "button", "aria-label": `Retry job ${each.job_id}`, data: { key: `r-${each.job_id}` }, on: { click: () => retry(each.job_id) } }, "Retry")))));
 }

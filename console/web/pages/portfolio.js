@@ -1,8 +1,8 @@
-// A portfolio: its market value, whether it is being updated, and its lines; every number leads to its explanation.
+// A portfolio: its market value, its state, and its lines. Every number opens its explanation.
 
-import { ask, askAll, position, Refused } from "./api.js";
+import { get, getAll, position, Refused } from "./api.js";
 import { valueChart } from "./charts.js";
-import { count, counted, decimal, h, moment, redraw, sentence, table as tabled, write } from "./dom.js";
+import { count, counted, decimal, h, redraw, sentence, table as createTable, timeText, write } from "./dom.js";
 import { explain } from "./explain.js";
 
 const RANGES = [["1 month", 31], ["6 months", 184], ["1 year", 366], ["5 years", 1827]];
@@ -11,7 +11,7 @@ const LATER = {
   CURRENT: { WAITING_FOR_DATA: "waits on a later date", FAILED: "failed on a later date" },
   IN_PROGRESS: { WAITING_FOR_DATA: "the correction waits for data", FAILED: "the correction failed" },
 };
-const AGAIN_MS = 1500;
+const RELOAD_MS = 1500;
 const PHONE = matchMedia("(max-width: 34rem)");
 
 export function open(main, name, query, say, needToken) {
@@ -20,9 +20,9 @@ export function open(main, name, query, say, needToken) {
   let wanted = query.get("date");
   let days = Number(query.get("days")) || 366;
   let timer = 0;
-  let asking = 0;
-  let away = null;
-  let answered = null;
+  let requests = 0;
+  let unavailable = null;
+  let received = null;
   const flag = h("p", { id: "flag", class: "flag big" });
   const error = h("div");
   const sums = h("dl", { class: "tiles sums" });
@@ -53,96 +53,96 @@ export function open(main, name, query, say, needToken) {
 
   async function load() {
     clearTimeout(timer);
-    const mine = ++asking;
+    const mine = ++requests;
     try {
       await draw(mine);
-      redraw(error, away, (text) => text && h("p", { class: "banner" }, text));
+      redraw(error, unavailable, (text) => text && h("p", { class: "banner" }, text));
     } catch (problem) {
-      if (leaving.signal.aborted || mine !== asking) return;
+      if (leaving.signal.aborted || mine !== requests) return;
       if (problem instanceof Refused && problem.status === 401) needToken(problem.message);
-      const text = problem instanceof Refused ? problem.message : "The server cannot be reached. The numbers are those of its last answer.";
+      const text = problem instanceof Refused ? problem.message : "The server cannot be reached. The page shows the last numbers that it received.";
       redraw(error, text, () => h("p", { class: "banner" }, sentence(text)));
       say(text, true);
-      if (answered) {  // what it said of the state may be true no more
+      if (received) {  // the state may have changed since
         flag.dataset.state = "WAITING_FOR_DATA";
-        write(flag, `As of ${moment(answered)}`);
+        write(flag, `As of ${timeText(received)}`);
       }
     }
-    if (!leaving.signal.aborted && mine === asking) timer = setTimeout(load, AGAIN_MS);
+    if (!leaving.signal.aborted && mine === requests) timer = setTimeout(load, RELOAD_MS);
   }
 
   async function draw(mine) {
     const path = `portfolios/${encodeURIComponent(name)}`;
     const options = { signal: leaving.signal };
-    const found = await askAll(`${path}/positions?limit=1000&as_of=${wanted ?? today}`, "after", options);
+    const found = await getAll(`${path}/positions?limit=1000&as_of=${wanted ?? today}`, "after", options);
     const last = found.horizon && found.horizon < today ? found.horizon : today;
     const first = new Date(Date.parse(last) - days * 86400000).toISOString().slice(0, 10);
-    const totals = await askAll(`${path}/valuation?limit=1000&from=${first}&to=${last}`, "from", options);
+    const totals = await getAll(`${path}/valuation?limit=1000&from=${first}&to=${last}`, "from", options);
     const day = found.items[0]?.date ?? wanted ?? last;
-    const of = totals.items.find((each) => each.date === day) ?? (await ask(`${path}/valuation?from=${day}&to=${day}`, options)).items[0];
-    if (mine !== asking || leaving.signal.aborted) return;
+    const of = totals.items.find((each) => each.date === day) ?? (await get(`${path}/valuation?from=${day}&to=${day}`, options)).items[0];
+    if (mine !== requests || leaving.signal.aborted) return;
     body.hidden = false;
-    answered = new Date().toISOString();
+    received = new Date().toISOString();
     if (document.activeElement !== date) date.value = day;
-    updating(found);
+    showState(found);
     redraw(sums, [of ?? null, found.base_currency, day], summary);
-    redraw(chart, [totals.items, found.base_currency, day, PHONE.matches], ([items, currency, chosen, narrow]) => items.length ? valueChart(items, currency, chosen, go, { narrow }) : h("p", { class: "empty" }, "This range has no business date."));
+    redraw(chart, [totals.items, found.base_currency, day, PHONE.matches], ([items, currency, chosen, narrow]) => items.length ? valueChart(items, currency, chosen, go, { narrow }) : h("p", { class: "empty" }, "This range has no business day."));
     redraw(table, totals.items, totalsTable);
     redraw(lines, [found.items, day], ([items]) => linesTable(items, (security, on) => explain(name, security, on)));
   }
 
-  function updating(found) {
+  function showState(found) {
     const now = found.positions_reprocessing;
     flag.dataset.state = now ? "REPROCESSING" : "CURRENT";
-    write(flag, now ? `Being updated: ${count(now)} of ${counted(found.positions, "position")} in progress` : "Current");
-    say(away ?? (now ? `${name} is being updated. It shows its last complete history until then.` : `${name}: no position is being corrected.`));
+    write(flag, now ? `Being reprocessed: ${count(now)} of ${counted(found.positions, "position")}` : "Current");
+    say(unavailable ?? (now ? `${name} is being reprocessed. Its published version is shown until then.` : `${name}: no position is being reprocessed.`));
   }
 
   load();
   return {
-    update: (live) => { away = live.away; },
+    update: (live) => { unavailable = live.unavailable; },
     leave: () => { leaving.abort(); clearTimeout(timer); },
   };
 }
 
 function summary([total, currency, day]) {
   const tile = (title, value, note, tone) => h("div", { class: "tile" }, h("dt", {}, title), h("dd", {}, h("strong", { data: { tone: tone ?? "" }, id: `sum-${title.toLowerCase().replace(/ .*/, "")}` }, value), h("small", {}, note)));
-  if (!total) return [tile("Market value", "no value", `${day} is no business date`)];
-  const lacking = total.lines - total.lines_valued;
-  const of = lacking ? `${count(total.lines_valued)} of ${counted(total.lines, "line")}, ${currency}` : `${currency}, ${day}`;
+  if (!total) return [tile("Market value", "no value", `${day} is not a business day`)];
+  const missing = total.lines - total.lines_valued;
+  const of = missing ? `${count(total.lines_valued)} of ${counted(total.lines, "line")}, ${currency}` : `${currency}, ${day}`;
   return [
-    tile("Market value", total.market_value === null ? "no value" : decimal(total.market_value), of, lacking ? "warn" : ""),
-    tile("Unrealized gain", total.unrealized_gain === null ? "no value" : decimal(total.unrealized_gain), of, lacking ? "warn" : ""),
-    tile("Stale", count(total.lines_stale), total.stale.length ? total.stale.slice(0, 4).join(", ") : "lines valued from an older price or rate", total.lines_stale ? "warn" : ""),
-    tile("Without value", count(lacking), total.without_value.length ? `${total.without_value.slice(0, 4).join(", ")}: not in the sums` : "every line is in the sums", lacking ? "bad" : ""),
+    tile("Market value", total.market_value === null ? "no value" : decimal(total.market_value), of, missing ? "warn" : ""),
+    tile("Unrealized gain", total.unrealized_gain === null ? "no value" : decimal(total.unrealized_gain), of, missing ? "warn" : ""),
+    tile("Stale", count(total.lines_stale), total.stale.length ? total.stale.slice(0, 4).join(", ") : "lines valued with an older price or rate", total.lines_stale ? "warn" : ""),
+    tile("Without value", count(missing), total.without_value.length ? `${total.without_value.slice(0, 4).join(", ")}: not in the sums` : "the sums have every line", missing ? "bad" : ""),
   ];
 }
 
 function totalsTable(items) {
   const cell = (text) => h("td", { class: "number", title: text ?? null }, text === null ? h("em", {}, "no value") : decimal(text));
   const titles = ["Date", "Market value", "Unrealized gain", "Lines", "Valued", "Stale", "Waiting", "Missing"];
-  return tabled({ label: "Totals by date", titles, numeric: [1, 2, 3, 4, 5, 6, 7], more: "tall" },
+  return createTable({ label: "Totals by date", titles, numeric: [1, 2, 3, 4, 5, 6, 7], more: "tall" },
     [...items].reverse().map((each) => h("tr", {}, h("th", { scope: "row" }, each.date), cell(each.market_value), cell(each.unrealized_gain),
       [each.lines, each.lines_valued, each.lines_stale, each.lines_waiting, each.lines_missing].map((number) => h("td", { class: "number" }, number === null ? "–" : count(number))))));
 }
 
-function linesTable(items, told) {
+function linesTable(items, explainLine) {
   if (!items.length) return h("p", { class: "empty" }, "No position is open on this date.");
   const titles = ["Security", "Quantity", "Price", "Rate", "Market value", "Unrealized gain", "State"];
-  return tabled({ label: "Positions", titles, numeric: [1, 2, 3, 4, 5], more: "lines", cards: true }, items.map((each) => line(each, told)));
+  return createTable({ label: "Positions", titles, numeric: [1, 2, 3, 4, 5], more: "lines", cards: true }, items.map((each) => line(each, explainLine)));
 }
 
-function line(each, told) {
+function line(each, explainLine) {
   const why = WHY[each.valuation_status];
   const number = (text, name, least, most, unit = "") => h("td", { class: "number" }, text === null
     ? h("em", {}, "–")
     : h("span", { title: `${text}${unit}` }, decimal(text, least, most), unit ? h("small", {}, unit) : null));
-  const asked = { type: "button", class: "figure", data: { key: `v-${each.security_id}` }, on: { click: () => told(each.security_id, each.date) } };
+  const button = { type: "button", class: "figure", data: { key: `v-${each.security_id}` }, on: { click: () => explainLine(each.security_id, each.date) } };
   const value = each.market_value === null
-    ? h("button", { ...asked, "aria-label": `${each.security_id}: ${why}. Explain` }, h("em", {}, why))
-    : h("button", { ...asked, title: each.market_value, "aria-label": `${each.security_id}: market value ${decimal(each.market_value)} ${each.base_currency}. Explain` }, decimal(each.market_value));
+    ? h("button", { ...button, "aria-label": `${each.security_id}: ${why}. Explain` }, h("em", {}, why))
+    : h("button", { ...button, title: each.market_value, "aria-label": `${each.security_id}: market value ${decimal(each.market_value)} ${each.base_currency}. Explain` }, decimal(each.market_value));
   const flags = [
-    each.reprocessing_status === "IN_PROGRESS" && (why || !(each.state in LATER.IN_PROGRESS)) ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, "being corrected") : null,
+    each.reprocessing_status === "IN_PROGRESS" && (why || !(each.state in LATER.IN_PROGRESS)) ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, "being reprocessed") : null,
     each.valuation_status === "VALUED_STALE" ? h("span", { class: "flag", data: { state: "STALE" }, title: staleBy(each) }, "stale") : null,
     why ? h("span", { class: "flag", data: { state: each.valuation_status === "NOT_VALUED" ? "BEHIND" : each.valuation_status }, title: each.failure_reason }, why) : null,
     !why && ["WAITING_FOR_DATA", "FAILED"].includes(each.state) ? h("span", { class: "flag", data: { state: each.state }, title: each.failure_reason }, LATER[each.reprocessing_status][each.state]) : null,
