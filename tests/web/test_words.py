@@ -1,8 +1,8 @@
-"""The public texts of the API and of the console use the words of the glossary, and no field of
-the API is without a description."""
+"""The public texts of the API and of the console's page use the words of docs/glossary.md."""
 
+import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -10,99 +10,88 @@ import pytest
 
 from revalue.console.web.app import create_app
 
-OPENAPI = create_app("postgresql://nowhere").openapi()
-PAGES = files("revalue.console.web").joinpath("pages")
-
-OLD_WORDS = re.compile(
-    r"(?<![a-z])(keys?|ow(e|es|ed|ing)|raised?|oracles?|peers?|letters(?<!dead.letters)|away"
-    r"|held to be|giv(e|es|en) up|tak(e|es|en) up|put right|a second|a day)(?![a-z])",
-    re.IGNORECASE,
-)
-# Keys of a keyboard, and the attribute by which the page finds the element that had the focus.
-ALLOWED = re.compile(r"Arrow keys|data-key")
-
-
-def old_words(text: str) -> list[str]:
-    """Return the words of a text that the glossary replaces by others."""
-    return [found[0] for found in OLD_WORDS.finditer(ALLOWED.sub("", text))]
-
-
-def texts(part: Any) -> Iterator[str]:
-    """Yield every name and every text of a part of the OpenAPI document."""
-    if isinstance(part, dict):
-        for name, value in part.items():
-            yield name
-            yield from texts(value)
-    elif isinstance(part, list):
-        for value in part:
-            yield from texts(value)
-    elif isinstance(part, str):
-        yield part
+# A pattern of a word to avoid, and the word of the glossary.
+OLD_WORDS = {
+    # The keys of a keyboard and the key of a TLS certificate have their names.
+    r"(?<!arrow )(?<!private )(?<!--)(?<!`)\bkeys?\b(?!: file)": "position",
+    r"\b(owed|owes|owing)\b": "due",
+    r"\boracle\b": "reference valuation",
+    r"\braised?\b": "invalidate",
+    r"\bheld to be\b": "considered",
+    r"(?<!trading )(?<!database )\bsessions?\b": "business day",
+    r"\bgiven up\b": "abandoned",
+    r"\btaken up\b": "requeued",
+    r"\bput right\b": "restated",
+    r"\bunder way\b": "in progress",
+    r"\bbusiness dates?\b(?! of)": "business day",
+    r"\brows a second\b": "rows per second",
+    r"\bno such thing\b": "not found",
+    r"\baway\b": "unavailable",
+}
 
 
-def literals(script: str) -> list[str]:
-    """Return the strings and the texts of the templates of a script, without its comments."""
-    code = re.sub(r"/\*.*?\*/|(?<!:)//[^\n]*", "", script, flags=re.DOTALL)
-    found = re.findall(r'"([^"\n]*)"', code)
-    code = re.sub(r'"[^"\n]*"', "0", code)
-    while innermost := re.search(r"`((?:[^`$]|\$(?!{))*)`|\$({[^{}`]*})", code):
-        found.append(innermost[1] or "")
-        code = code[: innermost.start()] + "0" + code[innermost.end() :]
-    return found
+def openapi_texts() -> dict[str, str]:
+    """Return the texts and the names of the OpenAPI document, by their place in it."""
+    texts: dict[str, str] = {}
+
+    def collect(node: Any, place: str) -> None:
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            here = f"{place}/{name}"
+            texts[f"{here} (name)"] = str(name).replace("_", " ")
+            if isinstance(value, dict | list):
+                collect(value, here)
+            elif isinstance(value, str) and name not in ("pattern", "$ref"):
+                texts[here] = value.replace("_", " ")
+
+    collect(create_app("postgresql://nowhere").openapi(), "")
+    return texts
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("keys_left", ["keys"]),
-        ("NOT_OWED", ["OWED"]),
-        ("The job is taken up again.", ["taken up"]),
-        ("letters of recent_dead_letters", ["letters"]),
-        ("Arrow keys move along the dates", []),
-        ("the monkeys of a keyboard: praised, towed", []),
-    ],
-)
-def test_an_old_word_is_found(text: str, words: list[str]) -> None:
-    assert old_words(text) == words
+def page_texts() -> dict[str, str]:
+    """Return the HTML, and the strings of the scripts, by file and line.
 
-
-def test_the_texts_of_a_script_are_found() -> None:
-    script = """
-        // keys of a comment
-        /** oracle */
-        const url = "http://example.org/a";
-        say(`one ${count(n)} two ${late ? `three ${"four"}` : "five"} six`);
+    A string without a space is a name, for example of an attribute or of an event of the browser.
     """
-    found = literals(script)
-    assert set(found) >= {"http://example.org/a", "four", "five", "three 0", "one 0 two 0 six"}
-    assert not any("key" in each or "oracle" in each for each in found)
+    texts: dict[str, str] = {}
+    for each in files("revalue.console.web").joinpath("pages").iterdir():
+        if each.name.endswith(".js"):
+            for number, line in enumerate(each.read_text().splitlines(), 1):
+                strings = re.findall(r'"[^"]*"|`[^`]*`', line)
+                texts[f"{each.name}:{number}"] = "\n".join(s for s in strings if " " in s)
+        elif each.name.endswith(".html"):
+            texts[each.name] = each.read_text()
+    return texts
 
 
-def test_the_openapi_document_uses_the_words_of_the_glossary() -> None:
-    assert {text: words for text in texts(OPENAPI) if (words := old_words(text))} == {}
+def message_texts() -> dict[str, str]:
+    """Return the strings of the server's modules, such as details of errors and event messages."""
+    texts: dict[str, str] = {}
+    for each in files("revalue.console.web").iterdir():
+        if each.name.endswith(".py"):
+            for node in ast.walk(ast.parse(each.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts[f"{each.name}:{node.lineno}:{node.col_offset}"] = node.value
+    return texts
 
 
-@pytest.mark.parametrize("name", sorted(each.name for each in PAGES.iterdir()))
-def test_the_console_uses_the_words_of_the_glossary(name: str) -> None:
-    content = PAGES.joinpath(name).read_text()
-    found = literals(content) if name.endswith(".js") else [content]
-    assert {text: words for text in found if (words := old_words(text))} == {}
+def test_the_texts_are_found() -> None:
+    """The test below reads something: there are texts of each kind."""
+    document = openapi_texts().values()
+    for text in ("Service is healthy.", "Not found", "Retry a job", "Portfolio id."):
+        assert text in document
+    page = "\n".join(page_texts().values())
+    for text in ("Position-days left", "Corrections in progress", "Skip to the content"):
+        assert text in page
+    assert "a preview is already running" in message_texts().values()
 
 
-def test_everything_in_the_openapi_document_has_a_description() -> None:
-    missing = [
-        (path, method, each["name"])
-        for path, methods in OPENAPI["paths"].items()
-        for method, operation in methods.items()
-        for each in operation.get("parameters", [])
-        if not each.get("description")
+@pytest.mark.parametrize("texts", [openapi_texts, page_texts, message_texts])
+def test_public_texts_have_no_old_words(texts: Callable[[], dict[str, str]]) -> None:
+    found = [
+        f"{place}: say {instead!r}, not {match[0]!r}: {text}"
+        for place, text in texts().items()
+        for pattern, instead in OLD_WORDS.items()
+        for match in [re.search(pattern, text, re.IGNORECASE)]
+        if match
     ]
-    for name, schema in OPENAPI["components"]["schemas"].items():
-        missing += [(name, "", "")] * (not schema.get("description"))
-        for field, described in schema.get("properties", {}).items():
-            missing += [(name, "", field)] * (not described.get("description"))
-    assert missing == []
-    for methods in OPENAPI["paths"].values():
-        for operation in methods.values():
-            assert operation["summary"][-1] != "."
-            assert operation["description"]
+    assert found == []
