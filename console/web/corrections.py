@@ -32,6 +32,7 @@ DecimalText = Annotated[
         description="Decimal number as text, at most 18 digits before and after the point.",
     ),
 ]
+Day = Annotated[date, Field(description="Date of the corrected record.")]
 MAX_CORRECTIONS = 100
 
 
@@ -42,9 +43,9 @@ class _Body(BaseModel):
 class PriceCorrection(_Body):
     """Replace the stored price of a security on a date."""
 
-    kind: Literal["price"]
+    kind: Literal["price"] = Field(description="Kind of the correction.")
     security_id: SecurityId
-    date: date
+    date: Day
     price: DecimalText
 
     async def apply(self, database: Connections) -> corrections.Correction:
@@ -57,10 +58,10 @@ class PriceCorrection(_Body):
 class RateCorrection(_Body):
     """Replace the stored FX rate of a date: units of quote currency per unit of base currency."""
 
-    kind: Literal["rate"]
+    kind: Literal["rate"] = Field(description="Kind of the correction.")
     base_currency: Currency
     quote_currency: Currency
-    date: date
+    date: Day
     rate: DecimalText
 
     async def apply(self, database: Connections) -> corrections.Correction:
@@ -73,10 +74,10 @@ class RateCorrection(_Body):
 class PositionCorrection(_Body):
     """Replace or add the position record of a date; later records stay."""
 
-    kind: Literal["position"]
+    kind: Literal["position"] = Field(description="Kind of the correction.")
     portfolio_id: PortfolioId
     security_id: SecurityId
-    date: date
+    date: Day
     quantity: DecimalText
     cost_basis_local: DecimalText
     cost_basis: DecimalText

@@ -221,7 +221,10 @@ class _Position(_Model):
     portfolio_id: PortfolioId
     security_id: SecurityId
     state: State | None = Field(description="State of the position; null with `known_at`.")
-    reprocessing_status: ReprocessingStatus | None
+    reprocessing_status: ReprocessingStatus | None = Field(
+        description="IN_PROGRESS while a correction is in progress; null with `known_at` before "
+        "the position was first published."
+    )
     epoch: int | None = Field(description="Epoch of the newest version, published or not.")
     published_epoch: int | None = Field(description="The epoch that readers see.")
     watermark_date: Watermark
@@ -349,7 +352,7 @@ class Job(_Model):
     job_id: int = Field(description="Job id.")
     portfolio_id: PortfolioId
     security_id: SecurityId
-    status: JobState
+    status: JobState = Field(description="Status of the job.")
     lane: Lane
     epoch: Epoch
     first_date: FirstDate
@@ -402,7 +405,7 @@ class StuckPosition(_Model):
     position_id: int = Field(description="Position id.")
     portfolio_id: PortfolioId
     security_id: SecurityId
-    state: State
+    state: State = Field(description="State of the position.")
     reprocessing_status: ReprocessingStatus
     watermark_date: Watermark
     epoch: Epoch
@@ -424,7 +427,7 @@ class RetriedJob(_Model):
     """A job that was requeued."""
 
     job_id: int = Field(description="Job id.")
-    status: Literal["PENDING"]
+    status: Literal["PENDING"] = Field(description="Status of the job: it runs next.")
 
 
 class PreviewedCorrection(_Model):
@@ -519,4 +522,4 @@ class PreviewFile(_Preview):
 class Health(_Model):
     """Service is healthy."""
 
-    status: Literal["ok"]
+    status: Literal["ok"] = Field(description="Always ok: a service that is not healthy is 503.")

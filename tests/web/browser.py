@@ -1,4 +1,4 @@
-"""The console in a real Chromium: the server in a thread of its own, Debian's browser, and what went wrong on the page."""
+"""The console in a real Chromium: a server in its own thread, the browser, and errors of pages."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 
 def chromium() -> str:
-    """The machine's Chromium; Debian's package is installed when there is none and this user may."""
+    """Return the path of Chromium; install Debian's package if there is none and root runs this."""
     for _ in range(2):
         for name in ("chromium", "chromium-browser", "google-chrome"):
             if found := shutil.which(name):
@@ -33,7 +33,7 @@ def chromium() -> str:
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """The application's address while it is served."""
+    """Serve the application, and give its address."""
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
     )
@@ -51,7 +51,7 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 @asynccontextmanager
 async def browser() -> AsyncIterator[Browser]:
-    """Without a window; root needs it without its sandbox."""
+    """Open a browser without a window. Without its sandbox too, which root cannot use."""
     async with async_playwright() as playwright:
         opened = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         try:
@@ -62,16 +62,19 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def page(
-    opened: Browser, base: str, *, bears: str = "nothing", **options: Any
+    opened: Browser, base: str, *, expected: str = "nothing", **options: Any
 ) -> AsyncIterator[Page]:
-    """A page in a profile of its own. At its end: no errors in its console, no exception, no request to another host.
-    `bears`: errors with this in them are of the case, such as the browser's own line about a call that failed."""
+    """Open a page in its own profile, and check it at its end.
+
+    There must be no error in its console, no exception, and no request to another host. Errors that
+    contain `expected` are allowed, such as the browser's own line about a request that failed.
+    """
     context = await opened.new_context(base_url=base, **options)
     shown = await context.new_page()
     wrong: list[str] = []
     shown.on(
         "console",
-        lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None,
+        lambda line: wrong.append(line.text) if line.type in ("error", "warning") else None,
     )
     shown.on("pageerror", lambda error: wrong.append(str(error)))
     shown.on(
@@ -82,4 +85,4 @@ async def page(
         yield shown
     finally:
         await context.close()
-    assert [each for each in wrong if bears not in each] == []
+    assert [each for each in wrong if expected not in each] == []

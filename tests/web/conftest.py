@@ -1,4 +1,4 @@
-"""The small book, valued, with its engine still running."""
+"""Fixtures: the small book in its own database, valued, with its engine running."""
 
 from collections.abc import AsyncIterator
 

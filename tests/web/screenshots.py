@@ -1,7 +1,8 @@
-"""`make screenshots`: docs/console-*.png, of the console over the sample book in the middle of corrections.
+"""`make screenshots`: docs/console-*.png, the console with the sample book under correction.
 
-The book's last years are valued by the real engine; then prices are corrected, one is taken away and one is absurd, and the
-engine is stopped half way, so that there is something to see of everything.
+The real engine values the last years of the book. Then prices are corrected, prices are deleted,
+two quantities overflow, and the engine stops half way, so that every part of the console shows
+something.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ DATES = {
 
 
 async def main() -> None:
-    """Makes a database of its own, and the pictures."""
+    """Create a database, value the book, and take the pictures."""
     folder = Path(tempfile.mkdtemp(prefix="revalue-"))
     try:
         url = await asyncio.to_thread(embedded.start, folder)
@@ -53,13 +54,14 @@ async def main() -> None:
             await book(database)
             async with engine(url, settings=SETTINGS) as running, browser() as opened:
                 with serving(create_app(url, settings=SETTINGS, feed={"seconds": 0.1})) as base:
-                    await take(running, opened, base)
+                    await take_pictures(running, opened, base)
     finally:
         await asyncio.to_thread(embedded.stop, folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 async def book(database: Database) -> None:
+    """Load the last years of the sample book."""
     for kind, frame in sample.frames().items():
         recent = (
             frame.filter(pl.col(DATES[kind]).is_between(SINCE, LAST)) if kind in DATES else frame
@@ -67,8 +69,8 @@ async def book(database: Database) -> None:
         await load(database, Kind(kind), recent)
 
 
-async def take(running: Engine, opened: Browser, base: str) -> None:
-    """The overview in the middle, a portfolio, its explanation; light and dark, desk and phone."""
+async def take_pictures(running: Engine, opened: Browser, base: str) -> None:
+    """Take the overview, a portfolio and an explanation; light and dark, desktop and phone."""
     database = running.database
     desk = {
         "viewport": {"width": 1280, "height": 800},
@@ -79,7 +81,7 @@ async def take(running: Engine, opened: Browser, base: str) -> None:
         await shown.goto("")
         await running.settle()
         await expect(shown.locator("#part-positions")).to_contain_text("Current")
-        await trouble(running)
+        await break_data(running)
         for security, day, price in (
             ("AAPL", date(2021, 6, 15), "131.25"),
             ("MSFT", date(2021, 3, 4), "229.5"),
@@ -89,37 +91,38 @@ async def take(running: Engine, opened: Browser, base: str) -> None:
         await running.settle()
         await execute(
             database,
-            "UPDATE instruments SET max_price_age_sessions = 6 WHERE security_id IN ('JNJ', 'PG', 'KO')",
+            "UPDATE instruments SET max_price_age_sessions = 6 "
+            "WHERE security_id IN ('JNJ', 'PG', 'KO')",
         )
         await until_half_way(running)
         await execute(database, "UPDATE scheduler_term SET heartbeat_at = clock_timestamp()")
         await expect(shown.locator("#tile-left")).not_to_have_text("0")
         await expect(shown.locator("#part-corrections progress").first).to_be_visible()
-        await shoot(shown, "console-overview", full_page=True)
+        await write_picture(shown, "console-overview", full_page=True)
         await shown.goto("#/portfolio/EUR-GROWTH")
         await shown.locator("button.figure").first.wait_for()
-        await shoot(shown, "console-portfolio", full_page=True)
+        await write_picture(shown, "console-portfolio", full_page=True)
         await shown.goto("#/portfolio/EUR-GROWTH?date=2021-06-15")
         await expect(shown.locator("#as-of")).to_have_value("2021-06-15")
         await shown.locator("button.figure").nth(1).click()
         await expect(shown.get_by_role("dialog")).to_contain_text(
             "correction of the exchange rate, shown from"
         )
-        await shoot(shown, "console-explanation")
+        await write_picture(shown, "console-explanation")
     async with page(opened, base, **desk, color_scheme="dark") as shown:
         await shown.goto("")
         await expect(shown.locator("#part-corrections")).to_contain_text("Instrument JNJ")
-        await shoot(shown, "console-dark", full_page=True)
+        await write_picture(shown, "console-dark", full_page=True)
     phone = {"viewport": {"width": 375, "height": 812}, "device_scale_factor": 2, "locale": "en-GB"}
     async with page(opened, base, **phone) as shown:
         await shown.goto("#/portfolio/EUR-GROWTH")
         await shown.locator("button.figure").first.wait_for()
         await expect(shown.locator("#link")).to_have_text("live")
-        await shoot(shown, "console-phone")
+        await write_picture(shown, "console-phone")
 
 
-async def shoot(shown: Page, name: str, *, full_page: bool = False) -> None:
-    """Of 256 colours: a third of the size, and no difference to the eye."""
+async def write_picture(shown: Page, name: str, *, full_page: bool = False) -> None:
+    """Write a picture with 256 colours: a third of the size, with no visible difference."""
     path = DOCS / f"{name}.png"
     await shown.screenshot(path=path, full_page=full_page)
     with Image.open(path) as picture:
@@ -127,8 +130,8 @@ async def shoot(shown: Page, name: str, *, full_page: bool = False) -> None:
     fewer.save(path, optimize=True)
 
 
-async def trouble(running: Engine) -> None:
-    """Two quantities that overflow, and a stock that has had no price for longer than it may."""
+async def break_data(running: Engine) -> None:
+    """Make two quantities overflow, and leave a stock without a price for too long."""
     database = running.database
     await execute(
         database,
@@ -141,17 +144,14 @@ async def trouble(running: Engine) -> None:
 
 
 async def until_half_way(running: Engine) -> None:
-    """Turns the loop until half of the positions of the last corrections are published, and work is in flight."""
+    """Run the loop until half of the positions of the last corrections are published."""
+    answers = ReaderQueries(running.database)
     while True:
         await running.loop.run_once()
-        under = [
-            each
-            for each in await list_corrections(running.database)
-            if each["kind"] == "INSTRUMENT"
-        ]
-        fanned_out = bool(under) and all(each["fanned_out_at"] for each in under)
-        if fanned_out and sum(each["positions_left"] for each in under) < 0.6 * sum(
-            each["positions_invalidated"] for each in under
+        last = [each for each in await answers.corrections() if each["kind"] == "INSTRUMENT"]
+        fanned_out = bool(last) and all(each["fanned_out_at"] for each in last)
+        if fanned_out and sum(each["positions_left"] for each in last) < 0.6 * sum(
+            each["positions_invalidated"] for each in last
         ):
             return
         await asyncio.sleep(0)

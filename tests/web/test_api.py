@@ -1,4 +1,4 @@
-"""Every endpoint on a real database: the numbers are the oracle's, and what is not current says so."""
+"""Every endpoint on a real database: its numbers are those of the reference valuation."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ async def web(url: str, valued: Engine) -> AsyncIterator[httpx.AsyncClient]:
         yield opened
 
 
-async def oracle(database: Database) -> dict[tuple[object, ...], ExpectedRow]:
+async def reference(database: Database) -> dict[tuple[object, ...], ExpectedRow]:
     async with database.connection() as connection:
         book = await read_book(connection)
     return {row[:3]: row for row in expected_rows(book) if isinstance(row, ExpectedRow)}
@@ -54,10 +54,10 @@ async def got(
     return answer.json()  # type: ignore[no-any-return]
 
 
-async def test_lines_totals_and_history_are_the_oracles(
+async def test_lines_totals_and_history_are_those_of_the_reference_valuation(
     web: httpx.AsyncClient, database: Database
 ) -> None:
-    want = await oracle(database)
+    want = await reference(database)
     lines = (await got(web, "/portfolios/P2/positions", as_of=DAYS[7]))["items"]
     assert [line["security_id"] for line in lines] == ["A", "B"]
     for line in lines:
@@ -79,10 +79,10 @@ async def test_lines_totals_and_history_are_the_oracles(
     assert {line["date"] for line in weekend} == {"2024-01-05"}
 
 
-async def test_a_position_in_correction_shows_its_last_history_and_says_so(
+async def test_a_position_being_reprocessed_shows_its_published_version_and_says_so(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
-    before = await oracle(database)
+    before = await reference(database)
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     day = {"as_of": DAYS[7]}
     for _ in ("queued", "fanned out"):
@@ -97,15 +97,15 @@ async def test_a_position_in_correction_shows_its_last_history_and_says_so(
         assert Decimal(str(line["market_value"])) == before["P1", "A", DAYS[7]].market_value
         total = (await got(web, "/portfolios/P1/valuation", from_=DAYS[7], to=DAYS[7]))["items"][0]
         assert total["lines_reprocessing"] == 1
-        [under_way] = (await got(web, "/reprocessing"))["items"]
-        assert (under_way["first_date"], under_way["last_date"]) == (
+        [in_progress] = (await got(web, "/reprocessing"))["items"]
+        assert (in_progress["first_date"], in_progress["last_date"]) == (
             DAYS[7].isoformat(),
             DAYS[7].isoformat(),
         )
-        assert under_way["progress"] == (None if under_way["fanned_out_at"] is None else 0)
+        assert in_progress["progress"] == (None if in_progress["fanned_out_at"] is None else 0)
         await valued.loop.run_once()
     await valued.settle()
-    after = await oracle(database)
+    after = await reference(database)
     answer = await got(web, "/portfolios/P1/positions", **day)
     assert answer["reprocessing_status"] == "CURRENT"
     assert (
@@ -117,7 +117,7 @@ async def test_a_position_in_correction_shows_its_last_history_and_says_so(
 async def test_corrections_that_were_fanned_out_together_share_their_progress(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
-    """Each position was raised once, for both; neither is further than the positions are."""
+    """Each position was invalidated once, for both; both have the progress of the positions."""
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await corrections.rate(database, "EUR", "USD", DAYS[7], Decimal("1.5"))
     queued = (await got(web, "/reprocessing"))["items"]
@@ -125,12 +125,12 @@ async def test_corrections_that_were_fanned_out_together_share_their_progress(
     await fan_out.fan_out(valued.term)
     both = (await got(web, "/reprocessing"))["items"]
     assert [each["kind"] for each in both] == ["PRICE", "FX"]
-    told = [
+    progress = [
         (each["together"], each["positions_invalidated"], each["positions_left"], each["progress"])
         for each in both
     ]
     assert (
-        told == [(2, 3, 3, 0)] * 2
+        progress == [(2, 3, 3, 0)] * 2
     )  # A in P1 by its price; A and B in P2, which is in EUR, by the rate
     await corrections.position(database, "P1", "B", DAYS[9], Decimal(5), Decimal(1), Decimal(1))
     *both, position = (await got(web, "/reprocessing"))["items"]
@@ -145,13 +145,13 @@ async def test_corrections_that_were_fanned_out_together_share_their_progress(
 async def test_changes_lists_every_number_with_its_cause(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
-    first = await oracle(database)
+    first = await reference(database)
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await valued.settle()
-    second = await oracle(database)
+    second = await reference(database)
     await corrections.rate(database, "EUR", "USD", DAYS[7], Decimal("1.5"))
     await valued.settle()
-    third = await oracle(database)
+    third = await reference(database)
     items = (await got(web, "/positions/P2/A/changes", date=DAYS[7]))["items"]
     assert [item["cause"] for item in items] == [None, "PRICE", "FX"]
     position = ("P2", "A", DAYS[7])
@@ -166,7 +166,7 @@ async def test_changes_lists_every_number_with_its_cause(
 async def test_a_date_that_a_correction_closed_has_the_numbers_it_had(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
-    want = (await oracle(database))["P1", "A", DAYS[7]]
+    want = (await reference(database))["P1", "A", DAYS[7]]
     await corrections.position(database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0))
     for is_shown in (True, False):
         [item] = (await got(web, "/positions/P1/A/changes", date=DAYS[7]))["items"]
@@ -186,7 +186,7 @@ async def test_a_date_that_a_correction_closed_has_the_numbers_it_had(
     assert set(again[1]["changed"]) == {"quantity", "cost_basis_local", "cost_basis"}
     assert (
         Decimal(str(again[1]["market_value"]))
-        == (await oracle(database))["P1", "A", DAYS[7]].market_value
+        == (await reference(database))["P1", "A", DAYS[7]].market_value
     )
 
 
@@ -217,7 +217,7 @@ async def test_a_total_names_the_lines_it_lacks(
     total = (await got(web, "/portfolios/P1/valuation", from_="2024-01-29", to="2024-01-29"))[
         "items"
     ][0]
-    want = await oracle(database)
+    want = await reference(database)
     assert (
         total["lines"],
         total["lines_valued"],
@@ -250,7 +250,7 @@ async def test_pages_join_to_the_whole(web: httpx.AsyncClient) -> None:
     assert jobs == sorted(jobs, reverse=True)
 
 
-async def test_the_same_rows_in_every_kind_and_an_etag(web: httpx.AsyncClient) -> None:
+async def test_the_same_rows_in_every_media_type_and_an_etag(web: httpx.AsyncClient) -> None:
     path = f"/portfolios/P1/positions?as_of={DAYS[3]}"
     rows = (await web.get(path)).json()["items"]
     values = [row["market_value"] for row in rows]
@@ -308,14 +308,14 @@ async def test_a_wrong_call_is_a_problem(
     assert detail in answer.json()["detail"]
 
 
-async def test_explanation_letters_and_health(web: httpx.AsyncClient) -> None:
-    told = await got(web, "/positions/P1/A/explain", date=DAYS[3])
-    assert told["verdict"] == "AGREES"
+async def test_explanation_dead_letters_and_health(web: httpx.AsyncClient) -> None:
+    explanation = await got(web, "/positions/P1/A/explain", date=DAYS[3])
+    assert explanation["verdict"] == "AGREES"
     assert (await got(web, "/dead-letters"))["items"] == []
     assert (await got(web, "/health/live")) == (await got(web, "/health/ready")) == {"status": "ok"}
 
 
-async def test_a_statement_that_takes_too_long_is_ended(
+async def test_a_statement_that_takes_too_long_is_cancelled(
     url: str, valued: Engine, database: Database
 ) -> None:
     async with client(url, timeout_seconds=0.05) as web, database.transaction() as blocking:
@@ -346,7 +346,8 @@ async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(
     await execute(
         database,
         """INSERT INTO daily_position_snapshots
-           SELECT (jsonb_populate_record(s, '{"epoch": 1, "market_value": 1}')).* FROM daily_position_snapshots s""",
+           SELECT (jsonb_populate_record(s, '{"epoch": 1, "market_value": 1}')).*
+           FROM daily_position_snapshots s""",
     )
     for path, query in asked.items():
         after = (await got(web, path, **query))["items"]
@@ -356,8 +357,8 @@ async def test_rows_of_an_epoch_that_is_not_published_are_not_shown(
         assert after == before[path], path
 
 
-async def test_a_page_of_another_site_cannot_ask(url: str, valued: Engine) -> None:
-    """A name that its owner points at 127.0.0.1 is refused: a browser sends it as the Host."""
+async def test_a_page_of_another_site_cannot_read(url: str, valued: Engine) -> None:
+    """A host name that another site points at 127.0.0.1 is refused (DNS rebinding)."""
     async with client(url) as web:
         answer = await web.get("/health/live", headers={"host": "attacker.example"})
         assert (answer.status_code, answer.headers["content-type"]) == (
@@ -367,14 +368,17 @@ async def test_a_page_of_another_site_cannot_ask(url: str, valued: Engine) -> No
         assert "localhost" in answer.json()["detail"]
 
 
-async def test_a_database_that_takes_no_connections_is_away(
+async def test_a_database_that_takes_no_connections_is_unavailable(
     url: str, valued: Engine, database: Database, server_url: str
 ) -> None:
     name = url.partition("@/")[2].partition("?")[0]
     async with client(url) as web, await Database.open(server_url) as server:
         await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
-        await execute(server, ended, name)
+        terminate = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = $1 AND application_name = 'revalue serve'"
+        )
+        await execute(server, terminate, name)
         for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", "/reprocessing", "/health/ready"):
             answer = await web.get(path)
             assert (answer.status_code, answer.json()["title"]) == (

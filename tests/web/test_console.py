@@ -1,4 +1,4 @@
-"""The console in a real browser, over a database under correction: it moves without being loaded again, and is usable."""
+"""The console in a real browser, with a database under correction: live, usable, accessible."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ async def console(url: str, valued: Engine, chrome: Browser) -> AsyncIterator[Pa
             yield shown
 
 
-async def test_a_correction_is_seen_from_its_beginning_to_its_end(
+async def test_a_correction_is_shown_from_start_to_end(
     console: Page, database: Database, valued: Engine
 ) -> None:
     await console.goto("")
@@ -64,7 +64,7 @@ async def test_a_correction_is_seen_from_its_beginning_to_its_end(
     assert await console.evaluate("window.notReloaded")
 
 
-async def test_a_portfolio_says_that_it_is_updated_and_then_shows_the_new_number(
+async def test_a_portfolio_shows_that_it_is_reprocessed_and_then_the_new_number(
     console: Page, database: Database, valued: Engine
 ) -> None:
     await console.goto(f"#/portfolio/P1?date={DAYS[7]}")
@@ -114,7 +114,8 @@ async def test_a_line_without_a_value_is_named_and_is_no_zero(
 async def _total(database: Database) -> str:
     [[value]] = await fetch(
         database,
-        "SELECT market_value FROM position_valuations WHERE portfolio_id = 'P1' AND date = '2024-01-29'",
+        "SELECT market_value FROM position_valuations "
+        "WHERE portfolio_id = 'P1' AND date = '2024-01-29'",
     )
     return f"{value:,.2f}"
 
@@ -164,9 +165,7 @@ async def test_a_number_whose_correction_waits_is_not_called_missing(
     await expect(dialog.locator("#explain-value")).to_contain_text("USD")
 
 
-async def test_a_retry_takes_the_job_up_again(
-    console: Page, database: Database, valued: Engine
-) -> None:
+async def test_a_retry_requeues_the_job(console: Page, database: Database, valued: Engine) -> None:
     await corrections.position(
         database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1)
     )
@@ -185,10 +184,10 @@ async def test_a_retry_takes_the_job_up_again(
     ]
 
 
-async def test_on_a_phone_nothing_lies_beyond_the_edge(
+async def test_on_a_phone_nothing_needs_sideways_scrolling(
     url: str, valued: Engine, database: Database, chrome: Browser
 ) -> None:
-    """Neither the page nor a table: a line's number and a dead letter's button are seen without moving anything sideways."""
+    """Neither the page nor a table is wider than the screen, so every number and button shows."""
     await corrections.position(
         database, "P1", "A", DAYS[4], Decimal(99999999999999999), Decimal(1), Decimal(1)
     )
@@ -205,27 +204,36 @@ async def test_on_a_phone_nothing_lies_beyond_the_edge(
                 await shown.goto(where)
                 await shown.locator(there).first.wait_for()
                 assert await shown.evaluate("document.documentElement.scrollWidth") <= 375, where
-                boxes = "[...document.querySelectorAll('.scroll')].filter(each => each.checkVisibility())"
-                wide = f"{boxes}.filter(each => each.scrollWidth > each.clientWidth).map(each => each.ariaLabel)"
-                assert await shown.evaluate(wide) == [], where
+                assert await shown.evaluate(TOO_WIDE) == [], where
                 await expect(shown.get_by_role("row").first).to_be_attached()
             await shown.locator("button.figure").first.click()
             await expect(shown.locator("#explain-value")).to_be_visible()
             assert await shown.evaluate("document.documentElement.scrollWidth") <= 375
 
 
+TOO_WIDE = """() => [...document.querySelectorAll('.scroll')]
+  .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth)
+  .map((each) => each.ariaLabel)"""
+
 CONTRAST = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
   const seen = (colour, under) => {
-    canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    for (const each of [under, colour]) {
+      canvas.fillStyle = each;
+      canvas.fillRect(0, 0, 1, 1);
+    }
     return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
   };
   const light = (rgb) => {
-    const [r, g, b] = rgb.map((c) => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
+    const linear = (c) => (c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
+    const [r, g, b] = rgb.map((c) => linear(c / 255));
     return .2126 * r + .7152 * g + .0722 * b;
   };
   const ground = (each) => {
-    const path = []; for (let e = each; e; e = e.parentElement) path.unshift(getComputedStyle(e).backgroundColor);
+    const path = [];
+    for (let e = each; e; e = e.parentElement) {
+      path.unshift(getComputedStyle(e).backgroundColor);
+    }
     return path.reduce((under, colour) => `rgb(${seen(colour, under).join()})`, 'rgb(255,255,255)');
   };
   const poor = [];
@@ -233,7 +241,8 @@ CONTRAST = """() => {
     const text = [...each.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
     if (!text || !each.checkVisibility() || each.closest('.hidden, .skip, svg')) continue;
     const under = ground(each);
-    const [a, b] = [light(seen(getComputedStyle(each).color, under)), light(seen(under, under))].sort((x, y) => y - x);
+    const lights = [light(seen(getComputedStyle(each).color, under)), light(seen(under, under))];
+    const [a, b] = lights.sort((x, y) => y - x);
     const ratio = (a + .05) / (b + .05);
     if (ratio < 4.5) poor.push(`${each.textContent.trim()}: ${ratio.toFixed(2)}`);
   }
@@ -322,7 +331,7 @@ async def test_a_token_for_some_portfolios_sees_theirs_and_no_overview(
         await context.close()
 
 
-async def test_a_stream_says_that_it_is_alive_and_ends_in_time(url: str, valued: Engine) -> None:
+async def test_a_stream_sends_heartbeats_and_ends_in_time(url: str, valued: Engine) -> None:
     feed = {"seconds": 1_000, "heartbeat_seconds": 0.05, "stream_seconds": 0.5}
     async with http(create_app(url, feed=feed)) as web, web.stream("GET", "/events") as stream:
         lines = [line async for line in stream.aiter_lines()]
@@ -355,7 +364,7 @@ async def test_listeners_share_one_poller_and_are_bounded(
             assert third.status_code == 200
 
 
-async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
+async def test_the_page_says_that_the_database_is_unavailable_and_then_continues(
     console: Page, database: Database, server_url: str, url: str
 ) -> None:
     name = url.partition("@/")[2].partition("?")[0]
@@ -363,8 +372,11 @@ async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
     await expect(console.locator("#positions-CURRENT")).to_have_text("4")
     admin = await asyncpg.connect(server_url)
     await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'revalue serve'"
-    await admin.execute(ended, name)
+    terminate = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = $1 AND application_name = 'revalue serve'"
+    )
+    await admin.execute(terminate, name)
     await expect(console.locator("#link")).to_have_text("database unavailable")
     await expect(console.locator("#part-banner")).to_contain_text("database")
     await expect(console.locator("#positions-CURRENT")).to_have_text("4")
@@ -374,11 +386,11 @@ async def test_a_database_that_is_away_is_told_and_it_goes_on_by_itself(
     await admin.close()
 
 
-async def test_nothing_is_called_current_while_the_database_does_not_answer(
+async def test_nothing_is_called_current_while_the_database_does_not_respond(
     url: str, valued: Engine, database: Database, chrome: Browser
 ) -> None:
     with serving(create_app(url, feed=FEED, timeout_seconds=0.2)) as base:
-        async with page(chrome, base, bears="503") as shown:
+        async with page(chrome, base, expected="503") as shown:
             await shown.goto("#/portfolio/P1")
             await expect(shown.locator("#flag")).to_have_text("Current")
             async with database.transaction() as blocking:
@@ -388,7 +400,7 @@ async def test_nothing_is_called_current_while_the_database_does_not_answer(
             await expect(shown.locator("#flag")).to_have_text("Current")
 
 
-async def test_a_database_that_does_not_answer_is_told(
+async def test_the_page_says_that_the_database_does_not_respond(
     url: str, valued: Engine, database: Database, chrome: Browser
 ) -> None:
     with serving(create_app(url, feed=FEED, timeout_seconds=0.2)) as base:

@@ -1,4 +1,4 @@
-"""What readers read at many moments, kept, is what the same calls answer later for those moments, to the last digit."""
+"""known_at: a request returns later what it returned at that time, to the last digit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ NOT_RECORDED = {
 
 
 def recorded(body: dict[str, Any]) -> dict[str, Any]:
-    """An answer without what is not recorded of the past. A line's epoch is."""
+    """Return a response without what is not recorded for earlier times. A line's epoch is."""
     head = {name: value for name, value in body.items() if name not in NOT_RECORDED}
     for item in head.get("items", []):
         for name in NOT_RECORDED - {"epoch"}:
@@ -63,7 +63,7 @@ def recorded(body: dict[str, Any]) -> dict[str, Any]:
 
 
 class Recorder:
-    """Reads every path, and keeps what it read with the moment at which it was known."""
+    """Read every path, and keep each response with the time at which it was known."""
 
     def __init__(self, web: httpx.AsyncClient) -> None:
         self.web = web
@@ -77,7 +77,7 @@ class Recorder:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """Reads again and again while the block runs."""
+        """Read repeatedly while the block runs."""
         done = asyncio.Event()
 
         async def again() -> None:
@@ -92,7 +92,7 @@ class Recorder:
             await task
 
     async def disagreements(self) -> list[tuple[str, str, Any, Any]]:
-        """What is answered otherwise now."""
+        """Return the responses that differ now from what was kept."""
         wrong = []
         for path, moment, kept in self.kept:
             answer = await self.web.get(
@@ -112,7 +112,7 @@ class Recorder:
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
-    """Not valued yet: its first valuations are of the past that is read."""
+    """A database that is not valued yet, so that its first valuations are in the recorded past."""
     address = await fresh_database(server_url, template)
     yield address
     await drop_database(server_url, address)
@@ -174,7 +174,7 @@ async def test_every_answer_that_was_read_can_be_read_again(
 async def test_a_time_on_the_clock_between_two_commits(
     url: str, database: Database, running: Engine
 ) -> None:
-    """The digits of each time are the oracle's for the data of that time."""
+    """The digits of each time are those of the reference valuation for the data of that time."""
     kept = []
     for new in (None, "31.5", "33.5", "36.5"):
         if new is not None:
@@ -257,7 +257,7 @@ async def test_before_the_first_and_in_the_future(
             ), answer.text
 
 
-async def test_what_was_stored_before_there_were_moments_is_known_from_then_on(
+async def test_what_was_stored_before_the_upgrade_is_known_from_the_upgrade_on(
     url: str, database: Database, running: Engine
 ) -> None:
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
@@ -269,7 +269,8 @@ async def test_what_was_stored_before_there_were_moments_is_known_from_then_on(
         "DELETE FROM publications",
         "DELETE FROM moments",
         """INSERT INTO publications (position_id, moment_id, epoch, open_dates)
-           SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates FROM position_state""",
+           SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates
+           FROM position_state""",
     ):
         await execute(database, statement)
     async with client(url) as web:
@@ -303,8 +304,10 @@ async def test_what_is_recorded_last_is_what_the_positions_publish(
     await running.settle()
     wrong = await fetch(
         database,
-        """SELECT p.* FROM position_state p LEFT JOIN positions_at(clock_timestamp()) k USING (position_id)
-           WHERE (p.published_epoch, p.published_open_dates) IS DISTINCT FROM (k.published_epoch, k.open_dates)""",
+        """SELECT p.* FROM position_state p
+           LEFT JOIN positions_at(clock_timestamp()) k USING (position_id)
+           WHERE (p.published_epoch, p.published_open_dates)
+                 IS DISTINCT FROM (k.epoch, k.open_dates)""",
     )
     assert wrong == []
     assert await fetch(database, "SELECT count(*) FROM moments WHERE at IS NULL") == [(0,)]

@@ -1,5 +1,7 @@
-"""The description is complete, and every answer is as it says: schemathesis calls the application with what the description
-allows and with what it does not."""
+"""The OpenAPI document is complete, and every response matches it.
+
+Schemathesis sends requests that the document allows, and requests that it does not allow.
+"""
 
 import asyncio
 import hashlib
@@ -30,7 +32,7 @@ SCHEMA.config.generation.update(modes=list(GenerationMode))
 
 @schemathesis.serializer("application/vnd.apache.parquet")
 def parquet(ctx: Any, value: Any) -> bytes:
-    """What the description calls a string: bytes, of no Parquet file most of the time."""
+    """Return the bytes of what the document calls a string; seldom a valid Parquet file."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
@@ -52,7 +54,7 @@ REAL = {
 
 @pytest.fixture(scope="module")
 def served(server_url: str, template: str) -> Iterator[str]:
-    """The application in a server of its own, over the small book, valued."""
+    """Serve the application with the small book, valued; give its address and a token."""
     url = asyncio.run(fresh_database(server_url, template))
 
     async def prepare() -> str:
@@ -77,7 +79,10 @@ def served(server_url: str, template: str) -> Iterator[str]:
 
 
 def real(values: Any) -> None:
-    """Most names and dates become ones that are there, so that answers have rows; which ones follows from the case."""
+    """Replace most names and dates by stored ones, so that responses have rows.
+
+    Which ones are replaced follows from the case, so that a failure can be repeated.
+    """
     if isinstance(values, list):
         for each in values:
             real(each)
@@ -97,7 +102,7 @@ def real(values: Any) -> None:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_as_described(case: Case, served: str) -> None:
+def test_every_response_is_as_described(case: Case, served: str) -> None:
     base, secret = served.split(" ")
     is_positive = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
     if is_positive:
@@ -118,8 +123,8 @@ def test_every_answer_is_as_described(case: Case, served: str) -> None:
         assert answer.json()["type"].startswith("urn:revalue:"), answer.text
 
 
-def test_every_operation_says_what_it_answers(served: str) -> None:
-    """Success and errors of each; and a call without a token is one of those errors, but for /health."""
+def test_every_operation_describes_its_responses(served: str) -> None:
+    """Each describes success and errors. Without a token, all but /health respond 401."""
     base, _ = served.split(" ")
     operations = [
         (path, method, each)
@@ -129,6 +134,7 @@ def test_every_operation_says_what_it_answers(served: str) -> None:
     assert len(operations) == 14
     for path, method, each in operations:
         assert each["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], path
+        assert each["summary"], path
         assert each["description"], path
         for status, response in each["responses"].items():
             if int(status) >= 400:
@@ -142,3 +148,19 @@ def test_every_operation_says_what_it_answers(served: str) -> None:
             method, base + path.format(portfolio="P1", security="A", job_id=1), timeout=10
         )
         assert answer.status_code == (200 if is_open else 401), path
+
+
+def test_every_parameter_and_field_has_a_description() -> None:
+    missing = [
+        (path, method, each["name"])
+        for path, methods in DESCRIBED["paths"].items()
+        for method, operation in methods.items()
+        for each in operation.get("parameters", [])
+        if not each.get("description")
+    ]
+    for name, schema in DESCRIBED["components"]["schemas"].items():
+        fields = schema.get("properties", {}).items()
+        missing += [(name, field) for field, each in fields if not each.get("description")]
+        if not schema.get("description"):
+            missing.append(name)
+    assert missing == []

@@ -1,4 +1,4 @@
-"""Calls that operate: a preview is what then happens and writes nothing, a job is tried again, and how long it will take."""
+"""Requests that operate: previews of corrections, the retry of a job, and the estimated time."""
 
 import asyncio
 import io
@@ -31,8 +31,8 @@ CLOSE = {
     **dict.fromkeys(("quantity", "cost_basis_local", "cost_basis"), "0"),
 }
 TABLES = (
-    "market_prices fx_rates position_history position_state reprocessing_triggers portfolio_valuation_jobs "
-    "daily_position_snapshots moments publications deferred_jobs"
+    "market_prices fx_rates position_history position_state reprocessing_triggers "
+    "portfolio_valuation_jobs daily_position_snapshots moments publications deferred_jobs"
 ).split()
 
 
@@ -43,7 +43,7 @@ async def web(url: str, valued: Engine) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def values(database: Database) -> dict[tuple[str, str], Decimal]:
-    """Market value by portfolio and date."""
+    """Return the market value by portfolio and date."""
     rows = await fetch(
         database,
         "SELECT portfolio_id, date::text, sum(market_value) FROM position_valuations GROUP BY 1, 2",
@@ -157,7 +157,10 @@ async def test_previews_are_made_one_at_a_time_and_give_way(
     async with client(url, timeout_seconds=5) as web, database.transaction() as blocking:
         await blocking.execute("UPDATE market_prices SET price = price WHERE security_id = 'A'")
         first = asyncio.create_task(web.post("/corrections:preview", json=PRICE))
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'revalue preview' AND wait_event_type = 'Lock'"
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE application_name = 'revalue preview' AND wait_event_type = 'Lock'"
+        )
         while (await fetch(database, waits))[0][0] == 0:
             assert not first.done()
         second = await web.post("/corrections:preview", json=PRICE)
@@ -170,7 +173,7 @@ async def test_previews_are_made_one_at_a_time_and_give_way(
         assert (answer.status_code, answer.json()["title"]) == (503, "StatementCancelledError")
 
 
-async def test_a_failed_job_is_tried_again(
+async def test_a_failed_job_is_requeued(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
     await execute(
@@ -199,7 +202,7 @@ async def test_how_long_it_will_take(url: str, database: Database, valued: Engin
         assert (told["triggers_queued"], told["estimated_seconds"]) == (
             1,
             None,
-        )  # its reach is not counted yet
+        )  # its positions are not counted yet
         await execute(
             database,
             "INSERT INTO business_dates VALUES ('CAL', '2024-01-29'), ('CAL', '2024-01-30')",
@@ -207,12 +210,12 @@ async def test_how_long_it_will_take(url: str, database: Database, valued: Engin
         while (await got(web, "/reprocessing"))["triggers_queued"]:
             await valued.loop.run_once()
         told = await got(web, "/reprocessing")
-        owed = await fetch(
+        due = await fetch(
             database,
             """SELECT count(*) FROM position_state p CROSS JOIN business_dates b
                WHERE p.pending @> b.business_date OR b.business_date > p.frontier_date""",
         )
-        assert (told["remaining_position_days"],) == owed[0]
+        assert (told["remaining_position_days"],) == due[0]
         if told["remaining_position_days"]:
             assert (
                 told["estimated_seconds"]
@@ -228,4 +231,4 @@ async def test_how_long_it_will_take(url: str, database: Database, valued: Engin
         )
         told = await got(web, "/reprocessing")
         assert told["remaining_position_days"] >= 8
-        assert told["estimated_seconds"] is None  # nobody is at work
+        assert told["estimated_seconds"] is None  # no scheduler is running

@@ -1,4 +1,7 @@
-"""The same application in a replica of Ray Serve. Runs where the extra `serve` is installed, which the lock leaves out."""
+"""The application in a replica of Ray Serve.
+
+Runs where the extra `ray-serve` is installed, which the lock leaves out.
+"""
 
 import socket
 
@@ -6,7 +9,9 @@ import httpx
 import pytest
 import ray
 
-pytest.importorskip("ray.serve", reason="needs pip install 'revalue[serve]'", exc_type=ImportError)
+pytest.importorskip(
+    "ray.serve", reason="needs pip install 'revalue[ray-serve]'", exc_type=ImportError
+)
 
 from ray import serve
 

@@ -1,4 +1,4 @@
-"""How an answer is written: the kind that is asked for, columns that do not hang on the rows, and a body of bounded size."""
+"""Responses in the accepted media type, with the same columns on every page; limits of bodies."""
 
 import csv
 import io
@@ -50,7 +50,7 @@ async def web(url: str, valued: Engine) -> AsyncIterator[httpx.AsyncClient]:
         ("image/png", None),
     ],
 )
-def test_the_kind_of_the_highest_quality_is_given(accept: str, kind: str | None) -> None:
+def test_the_media_type_of_the_highest_quality_is_chosen(accept: str, kind: str | None) -> None:
     assert choose_media_type(accept, KINDS) == kind
 
 
@@ -131,7 +131,8 @@ async def test_a_cursor_beyond_latin_is_a_header_too(
 ) -> None:
     await execute(
         database,
-        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('株', 'USD', 3)",
+        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
+        "VALUES ('株', 'USD', 3)",
     )
     await corrections.position(database, "P1", "株", DAYS[3], Decimal(1), Decimal(1), Decimal(1))
     path = f"/portfolios/P1/positions?as_of={DAYS[3]}&after=B&limit=1"
@@ -158,10 +159,10 @@ async def _chunks() -> AsyncIterator[bytes]:
         yield b" " * 1_000
 
 
-async def test_a_position_in_correction_says_since_when_in_every_answer(
+async def test_a_position_being_reprocessed_says_since_when_in_every_response(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
-    """The same time while the correction is queued, fanned out and, with known_at, when all is over; none before."""
+    """The time is the same while it is queued, while it is fanned out and, by known_at, later."""
     before = datetime.now(UTC)
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     told: set[str] = set()

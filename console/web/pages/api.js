@@ -1,4 +1,5 @@
-// Requests to the server. Each has the token of this tab. Events are read by fetch, because EventSource cannot send a header.
+// Requests to the server. Each has the token of this tab. Events are read by fetch, because EventSource cannot send
+// a header.
 
 const STORAGE_KEY = "revalue-token";
 
@@ -30,7 +31,7 @@ export const get = async (path, options) => (await call(path, options)).json();
 /** GET all pages of a list: the first body, with the items of all pages. `cursor`: the parameter that takes `next`. */
 export async function getAll(path, cursor, options) {
   const first = await get(path, options);
-  for (let next = first.next; next !== null && first.items.length < 5000; ) {
+  for (let next = first.next; next !== null && first.items.length < 5000;) {
     const url = new URL(path, document.baseURI);
     url.searchParams.set(cursor, next);
     const page = await get(url, options);

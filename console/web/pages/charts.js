@@ -7,14 +7,18 @@ export function sparkline(values) {
   const top = Math.max(1, ...values);
   const x = (n) => 118 - (values.length - 1 - n) * 2;
   const points = values.map((value, n) => `${x(n)},${(26 - (24 * value) / top).toFixed(1)}`);
-  return s("svg", { viewBox: "0 0 120 28", class: "sparkline", "aria-hidden": "true", preserveAspectRatio: "none" },
+  return s(
+    "svg",
+    { viewBox: "0 0 120 28", class: "sparkline", "aria-hidden": "true", preserveAspectRatio: "none" },
     points.length > 1 ? s("polygon", { points: `${x(0)},28 ${points.join(" ")} 118,28`, class: "area" }) : null,
-    s("polyline", { points: points.join(" "), class: "line" }));
+    s("polyline", { points: points.join(" "), class: "line" }),
+  );
 }
 
 const COLUMNS = 60;
 
-/** Draw positions by lag over time: one column per sample, one row per range of lags, stronger for a larger share of the positions. */
+/** Draw positions by lag over time: one column per sample, one row per range of lags, stronger for a larger share of
+    the positions. */
 export function heatmap(samples, bounds) {
   if (!samples.length) return h("p", { class: "empty" }, "No sample yet.");
   const names = lagNames(bounds);
@@ -24,19 +28,68 @@ export function heatmap(samples, bounds) {
   if (!total) return h("p", { class: "empty" }, "No position has been loaded.");
   const [left, top, wide, high] = [0, 0, 600, 26];
   const step = wide / shown.length;
-  const cells = shown.map((sample, column) => sample.lags.map((positions, row) => {
-    const all = sample.lags.reduce((sum, each) => sum + each, 0);
-    if (!positions) return null;
-    return s("rect", { x: left + column * step + 0.5, y: top + row * high + 1, width: step - 1, height: high - 2, rx: 2, class: row ? "cell late" : "cell", "fill-opacity": (0.25 + 0.75 * Math.sqrt(positions / all)).toFixed(2) });
-  }));
-  const lines = names.map((_, row) => s("rect", { x: 0, y: row * high + 1, width: wide, height: high - 2, rx: 3, class: "track" }));
+  const cells = shown.map((sample, column) =>
+    sample.lags.map((positions, row) => {
+      const all = sample.lags.reduce((sum, each) => sum + each, 0);
+      if (!positions) return null;
+      return s("rect", {
+        x: left + column * step + 0.5,
+        y: top + row * high + 1,
+        width: step - 1,
+        height: high - 2,
+        rx: 2,
+        class: row ? "cell late" : "cell",
+        "fill-opacity": (0.25 + 0.75 * Math.sqrt(positions / all)).toFixed(2),
+      });
+    }),
+  );
+  const lines = names.map((_, row) =>
+    s("rect", { x: 0, y: row * high + 1, width: wide, height: high - 2, rx: 3, class: "track" }),
+  );
   const spanned = Math.round(last.at - shown[0].at);
-  const chart = s("svg", { viewBox: `0 0 ${wide} ${names.length * high}`, class: "heat", preserveAspectRatio: "none", role: "img", "aria-label": `Positions by lag over the last ${spanned} seconds; the table has the present numbers` }, lines, cells);
-  const table = h("table", { class: "lags" }, h("caption", { class: "hidden" }, "Positions by lag, now"),
-    h("thead", { class: "hidden" }, h("tr", {}, h("th", { scope: "col" }, "Lag"), h("th", { scope: "col" }, "Positions"))),
-    h("tbody", {}, names.map((name, row) => h("tr", { class: last.lags[row] ? "" : "none" }, h("th", { scope: "row" }, name), h("td", { class: "number" }, count(last.lags[row]))))));
-  return [h("div", { class: "lag-chart" }, table, h("div", { class: "heat-box" }, chart)),
-    h("p", { class: "axis faint" }, h("span", {}, spanned < 5 ? "just started" : `${spanned} s ago`), h("span", {}, `${counted(total, "position")} now`))];
+  const chart = s(
+    "svg",
+    {
+      viewBox: `0 0 ${wide} ${names.length * high}`,
+      class: "heat",
+      preserveAspectRatio: "none",
+      role: "img",
+      "aria-label": `Positions by lag over the last ${spanned} seconds; the table has the present numbers`,
+    },
+    lines,
+    cells,
+  );
+  const table = h(
+    "table",
+    { class: "lags" },
+    h("caption", { class: "hidden" }, "Positions by lag, now"),
+    h(
+      "thead",
+      { class: "hidden" },
+      h("tr", {}, h("th", { scope: "col" }, "Lag"), h("th", { scope: "col" }, "Positions")),
+    ),
+    h(
+      "tbody",
+      {},
+      names.map((name, row) =>
+        h(
+          "tr",
+          { class: last.lags[row] ? "" : "none" },
+          h("th", { scope: "row" }, name),
+          h("td", { class: "number" }, count(last.lags[row])),
+        ),
+      ),
+    ),
+  );
+  return [
+    h("div", { class: "lag-chart" }, table, h("div", { class: "heat-box" }, chart)),
+    h(
+      "p",
+      { class: "axis faint" },
+      h("span", {}, spanned < 5 ? "just started" : `${spanned} s ago`),
+      h("span", {}, `${counted(total, "position")} now`),
+    ),
+  ];
 }
 
 function lagNames(bounds) {
@@ -53,10 +106,14 @@ function spread(samples) {
   return picked;
 }
 
-const H = 260, LEFT = 8, RIGHT = 8, TOP = 16, BOTTOM = 24;
+const H = 260,
+  LEFT = 8,
+  RIGHT = 8,
+  TOP = 16,
+  BOTTOM = 24;
 
-/** Draw market value by date. A date whose total lacks lines is a hollow point, not on the line. `choose(date)` is called at a
-    click or Enter. `narrow`: for a phone. */
+/** Draw market value by date. A date whose total lacks lines is a hollow point, not on the line. `choose(date)` is
+    called at a click or Enter. `narrow`: for a phone. */
 export function valueChart(totals, currency, chosen, choose, { narrow = false } = {}) {
   const W = narrow ? 420 : 900;
   const valued = totals.filter((each) => each.market_value !== null);
@@ -70,17 +127,28 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
   const isPartial = (each) => each.lines_valued < each.lines;
   const runs = [[]];
   totals.forEach((each, n) => {
-    if (each.market_value === null || isPartial(each)) { if (runs.at(-1).length) runs.push([]); }
-    else runs.at(-1).push([x(n), y(Number(each.market_value))]);
+    if (each.market_value === null || isPartial(each)) {
+      if (runs.at(-1).length) runs.push([]);
+    } else runs.at(-1).push([x(n), y(Number(each.market_value))]);
   });
   const path = (points) => points.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" ");
   const base = H - BOTTOM;
-  const grid = ticks(low, high).map((tick) => [s("line", { x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick), class: "grid-line" }), s("text", { x: LEFT + 2, y: y(tick) - 4, class: "tick" }, short(tick))]);
-  const marks = totals.map((each, n) => each.market_value !== null && isPartial(each) ? s("circle", { cx: x(n), cy: y(Number(each.market_value)), r: 4, class: "partial" }) : null);
+  const grid = ticks(low, high).map((tick) => [
+    s("line", { x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick), class: "grid-line" }),
+    s("text", { x: LEFT + 2, y: y(tick) - 4, class: "tick" }, short(tick)),
+  ]);
+  const marks = totals.map((each, n) =>
+    each.market_value !== null && isPartial(each)
+      ? s("circle", { cx: x(n), cy: y(Number(each.market_value)), r: 4, class: "partial" })
+      : null,
+  );
   const cross = s("line", { y1: TOP, y2: base, class: "cross" });
   const spot = s("circle", { r: 5, class: "spot" });
   const label = h("output", { class: "reading" });
-  let at = Math.max(0, totals.findIndex((each) => each.date === chosen));
+  let at = Math.max(
+    0,
+    totals.findIndex((each) => each.date === chosen),
+  );
   if (!totals.some((each) => each.date === chosen)) at = totals.length - 1;
   const point = (n) => {
     at = Math.max(0, Math.min(totals.length - 1, n));
@@ -89,34 +157,67 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
     cross.setAttribute("x2", x(at));
     spot.setAttribute("cx", x(at));
     spot.setAttribute("cy", each.market_value === null ? -20 : y(Number(each.market_value)));
-    label.replaceChildren(h("strong", {}, each.market_value === null ? "no value" : `${decimal(each.market_value)} ${currency}`), ` on ${each.date}`, isPartial(each) ? h("em", {}, ` · ${each.lines - each.lines_valued} of ${each.lines} lines have no value`) : "");
+    label.replaceChildren(
+      h("strong", {}, each.market_value === null ? "no value" : `${decimal(each.market_value)} ${currency}`),
+      ` on ${each.date}`,
+      isPartial(each) ? h("em", {}, ` · ${each.lines - each.lines_valued} of ${each.lines} lines have no value`) : "",
+    );
   };
   const near = (event) => {
     const box = svg.getBoundingClientRect();
-    return Math.round((((event.clientX - box.left) / box.width) * W - LEFT) / (W - LEFT - RIGHT) * (totals.length - 1));
+    return Math.round(
+      ((((event.clientX - box.left) / box.width) * W - LEFT) / (W - LEFT - RIGHT)) * (totals.length - 1),
+    );
   };
   const keys = { ArrowLeft: -1, ArrowRight: 1, PageUp: -21, PageDown: 21, Home: -Infinity, End: Infinity };
-  const svg = s("svg", {
-    viewBox: `0 0 ${W} ${H}`, class: "value", tabindex: "0", role: "application", data: { key: "chart" },
-    "aria-label": `Market value from ${totals[0].date} to ${totals.at(-1).date} in ${currency}. Arrow keys move along the dates, Enter shows the positions of a date.`,
-    on: {
-      pointermove: (event) => point(near(event)),
-      click: (event) => { point(near(event)); choose(totals[at].date); },
-      keydown: (event) => {
-        if (event.key in keys) point(at + keys[event.key]);
-        else if (event.key === "Enter") choose(totals[at].date);
-        else return;
-        event.preventDefault();
+  const svg = s(
+    "svg",
+    {
+      viewBox: `0 0 ${W} ${H}`,
+      class: "value",
+      tabindex: "0",
+      role: "application",
+      data: { key: "chart" },
+      "aria-label":
+        `Market value from ${totals[0].date} to ${totals.at(-1).date} in ${currency}. ` +
+        "Arrow keys move along the dates, Enter shows the positions of a date.",
+      on: {
+        pointermove: (event) => point(near(event)),
+        click: (event) => {
+          point(near(event));
+          choose(totals[at].date);
+        },
+        keydown: (event) => {
+          if (event.key in keys) point(at + keys[event.key]);
+          else if (event.key === "Enter") choose(totals[at].date);
+          else return;
+          event.preventDefault();
+        },
       },
     },
-  }, grid, runs.filter((run) => run.length).map((run) => [
-    s("polygon", { points: `${run[0][0].toFixed(1)},${base} ${path(run)} ${run.at(-1)[0].toFixed(1)},${base}`, class: "area" }),
-    s("polyline", { points: path(run), class: "line" }),
-  ]), marks, cross, spot);
+    grid,
+    runs
+      .filter((run) => run.length)
+      .map((run) => [
+        s("polygon", {
+          points: `${run[0][0].toFixed(1)},${base} ${path(run)} ${run.at(-1)[0].toFixed(1)},${base}`,
+          class: "area",
+        }),
+        s("polyline", { points: path(run), class: "line" }),
+      ]),
+    marks,
+    cross,
+    spot,
+  );
   point(at);
-  return [h("div", { class: "reading-row" }, label), h("div", { class: "chart-box" }, svg),
+  return [
+    h("div", { class: "reading-row" }, label),
+    h("div", { class: "chart-box" }, svg),
     h("p", { class: "axis faint" }, h("span", {}, totals[0].date), h("span", {}, totals.at(-1).date)),
-    marks.some(Boolean) ? h("p", { class: "faint" }, "○ Some lines have no value on this date; the total does not include them.") : null];
+    marks.some(Boolean)
+      ? h("p", { class: "faint" }, "○ Some lines have no value on this date; the total does not include them.")
+      : null,
+  ];
 }
 
 function ticks(low, high) {

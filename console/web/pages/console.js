@@ -47,7 +47,16 @@ function onEvent(name, data) {
 function mark(state, title = "") {
   link.dataset.state = state;
   link.title = title;
-  write(link, { live: "live", unavailable: "database unavailable", connecting: "connecting", unreachable: "server unreachable", closed: "no stream" }[state]);
+  write(
+    link,
+    {
+      live: "live",
+      unavailable: "database unavailable",
+      connecting: "connecting",
+      unreachable: "server unreachable",
+      closed: "no stream",
+    }[state],
+  );
 }
 
 let listening = new AbortController();
@@ -57,7 +66,14 @@ async function listen() {
   let wait = 500;
   while (!signal.aborted) {
     try {
-      await stream("events", (name, data) => { wait = 500; onEvent(name, data); }, signal);
+      await stream(
+        "events",
+        (name, data) => {
+          wait = 500;
+          onEvent(name, data);
+        },
+        signal,
+      );
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Refused && error.status !== 503) {
@@ -68,7 +84,10 @@ async function listen() {
         return;
       }
       mark("unreachable", error.message);
-      live.unavailable = error instanceof Refused ? error.message : "The server cannot be reached. The page shows the last numbers that it received.";
+      live.unavailable =
+        error instanceof Refused
+          ? error.message
+          : "The server cannot be reached. The page shows the last numbers that it received.";
       view.update(live);
     }
     await new Promise((done) => setTimeout(done, wait));
@@ -87,7 +106,10 @@ function needToken(why) {
 
 document.getElementById("access").addEventListener("click", () => needToken());
 field.addEventListener("keydown", (event) => {
-  if (event.key === "Enter") { event.preventDefault(); access.close("use"); }
+  if (event.key === "Enter") {
+    event.preventDefault();
+    access.close("use");
+  }
 });
 access.addEventListener("close", () => {
   if (access.returnValue !== "use") return;

@@ -1,8 +1,10 @@
-// Elements built from values (never from markup), updates that change only what differs, and formats of numbers and times.
+// Elements built from values (never from markup), updates that change only what differs, and formats of numbers and
+// times.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Create an element. `given`: attributes; `on` has listeners, `data` has data attributes. Children: nodes or text; null is left out. */
+/** Create an element. `given`: attributes; `on` has listeners, `data` has data attributes. Children: nodes or text;
+    null is left out. */
 export function h(name, given = {}, ...children) {
   return fill(document.createElement(name), given, children);
 }
@@ -25,7 +27,8 @@ function fill(element, given, children) {
 
 const shown = new WeakMap();
 
-/** Replace the children of an element if `value` has changed since they were made. The element with the same data-key keeps the focus. */
+/** Replace the children of an element if `value` has changed since they were made. The element with the same data-key
+    keeps the focus. */
 export function redraw(element, value, make) {
   const now = JSON.stringify(value);
   if (shown.get(element) === now) return false;
@@ -41,18 +44,37 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Create a table that scrolls in its own box. `numeric`: columns of numbers. `cards`: on a phone every row is a card, and the cells
-    have the titles; the roles keep it a table for screen readers. */
+/** Create a table that scrolls in its own box. `numeric`: columns of numbers. `cards`: on a phone every row is a card,
+    and the cells have the titles; the roles keep it a table for screen readers. */
 export function table({ label, titles, numeric = [], more = "", cards = false }, rows) {
-  const found = h("table", { class: cards ? "cards" : null },
-    h("thead", {}, h("tr", {}, titles.map((title, n) => h("th", { scope: "col", class: numeric.includes(n) ? "number" : null }, title)))),
-    h("tbody", {}, rows));
+  const found = h(
+    "table",
+    { class: cards ? "cards" : null },
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        titles.map((title, n) => h("th", { scope: "col", class: numeric.includes(n) ? "number" : null }, title)),
+      ),
+    ),
+    h("tbody", {}, rows),
+  );
   if (cards) {
     found.setAttribute("role", "table");
-    for (const [name, role] of [["thead, tbody", "rowgroup"], ["tr", "row"], ["thead th", "columnheader"], ["tbody th", "rowheader"], ["td", "cell"]])
+    for (const [name, role] of [
+      ["thead, tbody", "rowgroup"],
+      ["tr", "row"],
+      ["thead th", "columnheader"],
+      ["tbody th", "rowheader"],
+      ["td", "cell"],
+    ])
       found.querySelectorAll(name).forEach((each) => each.setAttribute("role", role));
     for (const row of found.tBodies[0].rows)
-      [...row.cells].forEach((cell, n) => { if (typeof titles[n] === "string") cell.dataset.title = titles[n]; });
+      [...row.cells].forEach((cell, n) => {
+        if (typeof titles[n] === "string") cell.dataset.title = titles[n];
+      });
   }
   return h("div", { class: `scroll ${more}`.trim(), tabindex: "0", role: "group", "aria-label": label }, found);
 }
@@ -77,7 +99,8 @@ export const count = (number) => INTEGER.format(number);
 /** Format a count and its noun. */
 export const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
-/** Format exact decimal text with thousands separators and `least` to `most` decimal places. Works on the digits, without floats. */
+/** Format exact decimal text with thousands separators and `least` to `most` decimal places. Works on the digits,
+    without floats. */
 export function decimal(text, least = 2, most = 2) {
   const sign = text.startsWith("-") ? "-" : "";
   let [whole, part = ""] = text.replace("-", "").split(".");
@@ -104,5 +127,7 @@ export function dateRange(first, last) {
 export function timeText(iso) {
   const at = new Date(iso);
   const time = at.toLocaleTimeString("en-GB");
-  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })}, ${time}`;
+  return at.toDateString() === new Date().toDateString()
+    ? time
+    : `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" })}, ${time}`;
 }

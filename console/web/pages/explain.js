@@ -14,12 +14,29 @@ const VERDICTS = {
   NOT_VALUED_YET: ["BEHIND", "Not valued yet."],
   NOT_DUE: ["BEHIND", "No number is due for this date."],
 };
-const NAMES = { quantity: "quantity", cost_basis_local: "cost (local)", cost_basis: "cost", price: "price", price_date: "price date", fx_rate: "rate", fx_date: "rate date" };
-const CAUSES = { PRICE: "price", FX: "exchange rate", INSTRUMENT: "instrument", CALENDAR: "calendar", POLICY: "policy", POSITION: "position" };
+const NAMES = {
+  quantity: "quantity",
+  cost_basis_local: "cost (local)",
+  cost_basis: "cost",
+  price: "price",
+  price_date: "price date",
+  fx_rate: "rate",
+  fx_date: "rate date",
+};
+const CAUSES = {
+  PRICE: "price",
+  FX: "exchange rate",
+  INSTRUMENT: "instrument",
+  CALENDAR: "calendar",
+  POLICY: "policy",
+  POSITION: "position",
+};
 let requests = 0;
 
 document.getElementById("explain-close").addEventListener("click", () => dialog.close());
-dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog) dialog.close();
+});
 
 /** Show the explanation of a position's number on a date. */
 export async function explain(portfolio, security, date) {
@@ -40,21 +57,67 @@ export async function explain(portfolio, security, date) {
 
 function explained(found) {
   const isWaiting = found.verdict === "REPROCESSING" && found.missing;
-  const [state, text] = isWaiting ? ["WAITING_FOR_DATA", "The number shown is that of the published version: data are missing for the correction."] : VERDICTS[found.verdict];
+  const [state, text] = isWaiting
+    ? ["WAITING_FOR_DATA", "The number shown is that of the published version: data are missing for the correction."]
+    : VERDICTS[found.verdict];
   const shown = found.stored?.market_value;
   return [
-    h("p", { class: "answer", id: "explain-value" }, shown ? h("span", { title: shown }, decimal(shown, 2, 12)) : h("em", {}, "no value"), " ", h("small", {}, found.position.base_currency ?? "")),
+    h(
+      "p",
+      { class: "answer", id: "explain-value" },
+      shown ? h("span", { title: shown }, decimal(shown, 2, 12)) : h("em", {}, "no value"),
+      " ",
+      h("small", {}, found.position.base_currency ?? ""),
+    ),
     h("p", { class: "flag big", data: { state } }, text),
-    h("ol", { class: "steps" }, found.items.map((each) => h("li", {}, each.text))),
+    h(
+      "ol",
+      { class: "steps" },
+      found.items.map((each) => h("li", {}, each.text)),
+    ),
   ];
 }
 
 function history(items) {
   if (!items.length) return [];
-  return [h("h3", {}, "All numbers of this date"), h("ol", { class: "changes", reversed: true }, [...items].reverse().map((each) => h("li", { class: each.is_shown ? "is-shown" : "" },
-    h("div", { class: "row" }, h("strong", { title: each.market_value }, decimal(each.market_value)), each.is_shown ? h("span", { class: "flag", data: { state: "CURRENT" } }, "shown now") : null),
-    h("div", { class: "faint" }, [each.cause ? `After a correction of the ${CAUSES[each.cause]}` : "First valuation", each.published_at ? `, shown from ${timeText(each.published_at)}` : "", each.superseded_at ? ` to ${timeText(each.superseded_at)}` : ""].join("")),
-    Object.entries(each.changed).map(([name, [before, after]]) => h("div", { class: "changed" }, `${NAMES[name] ?? name}: `, h("del", {}, tidy(before)), " → ", h("ins", {}, tidy(after)))))))];
+  return [
+    h("h3", {}, "All numbers of this date"),
+    h(
+      "ol",
+      { class: "changes", reversed: true },
+      [...items].reverse().map((each) =>
+        h(
+          "li",
+          { class: each.is_shown ? "is-shown" : "" },
+          h(
+            "div",
+            { class: "row" },
+            h("strong", { title: each.market_value }, decimal(each.market_value)),
+            each.is_shown ? h("span", { class: "flag", data: { state: "CURRENT" } }, "shown now") : null,
+          ),
+          h(
+            "div",
+            { class: "faint" },
+            [
+              each.cause ? `After a correction of the ${CAUSES[each.cause]}` : "First valuation",
+              each.published_at ? `, shown from ${timeText(each.published_at)}` : "",
+              each.superseded_at ? ` to ${timeText(each.superseded_at)}` : "",
+            ].join(""),
+          ),
+          Object.entries(each.changed).map(([name, [before, after]]) =>
+            h(
+              "div",
+              { class: "changed" },
+              `${NAMES[name] ?? name}: `,
+              h("del", {}, tidy(before)),
+              " → ",
+              h("ins", {}, tidy(after)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  ];
 }
 
 function tidy(value) {

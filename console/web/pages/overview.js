@@ -11,31 +11,73 @@ export const STATES = {
   WAITING_FOR_DATA: "Waiting for data",
   FAILED: "Failed",
 };
-const KINDS = { PRICE: "Price", FX: "Exchange rate", INSTRUMENT: "Instrument", CALENDAR: "Calendar", POLICY: "Policy", POSITION: "Position" };
+const KINDS = {
+  PRICE: "Price",
+  FX: "Exchange rate",
+  INSTRUMENT: "Instrument",
+  CALENDAR: "Calendar",
+  POLICY: "Policy",
+  POSITION: "Position",
+};
 
-const MAX_ITEMS = 50;  // of a list; the server has the same limit
+const MAX_ITEMS = 50; // of a list; the server has the same limit
 
 const TILES = [
-  ["left", "Position-days left"], ["eta", "Time left"], ["speed", "Rows per second"],
-  ["tasks", "Tasks in flight"], ["leader", "Scheduler"], ["dead-letters", "Dead letters"],
+  ["left", "Position-days left"],
+  ["eta", "Time left"],
+  ["speed", "Rows per second"],
+  ["tasks", "Tasks in flight"],
+  ["leader", "Scheduler"],
+  ["dead-letters", "Dead letters"],
 ];
 
 export function open(main, say, needToken) {
-  const tile = Object.fromEntries(TILES.map(([name]) => [name, { value: h("strong", { id: `tile-${name}` }, "–"), note: h("small") }]));
-  const part = Object.fromEntries(["banner", "positions", "corrections", "lags", "reasons", "dead-letters", "portfolios"].map((name) => [name, h("div", { id: `part-${name}` })]));
+  const tile = Object.fromEntries(
+    TILES.map(([name]) => [name, { value: h("strong", { id: `tile-${name}` }, "–"), note: h("small") }]),
+  );
+  const part = Object.fromEntries(
+    ["banner", "positions", "corrections", "lags", "reasons", "dead-letters", "portfolios"].map((name) => [
+      name,
+      h("div", { id: `part-${name}` }),
+    ]),
+  );
   const spark = h("div", { class: "spark" });
   const notes = { "dead-letters": h("p", { class: "note", role: "status" }) };
   const sizes = Object.fromEntries(["corrections", "portfolios", "dead-letters"].map((name) => [name, h("small")]));
   sizes.lags = h("small", {}, "positions by calendar days from watermark to horizon, over time");
-  const panel = (title, name, more = "") => h("section", { class: `panel ${more}`, "aria-labelledby": `title-${name}` }, h("h2", { id: `title-${name}` }, title, " ", sizes[name]), part[name], notes[name]);
-  const body = h("div", {},
-    h("dl", { class: "tiles" }, TILES.map(([name, title]) =>
-      h("div", { class: `tile ${name}` }, h("dt", {}, title), h("dd", {}, tile[name].value, tile[name].note, name === "speed" ? spark : null)))),
-    h("div", { class: "grid" },
-      panel("Positions by status", "positions"), panel("Corrections in progress", "corrections"),
+  const panel = (title, name, more = "") =>
+    h(
+      "section",
+      { class: `panel ${more}`, "aria-labelledby": `title-${name}` },
+      h("h2", { id: `title-${name}` }, title, " ", sizes[name]),
+      part[name],
+      notes[name],
+    );
+  const body = h(
+    "div",
+    {},
+    h(
+      "dl",
+      { class: "tiles" },
+      TILES.map(([name, title]) =>
+        h(
+          "div",
+          { class: `tile ${name}` },
+          h("dt", {}, title),
+          h("dd", {}, tile[name].value, tile[name].note, name === "speed" ? spark : null),
+        ),
+      ),
+    ),
+    h(
+      "div",
+      { class: "grid" },
+      panel("Positions by status", "positions"),
+      panel("Corrections in progress", "corrections"),
       panel("Lag of the watermarks", "lags", "wide"),
-      panel("Why positions wait or failed", "reasons"), panel("Portfolios", "portfolios"),
-      panel("Dead letters", "dead-letters", "wide")),
+      panel("Why positions wait or failed", "reasons"),
+      panel("Portfolios", "portfolios"),
+      panel("Dead letters", "dead-letters", "wide"),
+    ),
   );
   main.replaceChildren(h("h1", {}, "Overview"), part.banner, body);
   const bars = new Map();
@@ -43,7 +85,7 @@ export function open(main, say, needToken) {
   async function retry(job) {
     try {
       await post(`jobs/${job}:retry`);
-      write(notes["dead-letters"], `Job ${job} is requeued.`);
+      write(notes["dead-letters"], `Job ${job} was requeued.`);
     } catch (error) {
       write(notes["dead-letters"], `Job ${job} was not requeued: ${error.message}`);
       if (error instanceof Refused && error.status === 401) needToken(error.message);
@@ -52,8 +94,9 @@ export function open(main, say, needToken) {
 
   function update(live) {
     const { state } = live;
-    const paused = state?.paused_at ? `Paused since ${timeText(state.paused_at)}${state.paused_by ? ` by ${state.paused_by}` : ""}: no new work is started. Run "revalue resume" to continue.` : null;
-    redraw(part.banner, [live.unavailable, live.refused, paused], (texts) => texts.filter(Boolean).map((text) => h("p", { class: "banner" }, sentence(text))));
+    redraw(part.banner, [live.unavailable, live.refused, state && pausedText(state)], (texts) =>
+      texts.filter(Boolean).map((text) => h("p", { class: "banner" }, sentence(text))),
+    );
     body.hidden = !state && Boolean(live.refused);
     if (!state) {
       say(live.refused ?? live.unavailable ?? "Loading the state of the engine.", live.refused ?? live.unavailable);
@@ -62,9 +105,18 @@ export function open(main, say, needToken) {
     say(live.unavailable ?? summary(state), live.unavailable);
     write(sizes.corrections, listSize(state.corrections.length));
     write(sizes.portfolios, listSize(state.portfolios.length, ", those that are not current first"));
-    write(sizes["dead-letters"], state.dead_letters > state.recent_dead_letters.length ? `the last ${state.recent_dead_letters.length} of ${count(state.dead_letters)}` : "");
+    write(
+      sizes["dead-letters"],
+      state.dead_letters > state.recent_dead_letters.length
+        ? `the last ${state.recent_dead_letters.length} of ${count(state.dead_letters)}`
+        : "",
+    );
     figures(tile, state);
-    redraw(spark, live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)), sparkline);
+    redraw(
+      spark,
+      live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)),
+      sparkline,
+    );
     redraw(part.positions, state.positions, positions);
     corrections(part.corrections, state.corrections, bars);
     redraw(part.lags, [live.samples, live.bounds], ([samples, bounds]) => heatmap(samples, bounds));
@@ -73,6 +125,12 @@ export function open(main, say, needToken) {
     redraw(part["dead-letters"], state.recent_dead_letters, (found) => deadLetters(found, retry));
   }
   return { update };
+}
+
+function pausedText(state) {
+  if (!state.paused_at) return null;
+  const by = state.paused_by ? ` by ${state.paused_by}` : "";
+  return `Paused since ${timeText(state.paused_at)}${by}: no new work is started. Run "revalue resume" to continue.`;
 }
 
 /** Describe the size of a list. A full list may not have all items. */
@@ -86,26 +144,60 @@ function summary(state) {
   if (state.is_current && !state.recent_dead_letters.length) return "Every position is current.";
   const parts = [];
   const inProgress = state.corrections.length;
-  if (inProgress) parts.push(`${counted(inProgress, inProgress < MAX_ITEMS ? "correction" : "or more correction")} in progress`);
+  if (inProgress)
+    parts.push(`${counted(inProgress, inProgress < MAX_ITEMS ? "correction" : "or more correction")} in progress`);
   if (state.positions.BEHIND) parts.push("positions are being valued up to the horizon");
-  if (state.positions.WAITING_FOR_DATA) parts.push(`${counted(state.positions.WAITING_FOR_DATA, "position")} ${state.positions.WAITING_FOR_DATA === 1 ? "waits" : "wait"} for data`);
+  const waiting = state.positions.WAITING_FOR_DATA;
+  if (waiting) parts.push(`${counted(waiting, "position waits", "positions wait")} for data`);
   if (state.positions.FAILED) parts.push(`${counted(state.positions.FAILED, "position")} failed`);
   return parts.length ? `${parts.join("; ")}.`.replace(/^p/, "P") : "Nothing is in progress.";
 }
 
 function figures(tile, state) {
-  const put = (name, value, note = "") => { write(tile[name].value, value); write(tile[name].note, note); };
-  put("left", count(state.remaining_position_days), state.triggers_queued ? `${counted(state.triggers_queued, "correction")} not counted yet` : "due, of positions that can be valued");
+  const put = (name, value, note = "") => {
+    write(tile[name].value, value);
+    write(tile[name].note, note);
+  };
+  put(
+    "left",
+    count(state.remaining_position_days),
+    state.triggers_queued
+      ? `${counted(state.triggers_queued, "correction")} not counted yet`
+      : "due for positions that can be valued",
+  );
   const eta = state.estimated_seconds;
-  put("eta", eta === null ? "unknown" : eta === 0 ? "done" : duration(eta), eta === null ? "no scheduler is running, no job has finished, or a correction is queued" : state.rows_per_second ? `at ${count(state.rows_per_second)} rows per second` : "nothing is due");
+  put(
+    "eta",
+    eta === null ? "unknown" : eta === 0 ? "done" : duration(eta),
+    eta === null
+      ? "no scheduler is running, no job has finished, or a correction is queued"
+      : state.rows_per_second
+        ? `at ${count(state.rows_per_second)} rows per second`
+        : "nothing is due",
+  );
   put("speed", count(state.rows_per_second_now), "over the last 5 s");
-  put("tasks", count(state.tasks_in_flight), `${counted(state.jobs_in_flight, "job")}; ${counted(state.actors, "actor")} connected`);
+  put(
+    "tasks",
+    count(state.tasks_in_flight),
+    `${counted(state.jobs_in_flight, "job")}; ${counted(state.actors, "actor")} connected`,
+  );
   const age = state.heartbeat_age_seconds;
   const silent = state.holder !== null && age > state.lease_seconds;
-  put("leader", state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads", state.holder === null ? "No scheduler is running" : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`);
-  const isDue = state.remaining_position_days > 0 || state.triggers_queued > 0;  // without work no scheduler is needed
-  tile.leader.value.dataset.tone = state.holder === null || silent ? (isDue ? "bad" : "") : state.paused_at ? "warn" : "good";
-  put("dead-letters", count(state.dead_letters), state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be retried` : "jobs that failed for good");
+  put(
+    "leader",
+    state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads",
+    state.holder === null
+      ? "No scheduler is running"
+      : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`,
+  );
+  const isDue = state.remaining_position_days > 0 || state.triggers_queued > 0; // without work no scheduler is needed
+  tile.leader.value.dataset.tone =
+    state.holder === null || silent ? (isDue ? "bad" : "") : state.paused_at ? "warn" : "good";
+  put(
+    "dead-letters",
+    count(state.dead_letters),
+    state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be retried` : "jobs that failed for good",
+  );
   tile["dead-letters"].value.dataset.tone = state.dead_letters ? "bad" : "";
 }
 
@@ -113,23 +205,55 @@ function positions(found) {
   const total = Object.values(found).reduce((sum, each) => sum + each, 0);
   if (!total) return h("p", { class: "empty" }, "No position has been loaded.");
   const present = Object.keys(STATES).filter((state) => found[state]);
-  const bar = h("div", { class: "stack", "aria-hidden": "true" }, present.map((state) => {
-    const piece = h("span", { data: { state } });
-    piece.style.flexGrow = found[state];
-    return piece;
-  }));
-  const share = (number) => (!number ? "–" : number === total ? "100 %" : number / total < 0.001 ? "< 0.1 %" : `${Math.min(99.9, (100 * number) / total).toFixed(1)} %`);
+  const bar = h(
+    "div",
+    { class: "stack", "aria-hidden": "true" },
+    present.map((state) => {
+      const piece = h("span", { data: { state } });
+      piece.style.flexGrow = found[state];
+      return piece;
+    }),
+  );
+  const share = (number) =>
+    !number
+      ? "–"
+      : number === total
+        ? "100 %"
+        : number / total < 0.001
+          ? "< 0.1 %"
+          : `${Math.min(99.9, (100 * number) / total).toFixed(1)} %`;
   const rows = Object.entries(STATES).map(([state, title]) =>
-    h("tr", { class: found[state] ? "" : "none" }, h("th", { scope: "row" }, h("i", { class: "dot", data: { state } }), title),
-      h("td", { class: "number", id: `positions-${state}` }, count(found[state] ?? 0)), h("td", { class: "number faint" }, share(found[state] ?? 0))));
-  return [bar, h("table", {}, h("caption", { class: "hidden" }, "Positions by status"), h("tbody", {}, rows),
-    h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "All"), h("td", { class: "number" }, count(total)), h("td"))))];
+    h(
+      "tr",
+      { class: found[state] ? "" : "none" },
+      h("th", { scope: "row" }, h("i", { class: "dot", data: { state } }), title),
+      h("td", { class: "number", id: `positions-${state}` }, count(found[state] ?? 0)),
+      h("td", { class: "number faint" }, share(found[state] ?? 0)),
+    ),
+  );
+  return [
+    bar,
+    h(
+      "table",
+      {},
+      h("caption", { class: "hidden" }, "Positions by status"),
+      h("tbody", {}, rows),
+      h(
+        "tfoot",
+        {},
+        h("tr", {}, h("th", { scope: "row" }, "All"), h("td", { class: "number" }, count(total)), h("td")),
+      ),
+    ),
+  ];
 }
 
 // Bars are kept from one event to the next, so that they move smoothly.
 function corrections(element, found, bars) {
   const gone = [...bars.keys()].filter((id) => !found.some((each) => each.trigger_id === id));
-  for (const id of gone) { bars.get(id).item.remove(); bars.delete(id); }
+  for (const id of gone) {
+    bars.get(id).item.remove();
+    bars.delete(id);
+  }
   if (!found.length) {
     redraw(element, "none", () => h("p", { class: "empty" }, "No correction is in progress."));
     return;
@@ -140,8 +264,21 @@ function corrections(element, found, bars) {
       const bar = h("progress", { max: 1, "aria-label": `Correction ${each.trigger_id}` });
       const note = h("span", { class: "faint" });
       const pair = each.base_currency && `${each.base_currency}/${each.quote_currency}`;
-      const what = [KINDS[each.kind], pair || each.security_id, each.portfolio_id && `in ${each.portfolio_id}`].filter(Boolean).join(" ");
-      const item = h("li", { data: { trigger: each.trigger_id } }, h("div", { class: "row" }, h("strong", {}, what, " ", h("small", {}, dateRange(each.first_date, each.last_date))), h("span", { class: "faint" }, `since ${timeText(each.created_at)}`)), bar, note);
+      const what = [KINDS[each.kind], pair || each.security_id, each.portfolio_id && `in ${each.portfolio_id}`]
+        .filter(Boolean)
+        .join(" ");
+      const item = h(
+        "li",
+        { data: { trigger: each.trigger_id } },
+        h(
+          "div",
+          { class: "row" },
+          h("strong", {}, what, " ", h("small", {}, dateRange(each.first_date, each.last_date))),
+          h("span", { class: "faint" }, `since ${timeText(each.created_at)}`),
+        ),
+        bar,
+        note,
+      );
       bars.set(each.trigger_id, { bar, note, item });
       element.querySelector("ol").append(item);
     }
@@ -160,33 +297,106 @@ function corrections(element, found, bars) {
 
 function reasons(found) {
   if (!found.length) return h("p", { class: "empty" }, "No position waits, and none failed.");
-  return table({ label: "Why positions wait or failed", titles: ["Reason", "Positions", "Example"], numeric: [1], cards: true },
-    found.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.reason)), h("td", { class: "number" }, count(each.positions)), h("td", { class: "long" }, each.example))));
+  return table(
+    { label: "Why positions wait or failed", titles: ["Reason", "Positions", "Example"], numeric: [1], cards: true },
+    found.map((each) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, h("code", {}, each.reason)),
+        h("td", { class: "number" }, count(each.positions)),
+        h("td", { class: "long" }, each.example),
+      ),
+    ),
+  );
 }
 
 function portfolios(found) {
   if (!found.length) return h("p", { class: "empty" }, "No portfolio has been loaded.");
   const flag = (each) => [
-    each.positions_reprocessing ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, `${count(each.positions_reprocessing)} being reprocessed`) : null,
-    each.positions_waiting ? h("span", { class: "flag", data: { state: "WAITING_FOR_DATA" } }, `${count(each.positions_waiting)} waiting`) : null,
-    each.positions_failed ? h("span", { class: "flag", data: { state: "FAILED" } }, `${count(each.positions_failed)} failed`) : null,
-    each.positions_behind ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.positions_behind)} behind`) : null,
-    each.positions_reprocessing + each.positions_waiting + each.positions_failed + each.positions_behind ? null : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
+    each.positions_reprocessing
+      ? h(
+          "span",
+          { class: "flag", data: { state: "REPROCESSING" } },
+          `${count(each.positions_reprocessing)} being reprocessed`,
+        )
+      : null,
+    each.positions_waiting
+      ? h("span", { class: "flag", data: { state: "WAITING_FOR_DATA" } }, `${count(each.positions_waiting)} waiting`)
+      : null,
+    each.positions_failed
+      ? h("span", { class: "flag", data: { state: "FAILED" } }, `${count(each.positions_failed)} failed`)
+      : null,
+    each.positions_behind
+      ? h("span", { class: "flag", data: { state: "BEHIND" } }, `${count(each.positions_behind)} behind`)
+      : null,
+    each.positions_reprocessing + each.positions_waiting + each.positions_failed + each.positions_behind
+      ? null
+      : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
   ];
-  return table({ label: "Portfolios", titles: ["Portfolio", "Positions", "State"], numeric: [1], more: "tall", cards: true },
-    found.map((each) => h("tr", {},
-      h("th", { scope: "row" }, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `p-${each.portfolio_id}` } }, each.portfolio_id), " ", h("small", {}, each.base_currency)),
-      h("td", { class: "number" }, count(each.positions)), h("td", { class: "wholly" }, flag(each)))));
+  return table(
+    { label: "Portfolios", titles: ["Portfolio", "Positions", "State"], numeric: [1], more: "tall", cards: true },
+    found.map((each) =>
+      h(
+        "tr",
+        {},
+        h(
+          "th",
+          { scope: "row" },
+          h(
+            "a",
+            { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `p-${each.portfolio_id}` } },
+            each.portfolio_id,
+          ),
+          " ",
+          h("small", {}, each.base_currency),
+        ),
+        h("td", { class: "number" }, count(each.positions)),
+        h("td", { class: "wholly" }, flag(each)),
+      ),
+    ),
+  );
 }
 
 function deadLetters(found, retry) {
   if (!found.length) return h("p", { class: "empty" }, "No job has failed for good.");
   const titles = ["Job", "Position", "Dates", "Attempts", "Reason", "Failed", h("span", { class: "hidden" }, "Action")];
-  return table({ label: "Dead letters", titles, numeric: [3], cards: true },
-    found.map((each) => h("tr", { data: { job: each.job_id } },
-      h("th", { scope: "row" }, String(each.job_id)),
-      h("td", {}, h("a", { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `l-${each.job_id}` } }, each.portfolio_id), ` ${each.security_id}`),
-      h("td", { class: "nowrap" }, dateRange(each.first_date, each.last_date)), h("td", { class: "number" }, count(each.attempt_count)),
-      h("td", { class: "long" }, each.failure_reason), h("td", { class: "nowrap" }, timeText(each.died_at)),
-      h("td", { class: "act" }, h("button", { type: "button", "aria-label": `Retry job ${each.job_id}`, data: { key: `r-${each.job_id}` }, on: { click: () => retry(each.job_id) } }, "Retry")))));
+  return table(
+    { label: "Dead letters", titles, numeric: [3], cards: true },
+    found.map((each) =>
+      h(
+        "tr",
+        { data: { job: each.job_id } },
+        h("th", { scope: "row" }, String(each.job_id)),
+        h(
+          "td",
+          {},
+          h(
+            "a",
+            { href: `#/portfolio/${encodeURIComponent(each.portfolio_id)}`, data: { key: `l-${each.job_id}` } },
+            each.portfolio_id,
+          ),
+          ` ${each.security_id}`,
+        ),
+        h("td", { class: "nowrap" }, dateRange(each.first_date, each.last_date)),
+        h("td", { class: "number" }, count(each.attempt_count)),
+        h("td", { class: "long" }, each.failure_reason),
+        h("td", { class: "nowrap" }, timeText(each.died_at)),
+        h(
+          "td",
+          { class: "act" },
+          h(
+            "button",
+            {
+              type: "button",
+              "aria-label": `Retry job ${each.job_id}`,
+              data: { key: `r-${each.job_id}` },
+              on: { click: () => retry(each.job_id) },
+            },
+            "Retry",
+          ),
+        ),
+      ),
+    ),
+  );
 }

@@ -5,7 +5,12 @@ import { valueChart } from "./charts.js";
 import { count, counted, decimal, h, redraw, sentence, table as createTable, timeText, write } from "./dom.js";
 import { explain } from "./explain.js";
 
-const RANGES = [["1 month", 31], ["6 months", 184], ["1 year", 366], ["5 years", 1827]];
+const RANGES = [
+  ["1 month", 31],
+  ["6 months", 184],
+  ["1 year", 366],
+  ["5 years", 1827],
+];
 const WHY = { WAITING_FOR_DATA: "waiting for data", FAILED: "failed", NOT_VALUED: "missing" };
 const LATER = {
   CURRENT: { WAITING_FOR_DATA: "waits on a later date", FAILED: "failed on a later date" },
@@ -30,13 +35,47 @@ export function open(main, name, query, say, needToken) {
   const table = h("div", { id: "totals" });
   const lines = h("div", { id: "lines" });
   const date = h("input", { type: "date", id: "as-of", on: { change: () => date.value && go(date.value) } });
-  const ranges = RANGES.map(([title, size]) => h("button", { type: "button", class: "quiet", "aria-pressed": String(size === days), on: { click: () => range(size) } }, title));
-  const body = h("div", { hidden: true },
+  const ranges = RANGES.map(([title, size]) =>
+    h(
+      "button",
+      { type: "button", class: "quiet", "aria-pressed": String(size === days), on: { click: () => range(size) } },
+      title,
+    ),
+  );
+  const body = h(
+    "div",
+    { hidden: true },
     sums,
-    h("section", { class: "panel", "aria-labelledby": "title-chart" }, h("div", { class: "row" }, h("h2", { id: "title-chart" }, "Market value"), h("div", { class: "group", role: "group", "aria-label": "Range" }, ranges)),
-      chart, h("details", {}, h("summary", {}, "As a table"), table)),
-    h("section", { class: "panel", "aria-labelledby": "title-lines" }, h("div", { class: "row" }, h("h2", { id: "title-lines" }, "Positions"), h("label", { class: "inline" }, "on ", date)), lines));
-  main.replaceChildren(h("p", { class: "crumb" }, h("a", { href: "#/" }, "Overview")), h("div", { class: "row title" }, h("h1", {}, name), flag), error, body);
+    h(
+      "section",
+      { class: "panel", "aria-labelledby": "title-chart" },
+      h(
+        "div",
+        { class: "row" },
+        h("h2", { id: "title-chart" }, "Market value"),
+        h("div", { class: "group", role: "group", "aria-label": "Range" }, ranges),
+      ),
+      chart,
+      h("details", {}, h("summary", {}, "As a table"), table),
+    ),
+    h(
+      "section",
+      { class: "panel", "aria-labelledby": "title-lines" },
+      h(
+        "div",
+        { class: "row" },
+        h("h2", { id: "title-lines" }, "Positions"),
+        h("label", { class: "inline" }, "on ", date),
+      ),
+      lines,
+    ),
+  );
+  main.replaceChildren(
+    h("p", { class: "crumb" }, h("a", { href: "#/" }, "Overview")),
+    h("div", { class: "row title" }, h("h1", {}, name), flag),
+    error,
+    body,
+  );
 
   function go(day) {
     wanted = day;
@@ -60,10 +99,14 @@ export function open(main, name, query, say, needToken) {
     } catch (problem) {
       if (leaving.signal.aborted || mine !== requests) return;
       if (problem instanceof Refused && problem.status === 401) needToken(problem.message);
-      const text = problem instanceof Refused ? problem.message : "The server cannot be reached. The page shows the last numbers that it received.";
+      const text =
+        problem instanceof Refused
+          ? problem.message
+          : "The server cannot be reached. The page shows the last numbers that it received.";
       redraw(error, text, () => h("p", { class: "banner" }, sentence(text)));
       say(text, true);
-      if (received) {  // the state may have changed since
+      if (received) {
+        // the state may have changed since
         flag.dataset.state = "WAITING_FOR_DATA";
         write(flag, `As of ${timeText(received)}`);
       }
@@ -79,14 +122,20 @@ export function open(main, name, query, say, needToken) {
     const first = new Date(Date.parse(last) - days * 86400000).toISOString().slice(0, 10);
     const totals = await getAll(`${path}/valuation?limit=1000&from=${first}&to=${last}`, "from", options);
     const day = found.items[0]?.date ?? wanted ?? last;
-    const of = totals.items.find((each) => each.date === day) ?? (await get(`${path}/valuation?from=${day}&to=${day}`, options)).items[0];
+    const of =
+      totals.items.find((each) => each.date === day) ??
+      (await get(`${path}/valuation?from=${day}&to=${day}`, options)).items[0];
     if (mine !== requests || leaving.signal.aborted) return;
     body.hidden = false;
     received = new Date().toISOString();
     if (document.activeElement !== date) date.value = day;
     showState(found);
     redraw(sums, [of ?? null, found.base_currency, day], summary);
-    redraw(chart, [totals.items, found.base_currency, day, PHONE.matches], ([items, currency, chosen, narrow]) => items.length ? valueChart(items, currency, chosen, go, { narrow }) : h("p", { class: "empty" }, "This range has no business day."));
+    redraw(chart, [totals.items, found.base_currency, day, PHONE.matches], ([items, currency, chosen, narrow]) =>
+      items.length
+        ? valueChart(items, currency, chosen, go, { narrow })
+        : h("p", { class: "empty" }, "This range has no business day."),
+    );
     redraw(table, totals.items, totalsTable);
     redraw(lines, [found.items, day], ([items]) => linesTable(items, (security, on) => explain(name, security, on)));
   }
@@ -95,63 +144,168 @@ export function open(main, name, query, say, needToken) {
     const now = found.positions_reprocessing;
     flag.dataset.state = now ? "REPROCESSING" : "CURRENT";
     write(flag, now ? `Being reprocessed: ${count(now)} of ${counted(found.positions, "position")}` : "Current");
-    say(unavailable ?? (now ? `${name} is being reprocessed. Its published version is shown until then.` : `${name}: no position is being reprocessed.`));
+    say(
+      unavailable ??
+        (now
+          ? `${name} is being reprocessed. Its published version is shown until then.`
+          : `${name}: no position is being reprocessed.`),
+    );
   }
 
   load();
   return {
-    update: (live) => { unavailable = live.unavailable; },
-    leave: () => { leaving.abort(); clearTimeout(timer); },
+    update: (live) => {
+      unavailable = live.unavailable;
+    },
+    leave: () => {
+      leaving.abort();
+      clearTimeout(timer);
+    },
   };
 }
 
 function summary([total, currency, day]) {
-  const tile = (title, value, note, tone) => h("div", { class: "tile" }, h("dt", {}, title), h("dd", {}, h("strong", { data: { tone: tone ?? "" }, id: `sum-${title.toLowerCase().replace(/ .*/, "")}` }, value), h("small", {}, note)));
+  const tile = (title, value, note, tone) =>
+    h(
+      "div",
+      { class: "tile" },
+      h("dt", {}, title),
+      h(
+        "dd",
+        {},
+        h("strong", { data: { tone: tone ?? "" }, id: `sum-${title.toLowerCase().replace(/ .*/, "")}` }, value),
+        h("small", {}, note),
+      ),
+    );
   if (!total) return [tile("Market value", "no value", `${day} is not a business day`)];
   const missing = total.lines - total.lines_valued;
-  const of = missing ? `${count(total.lines_valued)} of ${counted(total.lines, "line")}, ${currency}` : `${currency}, ${day}`;
+  const of = missing
+    ? `${count(total.lines_valued)} of ${counted(total.lines, "line")}, ${currency}`
+    : `${currency}, ${day}`;
   return [
-    tile("Market value", total.market_value === null ? "no value" : decimal(total.market_value), of, missing ? "warn" : ""),
-    tile("Unrealized gain", total.unrealized_gain === null ? "no value" : decimal(total.unrealized_gain), of, missing ? "warn" : ""),
-    tile("Stale", count(total.lines_stale), total.stale.length ? total.stale.slice(0, 4).join(", ") : "lines valued with an older price or rate", total.lines_stale ? "warn" : ""),
-    tile("Without value", count(missing), total.without_value.length ? `${total.without_value.slice(0, 4).join(", ")}: not in the sums` : "the sums have every line", missing ? "bad" : ""),
+    tile(
+      "Market value",
+      total.market_value === null ? "no value" : decimal(total.market_value),
+      of,
+      missing ? "warn" : "",
+    ),
+    tile(
+      "Unrealized gain",
+      total.unrealized_gain === null ? "no value" : decimal(total.unrealized_gain),
+      of,
+      missing ? "warn" : "",
+    ),
+    tile(
+      "Stale",
+      count(total.lines_stale),
+      total.stale.length ? total.stale.slice(0, 4).join(", ") : "lines valued with an older price or rate",
+      total.lines_stale ? "warn" : "",
+    ),
+    tile(
+      "Without value",
+      count(missing),
+      total.without_value.length
+        ? `${total.without_value.slice(0, 4).join(", ")}: not in the sums`
+        : "the sums include every line",
+      missing ? "bad" : "",
+    ),
   ];
 }
 
 function totalsTable(items) {
-  const cell = (text) => h("td", { class: "number", title: text ?? null }, text === null ? h("em", {}, "no value") : decimal(text));
+  const cell = (text) =>
+    h("td", { class: "number", title: text ?? null }, text === null ? h("em", {}, "no value") : decimal(text));
   const titles = ["Date", "Market value", "Unrealized gain", "Lines", "Valued", "Stale", "Waiting", "Missing"];
-  return createTable({ label: "Totals by date", titles, numeric: [1, 2, 3, 4, 5, 6, 7], more: "tall" },
-    [...items].reverse().map((each) => h("tr", {}, h("th", { scope: "row" }, each.date), cell(each.market_value), cell(each.unrealized_gain),
-      [each.lines, each.lines_valued, each.lines_stale, each.lines_waiting, each.lines_missing].map((number) => h("td", { class: "number" }, number === null ? "–" : count(number))))));
+  return createTable(
+    { label: "Totals by date", titles, numeric: [1, 2, 3, 4, 5, 6, 7], more: "tall" },
+    [...items].reverse().map((each) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, each.date),
+        cell(each.market_value),
+        cell(each.unrealized_gain),
+        [each.lines, each.lines_valued, each.lines_stale, each.lines_waiting, each.lines_missing].map((number) =>
+          h("td", { class: "number" }, number === null ? "–" : count(number)),
+        ),
+      ),
+    ),
+  );
 }
 
 function linesTable(items, explainLine) {
   if (!items.length) return h("p", { class: "empty" }, "No position is open on this date.");
   const titles = ["Security", "Quantity", "Price", "Rate", "Market value", "Unrealized gain", "State"];
-  return createTable({ label: "Positions", titles, numeric: [1, 2, 3, 4, 5], more: "lines", cards: true }, items.map((each) => line(each, explainLine)));
+  return createTable(
+    { label: "Positions", titles, numeric: [1, 2, 3, 4, 5], more: "lines", cards: true },
+    items.map((each) => line(each, explainLine)),
+  );
 }
 
 function line(each, explainLine) {
   const why = WHY[each.valuation_status];
-  const number = (text, name, least, most, unit = "") => h("td", { class: "number" }, text === null
-    ? h("em", {}, "–")
-    : h("span", { title: `${text}${unit}` }, decimal(text, least, most), unit ? h("small", {}, unit) : null));
-  const button = { type: "button", class: "figure", data: { key: `v-${each.security_id}` }, on: { click: () => explainLine(each.security_id, each.date) } };
-  const value = each.market_value === null
-    ? h("button", { ...button, "aria-label": `${each.security_id}: ${why}. Explain` }, h("em", {}, why))
-    : h("button", { ...button, title: each.market_value, "aria-label": `${each.security_id}: market value ${decimal(each.market_value)} ${each.base_currency}. Explain` }, decimal(each.market_value));
+  const number = (text, least, most) =>
+    h(
+      "td",
+      { class: "number" },
+      text === null ? h("em", {}, "–") : h("span", { title: text }, decimal(text, least, most)),
+    );
+  const button = {
+    type: "button",
+    class: "figure",
+    data: { key: `v-${each.security_id}` },
+    on: { click: () => explainLine(each.security_id, each.date) },
+  };
+  const shown = each.market_value === null ? null : decimal(each.market_value);
+  const value =
+    shown === null
+      ? h("button", { ...button, "aria-label": `${each.security_id}: ${why}. Explain` }, h("em", {}, why))
+      : h(
+          "button",
+          {
+            ...button,
+            title: each.market_value,
+            "aria-label": `${each.security_id}: market value ${shown} ${each.base_currency}. Explain`,
+          },
+          shown,
+        );
   const flags = [
-    each.reprocessing_status === "IN_PROGRESS" && (why || !(each.state in LATER.IN_PROGRESS)) ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, "being reprocessed") : null,
-    each.valuation_status === "VALUED_STALE" ? h("span", { class: "flag", data: { state: "STALE" }, title: staleBy(each) }, "stale") : null,
-    why ? h("span", { class: "flag", data: { state: each.valuation_status === "NOT_VALUED" ? "BEHIND" : each.valuation_status }, title: each.failure_reason }, why) : null,
-    !why && ["WAITING_FOR_DATA", "FAILED"].includes(each.state) ? h("span", { class: "flag", data: { state: each.state }, title: each.failure_reason }, LATER[each.reprocessing_status][each.state]) : null,
+    each.reprocessing_status === "IN_PROGRESS" && (why || !(each.state in LATER.IN_PROGRESS))
+      ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, "being reprocessed")
+      : null,
+    each.valuation_status === "VALUED_STALE"
+      ? h("span", { class: "flag", data: { state: "STALE" }, title: staleBy(each) }, "stale")
+      : null,
+    why
+      ? h(
+          "span",
+          {
+            class: "flag",
+            data: { state: each.valuation_status === "NOT_VALUED" ? "BEHIND" : each.valuation_status },
+            title: each.failure_reason,
+          },
+          why,
+        )
+      : null,
+    !why && ["WAITING_FOR_DATA", "FAILED"].includes(each.state)
+      ? h(
+          "span",
+          { class: "flag", data: { state: each.state }, title: each.failure_reason },
+          LATER[each.reprocessing_status][each.state],
+        )
+      : null,
   ].filter(Boolean);
-  return h("tr", { data: { security: each.security_id }, class: why ? "lacking" : "" },
+  return h(
+    "tr",
+    { data: { security: each.security_id }, class: why ? "lacking" : "" },
     h("th", { scope: "row" }, each.security_id, " ", h("small", {}, each.local_currency)),
-    number(each.quantity, "quantity", 0, 6), number(each.price, "price", 2, 6), number(each.fx_rate, "rate", 0, 6),
-    h("td", { class: "number value" }, value), number(each.unrealized_gain, "gain", 2, 2),
-    h("td", { class: "wholly" }, flags.length ? flags : h("span", { class: "faint" }, "current")));
+    number(each.quantity, 0, 6),
+    number(each.price, 2, 6),
+    number(each.fx_rate, 0, 6),
+    h("td", { class: "number value" }, value),
+    number(each.unrealized_gain, 2, 2),
+    h("td", { class: "wholly" }, flags.length ? flags : h("span", { class: "faint" }, "current")),
+  );
 }
 
 function staleBy(each) {
