@@ -53,7 +53,7 @@ async def test_who_asks_is_answered_at_once_and_one_message_says_it(
             await asyncio.wait_for(work, 30)
             assert await all_is_right(database) == 4 * len(DAYS)
     (said,) = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
-    assert "trying again until it succeeds" in said
+    assert "retrying until it succeeds" in said
 
 
 async def test_a_stop_in_the_middle_of_trouble_still_frees_what_was_not_begun(

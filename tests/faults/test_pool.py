@@ -81,7 +81,7 @@ async def test_an_actor_that_does_not_start_in_time_is_replaced(
     monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 0.001)
     slow = pool(url)
     await until(lambda: _has_trouble(slow))
-    assert "the cluster may have no CPU free" in slow.trouble
+    assert "the cluster may have no free CPU" in slow.trouble
     monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 60)
     assert (await asyncio.wait_for(slow.run(NOTHING), 60)).jobs == 0
 
@@ -108,7 +108,7 @@ async def test_when_no_actor_can_start_tasks_fail_with_the_reason(
 ) -> None:
     """There is no such database, and another connection would not make one: it is no trouble that
     passes."""
-    monkeypatch.setattr(pools, "_MOST_FAILED_STARTS", 2)
+    monkeypatch.setattr(pools, "_MAX_FAILED_STARTS", 2)
     broken = pool(url.replace("/test_", "/no_test_"))
     with pytest.raises(
         NoActorsError, match=r"2 in a row could not be started.*no_test_.*does not exist"

@@ -18,9 +18,9 @@ from tests.support import DAYS, engine, load_small_book
 
 VALUE_ONE_TASK = """
 import asyncio, sys
-from engine.core.lifecycle import Lane
-from engine.store.tasks import Task
-from engine.work import Valuer
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task
+from revalue.engine.value.valuer import Valuer
 
 async def main(url, *numbers):
     valuer = await Valuer.open(url, max_attempts=3)
