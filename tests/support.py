@@ -1,7 +1,7 @@
 """What tests share: a small book, an engine without Ray, and short database helpers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -212,6 +212,16 @@ async def load_small_book(
         for security in ("A", "B")
     ]
     await load(database, Kind.POSITIONS, pl.concat(held))
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait, at most 30 seconds, until the condition is true."""
+
+    async def check() -> None:
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(check(), 30)
 
 
 async def fetch(database: Database, query: str, *values: Any) -> list[tuple[Any, ...]]:
