@@ -50,7 +50,7 @@ class Runner:
             self._scheduler = cluster.start_scheduler(
                 self._url, self._settings, take_over=self._take_over
             )
-            self._scheduler_progress()
+            self.progress()
         except BaseException:
             self._connection.__exit__(None, None, None)
             raise
@@ -75,7 +75,7 @@ class Runner:
         begun = time.monotonic()
         before = self._counted
         while True:
-            progress = self._scheduler_progress()
+            progress = self.progress()
             seconds = time.monotonic() - begun
             if on_progress is not None:
                 on_progress(_since(before, progress, seconds))
@@ -89,13 +89,21 @@ class Runner:
     def watch(self, on_progress: OnProgress | None = None) -> None:
         """Wait until interrupted, or until an operator drains the scheduler."""
         begun = time.monotonic()
-        while not (progress := self._scheduler_progress())["ended"]:
+        while not (progress := self.progress())["ended"]:
             if on_progress is not None:
                 on_progress(_since(dict.fromkeys(_COUNTS, 0), progress, time.monotonic() - begun))
             time.sleep(_WATCH_SECONDS)
 
-    def _scheduler_progress(self) -> dict[str, Any]:
-        """Ask the scheduler; wait while Ray restarts it or it hangs. Raises what ended it."""
+    def progress(self) -> dict[str, Any]:
+        """Ask the scheduler for its progress; wait while Ray restarts it, or while it hangs.
+
+        Returns:
+            The fields of ValuationScheduler.progress.
+
+        Raises:
+            TermLostError: another command has taken over.
+            RevalueError: what ended the scheduler.
+        """
         deaths = 0
         while True:
             try:

@@ -1,5 +1,4 @@
-"""The baseline `duckdb`: DuckDB computes the same numbers with ASOF joins from Arrow tables in
-memory.
+"""The baseline `duckdb`: the same numbers by ASOF joins in DuckDB, from Arrow tables in memory.
 
 DuckDB downloads its postgres extension on first use, which is not possible everywhere, so the
 result is written by the engine's own encoder, on one connection. Amounts are whole numbers of
@@ -22,9 +21,9 @@ from revalue.engine.postgres.statement import Statement
 
 _INPUTS = {
     "positions": """SELECT p.position_id, p.security_id, f.base_currency,
-                    h.quantity::bigint AS quantity,
-                           (h.cost_basis_local * 10000000000)::bigint AS cost_local,
-                           (h.cost_basis * 10000000000)::bigint AS cost
+                        h.quantity::bigint AS quantity,
+                        (h.cost_basis_local * 10000000000)::bigint AS cost_local,
+                        (h.cost_basis * 10000000000)::bigint AS cost
                     FROM position_state p JOIN portfolios f USING (portfolio_id)
                     JOIN position_history h ON h.position_id = p.position_id
                         AND h.epoch = p.history_epoch""",
@@ -41,30 +40,34 @@ _COMPUTE = """
         FROM (SELECT DISTINCT security_id, date FROM positions CROSS JOIN sessions) d
         ASOF JOIN prices p ON p.security_id = d.security_id AND p.price_date <= d.date
     ), rated AS (
-        SELECT s.date, r.rate_date, ((10000000000000000000000::HUGEINT + r.rate // 2) //
-            r.rate)::HUGEINT AS rate
+        SELECT s.date, r.rate_date,
+            ((10000000000000000000000::HUGEINT + r.rate // 2) // r.rate)::HUGEINT AS rate
         FROM sessions s ASOF JOIN rates r ON r.rate_date <= s.date
     ), valued AS (
         SELECT k.position_id, x.date, x.price_date, k.base_currency = 'EUR' AS converts,
-            r.rate_date, r.rate, k.quantity,
-               k.cost_local, k.cost, x.price, k.quantity * x.price::HUGEINT AS local
+            r.rate_date, r.rate, k.quantity, k.cost_local, k.cost, x.price,
+            k.quantity * x.price::HUGEINT AS local
         FROM positions k JOIN priced x USING (security_id) JOIN rated r ON r.date = x.date
     )
     SELECT position_id, 0::BIGINT AS job_id, date, 0::INTEGER AS epoch, price_date,
-           CASE WHEN converts THEN rate_date END AS fx_date, (CASE WHEN converts THEN 2
-               ELSE 0 END)::SMALLINT AS fx_path,
-           (CASE WHEN price_date = date THEN 0 ELSE 1 END)::SMALLINT AS status,
-           (quantity * 10000000000::HUGEINT)::HUGEINT AS quantity,
-               cost_local::HUGEINT AS cost_basis_local,
-           cost::HUGEINT AS cost_basis,
-           (price * 100000000::HUGEINT)::HUGEINT AS price,
-           CASE WHEN converts THEN rate ELSE 1000000000000000000::HUGEINT END AS fx_rate,
-           local AS market_value_local, value AS market_value,
-               (local - cost_local)::HUGEINT AS unrealized_gain_local,
-           (value - cost)::HUGEINT AS unrealized_gain
-    FROM (SELECT *, CASE WHEN converts THEN (local * rate + 500000000000000000) //
-        1000000000000000000 ELSE local END AS value
-          FROM valued)
+        CASE WHEN converts THEN rate_date END AS fx_date,
+        (CASE WHEN converts THEN 2 ELSE 0 END)::SMALLINT AS fx_path,
+        (CASE WHEN price_date = date THEN 0 ELSE 1 END)::SMALLINT AS status,
+        (quantity * 10000000000::HUGEINT)::HUGEINT AS quantity,
+        cost_local::HUGEINT AS cost_basis_local,
+        cost::HUGEINT AS cost_basis,
+        (price * 100000000::HUGEINT)::HUGEINT AS price,
+        CASE WHEN converts THEN rate ELSE 1000000000000000000::HUGEINT END AS fx_rate,
+        local AS market_value_local, value AS market_value,
+        (local - cost_local)::HUGEINT AS unrealized_gain_local,
+        (value - cost)::HUGEINT AS unrealized_gain
+    FROM (
+        SELECT *,
+            CASE WHEN converts
+                THEN (local * rate + 500000000000000000) // 1000000000000000000
+                ELSE local
+            END AS value
+        FROM valued)
     ORDER BY position_id, date
 """
 _RATES = ("price", "fx_rate")

@@ -48,8 +48,7 @@ async def sql(database: Database, changes: Sequence[str] = ()) -> Timed:
 
 
 async def upper_bound(database: Database, connections: int, changes: Sequence[str] = ()) -> Timed:
-    """Send the engine's own rows, already encoded, by binary COPY in transactions of 50,000
-    rows."""
+    """Send the engine's own rows, already encoded, by binary COPY: 50,000 rows per transaction."""
     chunks: list[list[bytes]] = []
     async with database.connection() as connection:
         total = await connection.fetchval("SELECT count(*) FROM daily_position_snapshots")
@@ -57,8 +56,9 @@ async def upper_bound(database: Database, connections: int, changes: Sequence[st
             """SELECT min(position_id) AS first, max(position_id) AS last, sum(n)::bigint AS rows
                FROM (
                    SELECT position_id, n, (sum(n) OVER (ORDER BY position_id) - n) / $1 AS chunk
-                   FROM (SELECT position_id, count(*) AS n FROM daily_position_snapshots
-                   GROUP BY 1) k) c
+                   FROM (
+                       SELECT position_id, count(*) AS n FROM daily_position_snapshots
+                       GROUP BY 1) k) c
                GROUP BY chunk ORDER BY 1""",
             _CHUNK_ROWS,
         )
@@ -69,8 +69,8 @@ async def upper_bound(database: Database, connections: int, changes: Sequence[st
                 parts.append(data)
 
             await connection.copy_from_query(
-                f"SELECT {COLUMNS} FROM daily_position_snapshots WHERE position_id BETWEEN $1 "
-                "AND $2 "
+                f"SELECT {COLUMNS} FROM daily_position_snapshots "
+                "WHERE position_id BETWEEN $1 AND $2 "
                 "ORDER BY position_id, date, epoch",
                 bound["first"],
                 bound["last"],
@@ -114,13 +114,13 @@ async def per_job(database: Database, jobs: int) -> Timed:
         await connection.execute("DROP TABLE IF EXISTS baseline_jobs")
         await connection.execute(
             """CREATE TABLE baseline_jobs (
-                   job_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, position_id bigint,
-                       date date, status text)"""
+                   job_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+                   position_id bigint, date date, status text)"""
         )
         await connection.execute(
             """INSERT INTO baseline_jobs (position_id, date, status)
-               SELECT position_id, business_date, 'PENDING' FROM position_state CROSS
-               JOIN business_dates
+               SELECT position_id, business_date, 'PENDING'
+               FROM position_state CROSS JOIN business_dates
                ORDER BY 1, 2 LIMIT $1""",
             jobs,
         )
@@ -150,8 +150,8 @@ async def _one_job(c: Any, number: int) -> None:
             "SELECT * FROM instruments WHERE security_id = $1", position["security_id"]
         )
         held = await c.fetchrow(
-            """SELECT * FROM position_history WHERE position_id = $1 AND epoch = $2
-               AND position_date <= $3
+            """SELECT * FROM position_history
+               WHERE position_id = $1 AND epoch = $2 AND position_date <= $3
                ORDER BY position_date DESC LIMIT 1""",
             position["position_id"],
             position["history_epoch"],

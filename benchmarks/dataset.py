@@ -31,16 +31,18 @@ _STATEMENTS = (
     """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no,
        open_dates, published_open_dates)
        SELECT portfolio_id, security_id, calendar_no, currency_no, span, span
-       FROM instruments CROSS JOIN portfolios JOIN calendars USING (calendar_id) JOIN currencies b
-           ON b.currency = base_currency
-       CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span
-       FROM business_dates) s
+       FROM instruments CROSS JOIN portfolios
+       JOIN calendars USING (calendar_id)
+       JOIN currencies b ON b.currency = base_currency
+       CROSS JOIN (
+           SELECT datemultirange(daterange(min(business_date), NULL)) AS span
+           FROM business_dates) s
        ORDER BY security_id, portfolio_id LIMIT $1::int""",
     """INSERT INTO position_history
        SELECT position_id, 0, first_date, 100 + position_id % 900, 5000 + position_id % 100,
            4500 + position_id % 90
-       FROM position_state CROSS JOIN (SELECT min(business_date) AS first_date
-       FROM business_dates) d""",
+       FROM position_state
+       CROSS JOIN (SELECT min(business_date) AS first_date FROM business_dates) d""",
     "UPDATE reprocessing_triggers SET fanned_out_at = clock_timestamp()",
 )
 
@@ -48,12 +50,12 @@ _STATEMENTS = (
 async def make_book(
     database: Database, *, positions: int, dates: int, holders: int = HOLDERS
 ) -> None:
-    """Fill an empty migrated database with `positions` / `holders` securities.
+    """Fill an empty migrated database with `positions` / `holders` securities (rounded up).
 
     Args:
         positions: number of positions.
         dates: number of business days.
-        holders: number of portfolios that hold each security.
+        holders: number of portfolios, which all hold each security.
     """
     values = (positions, dates, min(holders, positions))
     async with database.transaction() as connection:
@@ -77,8 +79,8 @@ async def make_book(
 
 COLUMNS = (
     "position_id, job_id, date, epoch, price_date, fx_date, fx_path, status, quantity, "
-    "cost_basis_local, cost_basis, "
-    "price, fx_rate, market_value_local, market_value, unrealized_gain_local, unrealized_gain"
+    "cost_basis_local, cost_basis, price, fx_rate, market_value_local, market_value, "
+    "unrealized_gain_local, unrealized_gain"
 )
 
 # The best single statement: prices and rates per date are computed once, by window functions per
@@ -90,12 +92,12 @@ SQL_BASELINE = f"""
         FROM business_dates
     ), priced AS MATERIALIZED (
         SELECT k.security_id, k.date, p.price, p.price_date
-        FROM (SELECT m.security_id, s.date,
-                     max(p.price_date) OVER (PARTITION BY m.security_id
-                     ORDER BY s.date) AS known_date
-              FROM instruments m CROSS JOIN sessions s
-              LEFT JOIN market_prices p ON p.security_id = m.security_id
-                  AND p.price_date = s.date) k
+        FROM (
+            SELECT m.security_id, s.date,
+                max(p.price_date) OVER (PARTITION BY m.security_id ORDER BY s.date) AS known_date
+            FROM instruments m CROSS JOIN sessions s
+            LEFT JOIN market_prices p
+                ON p.security_id = m.security_id AND p.price_date = s.date) k
         JOIN market_prices p ON p.security_id = k.security_id AND p.price_date = k.known_date
     ), rates AS MATERIALIZED (  -- 40 places, so that the quotient is rounded once
         SELECT 'USD' AS base_currency, date, 1::numeric(38, 18) AS fx_rate, NULL::date AS fx_date,
@@ -108,8 +110,8 @@ SQL_BASELINE = f"""
         JOIN fx_rates r ON r.rate_date = k.known_date
     )
     SELECT p.position_id, 0, x.date, 0, x.price_date, r.fx_date, r.fx_path,
-           CASE WHEN x.price_date = x.date THEN 0
-               ELSE 1 END, h.quantity, h.cost_basis_local, h.cost_basis, x.price, r.fx_rate,
+           CASE WHEN x.price_date = x.date THEN 0 ELSE 1 END,
+           h.quantity, h.cost_basis_local, h.cost_basis, x.price, r.fx_rate,
            v.local, b.base, v.local - h.cost_basis_local, b.base - h.cost_basis
     FROM position_state p
     JOIN portfolios f USING (portfolio_id)
@@ -123,9 +125,8 @@ SQL_BASELINE = f"""
 CHECKSUM = """
     SELECT count(*) AS rows, COALESCE(bit_xor(hashtextextended(
                concat_ws('|', position_id, date, price_date, fx_date, fx_path, status, quantity,
-                   cost_basis_local, cost_basis,
-                         trim_scale(price), trim_scale(fx_rate), market_value_local, market_value,
-                             unrealized_gain_local,
+                         cost_basis_local, cost_basis, trim_scale(price), trim_scale(fx_rate),
+                         market_value_local, market_value, unrealized_gain_local,
                          unrealized_gain), 0)), 0) AS digest
     FROM {relation}
 """

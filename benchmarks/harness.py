@@ -1,4 +1,4 @@
-"""Run a workload on the real engine and on its baselines, verify every row, report the times.
+"""Run a workload on the real engine and on its baselines, verify every row, return the times.
 
 A run is timed from the committed input (dates opened, prices written) until the database reports
 that every position is published and valued to its horizon.
@@ -16,8 +16,8 @@ import asyncpg
 import ray
 
 from revalue.actors import cluster
-from revalue.benchmarks import baselines
 from revalue.benchmarks.baseline_duckdb import duckdb
+from revalue.benchmarks.baselines import Timed, per_job, sql, upper_bound
 from revalue.benchmarks.cost import Cost, Meter
 from revalue.benchmarks.dataset import CHECKSUM, HOLDERS, VISIBLE, make_book
 from revalue.engine.errors import RevalueError, UsageError
@@ -30,22 +30,22 @@ WORKLOADS = {
     "backfill": "",
     "roll": """INSERT INTO business_dates SELECT 'BENCH', max(business_date) + 3
                FROM business_dates""",
-    "correction-day": """UPDATE market_prices SET price = price + 1 WHERE security_id = 'S000001'
-                         AND price_date = (
-                             SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle}
-                             LIMIT 1)""",
+    "correction-day": """UPDATE market_prices SET price = price + 1
+                         WHERE security_id = 'S000001' AND price_date = (
+                             SELECT business_date FROM business_dates
+                             ORDER BY 1 OFFSET {middle} LIMIT 1)""",
     "correction-history": """UPDATE market_prices SET price = price + 1
                              WHERE security_id = 'S000001' AND price_date IN (
-                                 SELECT business_date FROM business_dates ORDER BY 1 DESC
-                                 LIMIT 250)""",
+                                 SELECT business_date FROM business_dates
+                                 ORDER BY 1 DESC LIMIT 250)""",
     "fx": """UPDATE fx_rates SET rate = rate + 0.01 WHERE rate_date = (
                  SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
     "storm": """UPDATE market_prices SET price = price + 1 WHERE security_id <= 'S001000'
                 AND price_date = (
                     SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
     "late": """INSERT INTO market_prices (security_id, price_date, price, currency, quote_basis)
-               SELECT security_id, (SELECT max(business_date)
-               FROM business_dates), 50.25, 'USD', 'PER_UNIT'
+               SELECT security_id, (SELECT max(business_date) FROM business_dates), 50.25, 'USD',
+                   'PER_UNIT'
                FROM instruments""",
 }
 """The committed input from which a run is timed.
@@ -61,7 +61,7 @@ _PREPARED = {
 
 BASELINES = ("upper-bound", "sql", "per-job", "duckdb")
 _PER_JOB_SAMPLE = 2_000
-_SAY_SECONDS = 3
+_PROGRESS_SECONDS = 3
 _DROP = "DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)"
 
 
@@ -108,7 +108,7 @@ async def run(
     positions: int,
     dates: int,
     runs: int,
-    wanted: tuple[str, ...],
+    baselines: tuple[str, ...],
     settings: Settings,
     say: Callable[[str], None],
     warm_up: bool = True,
@@ -119,7 +119,7 @@ async def run(
     `interrupted`, if there is anything.
 
     Args:
-        wanted: names of baselines to measure as well (BASELINES).
+        baselines: names of baselines to measure as well (BASELINES).
         say: is called with each line of progress.
         warm_up: whether to make the run that is dropped.
 
@@ -129,8 +129,11 @@ async def run(
     """
     if workload not in WORKLOADS:
         raise UsageError(f"no workload {workload!r}: one of {', '.join(WORKLOADS)}")
-    if unknown := set(wanted) - set(BASELINES):
-        raise UsageError(f"no baseline {unknown}: {', '.join(BASELINES)}")
+    if unknown := set(baselines) - set(BASELINES):
+        raise UsageError(
+            f"no baseline {', '.join(map(repr, sorted(unknown)))}: one or more of "
+            f"{', '.join(BASELINES)}"
+        )
     outcome = Outcome(workload, positions, dates, settings.actors or 0, 0)
     rates: dict[str, list[float]] = {}
     try:
@@ -162,9 +165,8 @@ async def run(
                 outcome.seconds.append(round(measured.seconds, 3))
                 outcome.cost, outcome.phases = asdict(measured.cost), measured.phases
                 outcome.jobs, outcome.statements = measured.jobs, measured.statements
-                for name, timed in [
-                    found async for found in _baselines(database, wanted, measured.actors)
-                ]:
+                timings = _time_baselines(database, baselines, measured.actors)
+                for name, timed in [each async for each in timings]:
                     rates.setdefault(name, []).append(timed.rows / timed.seconds)
                     say(
                         f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, "
@@ -285,7 +287,7 @@ async def _engine(
 
 
 async def all_connected(database: Database, actors: int) -> None:
-    """Wait until all actors, that of the live lane included, are connected: not measured."""
+    """Wait until all actors are connected, the one of the live lane included: not measured."""
     query = (
         "SELECT count(DISTINCT application_name) FROM pg_stat_activity "
         "WHERE datname = current_database() AND starts_with(application_name, $1)"
@@ -300,20 +302,20 @@ async def quiet_again(
 ) -> dict[str, Any]:
     """Wait until nothing is left to do; return the scheduler's progress.
 
-    Meanwhile sample memory, and say every few seconds how far it is.
+    Meanwhile sample memory, and report every few seconds how many rows are written.
     """
-    looked = told = perf_counter()
+    sampled = reported = perf_counter()
     while True:
         progress: dict[str, Any] = await asyncio.to_thread(
             lambda: ray.get(scheduler.progress.remote(), timeout=60)
         )
         if progress["quiet"]:
             return progress
-        if meter is not None and perf_counter() - looked > 0.5:
+        if meter is not None and perf_counter() - sampled > 0.5:
             meter.sample()
-            looked = perf_counter()
-        if perf_counter() - told > _SAY_SECONDS:
-            told = perf_counter()
+            sampled = perf_counter()
+        if perf_counter() - reported > _PROGRESS_SECONDS:
+            reported = perf_counter()
             say(
                 f"  … {progress.get('rows_written', 0):,} rows, "
                 f"{progress.get('in_flight', 0)} tasks in flight"
@@ -323,7 +325,7 @@ async def quiet_again(
 
 async def _verify(database: Database, outcome: Outcome) -> None:
     """Compare the rows that readers see with those that one SQL statement computes now."""
-    timed = await baselines.sql(database)
+    timed = await sql(database)
     async with database.connection() as connection:
         ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
         theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="baseline_sql"))
@@ -335,17 +337,20 @@ async def _verify(database: Database, outcome: Outcome) -> None:
     outcome.verified = f"{timed.rows} rows, digest {ours['digest']}"
 
 
-async def _baselines(database: Database, wanted: tuple[str, ...], actors: int) -> Any:
-    if "sql" in wanted:
-        yield "sql", await baselines.sql(database)
-    if "upper-bound" in wanted:
-        yield "upper-bound, 1 connection", await baselines.upper_bound(database, 1)
+async def _time_baselines(
+    database: Database, baselines: tuple[str, ...], actors: int
+) -> AsyncIterator[tuple[str, Timed]]:
+    """Yield the name and the time of each baseline. One baseline can have several times."""
+    if "sql" in baselines:
+        yield "sql", await sql(database)
+    if "upper-bound" in baselines:
+        yield "upper-bound, 1 connection", await upper_bound(database, 1)
         if actors > 1:
             yield (
                 f"upper-bound, {actors} connections",
-                await baselines.upper_bound(database, actors),
+                await upper_bound(database, actors),
             )
-    if "duckdb" in wanted:
+    if "duckdb" in baselines:
         for name, timed in (await duckdb(database)).items():
             yield name, timed
         async with database.connection() as connection:
@@ -355,5 +360,5 @@ async def _baselines(database: Database, wanted: tuple[str, ...], actors: int) -
             raise BenchmarkFailedError(
                 f"readers see {tuple(ours)} (rows, digest), DuckDB computes {tuple(theirs)}"
             )
-    if "per-job" in wanted:
-        yield "per-job", await baselines.per_job(database, _PER_JOB_SAMPLE)
+    if "per-job" in baselines:
+        yield "per-job", await per_job(database, _PER_JOB_SAMPLE)

@@ -32,13 +32,15 @@ _LIVE = (
     """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no,
        open_dates, published_open_dates)
        SELECT portfolio_id, 'L', calendar_no, currency_no, span, span
-       FROM portfolios JOIN calendars USING (calendar_id) JOIN currencies b
-           ON b.currency = base_currency
-       CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span
-       FROM business_dates) s
+       FROM portfolios
+       JOIN calendars USING (calendar_id)
+       JOIN currencies b ON b.currency = base_currency
+       CROSS JOIN (
+           SELECT datemultirange(daterange(min(business_date), NULL)) AS span
+           FROM business_dates) s
        WHERE calendar_id = 'LIVE'""",
-    """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500
-       FROM position_state
+    """INSERT INTO position_history
+       SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
        WHERE security_id = 'L'""",
 )
 _DAY = (
@@ -86,19 +88,19 @@ async def measure(
                FROM business_dates CROSS JOIN generate_series(1, 1000) n GROUP BY n"""
         )
         await connection.execute(
-            """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no,
-               open_dates,
-                   published_open_dates)
+            """INSERT INTO position_state (portfolio_id, security_id, calendar_no,
+                   base_currency_no, open_dates, published_open_dates)
                SELECT portfolio_id, 'X' || n, calendar_no, currency_no, span, span
                FROM generate_series(1, 1000) n
                JOIN portfolios ON portfolio_id = 'P' || lpad((n % 10 + 1)::text, 7, '0')
                JOIN calendars USING (calendar_id) JOIN currencies b ON b.currency = base_currency
-               CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span
-               FROM business_dates) s"""
+               CROSS JOIN (
+                   SELECT datemultirange(daterange(min(business_date), NULL)) AS span
+                   FROM business_dates) s"""
         )
         await connection.execute(
-            """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500
-               FROM position_state
+            """INSERT INTO position_history
+               SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
                WHERE security_id LIKE 'X%'"""
         )
         await connection.execute("VACUUM ANALYZE position_state")
@@ -116,18 +118,19 @@ async def measure(
                 await meter.start(database)
                 begun = perf_counter()
                 await connection.execute(correction)
-                waited, jobs, seen = [], 0, []
+                waited, max_jobs, left = [], 0, []
                 while True:
                     waited.append(await _live_day(live))
                     meter.sample()
                     row: Any = await connection.fetchrow(
-                        """SELECT (SELECT count(*) FROM portfolio_valuation_jobs
-                           WHERE status = 'PROCESSING') AS jobs,
-                                  (SELECT count(*) FROM position_status
-                                  WHERE state = 'REPROCESSING') AS left"""
+                        """SELECT
+                               (SELECT count(*) FROM portfolio_valuation_jobs
+                                WHERE status = 'PROCESSING') AS jobs,
+                               (SELECT count(*) FROM position_status
+                                WHERE state = 'REPROCESSING') AS left"""
                     )
-                    jobs = max(jobs, row["jobs"])
-                    seen.append(row["left"])
+                    max_jobs = max(max_jobs, row["jobs"])
+                    left.append(row["left"])
                     if not row["left"]:
                         break
                 cost = await meter.stop(database)
@@ -136,8 +139,8 @@ async def measure(
                         "herd": name,
                         "seconds": round(perf_counter() - begun, 2),
                         "live_seconds": [round(value, 3) for value in waited],
-                        "max_jobs": jobs,
-                        "positions_left": seen,
+                        "max_jobs": max_jobs,
+                        "positions_left": left,
                         "peak_mib": cost.peak_mib,
                     }
                 )

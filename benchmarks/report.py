@@ -1,4 +1,4 @@
-"""python -m revalue.benchmarks.report: docs/performance.md and its pictures from the records.
+"""python -m revalue.benchmarks.report: make docs/performance.md and its pictures from the records.
 
 No number is typed by hand.
 """
@@ -15,6 +15,7 @@ TEMPLATE = Path(__file__).with_name("performance.md")
 Record = dict[str, Any]
 
 _SCHEDULER_PHASES = ("fan out", "scan", "stage", "apply")
+_PROCESSES = ("postgresql", "scheduler", "actors")
 
 
 def read(folder: Path) -> Record:
@@ -23,7 +24,11 @@ def read(folder: Path) -> Record:
 
 
 def page(records: Record) -> str:
-    """Return the whole page: the template with its {{names}} replaced."""
+    """Return the whole page: the template with its {{names}} replaced.
+
+    Raises:
+        ValueError: the template has a name without a value.
+    """
     text = TEMPLATE.read_text()
     for name, value in _values(records).items():
         text = text.replace("{{" + name + "}}", value)
@@ -46,20 +51,42 @@ def _median(record: Record) -> float:
 
 
 def _values(records: Record) -> dict[str, str]:
-    backfill, workloads = records["backfill"], records["workloads"]
-    machine, scan, herd, hot = (
-        records["machine"],
-        records["scan"],
-        records["herd"],
-        records["profile"],
-    )
+    """Return the text of each name in the template."""
+    return {
+        **_machine_values(records["machine"]),
+        "targets": _targets(records),
+        **_backfill_values(records["backfill"]),
+        "workloads": _workloads_table(records["workloads"]),
+        "phases": _phases_table(records["backfill"], _day(records)),
+        "memory": _memory_table([records["backfill"], *records["workloads"], *records["growth"]]),
+        "growth": _growth_table(records["growth"]),
+        "pool": _table(
+            ["actors", "rows/s", "median s"],
+            [
+                [p["actors"], f"{p['rows_per_second']:,}", f"{_median(p):.2f}"]
+                for p in records["pool"]
+            ],
+        ),
+        "table_variants": _table_variants_table(records["table_variants"]),
+        "scan": _scan_text(records["scan"]),
+        **_profile_values(records["profile"]),
+        **_herd_values(records["herd"]),
+        **_estimate(records),
+    }
+
+
+def _machine_values(machine: Record) -> dict[str, str]:
     return {
         "machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, "
         f"Python {machine['python']}, "
         f"where ten million iterations of a plain Python loop took {machine['loop_seconds']} s "
         "when `machine` was recorded",
         "cores": str(machine["cores"]),
-        "targets": _targets(records),
+    }
+
+
+def _backfill_values(backfill: Record) -> dict[str, str]:
+    return {
         "backfill": _table(
             ["", "rows/s", "engine against it"],
             [
@@ -84,125 +111,130 @@ def _values(records: Record) -> dict[str, str]:
         ),
         "backfill_spread": f"{backfill['spread']:.0%}",
         "backfill_verified": backfill["verified"],
-        "workloads": _table(
+    }
+
+
+def _workloads_table(workloads: list[Record]) -> str:
+    return _table(
+        [
+            "workload",
+            "positions",
+            "dates",
+            "rows",
+            "median s",
+            "rows/s",
+            "spread",
+            "jobs",
+            "SQL statements per 1,000 rows",
+            "WAL bytes per row",
+            "CPU s: PostgreSQL, scheduler, actors",
+        ],
+        [
             [
-                "workload",
-                "positions",
-                "dates",
-                "rows",
-                "median s",
-                "rows/s",
-                "spread",
-                "jobs",
-                "SQL statements per 1,000 rows",
-                "WAL bytes per row",
-                "CPU s: PostgreSQL, scheduler, actors",
-            ],
+                w["workload"],
+                f"{w['positions']:,}",
+                w["dates"],
+                f"{w['rows']:,}",
+                f"{_median(w):.2f}",
+                f"{w['rows_per_second']:,}",
+                f"{w['spread']:.0%}",
+                f"{w['jobs']:,}",
+                f"{w['statements'] / w['rows'] * 1000:.1f}",
+                f"{w['cost']['wal_bytes'] / w['rows']:,.0f}",
+                ", ".join(f"{w['cost']['cpu_seconds'].get(kind, 0):.2f}" for kind in _PROCESSES),
+            ]
+            for w in workloads
+        ],
+    )
+
+
+def _phases_table(backfill: Record, day: Record) -> str:
+    phases = sorted(backfill["phases"].items(), key=lambda item: item[0] in _SCHEDULER_PHASES)
+    return _table(
+        [
+            "phase",
+            f"backfill of {backfill['rows']:,} rows, s",
+            f"corrected day of {day['positions']:,} positions, s",
+        ],
+        [[name, f"{s:.2f}", f"{day['phases'].get(name, 0):.2f}"] for name, s in phases],
+    )
+
+
+def _memory_table(outcomes: list[Record]) -> str:
+    return _table(
+        ["workload", "PostgreSQL", "scheduler", "actor"],
+        [
             [
-                [
-                    w["workload"],
-                    f"{w['positions']:,}",
-                    w["dates"],
-                    f"{w['rows']:,}",
-                    f"{_median(w):.2f}",
-                    f"{w['rows_per_second']:,}",
-                    f"{w['spread']:.0%}",
-                    f"{w['jobs']:,}",
-                    f"{w['statements'] / w['rows'] * 1000:.1f}",
-                    f"{w['cost']['wal_bytes'] / w['rows']:,.0f}",
-                    ", ".join(
-                        f"{w['cost']['cpu_seconds'].get(kind, 0):.2f}"
-                        for kind in ("postgresql", "scheduler", "actors")
-                    ),
-                ]
-                for w in workloads
-            ],
-        ),
-        "phases": _table(
+                f"{w['workload']} {w['positions']:,} x {w['dates']}",
+                *(w["cost"]["peak_mib"].get(kind, 0) for kind in _PROCESSES),
+            ]
+            for w in outcomes
+        ],
+    )
+
+
+def _growth_table(growth: list[Record]) -> str:
+    return _table(
+        ["positions", "dates", "rows", "seconds", "microseconds per row", "largest process, MiB"],
+        [
             [
-                "phase",
-                f"backfill of {backfill['rows']:,} rows, s",
-                f"corrected day of {_day(records)['positions']:,} positions, s",
-            ],
+                f"{g['positions']:,}",
+                f"{g['dates']:,}",
+                f"{g['rows']:,}",
+                f"{_median(g):.2f}",
+                f"{_median(g) / g['rows'] * 1e6:.1f}",
+                _largest(g),
+            ]
+            for g in growth
+        ],
+    )
+
+
+def _table_variants_table(variants: list[Record]) -> str:
+    return _table(
+        [
+            "table",
+            "`sql`, rows/s",
+            f"`upper-bound`, {variants[0]['connections']} connections",
+            "upper bound against `sql`",
+        ],
+        [
             [
-                [name, f"{s:.2f}", f"{_day(records)['phases'].get(name, 0):.2f}"]
-                for name, s in sorted(
-                    backfill["phases"].items(), key=lambda item: item[0] in _SCHEDULER_PHASES
-                )
-            ],
-        ),
-        "memory": _table(
-            ["workload", "PostgreSQL", "scheduler", "actor"],
-            [
-                [
-                    f"{w['workload']} {w['positions']:,} x {w['dates']}",
-                    *(
-                        w["cost"]["peak_mib"].get(k, 0)
-                        for k in ("postgresql", "scheduler", "actors")
-                    ),
-                ]
-                for w in [backfill, *workloads, *records["growth"]]
-            ],
-        ),
-        "growth": _table(
-            [
-                "positions",
-                "dates",
-                "rows",
-                "seconds",
-                "microseconds per row",
-                "largest process, MiB",
-            ],
-            [
-                [
-                    f"{g['positions']:,}",
-                    f"{g['dates']:,}",
-                    f"{g['rows']:,}",
-                    f"{_median(g):.2f}",
-                    f"{_median(g) / g['rows'] * 1e6:.1f}",
-                    _largest(g),
-                ]
-                for g in records["growth"]
-            ],
-        ),
-        "pool": _table(
-            ["actors", "rows/s", "median s"],
-            [
-                [p["actors"], f"{p['rows_per_second']:,}", f"{_median(p):.2f}"]
-                for p in records["pool"]
-            ],
-        ),
-        "table_variants": _table(
-            [
-                "table",
-                "`sql`, rows/s",
-                f"`upper-bound`, {records['table_variants'][0]['connections']} connections",
-                "upper bound against `sql`",
-            ],
-            [
-                [
-                    d["variant"],
-                    f"{d['sql']:,}",
-                    f"{d['upper_bound']:,}",
-                    f"{d['upper_bound'] / d['sql']:.2f}",
-                ]
-                for d in records["table_variants"]
-            ],
-        ),
-        "scan": (
-            f"{scan['positions']:,} positions: {scan['engine_cpu_seconds']} s of CPU in the engine "
-            f"and {scan['postgresql_cpu_seconds']} s in "
-            f"PostgreSQL, {scan['seconds']} s on the clock"
-        ),
+                v["variant"],
+                f"{v['sql']:,}",
+                f"{v['upper_bound']:,}",
+                f"{v['upper_bound'] / v['sql']:.2f}",
+            ]
+            for v in variants
+        ],
+    )
+
+
+def _scan_text(scan: Record) -> str:
+    return (
+        f"{scan['positions']:,} positions: {scan['engine_cpu_seconds']} s of CPU in the engine "
+        f"and {scan['postgresql_cpu_seconds']} s in PostgreSQL, {scan['seconds']} s on the clock"
+    )
+
+
+def _profile_values(profiles: list[Record]) -> dict[str, str]:
+    small, large = profiles[0], profiles[-1]
+    return {
         "profile": _table(
             ["rows", "jobs", "Python and C calls", "seconds"],
-            [[f"{h['rows']:,}", h["jobs"], f"{h['calls']:,}", h["seconds"]] for h in hot],
+            [[f"{p['rows']:,}", p["jobs"], f"{p['calls']:,}", p["seconds"]] for p in profiles],
         ),
-        "profile_times": f"{hot[-1]['rows'] / hot[0]['rows']:g}",
+        "profile_times": f"{large['rows'] / small['rows']:g}",
         "profile_functions": _table(
             ["function", "calls", "own seconds"],
-            [[f"`{f['name']}`", f"{f['calls']:,}", f["own_seconds"]] for f in hot[-1]["functions"]],
+            [[f"`{f['name']}`", f"{f['calls']:,}", f["own_seconds"]] for f in large["functions"]],
         ),
+    }
+
+
+def _herd_values(herd: Record) -> dict[str, str]:
+    quiet = statistics.median(herd["quiet"])
+    return {
         "herd": _table(
             [
                 "herd",
@@ -219,7 +251,7 @@ def _values(records: Record) -> dict[str, str]:
                     h["seconds"],
                     f"{statistics.median(h['live_seconds']):.2f}",
                     f"{max(h['live_seconds']):.2f}",
-                    f"{statistics.median(h['live_seconds']) / statistics.median(herd['quiet']):.1f}",
+                    f"{statistics.median(h['live_seconds']) / quiet:.1f}",
                     f"{h['max_jobs']:,}",
                     max(h["peak_mib"].values()),
                 ]
@@ -227,8 +259,7 @@ def _values(records: Record) -> dict[str, str]:
             ],
         ),
         "herd_size": f"{herd['positions']:,} positions, {herd['dates']} dates",
-        "herd_quiet": f"{statistics.median(herd['quiet']):.2f}",
-        **_estimate(records),
+        "herd_quiet": f"{quiet:.2f}",
     }
 
 
@@ -329,6 +360,7 @@ def _estimate(records: Record) -> dict[str, str]:
         records["scan"],
     )
     roll = _workload(records, "roll")
+    rates = records["backfill"]["baselines"]
     positions = 10_000_000
     actor = book["cost"]["cpu_seconds"]["actors"] / book["rows"]
     server = roll["cost"]["cpu_seconds"]["postgresql"] / roll["rows"]
@@ -347,9 +379,9 @@ def _estimate(records: Record) -> dict[str, str]:
         "day_wal": f"{day['cost']['wal_bytes'] / day['rows']:,.0f}",
         "day_server": f"{day['cost']['cpu_seconds']['postgresql'] / _median(day):.2f}",
         "day_seconds": f"{_median(day):.2f}",
-        "sql_rate": f"{records['backfill']['baselines']['sql']:,}",
-        "two_rate": f"{max(r for n, r in records['backfill']['baselines'].items() if n.startswith('upper-bound')):,}",
-        "per_job_rate": f"{records['backfill']['baselines']['per-job']:,}",
+        "sql_rate": f"{rates['sql']:,}",
+        "two_rate": f"{max(r for name, r in rates.items() if name.startswith('upper-bound')):,}",
+        "per_job_rate": f"{rates['per-job']:,}",
     }
 
 
@@ -358,10 +390,15 @@ def draw(records: Record, folder: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    _draw_baselines(records["backfill"], folder / "baselines.png")
+    _draw_growth(records["growth"], folder / "growth.png")
+    _draw_pool(records["pool"], records["machine"]["cores"], folder / "pool.png")
+
+
+def _draw_baselines(backfill: Record, path: Path) -> None:
     from matplotlib import pyplot
 
-    folder.mkdir(parents=True, exist_ok=True)
-    backfill = records["backfill"]
     rates = {
         f"engine, {backfill['actors']} actors": backfill["rows_per_second"],
         **backfill["baselines"],
@@ -379,9 +416,14 @@ def draw(records: Record, folder: Path) -> None:
     axes.set_xlim(right=max(rates.values()) * 4)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "baselines.png", dpi=110)
-    by_positions = [g for g in records["growth"] if g["dates"] == 2]
-    by_dates = [g for g in records["growth"] if g["positions"] == 1_000 and g["dates"] != 2]
+    figure.savefig(path, dpi=110)
+
+
+def _draw_growth(growth: list[Record], path: Path) -> None:
+    from matplotlib import pyplot
+
+    by_positions = [g for g in growth if g["dates"] == 2]
+    by_dates = [g for g in growth if g["positions"] == 1_000 and g["dates"] != 2]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
     for points, label in (
         (by_positions, "positions x 2 dates"),
@@ -398,20 +440,23 @@ def draw(records: Record, folder: Path) -> None:
         axes.grid(visible=True, alpha=0.3)
         axes.legend(frameon=False)
     right.set_ylim(bottom=0)
-    figure.savefig(folder / "growth.png", dpi=110)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_pool(pool: list[Record], cores: int, path: Path) -> None:
+    from matplotlib import pyplot
+
     figure, axes = pyplot.subplots(figsize=(5.5, 3.6), constrained_layout=True)
     axes.bar(
-        [str(p["actors"]) for p in records["pool"]],
-        [p["rows_per_second"] for p in records["pool"]],
-        color="#34608f",
+        [str(p["actors"]) for p in pool], [p["rows_per_second"] for p in pool], color="#34608f"
     )
     axes.set(
-        title=f"Backfill by size of the pool ({records['machine']['cores']} cores)",
+        title=f"Backfill by size of the pool ({cores} cores)",
         xlabel="valuation actors",
         ylabel="rows/s",
     )
     axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:,.0f} k")
-    figure.savefig(folder / "pool.png", dpi=110)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ class Suite:
                 positions=positions,
                 dates=dates,
                 runs=runs,
-                wanted=baselines,
+                baselines=baselines,
                 settings=settings,
                 say=say,
                 **more,
@@ -130,8 +130,7 @@ class Suite:
         return self._outcome("backfill", positions, dates, self._runs, ALL_BASELINES)
 
     def _workloads(self) -> Any:
-        """A backfill and a corrected day of 100,000 positions; the others have fewer, to save
-        time."""
+        """Run two workloads on 100,000 positions, and the others on fewer, to save time."""
         many, few, dates, runs = (
             (1_000, 500, 4, 1) if self._small else (100_000, 20_000, 10, self._runs)
         )
@@ -146,13 +145,13 @@ class Suite:
         ]
 
     def _growth(self) -> Any:
-        max_positions, most_dates = (4_000, 40) if self._small else (1_000_000, 2_500)
+        max_positions, max_dates = (4_000, 40) if self._small else (1_000_000, 2_500)
         points = [
             (positions, 2)
             for positions in (1_000, 10_000, 100_000, 1_000_000)
             if positions <= max_positions
         ]
-        points += [(1_000, dates) for dates in (1, 10, 100, 1_000, 2_500) if dates <= most_dates]
+        points += [(1_000, dates) for dates in (1, 10, 100, 1_000, 2_500) if dates <= max_dates]
         return [
             self._outcome("backfill", positions, dates, 1, warm_up=False)
             for positions, dates in points

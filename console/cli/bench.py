@@ -110,7 +110,7 @@ def _run(
                 positions=positions,
                 dates=dates,
                 runs=runs,
-                wanted=baselines,
+                baselines=baselines,
                 settings=settings,
                 say=err.print,
             )

@@ -1,2 +1,4 @@
-"""Faults for real: processes killed, stopped and woken, a database that goes away; and nothing
-lost, doubled or mixed."""
+"""Real faults: processes are killed, stopped and resumed, and the database is unavailable.
+
+Whatever happens, no result may be lost, stored twice, or mixed with those of another epoch.
+"""

@@ -1,5 +1,4 @@
-"""Arms the fault points of engine.faults, and tells when a fault has happened and to which
-process."""
+"""Arms the fault points of engine.fault_injection, and reports which process a fault has hit."""
 
 import asyncio
 import time
@@ -15,25 +14,25 @@ class Armory:
         self.folder = folder
 
     def arm(self, point: str, action: str) -> None:
-        """The next process that comes to the point does this, once."""
+        """Let the next process that reaches the point perform the action, once."""
         assert point in fault_injection.POINTS
         assert action in fault_injection.ACTIONS
         (self.folder / f"{point}.{action}").touch()
 
     def victims(self, point: str, action: str) -> list[int]:
-        """The processes that have done it."""
+        """Return the ids of the processes that have performed it."""
         return [int(path.suffix[1:]) for path in self.folder.glob(f"{point}.{action}.*")]
 
     def disarm(self) -> int:
-        """Takes back what has not happened, and forgets what has; returns how many have."""
-        taken = 0
+        """Remove all faults, armed or past; return how many had happened."""
+        happened = 0
         for path in self.folder.iterdir():
-            taken += path.suffix[1:].isdigit()
+            happened += path.suffix[1:].isdigit()
             path.unlink()
-        return taken
+        return happened
 
-    async def happened(self, point: str, action: str, *, seconds: float = 60) -> int:
-        """Waits until it has happened; returns the process."""
+    async def wait_for_victim(self, point: str, action: str, *, seconds: float = 60) -> int:
+        """Wait until a process has performed it; return its id."""
         end = time.monotonic() + seconds
         while not (found := self.victims(point, action)):
             assert time.monotonic() < end, f"{point} was never reached"

@@ -1,8 +1,7 @@
-"""python -m tests.faults.campaign --seed S --faults N: an engine at work, and whatever can happen
-to it.
+"""python -m tests.faults.campaign --seed S --faults N: inject random faults into a working engine.
 
-It runs the service, corrects, reads and checks while it kills at random; at the end everything has
-to be current and equal to the reference valuation. Exit code 1 when anything was violated.
+It runs the service, corrects, reads and checks while faults happen. At the end every position has
+to be current and equal to the reference valuation. The exit code is 1 if an invariant was violated.
 """
 
 import argparse
@@ -18,18 +17,30 @@ from revalue.engine.operate.status import Status, list_failed_jobs, read_status,
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
-from tests.faults.checks import all_is_right
-from tests.faults.injectors import Damage, Service
-from tests.faults.workload import AWAY, PORTFOLIOS, Checker, Corrector, Reader, Seen, load_book
+from tests.faults.checks import assert_all_correct
+from tests.faults.injectors import FaultInjector, Service
+from tests.faults.workload import (
+    PORTFOLIOS,
+    UNAVAILABLE,
+    Checker,
+    Corrector,
+    Reader,
+    Seen,
+    load_book,
+)
 
-_MOST_SECONDS_TO_SETTLE = 180
+_MAX_SECONDS_TO_SETTLE = 180
 
 
 async def campaign(
     seed: int, faults: int, folder: Path, *, say: bool = True
 ) -> tuple[Seen, Counter[str], int, str]:
-    """Returns what was seen, the faults by kind, the rows compared at the end, and the words of the
-    record."""
+    """Run one campaign.
+
+    Returns:
+        What the workload has seen, the number of faults by kind, the number of rows compared at the
+        end, and the report.
+    """
     begun = time.monotonic()
     url = embedded.start(folder / "data")
     await schema.migrate(url)
@@ -38,7 +49,7 @@ async def campaign(
         await load_book(database)
     seen, happened = Seen(), Counter[str]()
     service = Service(url, folder / "data", Armory(folder / "armed"), folder / "service.log")
-    damage = Damage(service, seed)
+    injector = FaultInjector(service, seed)
     stop, end = asyncio.Event(), asyncio.Event()
     supervised = asyncio.create_task(service.run())
     corrected = asyncio.create_task(Corrector(url, seed, seen).run(stop))
@@ -51,7 +62,7 @@ async def campaign(
     ]
     try:
         while happened.total() < faults and not seen.violations:
-            kind = await damage.one()
+            kind = await injector.inject_one()
             if kind is not None:
                 happened[kind] += 1
                 if say and happened.total() % 25 == 0:
@@ -62,10 +73,10 @@ async def campaign(
                 if task.done():
                     task.result()
         service.armory.disarm()
-        await damage.mend()
+        await injector.repair()
         stop.set()
         await corrected
-        status = await _settled(url)
+        status = await _wait_until_current(url)
         end.set()
         await asyncio.gather(*watching)
     finally:
@@ -76,7 +87,7 @@ async def campaign(
         await service.end()
         await supervised
     async with await Database.open(url, connections=1) as database:
-        rows = await all_is_right(database)
+        rows = await assert_all_correct(database)
     lines = [
         f"seed {seed}: {happened.total()} faults in {time.monotonic() - begun:.0f} s",
         *(f"  {count:4}  {kind}" for kind, count in sorted(happened.items())),
@@ -92,8 +103,8 @@ async def campaign(
     return seen, happened, rows, "\n".join(lines)
 
 
-async def _settled(url: str) -> Status:
-    until = time.monotonic() + _MOST_SECONDS_TO_SETTLE
+async def _wait_until_current(url: str) -> Status:
+    until = time.monotonic() + _MAX_SECONDS_TO_SETTLE
     while True:
         try:
             async with await Database.open(url, connections=1) as database:
@@ -104,9 +115,11 @@ async def _settled(url: str) -> Status:
                     if status.dead_letters:
                         await retry_jobs(database, await list_failed_jobs(database))
                     if time.monotonic() > until:
-                        raise AssertionError(f"it does not come to rest: {status}")
+                        raise AssertionError(
+                            f"positions are not current after {_MAX_SECONDS_TO_SETTLE} s: {status}"
+                        )
                     await asyncio.sleep(0.2)
-        except AWAY:
+        except UNAVAILABLE:
             await asyncio.sleep(0.2)
 
 
@@ -115,19 +128,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument(
-        "--keep", action="store_true", help="leave the database and the service's log behind"
+        "--keep", action="store_true", help="keep the database and the service's log"
     )
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="revalue-campaign-"))
     try:
-        seen, _, _, words = asyncio.run(campaign(given.seed, given.faults, folder))
+        seen, _, _, report = asyncio.run(campaign(given.seed, given.faults, folder))
     finally:
         embedded.stop(folder / "data")
         if given.keep:
             sys.stderr.write(f"kept: {folder}\n")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    sys.stdout.write(words + "\n")
+    sys.stdout.write(report + "\n")
     sys.exit(1 if seen.violations else 0)
 
 

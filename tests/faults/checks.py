@@ -1,5 +1,4 @@
-"""The invariants of docs/protocol.md, asked of a database while an engine works on it; and the
-whole of it at the end."""
+"""Checks of docs/protocol.md's invariants while an engine works, and of every row at the end."""
 
 from typing import Any
 
@@ -8,8 +7,8 @@ import asyncpg
 from revalue.console.reference.reference import compare, read_book
 from revalue.engine.postgres.database import Database
 
-# Each finds rows only where an invariant is broken.
-BROKEN = {
+# Each query returns the rows that break its invariant.
+VIOLATIONS = {
     "watermark <= frontier <= horizon": """
         SELECT p.position_id FROM position_state p JOIN portfolios f USING (portfolio_id)
         WHERE p.watermark_date > p.frontier_date
@@ -41,9 +40,9 @@ BROKEN = {
 
 
 async def broken_invariants(connection: Any) -> list[str]:
-    """The invariants that do not hold as of one moment, in words."""
+    """Return a description of each invariant that does not hold, with up to three examples."""
     found = []
-    for name, query in BROKEN.items():
+    for name, query in VIOLATIONS.items():
         rows = await connection.fetch(query)
         if rows:
             found.append(f"{name}: {[tuple(row) for row in rows[:3]]}")
@@ -51,9 +50,14 @@ async def broken_invariants(connection: Any) -> list[str]:
 
 
 async def wrong_current_rows(connection: Any) -> tuple[int, list[str]]:
-    """Rows of positions that are called CURRENT as of one moment, and those that differ from the
-    reference valuation's for the data of the same moment. The connection is in a repeatable-read
-    transaction."""
+    """Compare the rows of all CURRENT positions with the reference valuation.
+
+    Args:
+        connection: is in a repeatable-read transaction, so that rows and input are of one snapshot.
+
+    Returns:
+        The number of rows compared, and a description of each row that differs.
+    """
     positions = await connection.fetch(
         "SELECT portfolio_id, security_id FROM position_status WHERE state = 'CURRENT'"
     )
@@ -64,25 +68,28 @@ async def wrong_current_rows(connection: Any) -> tuple[int, list[str]]:
 
 
 async def check_now(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[int, list[str]]:
-    """One look at everything, as of one moment: rows compared, violations."""
+    """Check everything in one snapshot; return the number of rows compared, and the violations."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         violations = await broken_invariants(connection)
         rows, wrong = await wrong_current_rows(connection)
     return rows, violations + wrong
 
 
-async def all_is_right(database: Database) -> int:
-    """Every position is current and every row is the reference valuation's; returns how many rows
-    there are."""
+async def assert_all_correct(database: Database) -> int:
+    """Assert that every position is current and every row equals the reference valuation's.
+
+    Returns:
+        The number of rows.
+    """
     async with database.connection() as connection:
         states = await connection.fetch("SELECT state, count(*) FROM position_status GROUP BY 1")
         assert {row["state"] for row in states} <= {"CURRENT"}, [tuple(row) for row in states]
         assert await broken_invariants(connection) == []
         found = await compare(connection, await read_book(connection))
         assert found.agrees, "\n".join(found.examples)
-        stray = await connection.fetch(
+        unfinished = await connection.fetch(
             """SELECT job_id, status::text FROM portfolio_valuation_jobs
                WHERE status IN ('PROCESSING', 'PENDING', 'WAITING_FOR_DATA')"""
         )
-        assert stray == [], [tuple(row) for row in stray]
+        assert unfinished == [], [tuple(row) for row in unfinished]
     return found.rows_compared

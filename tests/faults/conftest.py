@@ -1,5 +1,4 @@
-"""What the files of this folder share: a local Ray whose processes look into a folder of faults, a
-door to the database."""
+"""What the tests of this folder share: a local Ray with fault injection, and a database outage."""
 
 import os
 import shutil
@@ -31,7 +30,7 @@ ON_RAY = Settings(
 
 @pytest.fixture(scope="package")
 def ray_with_faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Armory]:
-    """A local Ray whose processes look into the folder of faults. This process does not."""
+    """A local Ray whose processes read the folder of faults. This process does not."""
     folder = tmp_path_factory.mktemp("faults")
     os.environ["REVALUE_FAULTS"] = str(folder)
     with cluster.connected(ON_RAY):
@@ -41,14 +40,14 @@ def ray_with_faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Armory
 
 @pytest.fixture
 def armory(ray_with_faults: Armory) -> Armory:
-    """With nothing armed."""
+    """The folder of faults, with nothing armed."""
     ray_with_faults.disarm()
     return ray_with_faults
 
 
 @pytest.fixture
 async def scheduler(armory: Armory, url: str, database: Database) -> AsyncIterator[Any]:
-    """On Ray, and quiet: it has valued twelve positions."""
+    """A scheduler on Ray that has valued twelve positions and has nothing left to do."""
     await load_small_book(database, portfolios=6)
     started = cluster.start_scheduler(url, ON_RAY)
     wait_until_quiet(started)
@@ -61,28 +60,33 @@ def wait_until_quiet(scheduler: Any) -> dict[str, Any]:
         try:
             progress: dict[str, Any] = ray.get(scheduler.progress.remote(), timeout=60)
         except ray.exceptions.ActorUnavailableError:
-            continue  # being started again
+            continue  # Ray restarts it
         if progress["quiet"]:
             return progress
 
 
-class Door:
-    """A way to the database of a test that can be shut and opened: while it is shut the server is
-    away, for those behind."""
+class Outage:
+    """An outage of a test's database for the clients that connect to `url`.
+
+    `url` leads to the server's socket through a link. While the outage lasts there is no link, and
+    no connection.
+    """
 
     def __init__(self, url: str, folder: Path) -> None:
         (host,) = parse_qs(urlsplit(url).query)["host"]
         self._socket = Path(host) / ".s.PGSQL.5432"
-        self._way = folder / self._socket.name
+        self._link = folder / self._socket.name
         self._real = url
         self.url = url.replace(host, str(folder))
-        self.open()
+        self.end()
 
-    def open(self) -> None:
-        self._way.symlink_to(self._socket)
+    def end(self) -> None:
+        """Make the server available again."""
+        self._link.symlink_to(self._socket)
 
-    async def shut(self) -> None:
-        self._way.unlink()
+    async def begin(self) -> None:
+        """Make the server unavailable: end all connections and refuse new ones."""
+        self._link.unlink()
         connection = await asyncpg.connect(self._real)
         await connection.execute(
             """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -92,8 +96,8 @@ class Door:
 
 
 @pytest.fixture
-async def door(url: str) -> AsyncIterator[Door]:
-    # Short: the path of a socket may have 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="door-"))
-    yield Door(url, folder)
+async def outage(url: str) -> AsyncIterator[Outage]:
+    # Outside of tmp_path: the path of a socket may have at most 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="outage-"))
+    yield Outage(url, folder)
     shutil.rmtree(folder)

@@ -1,5 +1,4 @@
-"""The kinds of faults of a campaign: each does its damage to the engine that runs, and says whether
-it could."""
+"""The kinds of faults of a campaign, and the service that they are injected into."""
 
 import asyncio
 import contextlib
@@ -21,7 +20,7 @@ from revalue.engine.leadership import control
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
-from tests.faults.workload import AWAY
+from tests.faults.workload import UNAVAILABLE
 from tests.support import engine
 
 ROOT = Path(__file__).parents[2]
@@ -39,8 +38,11 @@ SETTINGS = {
 
 
 class Service:
-    """`revalue value --watch` in a process of its own, started again whenever it ends, as a
-    supervisor would."""
+    """`revalue value --watch` in a process of its own, restarted whenever it ends.
+
+    Attributes:
+        exits: how often it has ended with each exit code.
+    """
 
     def __init__(self, url: str, data_dir: Path, armory: Armory, log: Path) -> None:
         self.url = url
@@ -52,7 +54,7 @@ class Service:
         self._ending = False
 
     async def run(self) -> None:
-        """Supervises until `end`."""
+        """Keep the process running until `end` is called."""
         while not self._ending:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
@@ -82,19 +84,19 @@ class Service:
             await asyncio.sleep(0.2)
 
     async def end(self) -> None:
-        """SIGTERM; what is in flight is finished."""
+        """Terminate it by SIGTERM: tasks in flight are finished."""
         self._ending = True
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             await asyncio.to_thread(self._process.wait, 120)
 
     def kill(self) -> None:
-        """The driver, and with it its whole Ray."""
+        """Kill the driver, and with it its whole Ray."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
     def processes(self, title: str) -> list[psutil.Process]:
-        """The processes of a kind of actor of this service's Ray."""
+        """Return the processes of one kind of actor: only children of this service's driver."""
         if self._process is None or self._process.poll() is not None:
             return []
         found = []
@@ -108,14 +110,14 @@ class Service:
         return found
 
 
-class Damage:
-    """Draws a fault by the seed and does it."""
+class FaultInjector:
+    """Draws faults at random, from a seed, and injects them."""
 
     def __init__(self, service: Service, seed: int) -> None:
         self._service = service
         self._random = random.Random(seed)
         self._kinds = {
-            "armed point": (self._armed, 60),
+            "armed point": (self._armed_point, 60),
             "actor killed": (self._actor_killed, 10),
             "actor stopped and woken": (self._actor_stopped, 4),
             "scheduler killed": (self._scheduler_killed, 5),
@@ -131,18 +133,18 @@ class Damage:
             "drained": (self._drained, 1),
         }
 
-    async def one(self) -> str | None:
-        """Does one fault; returns its kind, None when it found nothing to damage."""
+    async def inject_one(self) -> str | None:
+        """Inject one fault; return its kind, or None if there was nothing to inject it into."""
         kind = self._random.choices(
             list(self._kinds), [weight for _, weight in self._kinds.values()]
         )[0]
         try:
             happened = await self._kinds[kind][0]()
-        except (*AWAY, RevalueError, psutil.Error):
+        except (*UNAVAILABLE, RevalueError, psutil.Error):
             return None
         return kind if isinstance(happened, bool) and happened else happened or None
 
-    async def _armed(self) -> str | None:
+    async def _armed_point(self) -> str | None:
         point = self._random.choice(fault_injection.POINTS)
         actions = ["KILL", "LOSE", "CONFLICT", "STOP"] + ["BREAK"] * point.startswith("value")
         action = self._random.choices(actions, [4, 3, 2, 1, 2][: len(actions)])[0]
@@ -159,16 +161,16 @@ class Damage:
         if point.startswith("acquire"):
             await self._scheduler_killed()
         try:
-            victim = await self._service.armory.happened(point, action, seconds=6)
+            victim = await self._service.armory.wait_for_victim(point, action, seconds=6)
         except AssertionError:
             return None
         finally:
             self._service.armory.disarm()
         if action == "STOP":
-            await self._woken_later(victim)
+            await self._resume_later(victim)
         return f"{action} at {point.partition('.')[0]}"
 
-    async def _woken_later(self, victim: int) -> None:
+    async def _resume_later(self, victim: int) -> None:
         await asyncio.sleep(self._random.uniform(0.5, 6))
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGCONT)
@@ -196,7 +198,7 @@ class Damage:
     async def _stopped(self, title: str) -> bool:
         victim = self._signal(title, signal.SIGSTOP)
         if victim is not None:
-            await self._woken_later(victim)
+            await self._resume_later(victim)
         return victim is not None
 
     async def _driver_killed(self) -> bool:
@@ -244,11 +246,11 @@ class Damage:
                    FOR EACH STATEMENT EXECUTE FUNCTION full_disk()"""
             )
         await asyncio.sleep(self._random.uniform(0.2, 1.5))
-        await self.mend()
+        await self.repair()
         return True
 
-    async def mend(self) -> None:
-        """Takes back what could outlive its fault."""
+    async def repair(self) -> None:
+        """Undo what could outlast its fault: the full disk and a pause."""
         while True:
             try:
                 async with self._connection() as connection:
@@ -259,7 +261,7 @@ class Damage:
                         "UPDATE scheduler_term SET paused_at = NULL, paused_by = NULL"
                     )
                 return
-            except AWAY:
+            except UNAVAILABLE:
                 await asyncio.sleep(0.1)
 
     async def _server_stopped(self) -> bool:

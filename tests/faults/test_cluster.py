@@ -1,4 +1,4 @@
-"""A cluster of three nodes: one is taken away while it works. And the command line as a Ray job."""
+"""A cluster of three nodes that loses one while it works; the command line as a Ray job."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 from revalue.actors import cluster
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
-from tests.faults.checks import all_is_right
+from tests.faults.checks import assert_all_correct
 from tests.support import DAYS, execute, fetch, load_small_book
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ SETTINGS = Settings(
     lease_seconds=2,
     task_deadline_seconds=20,
 )
-# A node that does not answer is dead after about three seconds, not thirteen.
+# A node that does not answer is considered dead after about 3 seconds, not 13.
 HEALTH = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
@@ -54,9 +54,8 @@ def three_nodes() -> Iterator[Cluster]:
     made.shutdown()
 
 
-async def quiet(scheduler: ray.actor.ActorHandle) -> None:
-    """Until nothing is left to do, whether or not the scheduler has to be started again
-    elsewhere."""
+async def wait_until_quiet(scheduler: ray.actor.ActorHandle) -> None:
+    """Wait until nothing is left to do, also if Ray restarts the scheduler on another node."""
     while True:
         try:
             if ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
@@ -66,20 +65,20 @@ async def quiet(scheduler: ray.actor.ActorHandle) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_node_is_taken_away_while_it_works(
+async def test_a_node_is_lost_while_it_works(
     three_nodes: Cluster, url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=20)
     scheduler = cluster.start_scheduler(url, SETTINGS)
-    await quiet(scheduler)
+    await wait_until_quiet(scheduler)
     await execute(database, "UPDATE market_prices SET price = price + 1")
     while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1"))[
         0
     ][0] == 0:
         await asyncio.sleep(0.01)
     three_nodes.remove_node(three_nodes.list_all_nodes()[-1], allow_graceful=False)
-    await quiet(scheduler)
-    assert await all_is_right(database) == 40 * len(DAYS)
+    await wait_until_quiet(scheduler)
+    assert await assert_all_correct(database) == 40 * len(DAYS)
     cluster.stop_scheduler(scheduler)
 
 
@@ -96,9 +95,8 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def submitted(*command: str) -> subprocess.CompletedProcess[str]:
-    """`ray job submit`, tried again while the cluster that was just started has no agent for jobs
-    yet."""
+async def submit_job(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run `ray job submit`, again while the cluster is so new that it has no agent for jobs."""
     for _ in range(30):
         done = await asyncio.to_thread(run, *command)
         if not any(
@@ -111,8 +109,10 @@ async def submitted(*command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def head() -> Iterator[str]:
-    """A head of its own by `ray start`; gives the address for jobs. It is ended by its process
-    group, for `ray stop` would end every Ray of this machine."""
+    """A head of its own, started by `ray start`; yields the address for jobs.
+
+    It is ended by the ids of its processes: `ray stop` would end every Ray on this machine.
+    """
     port, dashboard = "6399", "8299"
     command = [
         str(Path(sys.executable).parent / "ray"),
@@ -123,8 +123,7 @@ def head() -> Iterator[str]:
         port,
     ]
     command += ["--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
-    # The agent that starts jobs has a port of its own: another Ray of this machine may have the
-    # usual one.
+    # Another Ray on this machine may use the default port of the agent that starts jobs.
     command += ["--dashboard-agent-listen-port", "52399"]
     started = subprocess.Popen(
         command,
@@ -142,8 +141,8 @@ def head() -> Iterator[str]:
 
 
 async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Database) -> None:
-    """docs/cluster.md: this folder is submitted as a job to a head that runs; its logs and exit
-    code are the command's."""
+    """As docs/cluster.md says: this folder is submitted as a job to a running head; the job's logs
+    and exit code are the command's."""
     await load_small_book(database, portfolios=2)
     variables = json.dumps(
         {"env_vars": {"REVALUE_DATABASE_URL": url, "RAY_JOB_STOP_WAIT_TIME_S": "60"}}
@@ -160,19 +159,19 @@ async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Data
         variables,
     )
     program = str(Path(sys.executable).parent / "revalue")
-    done = await submitted(*submit, "--", program, "value", "--quiet")
+    done = await submit_job(*submit, "--", program, "value", "--quiet")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "80 position-days" in done.stdout
-    assert await all_is_right(database) == 4 * len(DAYS)
+    assert await assert_all_correct(database) == 4 * len(DAYS)
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
     )
-    left = await submitted(*submit, "--", program, "value", "--quiet")
+    left = await submit_job(*submit, "--", program, "value", "--quiet")
     assert left.returncode != 0
     assert "PRICE_TOO_OLD A" in left.stdout, left.stdout
     assert "exit code 5" in left.stdout + left.stderr, left.stdout + left.stderr
-    # A job that is stopped finishes what is in flight, gives its term back and says what is left.
-    watching = await submitted(
+    # A stopped job finishes the tasks in flight, releases its term and reports what is left.
+    watching = await submit_job(
         *submit, "--no-wait", "--submission-id", "watching", "--", program, "value", "--watch"
     )
     assert watching.returncode == 0, watching.stdout + watching.stderr

@@ -1,5 +1,4 @@
-"""The database is away for as long as it likes: who asks is answered, it is said once, and work
-goes on when it is back."""
+"""An outage of the database: callers are answered, one warning is logged, and work resumes."""
 
 import asyncio
 from pathlib import Path
@@ -13,19 +12,18 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
-from tests.faults.checks import all_is_right
-from tests.faults.conftest import Door
-from tests.integration.test_control import until
-from tests.support import DAYS, SETTINGS, engine, execute, fetch, load_small_book
+from tests.faults.checks import assert_all_correct
+from tests.faults.conftest import Outage
+from tests.support import DAYS, SETTINGS, engine, execute, fetch, load_small_book, until
 
 
-async def test_who_asks_is_answered_at_once_and_one_message_says_it(
-    url: str, door: Door, caplog: pytest.LogCaptureFixture
+async def test_is_quiet_answers_at_once_during_an_outage_and_one_warning_is_logged(
+    url: str, outage: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with await Database.open(url) as database:
         await load_small_book(database, portfolios=2)
     tries = 0
-    async with engine(door.url) as running:
+    async with engine(outage.url) as running:
         recover = running.loop.recover
 
         async def counted() -> None:
@@ -37,13 +35,13 @@ async def test_who_asks_is_answered_at_once_and_one_message_says_it(
         work = asyncio.create_task(running.loop.run())
         await until(running.loop.is_quiet)
         with caplog.at_level("WARNING"):
-            await door.shut()
+            await outage.begin()
             assert not await asyncio.wait_for(running.loop.is_quiet(), 20)
             assert "cannot be reached" in (running.loop.progress.trouble or "")
             while tries < 3:
                 assert not await asyncio.wait_for(running.loop.is_quiet(), 20)
                 await asyncio.sleep(0.01)
-            door.open()
+            outage.end()
         async with await Database.open(url) as database:
             await execute(database, "UPDATE market_prices SET price = price + 1")
             while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
@@ -51,19 +49,19 @@ async def test_who_asks_is_answered_at_once_and_one_message_says_it(
                 await asyncio.sleep(0.01)
             running.loop.stop()
             await asyncio.wait_for(work, 30)
-            assert await all_is_right(database) == 4 * len(DAYS)
-    (said,) = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
-    assert "trying again until it succeeds" in said
+            assert await assert_all_correct(database) == 4 * len(DAYS)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    assert "retrying until it succeeds" in warning
 
 
-async def test_a_stop_in_the_middle_of_trouble_still_frees_what_was_not_begun(
+async def test_a_stop_during_transient_errors_still_releases_what_was_not_started(
     url: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fault_injection, "_FOLDER", str(tmp_path))
     armory = Armory(tmp_path)
     await load_small_book(database, portfolios=4)
-    slowly = SETTINGS.model_copy(update={"task_rows": 20, "task_starts_per_second": 1})
-    async with engine(url, settings=slowly) as running:
+    slow = SETTINGS.model_copy(update={"task_rows": 20, "task_starts_per_second": 1})
+    async with engine(url, settings=slow) as running:
         for point in ("release.begun", "release.committed"):
             armory.arm(point, "LOSE")
         work = asyncio.create_task(running.loop.run())
@@ -79,8 +77,8 @@ async def test_a_stop_in_the_middle_of_trouble_still_frees_what_was_not_begun(
     assert left == [("COMPLETE", 1), ("PENDING", 0)]
 
 
-async def test_a_leader_inside_a_long_transaction_is_alive(url: str, database: Database) -> None:
-    """Its heartbeat, and an operator's pause, do not wait for the transaction's end."""
+async def test_a_leader_in_a_long_transaction_keeps_its_lease(url: str, database: Database) -> None:
+    """Neither its heartbeat nor an operator's pause waits for the end of the transaction."""
     leading = await Term.acquire(database, "leading", lease_seconds=0.5)
     async with leading.transaction("fan_out"):
         await asyncio.wait_for(leading.heartbeat(), 10)

@@ -1,5 +1,7 @@
-"""Processes killed at every point of the five steps, on a real Ray too; actors that stand still,
-abandoned and woken."""
+"""Processes killed at every point of the five steps, also on a real Ray; actors that are stopped.
+
+A stopped actor is considered dead and abandoned; it must do no harm when it resumes.
+"""
 
 import os
 import signal
@@ -13,36 +15,39 @@ from revalue.engine import fault_injection
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
-from tests.faults.checks import all_is_right
+from tests.faults.checks import assert_all_correct
 from tests.faults.conftest import wait_until_quiet
 from tests.faults.leader import Leader
-from tests.integration.test_control import until
-from tests.support import DAYS, execute, load_small_book
+from tests.support import DAYS, execute, load_small_book, until
 
 CORRECTION = "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A'"
-BEGINNING = [point for point in fault_injection.POINTS if point.startswith(("acquire", "recover"))]
-GIVEN_UP = [point for point in fault_injection.POINTS if point.startswith(("release", "retry"))]
+START_POINTS = [
+    point for point in fault_injection.POINTS if point.startswith(("acquire", "recover"))
+]
+ABANDON_POINTS = [
+    point for point in fault_injection.POINTS if point.startswith(("release", "retry"))
+]
 
 
 async def test_a_scheduler_is_killed_at_every_point_and_every_row_is_right(
     url: str, database: Database, tmp_path: Path
 ) -> None:
-    """Those that die while they begin are followed by ones that die a step further on."""
+    """Of those that die while they start, each dies one step later than the one before."""
     await load_small_book(database, portfolios=6)
     armory, leader = Armory(tmp_path), Leader(url, str(tmp_path))
 
     async def current() -> bool:
-        leader.keep()
+        leader.ensure_running()
         return (await read_status(database)).is_current
 
     try:
         await until(current)
         for point in fault_injection.POINTS:
-            if point not in BEGINNING:
+            if point not in START_POINTS:
                 await _killed_at([point], armory, database, current)
-        await _killed_at(["apply.begun", *BEGINNING], armory, database, current)
+        await _killed_at(["apply.begun", *START_POINTS], armory, database, current)
     finally:
-        leader.end()
+        leader.kill()
     assert leader.deaths == [-signal.SIGKILL] * (len(fault_injection.POINTS) + 1)
 
 
@@ -50,7 +55,7 @@ async def _killed_at(
     points: list[str], armory: Armory, database: Database, current: Callable[[], Awaitable[bool]]
 ) -> None:
     armory.disarm()
-    if points[0] in GIVEN_UP:
+    if points[0] in ABANDON_POINTS:
         armory.arm("value.begun", "LOSE")
     for point in points:
         armory.arm(point, "KILL")
@@ -60,15 +65,16 @@ async def _killed_at(
         return await current() and all(armory.victims(point, "KILL") for point in points)
 
     await until(happened)
-    assert await all_is_right(database) == 12 * len(DAYS), points
+    assert await assert_all_correct(database) == 12 * len(DAYS), points
 
 
 async def test_processes_of_ray_are_killed_and_every_row_is_right(
     armory: Armory, database: Database, scheduler: Any
 ) -> None:
-    """A valuation actor before it reads, with its jobs locked, and between its commit and its
-    report; the scheduler in its steps; and one that meets trouble while it begins."""
-    faults_of_each = [
+    """Kill a valuation actor before it reads, with its jobs locked, and between its commit and its
+    report; the scheduler in its steps; and let a scheduler fail to acquire the term three times.
+    """
+    cases = [
         [("value.marked", "KILL")],
         [("value.committed", "KILL")],
         [("value.begun", "KILL"), ("release.written", "KILL")],
@@ -79,30 +85,29 @@ async def test_processes_of_ray_are_killed_and_every_row_is_right(
             *((f"acquire.{step}", "LOSE") for step in ("begun", "written", "committed")),
         ],
     ]
-    for happening in faults_of_each:
+    for faults in cases:
         armory.disarm()
-        for fault in happening:
+        for fault in faults:
             armory.arm(*fault)
         await execute(database, CORRECTION)
-        for fault in happening:
-            await armory.happened(*fault)
+        for fault in faults:
+            await armory.wait_for_victim(*fault)
         wait_until_quiet(scheduler)
-        assert await all_is_right(database) == 12 * len(DAYS), happening
+        assert await assert_all_correct(database) == 12 * len(DAYS), faults
 
 
-async def test_an_actor_that_stands_still_is_given_up_and_does_no_harm_when_it_wakes(
+async def test_a_stopped_actor_is_abandoned_and_does_no_harm_when_it_resumes(
     armory: Armory, database: Database, scheduler: Any
 ) -> None:
-    """At value.marked it holds the locks of its jobs: nobody can free them before its sessions are
-    ended."""
+    """At value.marked it holds locks on its jobs, which end only with its database sessions."""
     for lost, point in enumerate(("value.computed", "value.marked"), 1):
         armory.arm(point, "STOP")
         await execute(database, CORRECTION)
-        victim = await armory.happened(point, "STOP")
+        victim = await armory.wait_for_victim(point, "STOP")
         progress = wait_until_quiet(scheduler)
         assert progress["tasks_lost"] >= lost
-        await all_is_right(database)
+        await assert_all_correct(database)
         if psutil.pid_exists(victim):
             os.kill(victim, signal.SIGCONT)
             psutil.wait_procs([psutil.Process(victim)], timeout=30)
-        assert await all_is_right(database) == 12 * len(DAYS), point
+        assert await assert_all_correct(database) == 12 * len(DAYS), point

@@ -1,5 +1,4 @@
-"""One leads: schedulers of a real Ray that stand still, are deposed, taken over from, killed after
-that, or cannot begin."""
+"""Only one scheduler leads: it is stopped, deposed, replaced or killed, or it cannot start."""
 
 import asyncio
 import os
@@ -18,11 +17,10 @@ from revalue.engine.errors import LeaderActiveError, TermLostError, UsageError
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
-from tests.faults.checks import all_is_right
+from tests.faults.checks import assert_all_correct
 from tests.faults.conftest import ON_RAY, wait_until_quiet
 from tests.faults.leader import Leader
-from tests.integration.test_control import until
-from tests.support import DAYS, engine, execute, load_small_book
+from tests.support import DAYS, engine, execute, load_small_book, until
 
 CORRECTION = "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A'"
 
@@ -33,16 +31,16 @@ def process_of(actor: Any) -> int:
 
 
 @pytest.mark.parametrize("point", ["fan_out.written", "stage.written", "apply.written"])
-async def test_a_scheduler_that_stands_still_is_deposed_and_writes_nothing_when_it_wakes(
+async def test_a_stopped_scheduler_is_deposed_and_writes_nothing_when_it_resumes(
     url: str, database: Database, tmp_path: Path, point: str
 ) -> None:
-    """It stands inside of a transaction, with its term locked: the next leader ends its
+    """It is stopped in a transaction that locks the term: the next leader ends its database
     sessions."""
     await load_small_book(database, portfolios=2)
     armory, leader = Armory(tmp_path), Leader(url, str(tmp_path))
     armory.arm(point, "STOP")
-    leader.keep()
-    victim = await armory.happened(point, "STOP")
+    leader.ensure_running()
+    victim = await armory.wait_for_victim(point, "STOP")
     async with engine(url, holder="next") as running:
         await running.settle()
         assert (await read_status(database)).is_current
@@ -50,23 +48,23 @@ async def test_a_scheduler_that_stands_still_is_deposed_and_writes_nothing_when_
             database, "UPDATE market_prices SET price = price + 1 WHERE security_id = 'B'"
         )
         os.kill(victim, signal.SIGCONT)
-        assert await leader.ended() == 1, "by TermLostError"
+        assert await leader.wait_until_ended() == 1, "by TermLostError"
         assert (await read_status(database)).positions == {"CURRENT": 2, "REPROCESSING": 2}, (
             "it wrote nothing"
         )
         await running.settle()
-    assert await all_is_right(database) == 4 * len(DAYS)
+    assert await assert_all_correct(database) == 4 * len(DAYS)
 
 
-async def test_one_that_was_deposed_does_not_take_over_again_when_ray_starts_it_anew(
+async def test_a_deposed_scheduler_does_not_take_over_again_when_ray_restarts_it(
     armory: Armory, url: str, database: Database, scheduler: Any
 ) -> None:
-    """Else two clusters that were both told to take over would depose each other for ever."""
+    """Otherwise two clusters that both were told to take over would depose each other for ever."""
     second = cluster.start_scheduler(url, ON_RAY, take_over=True)
     assert wait_until_quiet(second)["term"] == 2
     armory.arm("apply.written", "STOP")
     await execute(database, CORRECTION)
-    victim = await armory.happened("apply.written", "STOP")
+    victim = await armory.wait_for_victim("apply.written", "STOP")
     async with engine(url, settings=ON_RAY, holder="third") as running:
         work = asyncio.create_task(running.loop.run())
         os.kill(victim, signal.SIGCONT)
@@ -79,13 +77,13 @@ async def test_one_that_was_deposed_does_not_take_over_again_when_ray_starts_it_
         running.loop.stop()
         await asyncio.wait_for(work, 30)
     cluster.stop_scheduler(second)
-    assert await all_is_right(database) == 12 * len(DAYS)
+    assert await assert_all_correct(database) == 12 * len(DAYS)
 
 
-async def test_a_command_whose_scheduler_was_replaced_says_so_and_one_that_stands_still_is_replaced(
+async def test_a_command_reports_that_its_scheduler_was_replaced_and_a_stopped_one_is_replaced(
     armory: Armory, url: str, database: Database
 ) -> None:
-    """On one cluster, where a scheduler is found by its name and not only by its term."""
+    """On one cluster a scheduler is found by its name, not only by its term."""
     await load_small_book(database, portfolios=1)
     with Runner(url, ON_RAY) as first:
         second = cluster.start_scheduler(url, ON_RAY, take_over=True)
@@ -101,10 +99,10 @@ async def test_a_command_whose_scheduler_was_replaced_says_so_and_one_that_stand
     with suppress(ProcessLookupError):
         os.kill(victim, signal.SIGCONT)
     cluster.stop_scheduler(third)
-    assert await all_is_right(database) == 2 * len(DAYS)
+    assert await assert_all_correct(database) == 2 * len(DAYS)
 
 
-async def test_a_port_for_metrics_that_is_taken_ends_it_with_a_reason(
+async def test_a_metrics_port_in_use_ends_the_scheduler_with_the_reason(
     armory: Armory, url: str
 ) -> None:
     with socket.create_server(("", 0)) as taken:

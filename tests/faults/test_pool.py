@@ -1,5 +1,4 @@
-"""Valuation actors that cannot start: for now, because the database is away or there is no CPU; or
-never."""
+"""Valuation actors that cannot start: for some time (no database, no free CPU), or at all."""
 
 import asyncio
 import os
@@ -16,8 +15,8 @@ from revalue.actors.protocols import NoActorsError, TaskLostError
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from tests.faults.armory import Armory
-from tests.faults.conftest import Door
-from tests.integration.test_control import until
+from tests.faults.conftest import Outage
+from tests.support import until
 
 NOTHING = Task(
     task_id=10**9,
@@ -28,7 +27,7 @@ NOTHING = Task(
     rows=1,
     lane=Lane.HISTORY,
 )
-"""A task that has no jobs: it is done at once, by any actor that runs."""
+"""A task without jobs: any actor that runs finishes it at once."""
 
 
 @pytest.fixture
@@ -51,24 +50,24 @@ async def pool(
         return made[-1]
 
     yield make
-    for one in made:
-        await one.close()
+    for each in made:
+        await each.close()
 
 
 async def _has_trouble(pool: ActorPool) -> bool:
     return pool.trouble is not None
 
 
-async def test_an_actor_connects_by_itself_when_the_database_is_back_and_it_is_said_once(
-    door: Door, pool: Callable[..., ActorPool], caplog: pytest.LogCaptureFixture
+async def test_an_actor_connects_when_the_database_is_back_after_one_warning(
+    outage: Outage, pool: Callable[..., ActorPool], caplog: pytest.LogCaptureFixture
 ) -> None:
-    await door.shut()
+    await outage.begin()
     with caplog.at_level("WARNING", logger="revalue"):
-        waiting = pool(door.url)
+        waiting = pool(outage.url)
         task = asyncio.create_task(waiting.run(NOTHING))
         await until(lambda: _has_trouble(waiting))
         assert "PostgreSQL cannot be reached" in waiting.trouble
-        door.open()
+        outage.end()
         assert (await asyncio.wait_for(task, 60)).jobs == 0
     assert waiting.trouble is None
     assert waiting.replaced == 0, "its process was sound"
@@ -81,12 +80,12 @@ async def test_an_actor_that_does_not_start_in_time_is_replaced(
     monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 0.001)
     slow = pool(url)
     await until(lambda: _has_trouble(slow))
-    assert "the cluster may have no CPU free" in slow.trouble
+    assert "the cluster may have no free CPU" in slow.trouble
     monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 60)
     assert (await asyncio.wait_for(slow.run(NOTHING), 60)).jobs == 0
 
 
-async def test_an_actor_dies_of_the_task_that_it_is_at_and_not_of_those_that_wait(
+async def test_a_death_is_blamed_on_the_task_that_ran_and_not_on_those_that_waited(
     url: str, armory: Armory, pool: Callable[..., ActorPool]
 ) -> None:
     armory.arm("value.begun", "KILL")
@@ -106,9 +105,8 @@ async def test_a_local_rays_workers_have_the_priority_of_their_user(armory: Armo
 async def test_when_no_actor_can_start_tasks_fail_with_the_reason(
     url: str, pool: Callable[..., ActorPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no such database, and another connection would not make one: it is no trouble that
-    passes."""
-    monkeypatch.setattr(pools, "_MOST_FAILED_STARTS", 2)
+    """The database does not exist, which is not a transient error: a retry would not help."""
+    monkeypatch.setattr(pools, "_MAX_FAILED_STARTS", 2)
     broken = pool(url.replace("/test_", "/no_test_"))
     with pytest.raises(
         NoActorsError, match=r"2 in a row could not be started.*no_test_.*does not exist"

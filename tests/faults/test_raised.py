@@ -1,5 +1,5 @@
-"""Errors at every point, in this process: connections lost before and after commits, conflicts,
-what nobody expected."""
+"""Errors at every point, in this process: connections lost before and after a commit, conflicts,
+and unexpected errors."""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +10,7 @@ from revalue.engine import fault_injection
 from revalue.engine.operate.status import list_failed_jobs, read_status, retry_jobs
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
-from tests.faults.checks import all_is_right
+from tests.faults.checks import assert_all_correct
 from tests.support import DAYS, SETTINGS, engine, execute, fetch, load_small_book
 
 SCHEDULER_POINTS = [
@@ -27,8 +27,8 @@ def armory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Armory:
     return Armory(tmp_path)
 
 
-async def settled(running, database: Database) -> None:  # type: ignore[no-untyped-def]
-    """The loop runs on, as in service, until all is current."""
+async def run_until_current(running, database: Database) -> None:  # type: ignore[no-untyped-def]
+    """Run the loop, as in service, until every position is current."""
     work = asyncio.create_task(running.loop.run())
     while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
         assert not work.done(), work.exception()
@@ -39,12 +39,12 @@ async def settled(running, database: Database) -> None:  # type: ignore[no-untyp
 
 @pytest.mark.parametrize("action", ["LOSE", "CONFLICT"])
 @pytest.mark.parametrize("point", SCHEDULER_POINTS)
-async def test_the_schedulers_own_trouble_is_waited_out(
+async def test_transient_errors_of_the_scheduler_are_waited_out(
     url: str, database: Database, armory: Armory, point: str, action: str
 ) -> None:
-    """LOSE at a `committed` point is a commit whose answer is lost: what it did is found in the
-    database."""
-    # What there is no room for is not staged by fan out.
+    """LOSE at a `committed` point is a commit whose answer is lost: the next recovery finds in the
+    database what it did."""
+    # Fan out stages only what fits into the capacity: the step `stage` is reached by the rest.
     portfolios = 6 if point.startswith("stage") else 2
     await load_small_book(database, portfolios=portfolios)
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
@@ -53,28 +53,28 @@ async def test_the_schedulers_own_trouble_is_waited_out(
             armory.arm("value.computed", "LOSE")
         armory.arm(point, action)
         await execute(database, "UPDATE market_prices SET price = price + 1")
-        await settled(running, database)
+        await run_until_current(running, database)
     assert armory.victims(point, action), "the point was never reached"
-    assert await all_is_right(database) == 2 * portfolios * len(DAYS)
+    assert await assert_all_correct(database) == 2 * portfolios * len(DAYS)
     assert await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs") == [
         (1,)
-    ], "it was charged"
+    ], "an attempt was counted"
 
 
 @pytest.mark.parametrize("action", ["LOSE", "CONFLICT", "BREAK"])
 @pytest.mark.parametrize("point", VALUE_POINTS)
-async def test_a_task_that_fails_anywhere_is_done_again(
+async def test_a_task_that_fails_at_any_point_is_retried(
     url: str, database: Database, armory: Armory, point: str, action: str
 ) -> None:
     await load_small_book(database, portfolios=2)
     async with engine(url) as running:
         armory.arm(point, action)
-        await settled(running, database)
+        await run_until_current(running, database)
     assert armory.victims(point, action), "the point was never reached"
-    assert await all_is_right(database) == 4 * len(DAYS)
+    assert await assert_all_correct(database) == 4 * len(DAYS)
 
 
-async def test_an_error_of_the_scheduler_that_nobody_expected_ends_it_and_the_next_goes_on(
+async def test_an_unexpected_error_ends_the_scheduler_and_the_next_one_continues(
     url: str, database: Database, armory: Armory
 ) -> None:
     await load_small_book(database, portfolios=2)
@@ -84,10 +84,10 @@ async def test_an_error_of_the_scheduler_that_nobody_expected_ends_it_and_the_ne
             await asyncio.wait_for(running.loop.run(), 30)
     async with engine(url) as running:
         await running.settle()
-    await all_is_right(database)
+    await assert_all_correct(database)
 
 
-async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_its_neighbours_are_valued(
+async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_the_other_positions_are_valued(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=8)
@@ -113,14 +113,13 @@ async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_its_neighbours_
     assert await retry_jobs(database, await list_failed_jobs(database))
     async with engine(url) as running:
         await running.settle()
-    assert await all_is_right(database) == 16 * len(DAYS)
+    assert await assert_all_correct(database) == 16 * len(DAYS)
 
 
-async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_valued(
+async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_the_other_positions_are_valued(
     url: str, database: Database
 ) -> None:
-    """The server fails while it reads the rows of one position, as with a page that is
-    corrupted."""
+    """The server fails while it reads the rows of one position, as with a corrupted page."""
     await load_small_book(database, portfolios=8)
     await execute(database, "ALTER TABLE position_history RENAME TO readable_history")
     await execute(
@@ -150,21 +149,20 @@ async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_its_neighbours
     assert await retry_jobs(database, await list_failed_jobs(database))
     async with engine(url) as running:
         await running.settle()
-    assert await all_is_right(database) == 16 * len(DAYS)
+    assert await assert_all_correct(database) == 16 * len(DAYS)
 
 
 async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
     url: str, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The server refuses every COPY as it does when its disk is full; the error is PostgreSQL's
-    own."""
+    """The server refuses every COPY with PostgreSQL's own error of a full disk."""
     await load_small_book(database, portfolios=2)
     await execute(
         database,
         """CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                PERFORM nextval('tries');
-               RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE =
-                   'disk_full';
+               RAISE EXCEPTION 'could not extend file: No space left on device'
+                   USING ERRCODE = 'disk_full';
            END $$""",
     )
     await execute(database, "CREATE SEQUENCE tries")
@@ -188,7 +186,7 @@ async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
             await asyncio.wait_for(work, 30)
     messages = [record for record in caplog.records if "No space left" in str(record.msg)]
     assert len(messages) <= 1, messages
-    await all_is_right(database)
+    await assert_all_correct(database)
     assert await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs") == [
         (1,)
-    ], "it was charged"
+    ], "an attempt was counted"

@@ -1,5 +1,7 @@
-"""A valuing process that stands still, is abandoned, and wakes when its work is done by another:
-fenced, and counted."""
+"""A valuing process is stopped and abandoned, and resumes when another has done its work.
+
+Its result is fenced, and its jobs are counted.
+"""
 
 import asyncio
 import os
@@ -13,14 +15,14 @@ from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
-from tests.faults.checks import all_is_right
+from tests.faults.checks import assert_all_correct
 from tests.support import DAYS, engine, load_small_book
 
 VALUE_ONE_TASK = """
 import asyncio, sys
-from engine.core.lifecycle import Lane
-from engine.store.tasks import Task
-from engine.work import Valuer
+from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.tasks import Task
+from revalue.engine.value.valuer import Valuer
 
 async def main(url, *numbers):
     valuer = await Valuer.open(url, max_attempts=3)
@@ -31,7 +33,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_a_process_that_wakes_after_its_work_was_reassigned_writes_nothing_and_is_counted(
+async def test_a_process_that_resumes_after_its_work_was_reassigned_writes_nothing_and_is_counted(
     url: str, database: Database, tmp_path: Path
 ) -> None:
     await load_small_book(database, portfolios=2)
@@ -52,12 +54,12 @@ async def test_a_process_that_wakes_after_its_work_was_reassigned_writes_nothing
                     *command, env=environment, stdout=asyncio.subprocess.PIPE
                 )
             )
-            await armory.happened("value.computed", "STOP")
-            raise TaskLostError("it stands still")
+            await armory.wait_for_victim("value.computed", "STOP")
+            raise TaskLostError("the process is stopped")
 
         running.pool.run = run  # type: ignore[method-assign]
         await running.settle()
-    assert await all_is_right(database) == 4 * len(DAYS)
+    assert await assert_all_correct(database) == 4 * len(DAYS)
     (sleeper,) = sleepers
     sleeper.send_signal(signal.SIGCONT)
     output, _ = await asyncio.wait_for(sleeper.communicate(), 60)
@@ -69,4 +71,4 @@ async def test_a_process_that_wakes_after_its_work_was_reassigned_writes_nothing
     assert {
         metric.name: metric.samples[0].value for metric in metrics if "zombie" in metric.name
     } == {"revalue_zombie_jobs_fenced": 4}
-    assert await all_is_right(database) == 4 * len(DAYS)
+    assert await assert_all_correct(database) == 4 * len(DAYS)

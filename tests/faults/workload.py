@@ -1,5 +1,7 @@
-"""What goes on while faults happen: somebody corrects, somebody reads, somebody checks. Each over
-connections of its own, which break whenever the database is taken away."""
+"""The workload during faults: a corrector, readers and a checker run concurrently.
+
+Each has connections of its own, which break whenever the database becomes unavailable.
+"""
 
 import asyncio
 import random
@@ -19,7 +21,7 @@ from tests.faults.checks import check_now
 from tests.support import DAYS, facts, load_small_book, prices
 
 PORTFOLIOS = 10
-AWAY = (
+UNAVAILABLE = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -31,7 +33,14 @@ AWAY = (
 
 @dataclass
 class Seen:
-    """What the scenes have found."""
+    """What the workload has seen.
+
+    Attributes:
+        corrections: committed; refused: corrections that the engine refused.
+        looks: checks of the whole database; rows_checked: rows compared in them.
+        reads: of a portfolio, by readers.
+        violations: descriptions of broken invariants.
+    """
 
     corrections: int = 0
     refused: int = 0
@@ -42,8 +51,11 @@ class Seen:
 
 
 async def load_book(database: Database) -> None:
-    """The small book, and security R, held by all: its price is the same number on every date, a
-    version of its history."""
+    """Load the small book, and a security R that every portfolio holds.
+
+    The price of R is the same on all dates: it is the version of R's history, so that a reader can
+    recognize a mix of two versions.
+    """
     await load_small_book(database, portfolios=PORTFOLIOS)
     async with database.connection() as connection:
         await connection.execute(
@@ -55,19 +67,23 @@ async def load_book(database: Database) -> None:
         await load(database, Kind.POSITIONS, facts(f"P{number}", "R", {DAYS[0]: "10"}))
 
 
-async def again(work: Callable[[], Awaitable[None]], stop: asyncio.Event, pause: float) -> None:
-    """Does it until told to stop; what fails because the database is away is begun anew."""
+async def repeat_until(
+    work: Callable[[], Awaitable[None]], stop: asyncio.Event, pause: float
+) -> None:
+    """Repeat the work until `stop` is set; start it again when the database was unavailable."""
     while not stop.is_set():
         try:
             await work()
-        except AWAY:
+        except UNAVAILABLE:
             await asyncio.sleep(0.1)
         await asyncio.sleep(pause)
 
 
 class Corrector:
-    """One correction after the other, drawn by the seed: prices, rates, positions, deletions, new
-    days, late data."""
+    """Makes one correction after the other, drawn from a seed.
+
+    Prices, rates and positions change; data is deleted, new business days open, and data is late.
+    """
 
     def __init__(self, url: str, seed: int, seen: Seen) -> None:
         self._url = url
@@ -77,9 +93,9 @@ class Corrector:
         self._days = list(DAYS)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; then whatever is missing arrives, so that every position can become
+        """Correct until `stop` is set; then load all missing data, so that positions can become
         current."""
-        await again(self._correct, stop, 0.05)
+        await repeat_until(self._correct, stop, 0.05)
         async with await Database.open(self._url, connections=1) as database:
             for security in ("A", "B"):
                 await load(
@@ -90,20 +106,20 @@ class Corrector:
     async def _correct(self) -> None:
         async with await Database.open(self._url, connections=1) as database:
             for _ in range(20):
-                move = self._random.choice(
+                correct = self._random.choice(
                     [
                         self._price,
                         self._price,
                         self._prices,
-                        self._version_up,
+                        self._raise_version,
                         self._rate,
                         self._position,
-                        self._gone,
+                        self._delete,
                         self._roll,
                     ]
                 )
                 try:
-                    await move(database)
+                    await correct(database)
                     self._seen.corrections += 1
                 except TransientError:
                     raise
@@ -111,23 +127,23 @@ class Corrector:
                     self._seen.refused += 1  # a price that was deleted cannot be corrected
                 await asyncio.sleep(self._random.uniform(0, 0.3))
 
-    def _some(self) -> tuple[str, date, str]:
+    def _draw(self) -> tuple[str, date, str]:
         number = f"{self._random.randint(1, 99_999)}.{self._random.randint(0, 9999):04}"
         return self._random.choice("AB"), self._random.choice(self._days), number
 
     async def _price(self, database: Database) -> None:
-        security, day, price = self._some()
+        security, day, price = self._draw()
         await load(database, Kind.PRICES, prices(security, {day: price}))
 
     async def _prices(self, database: Database) -> None:
-        security, _, price = self._some()
+        security, _, price = self._draw()
         await load(
             database,
             Kind.PRICES,
             prices(security, {day: f"{price}{n}" for n, day in enumerate(self._days[3:9], 1)}),
         )
 
-    async def _version_up(self, database: Database) -> None:
+    async def _raise_version(self, database: Database) -> None:
         async with database.connection() as connection:
             await connection.execute(
                 "UPDATE market_prices SET price = $1 WHERE security_id = 'R'", self._version + 1
@@ -150,16 +166,16 @@ class Corrector:
 
     async def _position(self, database: Database) -> None:
         portfolio = f"P{self._random.randint(1, PORTFOLIOS)}"
-        security, day, quantity = self._some()
-        if self._random.random() < 0.3:  # closed, perhaps to be opened again by the next
+        security, day, quantity = self._draw()
+        if self._random.random() < 0.3:  # closed; a later correction may open it again
             await corrections.position(database, portfolio, security, day, *[Decimal(0)] * 3)
         else:
             await corrections.position(
                 database, portfolio, security, day, *map(Decimal, (quantity, "1000", "900.5"))
             )
 
-    async def _gone(self, database: Database) -> None:
-        security, day, _ = self._some()
+    async def _delete(self, database: Database) -> None:
+        security, day, _ = self._draw()
         async with database.connection() as connection:
             if self._random.random() < 0.5:
                 await connection.execute(
@@ -191,8 +207,11 @@ class Corrector:
 
 
 class Reader:
-    """Hammers one portfolio: the dates of R in one answer are all of one version, and no answer is
-    older than one before."""
+    """Reads one portfolio all the time.
+
+    All dates of R in one result must have the same version, and no result may be older than the
+    result before it.
+    """
 
     def __init__(self, url: str, portfolio: str, seen: Seen) -> None:
         self._url = url
@@ -200,11 +219,10 @@ class Reader:
         self._seen = seen
         self._version = 0
         self._dates = 0
-        self._epochs: dict[str, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop."""
-        await again(self._read, stop, 0)
+        """Read until `stop` is set."""
+        await repeat_until(self._read, stop, 0)
 
     async def _read(self) -> None:
         connection = await asyncpg.connect(self._url, timeout=5)
@@ -216,13 +234,13 @@ class Reader:
                     self._portfolio,
                     DAYS[-1],
                 )
-                self._look(rows)
+                self._check(rows)
                 self._seen.reads += 1
                 await asyncio.sleep(0.005)
         finally:
             connection.terminate()
 
-    def _look(self, rows: list[Any]) -> None:
+    def _check(self, rows: list[Any]) -> None:
         versions = {row["price"] for row in rows if row["security_id"] == "R"}
         dates = sum(row["security_id"] == "R" for row in rows)
         if len(versions) > 1:
@@ -241,8 +259,10 @@ class Reader:
 
 
 class Checker:
-    """Asks for the invariants, and holds all that is called CURRENT against the reference
-    valuation, again and again. Epochs only rise."""
+    """Checks the invariants all the time, and every CURRENT row against the reference valuation.
+
+    It also checks that epochs never go down.
+    """
 
     def __init__(self, url: str, seen: Seen) -> None:
         self._url = url
@@ -250,8 +270,8 @@ class Checker:
         self._epochs: dict[int, tuple[int, int]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop."""
-        await again(self._check, stop, 0.2)
+        """Check until `stop` is set."""
+        await repeat_until(self._check, stop, 0.2)
 
     async def _check(self) -> None:
         connection = await asyncpg.connect(self._url, timeout=5)

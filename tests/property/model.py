@@ -1,12 +1,12 @@
-"""A small model of the protocol, one position of it, and an exhaustive check: every order of steps,
-every crash.
+"""A small model of the protocol for one position, and its exhaustive check.
 
-The model does what the engine's rooms do, statement by statement, over sets of dates. A change of
-the protocol is made here first. `python -m tests.property.model --big` checks the large bound;
-`--mutation NAME` shows how one fails.
+The check visits every order of steps and every crash. The model does what the engine's packages do,
+statement by statement, on sets of dates. Change the protocol here first. `python -m
+tests.property.model --big` checks the large bounds; `--mutation NAME` shows how a broken model
+fails.
 
 Dates are bits of a mask. A value is the set of corrections that it was computed from, so a row is
-right when it has those that are committed. Not modelled: time, and what a value is.
+correct if its set equals the committed corrections. Time and the amounts are not modelled.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from time import perf_counter
 from typing import NamedTuple
 
 RUNNING, FREE, WAITING, DEFERRED, COMPLETE = "running", "free", "waiting", "deferred", "complete"
-# An attempt; FINISHING holds the locks of the jobs that it could mark.
+# Phases of an attempt; FINISHING holds locks on the jobs that it has marked.
 BEGUN, READ, FINISHING = range(3)
-# A scheduler: before its first recovery, in its loop, after a database error.
+# Phases of a scheduler: before its first recovery, in its loop, after a database error.
 NEW, WORKING, DISTURBED = range(3)
-# A trigger's cursor: not begun, begun and before our position, behind our position.
+# A trigger's cursor: not started, before the modelled position, past it.
 AHEAD, BEGUN_BEFORE, PASSED = range(3)
 
 
@@ -37,7 +37,10 @@ class Job(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What an attempt has computed for a job: rows (date, value), and how far it got."""
+    """What an attempt has computed for a job.
+
+    rows: pairs of date and value. valued: the dates that it has completed.
+    """
 
     job: int
     epoch: int
@@ -53,7 +56,7 @@ class Attempt(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """fresh: the position's revision is still the one that was scanned."""
+    """fresh: whether the position still has the revision that was scanned."""
 
     fresh: bool
     horizon: int
@@ -61,7 +64,7 @@ class Scan(NamedTuple):
 
 
 class Scheduler(NamedTuple):
-    """What one process holds in memory. held: (task, has it reported)."""
+    """The memory of one process. held: pairs of a task and whether it has reported."""
 
     term: int
     phase: int
@@ -71,12 +74,12 @@ class Scheduler(NamedTuple):
 
 
 class State(NamedTuple):
-    # The data, and what the world may still do.
-    prices: int  # price corrections that are committed
+    # The data, and the changes that may still happen.
+    prices: int  # mask of the price corrections that are committed
     facts: int  # version of the position's history
-    horizon: int  # number of business dates
-    closings: int  # of a date not yet scheduled
-    faults: int
+    horizon: int  # number of business days
+    closings: int  # how often a date that is not scheduled may still close
+    faults: int  # how many faults may still happen
     # The position's row of position_state.
     epoch: int
     published: int
@@ -89,7 +92,7 @@ class State(NamedTuple):
     # The other tables.
     triggers: tuple[tuple[int, int], ...]  # (dates, cursor)
     jobs: tuple[Job, ...]
-    # For each date: (epoch, value), in the order of epochs.
+    # Per date: pairs of epoch and value, in the order of epochs.
     rows: tuple[tuple[tuple[int, int], ...], ...]
     term: int
     last_job: int
@@ -101,10 +104,17 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """prices: the dates that each price correction reaches. late: the dates that have no price
-    before it. positions: for each correction of the position, the dates that change and the dates
-    that are open from then on. settled: it begins with the dates that are opened valued; otherwise
-    with nothing."""
+    """The data of one check, and how much may happen in it.
+
+    Attributes:
+        dates: number of dates; opened: of these, open at the start; open: dates of the position.
+        prices: per price correction, the dates that it reaches.
+        late: per price correction, the dates that have no price before it.
+        positions: per correction of the position, the dates that change, and the dates that are
+            open from then on.
+        faults, closings: how many may happen.
+        settled: whether the opened dates are valued at the start.
+    """
 
     dates: int = 3
     opened: int = 2
@@ -118,32 +128,30 @@ class Bounds:
 
 
 MUTATIONS = {
-    "job ids fence attempts": "finishing asks for the job's number only, "
-    "not for its task and status",
-    "no fence of attempts": "finishing asks whether the job is running, not whose it is",
-    "no epochs at the end": "neither finishing nor applying asks for the epoch",
-    "apply any epoch": "what was valued under an older epoch leaves pending",
-    "apply the whole job": "a job that got part of the way is applied as if it were complete",
-    "publish at once": "applying publishes though dates are pending",
+    "job ids fence attempts": "finishing checks the job's number only, not its task and status",
+    "no fence of attempts": "finishing checks that the job is running, not whose it is",
+    "no epochs at the end": "neither finishing nor applying checks the epoch",
+    "apply any epoch": "dates that were valued under an older epoch leave pending",
+    "apply the whole job": "a partly valued job is applied as if it were complete",
+    "publish at once": "applying publishes although dates are pending",
     "publish when staged": "staging publishes the new epoch",
     "rows under the newest epoch": "rows are stored under the position's epoch, "
     "not under their job's",
-    "fan out without raising": "dates come into pending under the epoch that has jobs in flight",
-    "cursor before positions": "the trigger's cursor moves in a transaction before that of the "
-    "positions",
-    "correct without raising": "a position correction leaves the epoch",
+    "fan out without raising": "dates become pending under the epoch that has jobs in flight",
+    "cursor before positions": "the trigger's cursor is advanced in a transaction before that "
+    "of the positions",
+    "correct without raising": "a position correction does not raise the epoch",
     "trigger after the write": "the trigger of a price is a transaction of its own",
-    "stage any revision": "a position is staged though it was changed since the scan",
-    "stage keeps the revision": "two lanes that scanned a position both stage it",
+    "stage any revision": "a position is staged although it has changed since the scan",
+    "stage keeps the revision": "two lanes that have scanned a position both stage it",
     "stage a closed date": "a date that was closed again since the scan becomes the frontier",
     "status ignores triggers": "a position is called current while a queued trigger reaches it",
     "readers see the newest": "readers take the newest epoch, not the published one",
-    "readers see what is open": "readers are cut to open_dates, not to published_open_dates",
-    "no terms": "a scheduler does not ask whether its term is over",
-    "recovery frees nothing": "attempts of the scheduler before are not released",
-    "recovery applies nothing": "results that the scheduler before had not applied are left",
-    "recovery forgets itself": "tasks that were created by a commit whose answer was lost are not "
-    "released",
+    "readers see what is open": "readers see open_dates, not published_open_dates",
+    "no terms": "a scheduler does not check whether its term is over",
+    "recovery frees nothing": "attempts of the previous scheduler are not released",
+    "recovery applies nothing": "results that the previous scheduler had not applied are ignored",
+    "recovery forgets itself": "tasks of a commit whose answer was lost are not released",
 }
 _FENCES = {
     "job ids fence attempts",
@@ -152,8 +160,8 @@ _FENCES = {
     "no epochs at the end",
 }
 REDUNDANT = {
-    "finish any epoch": "finishing does not ask for the epoch: applying does, "
-    "and the rows stay under theirs",
+    "finish any epoch": "finishing does not check the epoch: applying does, "
+    "and the rows stay under their own epoch",
 }
 
 
@@ -175,7 +183,7 @@ class Checked:
 
 
 def runs(dates: int) -> Iterator[int]:
-    """The contiguous ranges of a set of dates."""
+    """Yield the contiguous ranges of a set of dates."""
     while dates:
         low = dates & -dates
         top = dates + low
@@ -196,11 +204,10 @@ class Model:
     bounds: Bounds
     broken: frozenset[str] = field(default_factory=frozenset)
 
-    # What the data says
-    # --------------------------------------------------------------------------------------------
+    # The data -------------------------------------------------------------------------------------
 
     def value(self, day: int, prices: int, facts: int) -> int | None:
-        """What a date is worth by the data, None when a price is missing."""
+        """Return the value of a date according to the data; None if a price is missing."""
         used = 0
         for number, reach in enumerate(self.bounds.prices):
             if self.bounds.late[number] >> day & 1 and not prices >> number & 1:
@@ -225,17 +232,16 @@ class Model:
             last_task=0, attempts=(), schedulers=(),
         )  # fmt: skip
 
-    # The transitions
-    # ----------------------------------------------------------------------------------------------
+    # The transitions ------------------------------------------------------------------------------
 
     def transitions(self, s: State) -> Iterator[tuple[str, bool, State]]:
-        """Everything that can happen next: its name, whether the engine alone can be trusted to do
-        it, what is then."""
+        """Yield all that can happen next: its name, whether the engine does it by itself (without a
+        change of data or a fault), and the state after it."""
         for name, trusted, then in self._transitions(s):
             yield name, trusted, self._normal(then)
 
     def _transitions(self, s: State) -> Iterator[tuple[str, bool, State]]:
-        yield from self._world(s)
+        yield from self._data_changes(s)
         for number, attempt in enumerate(s.attempts):
             yield from self._attempt(s, number, attempt)
         if not s.schedulers:
@@ -258,7 +264,7 @@ class Model:
                     yield "the scheduler and its actors die", False, died._replace(attempts=started)
             yield from self._schedule(s, number, scheduler)
 
-    def _world(self, s: State) -> Iterator[tuple[str, bool, State]]:
+    def _data_changes(self, s: State) -> Iterator[tuple[str, bool, State]]:
         b = self.bounds
         for number, reach in enumerate(b.prices):
             if not s.prices >> number & 1:
@@ -320,7 +326,7 @@ class Model:
                 )
         elif attempt.phase == READ:
             if any(_locked(s, work.job) for work in attempt.work):
-                return  # it waits for the other's commit
+                return  # it waits for the commit of the other attempt
             kept = tuple(work for work in attempt.work if self._may_finish(s, attempt, work))
             if kept:
                 yield (
@@ -379,8 +385,7 @@ class Model:
         return s._replace(rows=tuple(rows), jobs=tuple(jobs))
 
     def _stale(self, s: State) -> State:
-        """The position's revision is raised: staging what was scanned before does nothing, so it is
-        forgotten at once."""
+        """Raise the position's revision: earlier scans cannot be staged, so they are forgotten."""
 
         def aged(scan: Scan | None) -> Scan | None:
             return scan and (
@@ -393,15 +398,15 @@ class Model:
             )
         )
 
-    # The scheduler's steps ---------------------------------------------------------------------
+    # The scheduler's steps ------------------------------------------------------------------------
 
     def _begin(self, s: State) -> State:
         scheduler = Scheduler(s.term + 1, NEW, None, None, ())
         return s._replace(term=s.term + 1, schedulers=(*s.schedulers, scheduler))
 
     def _schedule(self, s: State, number: int, me: Scheduler) -> Iterator[tuple[str, bool, State]]:
-        """Every transaction may also be committed without its answer being heard: then memory stays
-        as it was."""
+        """Yield the scheduler's steps. Any commit's answer may be lost: then its memory stays as it
+        was."""
         if me.phase != WORKING:
             if not any(
                 job.status == RUNNING and not _holds(me, job.task) and _locked(s, job.number)
@@ -415,10 +420,10 @@ class Model:
             yield name, trusted, _remember(then, number, memory)
             if then.faults and trusted and name != "a lane is scanned":
                 now = then.schedulers[number]
-                deaf = _remember(
+                unheard = _remember(
                     then._replace(faults=then.faults - 1), number, now._replace(phase=DISTURBED)
                 )
-                yield f"{name}, the answer is lost", False, deaf
+                yield f"{name}, the answer is lost", False, unheard
 
     def _transactions(
         self, s: State, me: Scheduler
@@ -466,7 +471,7 @@ class Model:
                 continue
             attempt = next((a for a in s.attempts if a.task == task), None)
             if any(_locked(s, job.number) for job in s.jobs if _own(job, (task,))):
-                continue  # it would wait for the attempt's commit, or for its death
+                continue  # it would wait until the attempt commits or dies
             if attempt is None or s.faults:
                 lost = s if attempt is None else s._replace(faults=s.faults - 1)
                 released = lost._replace(
@@ -603,8 +608,7 @@ class Model:
         )
 
     def _normal(self, s: State) -> State:
-        """The same state in its shortest form: without what no transition can look at again, and
-        numbered from 1."""
+        """Drop what no transition can read again, and number jobs and tasks from 1."""
         held = {task for me in s.schedulers for task, _ in me.held}
         jobs = tuple(
             job
@@ -632,11 +636,11 @@ class Model:
             s._replace(jobs=jobs, attempts=attempts, schedulers=schedulers, rows=rows)
         )
 
-    # What has to hold -----------------------------------------------------------------------------
+    # The invariants -------------------------------------------------------------------------------
 
     def visible(self, s: State) -> dict[int, tuple[int, int]]:
-        """What readers see: for each date the row of the greatest published epoch, where the
-        published history is open."""
+        """Return what readers see: per open date of the published history, the row of the newest
+        published epoch."""
         newest = s.epoch if "readers see the newest" in self.broken else s.published
         cut = s.open if "readers see what is open" in self.broken else s.published_open
         seen = {}
@@ -652,8 +656,7 @@ class Model:
         return s.published == s.epoch and not queued and not s.pending and s.frontier == s.horizon
 
     def is_quiescent(self, s: State) -> bool:
-        """Nothing can be done for the position: all is valued, or what is left waits for a
-        price."""
+        """Whether nothing is left to do: every date is valued, or waits for a price."""
         if s.triggers or s.staged < s.epoch or s.frontier != s.horizon:
             return False
         blocked = 0
@@ -666,7 +669,7 @@ class Model:
         return not s.pending & ~blocked
 
     def wrong(self, s: State) -> str | None:
-        """The invariant that a state breaks."""
+        """Return the invariant that the state breaks, or None."""
         if s.published > s.epoch or s.staged > s.epoch or not s.frontier <= s.horizon:
             return "4 published_epoch <= epoch, frontier <= horizon"
         for rows in s.rows:
@@ -694,7 +697,7 @@ class Model:
         return None
 
     def wrong_step(self, s: State, t: State) -> str | None:
-        """The invariant that a transition breaks."""
+        """Return the invariant that the transition breaks, or None."""
         if t.epoch < s.epoch or t.published < s.published or t.frontier < s.frontier:
             return "4 epochs and the frontier never go down"
         gone = s.pending & ~t.pending
@@ -782,7 +785,7 @@ def _reported(s: State, task: int) -> State:
 
 
 def _stale_of(me: Scheduler, then: State) -> Scheduler:
-    """The scheduler's memory as the transaction has left it."""
+    """Return the scheduler's memory after the transaction."""
     return next(other for other in then.schedulers if other.term == me.term)
 
 
@@ -806,9 +809,13 @@ def _without(s: State, number: int) -> State:
 
 
 def check(
-    bounds: Bounds, broken: frozenset[str] = frozenset(), *, most_states: int = 20_000_000
+    bounds: Bounds, broken: frozenset[str] = frozenset(), *, max_states: int = 20_000_000
 ) -> Checked:
-    """Walks through every state, breadth first: a violation's trace is a shortest one."""
+    """Visit every state, breadth first, so that the trace of a violation is a shortest one.
+
+    Raises:
+        MemoryError: there are more than `max_states` states.
+    """
     begun = perf_counter()
     model = Model(bounds, broken)
     found = Checked(bounds)
@@ -851,8 +858,8 @@ def check(
                     if (invariant := model.wrong(then)) is not None:
                         return ended(invariant, number, name)
                     at = numbers[then] = len(numbers)
-                    if at >= most_states:
-                        raise MemoryError(f"more than {most_states:,} states")
+                    if at >= max_states:
+                        raise MemoryError(f"more than {max_states:,} states")
                     parents.append(number)
                     names.append(sys.intern(name))
                     good.append(model.is_quiescent(then))
@@ -863,16 +870,18 @@ def check(
                     edges.append(number)
                     edges.append(at)
         frontier = following
-    _spread(good, edges)
+    _mark_leading_to(good, edges)
     stuck = good.find(0)
     return (
         ended("8 the engine by itself always comes to rest", stuck) if stuck >= 0 else ended(None)
     )
 
 
-def _spread(good: bytearray, edges: array) -> None:  # type: ignore[type-arg]
-    """Marks every state from which a marked one can be reached. Most edges lead onward: few passes
-    are needed."""
+def _mark_leading_to(good: bytearray, edges: array) -> None:  # type: ignore[type-arg]
+    """Mark every state from which a marked one can be reached.
+
+    Backwards through the edges, few passes are enough: most lead to a state that was found later.
+    """
     changed = True
     while changed:
         changed = False
@@ -881,9 +890,9 @@ def _spread(good: bytearray, edges: array) -> None:  # type: ignore[type-arg]
                 good[edges[at]] = changed = True
 
 
-# A price, a position correction that closes the position, a roll, a date that closes again, a fault
-# anywhere; then: the first valuation of a position whose last date has no price yet, with two
-# faults.
+# The first valuation of a position whose last date has no price yet, with two faults. Then: a price
+# correction, a position correction that closes the position, a date that opens, one that closes
+# again, and one fault anywhere.
 SMALL = (
     Bounds(opened=3, positions=(), prices=(0b110,), late=(0b100,), faults=2, settled=False),
     Bounds(closings=1),
@@ -899,7 +908,7 @@ RACES = (Bounds(faults=0),)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Checks the protocol's model exhaustively.")
+    parser = argparse.ArgumentParser(description="Check the protocol's model exhaustively.")
     parser.add_argument("--big", action="store_true", help="the large bounds")
     parser.add_argument(
         "--mutation", choices=[*MUTATIONS, *REDUNDANT], help="break the model in this way"

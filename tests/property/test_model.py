@@ -1,5 +1,4 @@
-"""The model of the protocol, exhaustively; and that the check finds every way of breaking it that
-we could think of."""
+"""The exhaustive check of the protocol's model; and that it finds every mutation."""
 
 import pytest
 
@@ -7,14 +6,14 @@ from tests.property.model import MUTATIONS, RACES, REDUNDANT, SMALL, Bounds, Che
 
 
 @pytest.mark.parametrize("bounds", SMALL, ids=["late data", "corrections"])
-def test_no_order_of_moves_and_crashes_breaks_an_invariant(bounds: Bounds) -> None:
+def test_no_order_of_steps_and_crashes_breaks_an_invariant(bounds: Bounds) -> None:
     found = check(bounds)
     print(
         f"{found.states:,} states, {found.transitions:,} transitions, "
         f"{found.attempts_at_once} attempts at once"
     )
     assert found.violation is None
-    assert found.states > 9_000, "a model that cannot move is right by accident"
+    assert found.states > 9_000, "a model with few states would be right by accident"
     assert found.quiescent > 500
 
 
@@ -36,8 +35,7 @@ def test_every_mutation_is_found(mutation: str) -> None:
 
 
 def test_a_trace_is_the_shortest_one() -> None:
-    """A price is corrected and called current before it is fanned out: nothing shorter can be
-    wrong."""
+    """A position is called current right after a correction: no error has fewer steps."""
     found = check(Bounds(), frozenset(["status ignores triggers"]))
     assert found.violation == (
         "1 what is called current is what the data says",
@@ -46,9 +44,9 @@ def test_a_trace_is_the_shortest_one() -> None:
 
 
 @pytest.mark.parametrize("mutation", REDUNDANT)
-def test_what_is_redundant_is_known_to_be(mutation: str) -> None:
-    """The epoch in finish_jobs.sql saves rows that nobody will see. It is no fence: it is read
-    without a lock."""
+def test_a_redundant_check_may_be_missing_as_long_as_apply_has_its_own(mutation: str) -> None:
+    """The epoch check of finish_jobs.sql saves rows that nobody would see. It is not a fence, since
+    it reads the epoch without a lock."""
     for bounds in RACES:
         assert check(bounds, frozenset([mutation])).violation is None
     assert first_violation(mutation, "apply any epoch").violation

@@ -1,9 +1,9 @@
-"""The store's real SQL under every order of steps that hypothesis thinks of, held after each to the
-invariants and the reference valuation.
+"""The engine's SQL under random orders of steps, drawn by hypothesis.
 
-A scheduler's memory and the attempts of actors are plain lists here, so a result can come late,
-twice or from a process that was abandoned. PROPERTY_EXAMPLES sets how many runs are made (50 in CI,
-of up to 60 steps each).
+After each step the invariants are checked and the rows are compared with the reference valuation.
+A scheduler's memory and the attempts of actors are plain lists here, so that a result can arrive
+late, twice, or from a process that was abandoned. PROPERTY_EXAMPLES is the number of runs (50 in
+CI) of up to 60 steps each.
 """
 
 import asyncio
@@ -47,14 +47,17 @@ from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
-from tests.faults.checks import BROKEN
+from tests.faults.checks import VIOLATIONS
 from tests.integration.test_valuation import check
 from tests.support import dates, engine, facts, prices, weekdays
 
 T = TypeVar("T")
 
-# A date that was just put into the calendar has no row yet, but a trigger.
-INVARIANTS = {name: query for name, query in BROKEN.items() if not name.startswith("no hole")} | {
+# "No hole" does not hold for a date that was just inserted into the calendar: it has a trigger, but
+# no row yet.
+INVARIANTS = {
+    name: query for name, query in VIOLATIONS.items() if not name.startswith("no hole")
+} | {
     "an open date that is not pending has a row": """
         SELECT p.portfolio_id, p.security_id, b.business_date
         FROM position_state p JOIN business_dates b ON b.business_date <= p.frontier_date
@@ -66,24 +69,26 @@ INVARIANTS = {name: query for name, query in BROKEN.items() if not name.startswi
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "50"))
 STEPS = 60
-LEAST_STEPS = 40 * EXAMPLES
+MIN_STEPS = 40 * EXAMPLES
 
 DAYS = weekdays(date(2024, 1, 1), 9)
-LEFT_OUT = DAYS[2]  # not a business date at first
+LEFT_OUT = DAYS[2]  # not a business day at first
 OPENED = 6
-KEYS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
+POSITIONS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
 NOW = apply.RetryDelays(retry_seconds=0, recheck_seconds=0)
 
 DAY = st.sampled_from(DAYS[:8])
 SECURITY = st.sampled_from(["A", "B"])
-PICK = st.integers(0, 11)  # which of what there is
+PICK = st.integers(0, 11)  # selects one of the existing tasks or attempts
 LANE = st.sampled_from(list(Lane))
 LANES = st.sampled_from([(), (Lane.LIVE,), (Lane.HISTORY,), (Lane.LIVE, Lane.HISTORY)])
 
 
 async def load_book(database: Database) -> None:
-    """Five positions in two securities and two base currencies: B has no price on its second day,
-    and they grow old quickly."""
+    """Load five positions in two securities and two base currencies.
+
+    B has no price on its second day, and its prices are too old after one day.
+    """
     opened = [day for day in DAYS[:OPENED] if day != LEFT_OUT]
     await load(database, Kind.BUSINESS_DATES, dates(opened))
     await load(
@@ -121,14 +126,19 @@ async def load_book(database: Database) -> None:
     await load(
         database,
         Kind.POSITIONS,
-        pl.concat([facts(*position, {DAYS[0]: "10", DAYS[3]: "7"}) for position in KEYS[:4]]),
+        pl.concat([facts(*position, {DAYS[0]: "10", DAYS[3]: "7"}) for position in POSITIONS[:4]]),
     )
-    await load(database, Kind.POSITIONS, facts(*KEYS[4], {DAYS[1]: "2", DAYS[3]: "0"}))
+    await load(database, Kind.POSITIONS, facts(*POSITIONS[4], {DAYS[1]: "2", DAYS[3]: "0"}))
 
 
 @dataclass
 class Memory:
-    """What a scheduler's process knows and its database does not."""
+    """What a scheduler keeps in the memory of its process.
+
+    Attributes:
+        scans: by lane, a page that was scanned and is not yet staged.
+        held: tasks that it has started and not yet applied, by task id.
+    """
 
     term: Term
     scans: dict[Lane, stage.Scan | None] = field(
@@ -144,16 +154,14 @@ class Memory:
 
 @dataclass
 class Attempt:
-    """A task that an actor has read and computed; it may be committed now, later, twice or
-    never."""
+    """A task that an actor has read and computed. It may commit now, later, twice or never."""
 
     task: Task
     valued: Valued
 
 
 class Interrupted(Database):
-    """A database on which something happens while a transaction has written all and is not yet
-    committed."""
+    """A database that calls `between` after a transaction's last write and before its commit."""
 
     def __init__(self, database: Database, between: Callable[[], Awaitable[object]]) -> None:
         self._pool = database._pool
@@ -169,12 +177,11 @@ class Interrupted(Database):
 
 
 Seen = dict[tuple[str, str], tuple[int, dict[date, tuple[Any, ...]]]]
-"""For each position: its published epoch and what readers see of each date."""
+"""Per position: its published epoch, and what readers see per date."""
 
 
 class Store(RuleBasedStateMachine):
-    """One database, one scheduler that leads, those that it has deposed, and the attempts that
-    anybody ever began."""
+    """One database, the scheduler that leads, those that were deposed, and all attempts so far."""
 
     server_url: str
     templates: dict[bool, str]
@@ -208,7 +215,7 @@ class Store(RuleBasedStateMachine):
         self.attempts: list[Attempt] = []
         self.reported: dict[int, Task] = {}
         self.known: list[Task] = []
-        self.is_put_in = False
+        self.is_inserted = False
         self.seen: Seen = {}
         self.epochs: dict[int, tuple[int, ...]] = {}
 
@@ -221,12 +228,11 @@ class Store(RuleBasedStateMachine):
         async with self.database.transaction() as connection:
             await connection.execute(statement, *values)
 
-    # The world
-    # ----------------------------------------------------------------------------------------------
+    # Changes of the data --------------------------------------------------------------------------
 
     @rule(security=SECURITY, day=DAY, price=st.sampled_from([None, 1, 2, 3]))
     def correct_price(self, security: str, day: date, price: int | None) -> None:
-        """A price comes, late or at last, changes or is taken away."""
+        """A price arrives, changes or is deleted."""
         self.run(self._correct_price(security, day, price))
 
     async def _correct_price(self, security: str, day: date, price: int | None) -> None:
@@ -259,7 +265,7 @@ class Store(RuleBasedStateMachine):
         )  # fmt: skip
 
     @rule(
-        position=st.sampled_from(KEYS),
+        position=st.sampled_from(POSITIONS),
         day=DAY,
         quantity=st.sampled_from(["0", "0", "3", "-4"]),
         merge=st.booleans(),
@@ -267,15 +273,15 @@ class Store(RuleBasedStateMachine):
     def correct_position(
         self, position: tuple[str, str], day: date, quantity: str, merge: bool
     ) -> None:
-        """Changes, closes (0) or opens again; without `merge` the later facts are gone."""
+        """Change, close (0) or reopen a position; without `merge` its later records are deleted."""
         self.run(
             load(self.database, Kind.POSITIONS, facts(*position, {day: quantity}), merge=merge)
         )
 
     @rule(scanned=LANES, closes=st.sampled_from("nnny"))
     def open_next_date(self, scanned: tuple[Lane, ...], closes: str) -> None:
-        """The lanes may have scanned it before either stages; and it may be taken back before
-        that."""
+        """Both lanes may have scanned the date before either stages it; it may also be closed again
+        before that."""
         self.run(
             self.write(
                 """INSERT INTO business_dates SELECT 'CAL', min(day) FROM unnest($1::date[]) AS day
@@ -289,10 +295,10 @@ class Store(RuleBasedStateMachine):
         if closes == "y":
             self.run(self._close_the_last_date())
 
-    @precondition(lambda self: not self.is_put_in)
+    @precondition(lambda self: not self.is_inserted)
     @rule()
-    def put_in_the_date_left_out(self) -> None:
-        self.is_put_in = True
+    def insert_the_date_left_out(self) -> None:
+        self.is_inserted = True
         self.run(
             self.write(
                 "INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING", LEFT_OUT
@@ -301,12 +307,11 @@ class Store(RuleBasedStateMachine):
 
     @rule()
     def close_the_last_date(self) -> None:
-        """Refused where a position is scheduled on it, and only there."""
+        """Refused if, and only if, a position is scheduled on it."""
         self.run(self._close_the_last_date())
 
     async def _close_the_last_date(self) -> None:
-        """All but one: positions of a calendar without dates have nothing due, and are BEHIND for
-        ever."""
+        """Keep one date at least: without dates nothing is due, and positions stay BEHIND."""
         last, others, scheduled = await self.outside.fetchrow(
             "SELECT max(business_date), count(*) - 1, (SELECT max(frontier_date) "
             "FROM position_state) FROM business_dates"
@@ -331,7 +336,7 @@ class Store(RuleBasedStateMachine):
     def fan_out(
         self, max_positions: int, capacity_rows: int, task_rows: int, is_heard: str
     ) -> None:
-        """Up to the capacity, positions are staged in the statement that invalidates them."""
+        """Up to the capacity, the statement that invalidates positions also stages them."""
         self.run(self._fan_out(max_positions, capacity_rows, task_rows, is_heard == "y"))
 
     async def _fan_out(
@@ -354,7 +359,7 @@ class Store(RuleBasedStateMachine):
 
     @rule(lanes=LANES, page_positions=st.sampled_from([2, 100]))
     def scan(self, lanes: tuple[Lane, ...], page_positions: int) -> None:
-        """Kept until it is staged: the loop does so with what there was no room for."""
+        """Scan a page and keep it until it is staged, as the loop does at its capacity."""
         for lane in lanes:
             self.scan_lane(lane, page_positions)
 
@@ -377,20 +382,23 @@ class Store(RuleBasedStateMachine):
         task_rows=st.sampled_from([1, 4, 100]),
         capacity_rows=st.sampled_from([1, 8, 1000]),
         is_heard=st.sampled_from("yyyn"),
-        begins=st.booleans(),
+        starts=st.booleans(),
     )
     def stage(
-        self, lane: Lane, task_rows: int, capacity_rows: int, is_heard: str, begins: bool
+        self, lane: Lane, task_rows: int, capacity_rows: int, is_heard: str, starts: bool
     ) -> None:
-        """When the answer of the commit is not heard, its tasks are known to nobody until the next
-        recovery. Actors may have begun with them at once."""
+        """Stage a page; actors may start with its tasks at once.
+
+        Unless `is_heard`, the commit's answer is lost: nobody knows the tasks until the next
+        recovery.
+        """
         lane = (
             lane
             if self.me.scans[lane] is not None
             else next(lane for lane in Lane if self.me.scans[lane] is not None)
         )
         self.run(self._stage(lane, task_rows, capacity_rows, is_heard == "y"))
-        for task in list(self.me.held.values()) if begins else []:
+        for task in list(self.me.held.values()) if starts else []:
             self._read(task)
 
     async def _stage(
@@ -441,7 +449,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: set(self.reported) - set(self.me.held))
     @rule(pick=PICK)
     def apply_again(self, pick: int) -> None:
-        """Any result that was applied before, by whomever: nothing comes of it."""
+        """Apply a result that was applied before, by any scheduler: nothing changes."""
         done = sorted(self.reported.keys() - self.me.held.keys())
         task = self.reported[done[pick % len(done)]]
         self.run(self._apply_again(task))
@@ -464,15 +472,14 @@ class Store(RuleBasedStateMachine):
 
     @precondition(lambda self: self.me.held)
     @rule(pick=PICK, is_retried=st.booleans())
-    def give_up(self, pick: int, is_retried: bool) -> None:
-        """The actor is taken for dead. It may have committed, it may still do so when its jobs are
-        another's."""
+    def abandon(self, pick: int, is_retried: bool) -> None:
+        """Consider the actor dead. It may have committed, or commit when another has its jobs."""
         numbers = sorted(self.me.held)
-        self.run(self._give_up(numbers[pick % len(numbers)]))
+        self.run(self._abandon(numbers[pick % len(numbers)]))
         if is_retried:
             self.run(self._retry())
 
-    async def _give_up(self, number: int) -> None:
+    async def _abandon(self, number: int) -> None:
         await apply.release(self.me.term, self.me.held[number], NOW, reason="abandoned")
         del self.me.held[number]
 
@@ -493,7 +500,7 @@ class Store(RuleBasedStateMachine):
         ),
     )
     def a_deposed_scheduler_goes_on(self, pick: int, step: str) -> None:
-        """It is told so by the first thing it does, and nothing of that is written."""
+        """Its first transaction raises TermLostError, and writes nothing."""
         self.run(self._go_on(self.deposed[pick % len(self.deposed)], step))
 
     async def _go_on(self, old: Memory, step: str) -> None:
@@ -523,7 +530,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(pick=PICK)
     def read(self, pick: int) -> None:
-        """One of the last tasks that anybody handed out, whether it is still anybody's or not."""
+        """Read one of the last tasks, whether or not a scheduler still holds it."""
         latest = self.known[-6:]
         self._read(latest[pick % len(latest)])
 
@@ -539,7 +546,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.attempts)
     @rule(pick=PICK)
     def commit(self, pick: int) -> None:
-        """One of the last attempts: the first time, once more, or long after it was abandoned."""
+        """Commit one of the last attempts: for the first time, again, or after it was abandoned."""
         latest = self.attempts[-6:]
         self.run(self._commit(latest[-1 - pick % len(latest)]))
 
@@ -561,15 +568,15 @@ class Store(RuleBasedStateMachine):
         )
         kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
         assert (fenced, written) == (len(outcomes) - len(own), len(kept)), (
-            "fenced are the jobs that are not the attempt's"
+            "exactly the jobs that are not the attempt's own are fenced"
         )
         self.reported[attempt.task.task_id] = attempt.task
 
     @precondition(lambda self: self.attempts)
     @rule(pick=PICK, security=SECURITY, day=DAY, price=st.integers(6, 9))
     def commit_across_a_correction(self, pick: int, security: str, day: date, price: int) -> None:
-        """The epoch is raised, and staged, after the jobs were marked and before that is
-        committed."""
+        """A correction raises the epoch, and is staged, after the attempt has marked its jobs and
+        before it commits."""
 
         async def between() -> None:
             await self._correct_price(security, day, price)
@@ -583,8 +590,10 @@ class Store(RuleBasedStateMachine):
 
     @rule(fans_out=st.booleans())
     def turn(self, fans_out: bool) -> None:
-        """A whole turn in which nothing goes wrong, so that runs get far. What was corrected last
-        may have just missed it."""
+        """Take a whole turn without faults, so that runs make progress.
+
+        Unless it `fans_out`, the last corrections have just missed it.
+        """
         self.run(self._turn(fans_out))
 
     async def _turn(self, fans_out: bool = True) -> bool:
@@ -602,7 +611,7 @@ class Store(RuleBasedStateMachine):
             await self._apply(list(me.held))
         return worked
 
-    # What has to hold -----------------------------------------------------------------------------
+    # The invariants -------------------------------------------------------------------------------
 
     @invariant()
     def holds(self) -> None:
@@ -628,8 +637,8 @@ class Store(RuleBasedStateMachine):
             self.epochs[position] = tuple(now)
 
     async def _readers_see_one_history(self) -> None:
-        """What is visible of a position stays as it is until a later epoch is published. Only dates
-        never seen come to it."""
+        """Visible rows of a position do not change until a later epoch is published. Dates that
+        were never visible may be added."""
         seen: Seen = {}
         for row in await self.outside.fetch(
             "SELECT portfolio_id, security_id, published_epoch FROM position_state"
@@ -639,7 +648,7 @@ class Store(RuleBasedStateMachine):
             "SELECT portfolio_id, security_id, date, epoch, quantity, price, fx_rate, market_value "
             "FROM position_valuations"
         ):
-            assert day not in seen[portfolio, security][1], "one row a date"
+            assert day not in seen[portfolio, security][1], "two rows of one date"
             seen[portfolio, security][1][day] = tuple(values)
         for position, (published, rows) in self.seen.items():
             if seen[position][0] == published:
@@ -652,8 +661,7 @@ class Store(RuleBasedStateMachine):
         self.seen = seen
 
     async def _current_is_right(self) -> None:
-        """No number is called current that the data contradicts; of a position that is CURRENT
-        nothing is missing either."""
+        """No row called current contradicts the data, and a CURRENT position lacks no row."""
         current, others = [], []
         for row in await self.outside.fetch(
             "SELECT portfolio_id, security_id, state FROM position_status "
@@ -678,8 +686,8 @@ class Store(RuleBasedStateMachine):
             self.runner.close()
 
     async def _settles(self) -> None:
-        """Whatever was left lying about: the next scheduler finishes it, and every row is the
-        reference valuation's."""
+        """Let the next scheduler finish everything, then compare every row with the reference
+        valuation."""
         await self._take_over()
         for _ in range(30):
             worked = await self._turn()
@@ -695,8 +703,7 @@ class Store(RuleBasedStateMachine):
         await check(self.database)
 
     async def _only_waits(self) -> bool:
-        """Whether every position is current or waits for data: looking again at those would go on
-        for ever."""
+        """Whether every position is current or waits for data, which it would do for ever."""
         busy: int = await self.outside.fetchval(
             "SELECT count(*) FROM position_status "
             "WHERE state NOT IN ('CURRENT', 'WAITING_FOR_DATA')"
@@ -712,7 +719,7 @@ class Store(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def templates(server_url: str, template: str) -> dict[bool, str]:
-    """Databases with the book: as it was loaded, and with everything valued that can be."""
+    """Databases with the book: as it was loaded, and with everything valued that can be valued."""
 
     async def make() -> dict[bool, str]:
         names = {}
@@ -730,15 +737,13 @@ def templates(server_url: str, template: str) -> dict[bool, str]:
     return asyncio.run(make())
 
 
-def test_no_order_of_moves_breaks_what_is_promised(
-    server_url: str, templates: dict[bool, str]
-) -> None:
+def test_no_order_of_steps_breaks_an_invariant(server_url: str, templates: dict[bool, str]) -> None:
     Store.server_url, Store.templates = server_url, templates
     Store.steps.clear()
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    bound = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, suppress_health_check=slow)
+    limits = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, suppress_health_check=slow)
     try:
-        run_state_machine_as_test(Store, settings=bound)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(Store, settings=limits)  # type: ignore[no-untyped-call]
     finally:
         print(f"{Store.steps['steps']:,} steps were checked")
-    assert Store.steps["steps"] >= LEAST_STEPS, "too few steps to have shown anything"
+    assert Store.steps["steps"] >= MIN_STEPS, "too few steps to show anything"
