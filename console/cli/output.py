@@ -6,7 +6,7 @@ Decimals and dates are text in both.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console

@@ -145,10 +145,13 @@ async def break_data(running: Engine) -> None:
 
 async def until_half_way(running: Engine) -> None:
     """Run the loop until half of the positions of the last corrections are published."""
-    answers = ReaderQueries(running.database)
     while True:
         await running.loop.run_once()
-        last = [each for each in await answers.corrections() if each["kind"] == "INSTRUMENT"]
+        last = [
+            each
+            for each in await list_corrections(running.database)
+            if each["kind"] == "INSTRUMENT"
+        ]
         fanned_out = bool(last) and all(each["fanned_out_at"] for each in last)
         if fanned_out and sum(each["positions_left"] for each in last) < 0.6 * sum(
             each["positions_invalidated"] for each in last
