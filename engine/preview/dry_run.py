@@ -106,7 +106,7 @@ class _Hold:
         """Raise PlanTooLongError if the time is over."""
         if monotonic() > self._until:
             raise PlanTooLongError(
-                f"the plan would lock its positions for longer than {self._seconds:g} s; it was at: "
+                f"the plan would lock its positions for over {self._seconds:g} s; it was at: "
                 f"{step}. Preview fewer corrections at once, or raise REVALUE_PREVIEW_SECONDS"
             )
 

@@ -57,8 +57,12 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """AGREES, DISAGREES, REPROCESSING (what is stored is not what the data give now, and the position says so), MISSING (nothing
-        is stored, and nothing can be: see `missing`), NOT_VALUED_YET or NOT_DUE."""
+        """What the comparison of the stored row with the recomputed one says.
+
+        AGREES or DISAGREES; REPROCESSING: the stored row is not what the data give now, and the
+        position is marked so; MISSING: nothing is stored, as an input is missing (see `missing`);
+        NOT_VALUED_YET; NOT_DUE.
+        """
         if self.stored:
             if self.computed and not self.differences:
                 return "AGREES"
@@ -73,7 +77,7 @@ class Explanation:
 
 
 class _Missing(Exception):
-    """No number can be had: a price or a rate is missing, or the number is too large. The message is the failure reason."""
+    """A price or a rate is missing, or the number is too large; the message is the failure reason."""
 
 
 async def explain(database: Database, portfolio: str, security: str, day: date) -> Explanation:

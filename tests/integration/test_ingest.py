@@ -1,4 +1,5 @@
-"""What comes in: everything wrong is found at once, nothing is half loaded, the same twice changes nothing."""
+"""What comes in: everything wrong is found at once, nothing is half loaded, the same twice changes
+nothing."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -69,7 +70,10 @@ async def test_the_same_file_twice_changes_and_triggers_nothing(
     pl.DataFrame(GOOD[kind]).write_csv(path)
     first = await load(book, kind, path)
     assert (first.rows, first.inserted + first.changed) == (1, 1)
-    seen = "SELECT (SELECT count(*) FROM reprocessing_triggers), (SELECT sum(revision + epoch) FROM position_state)"
+    seen = (
+        "SELECT (SELECT count(*) FROM reprocessing_triggers), (SELECT sum(revision + epoch) "
+        "FROM position_state)"
+    )
     before = (
         await fetch(
             book, f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {TABLES[kind]} t"
@@ -286,7 +290,7 @@ async def test_a_file_that_cannot_be_read_is_said_so(
         await load(book, "prices", tmp_path / name)
 
 
-# Positions ------------------------------------------------------------------------------------------------------------
+# Positions ----------------------------------------------------------------------------------------
 
 Facts = dict[int, int]
 LAST = 14
@@ -379,10 +383,12 @@ def inside(spans, number: int) -> bool:  # type: ignore[no-untyped-def]
     )
 
 
-async def check_position(database, becomes, history, corrected, frontier, before, after) -> None:  # type: ignore[no-untyped-def]
+# type: ignore[no-untyped-def]
+async def check_position(database, becomes, history, corrected, frontier, before, after) -> None:
     stored = await fetch(
         database,
-        "SELECT position_date, quantity FROM position_history WHERE position_id = $1 AND epoch = $2",
+        "SELECT position_date, quantity FROM position_history WHERE position_id = $1 "
+        "AND epoch = $2",
         after["position_id"],
         after["history_epoch"],
     )
@@ -411,7 +417,7 @@ async def test_the_days_of_a_load_are_dates() -> None:
     assert prices("A", {day(0): "1"})["price_date"][0] == day(0)
 
 
-# Rules that need a look at the problems themselves --------------------------------------------------------------------
+# Rules that need a look at the problems themselves ------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -556,7 +562,8 @@ async def test_a_changed_price_leaves_a_trigger_of_exactly_its_reach(book: Datab
     )
     assert await fetch(
         book,
-        "SELECT kind, security_id, dates::text FROM reprocessing_triggers WHERE fanned_out_at IS NULL",
+        "SELECT kind, security_id, dates::text FROM reprocessing_triggers "
+        "WHERE fanned_out_at IS NULL",
     ) == [("PRICE", "A", f"{{[{DAYS[3]},{DAYS[5]}),[{DAYS[9]},{DAYS[10]})}}")]
 
 
@@ -578,7 +585,7 @@ async def test_a_change_that_the_database_refuses_rolls_everything_back(
     )
 
 
-# One position's load against a plain model, exactly -------------------------------------------------------------------------
+# One position's load against a plain model, exactly -----------------------------------------------
 
 FACT_DAYS, END = 12, 16  # the last day of the window stands for all days after it
 Values = tuple[int, int, int]
@@ -627,7 +634,8 @@ async def check_load(
     frontier: int | None,
     merge: bool,
 ) -> dict[str, Model]:
-    """Loads facts of several positions at once and compares everything that a load may write with the model's."""
+    """Loads facts of several positions at once and compares everything that a load may write with
+    the model's."""
     at = day(frontier) if frontier is not None else None
     held_back = (
         "pending = pending * datemultirange(daterange(NULL, $1, '(]'))" if at else "pending = '{}'"
@@ -691,7 +699,8 @@ async def check_load(
     assert (result.positions_corrected, result.positions_extended) == (corrected, extended)
     left = await fetch(
         book,
-        "SELECT kind, dates, positions_invalidated, fanned_out_at IS NOT NULL FROM reprocessing_triggers WHERE trigger_id > $1",
+        "SELECT kind, dates, positions_invalidated, fanned_out_at IS NOT NULL "
+        "FROM reprocessing_triggers WHERE trigger_id > $1",
         newest,
     )
     assert [(kind, days_of(dates), positions, done) for kind, dates, positions, done in left] == (

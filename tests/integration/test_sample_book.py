@@ -1,4 +1,5 @@
-"""The whole sample book: every one of its three million rows, digit for digit, against the oracle."""
+"""The whole sample book: every one of its three million rows, digit for digit, against the
+oracle."""
 
 from revalue.console import sample
 from revalue.console.cli.verify import verify_rows

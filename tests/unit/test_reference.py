@@ -10,8 +10,8 @@ from revalue.console.reference.reference import Book, ExpectedRow, Hole, Rates, 
 # January 2024: the 1st is a Monday, the 6th and 7th are a weekend.
 WEEK = [1, 2, 3, 4, 5, 8, 9, 10]
 CURRENCIES = {
-    "USD": ("USD", 1, 1), "EUR": ("EUR", 1, 2), "GBP": ("GBP", 1, 3), "JPY": ("JPY", 1, 4), "ILS": ("ILS", 1, 5),
-    "ZAR": ("ZAR", 1, 6), "GBX": ("GBP", 100, 7), "GBp": ("GBP", 100, 8), "ILA": ("ILS", 100, 9),
+    "USD": ("USD", 1, 1), "EUR": ("EUR", 1, 2), "GBP": ("GBP", 1, 3), "JPY": ("JPY", 1, 4),
+    "ILS": ("ILS", 1, 5), "ZAR": ("ZAR", 1, 6), "GBX": ("GBP", 100, 7), "GBp": ("GBP", 100, 8), "ILA": ("ILS", 100, 9),
     "ZAc": ("ZAR", 100, 10),
 }  # fmt: skip
 KEY = ("P", "S")
@@ -33,7 +33,8 @@ def book(
     pivot="EUR",
     fx_max_age=5,
 ):
-    """One position: facts (day, quantity[, cost_local[, cost]]), prices (day, price[, currency[, basis]])."""
+    """One position: facts (day, quantity[, cost_local[, cost]]), prices (day, price[, currency[,
+    basis]])."""
 
     def fact(n, quantity, cost_local="0", cost="0"):
         return (day(n), Decimal(quantity), Decimal(cost_local), Decimal(cost))
@@ -98,15 +99,16 @@ class TestOwedRows:
         zero = Decimal(0)
         assert [row.date.day for row in rows] == [3, 4, 5]
         assert rows[-1] == ExpectedRow(
-            "P", "S", day(5), zero, zero, zero, None, None, None, None, None, zero, zero, zero, zero, zero, zero,
-            "VALUED_CURRENT",
+            "P", "S", day(5), zero, zero, zero, None, None, None, None, None, zero, zero, zero,
+            zero, zero, zero, "VALUED_CURRENT",
         )  # fmt: skip
 
     def test_a_closing_date_that_is_no_business_date_has_no_row(self):
         assert days_of(book((4, "5"), (6, "0"), prices=EVERY_DAY)) == [4, 5]
 
     def test_the_closing_date_needs_no_data(self):
-        # Open on Saturday the 6th only, closed on Monday: the one row is flat, and neither price nor rate exists.
+        # Open on Saturday the 6th only, closed on Monday: the one row is flat, and neither price
+        # nor rate exists.
         rows = listed(book((6, "5"), (8, "0"), base="GBP"))
         assert [(row.date.day, row.quantity, row.fx_path) for row in rows] == [(8, 0, None)]
 
@@ -130,7 +132,8 @@ class TestOwedRows:
         assert days_of(book()) == []
 
     def test_nothing_is_listed_after_the_first_hole(self):
-        # The price of the 3rd is 1 business day old on the 4th; the next one on the 8th does not reopen the list.
+        # The price of the 3rd is 1 business day old on the 4th; the next one on the 8th does not
+        # reopen the list.
         a_book = book(
             (2, "1"),
             (9, "0"),
@@ -228,8 +231,8 @@ class TestPrice:
         assert (row.price, row.market_value_local, row.fx_rate, row.fx_path) == (3, 12, 1, 0)
 
     def test_the_amount_before_conversion_is_rounded_once_to_18_places(self):
-        # 0.0000000001 * 0.000001 / 100 = 1e-18; at a rate of 2.5, 2.5e-18 is a tie: to the even 2e-18, and at 1.5, 1.5e-18
-        # is a tie as well: to the even 2e-18.
+        # 0.0000000001 * 0.000001 / 100 = 1e-18; at a rate of 2.5, 2.5e-18 is a tie: to the even
+        # 2e-18, and at 1.5, 1.5e-18 is a tie as well: to the even 2e-18.
         for rate, unit_price in (("2.5", "2E-18"), ("1.5", "2E-18")):
             prices = [(10, "0.0000000001", "GBX", "PER_CONTRACT")]
             a_book = book(
@@ -246,8 +249,8 @@ class TestPrice:
         assert list(expected_rows(a_book))[-1].reason == "OVERFLOW S 2024-01-10"
 
     def test_the_converted_price_is_rounded_to_18_places(self):
-        # 0.1 GBP at 1.000000000000000025 is 0.1000000000000000025, at ...015 it is 0.1000000000000000015, both 19 places:
-        # the ties go to ...002 and ...002.
+        # 0.1 GBP at 1.000000000000000025 is 0.1000000000000000025, at ...015 it is
+        # 0.1000000000000000015, both 19 places: the ties go to ...002 and ...002.
         for rate in ("1.000000000000000025", "1.000000000000000015"):
             a_book = book((10, "1"), prices=[(10, "0.1", "GBP")], rates={"GBP/USD": [(10, rate)]})
             assert last(a_book).price == Decimal("0.100000000000000002")
@@ -268,7 +271,8 @@ class TestRate:
         assert rate(book(rates=rates), "USD", "GBP", 10) == ("0.8", 8, 1)
 
     def test_inverse(self):
-        # 1 / 1.6 = 0.625 exactly; 1 / 3 = 0.333..., 18 of them; 1 / 0.7 = 1.428571 428571 428571 | 428571.
+        # 1 / 1.6 = 0.625 exactly; 1 / 3 = 0.333..., 18 of them; 1 / 0.7 = 1.428571 428571 428571 |
+        # 428571.
         for quoted, inverse in (
             ("1.6", "0.625000000000000000"),
             ("3", "0." + "3" * 18),
@@ -286,13 +290,14 @@ class TestRate:
             rate(book(rates={"GBP/USD": [(10, "524288")]}), "USD", "GBP", 10)[0]
             == "0.000001907348632812"
         )
-        # 5^19 / 10^19 = 1 / 2^19; three times it is 0.0000057220458984375, the last a 5 after an odd 7: up to 8. As a
-        # cross: 0.000003 EUR at 1.9073486328125 = 0.0000057220458984375.
+        # 5^19 / 10^19 = 1 / 2^19; three times it is 0.0000057220458984375, the last a 5 after an
+        # odd 7: up to 8. As a cross: 0.000003 EUR at 1.9073486328125 = 0.0000057220458984375.
         rates = {"USD/EUR": [(10, "0.000003")], "EUR/GBP": [(10, "1.9073486328125")]}
         assert rate(book(rates=rates), "USD", "GBP", 10)[0] == "0.000005722045898438"
 
     def test_too_old_a_direct_rate_makes_way_for_the_inverse_and_that_for_the_cross(self):
-        # On the 10th the rate of the 5th is 3 business days old (8, 9, 10), that of the 8th 2, that of the 9th 1.
+        # On the 10th the rate of the 5th is 3 business days old (8, 9, 10), that of the 8th 2, that
+        # of the 9th 1.
         rates = {
             "USD/GBP": [(5, "0.8")],
             "GBP/USD": [(8, "1.6")],
@@ -305,7 +310,8 @@ class TestRate:
             8,
             2,
         )
-        # leg USD -> EUR: 1 / 1.25 = 0.8, inverse; leg EUR -> GBP: 0.9, direct; 0.72; path 16*2 + 4*2 + 1.
+        # leg USD -> EUR: 1 / 1.25 = 0.8, inverse; leg EUR -> GBP: 0.9, direct; 0.72; path 16*2 +
+        # 4*2 + 1.
         assert rate(book(rates=rates, fx_max_age=1), "USD", "GBP", 10) == (
             "0.720000000000000000",
             9,
@@ -346,15 +352,18 @@ class TestRate:
             assert rate(a_book, "USD", "GBP", 10) == (crossed, 9, path)
 
     def test_each_leg_of_a_cross_is_rounded_before_the_product(self):
-        # EUR/USD 3: leg USD -> EUR 0.333333333333333333. Times 3 (EUR/GBP) 0.999999999999999999, not 1.
+        # EUR/USD 3: leg USD -> EUR 0.333333333333333333. Times 3 (EUR/GBP) 0.999999999999999999,
+        # not 1.
         rates = {"EUR/USD": [(10, "3")], "EUR/GBP": [(10, "3")]}
         assert rate(book(rates=rates), "USD", "GBP", 10) == ("0." + "9" * 18, 10, 41)
 
     def test_yen_through_the_euro(self):
-        # ECB: EUR/JPY 160, EUR/USD 1.1. JPY -> EUR: 1/160 = 0.00625; * 1.1 = 0.006875. The pivot is currency 2: 41.
+        # ECB: EUR/JPY 160, EUR/USD 1.1. JPY -> EUR: 1/160 = 0.00625; * 1.1 = 0.006875. The pivot is
+        # currency 2: 41.
         rates = {"EUR/JPY": [(10, "160")], "EUR/USD": [(10, "1.1")]}
         assert rate(book(rates=rates), "JPY", "USD", 10) == ("0.006875000000000000", 10, 41)
-        # USD -> EUR: 1/1.1 = 0.90909...09 | 0909, 18 places: 0.909090909090909091; * 160 = 145.454545454545454560.
+        # USD -> EUR: 1/1.1 = 0.90909...09 | 0909, 18 places: 0.909090909090909091; * 160 =
+        # 145.454545454545454560.
         assert rate(book(rates=rates), "USD", "JPY", 10) == ("145.454545454545454560", 10, 41)
         # 1000 JPY at 0.006875 is 6.875 USD.
         row = last(book((10, "2"), prices=[(10, "500")], local="JPY", rates=rates))
@@ -384,8 +393,8 @@ class TestRate:
 
 class TestValues:
     def test_values_and_gains(self):
-        # 100 at 12.5 USD = 1250 USD; at 0.8 = 1000 GBP. Cost 1100 USD, 850 GBP: gains 150 USD and 150 GBP.
-        # Split: 150 * 0.8 = 120 from the price, 150 - 120 = 30 from the rate.
+        # 100 at 12.5 USD = 1250 USD; at 0.8 = 1000 GBP. Cost 1100 USD, 850 GBP: gains 150 USD and
+        # 150 GBP. Split: 150 * 0.8 = 120 from the price, 150 - 120 = 30 from the rate.
         a_book = book(
             (10, "100", "1100", "850"),
             prices=[(10, "12.5")],
@@ -394,9 +403,9 @@ class TestValues:
         )
         row = last(a_book)
         assert row == ExpectedRow(
-            "P", "S", day(10), Decimal(100), Decimal(1100), Decimal(850), Decimal("12.5"), day(10), Decimal("0.8"),
-            day(10), 1, Decimal(1250), Decimal(1000), Decimal(150), Decimal(150), Decimal(120), Decimal(30),
-            "VALUED_CURRENT",
+            "P", "S", day(10), Decimal(100), Decimal(1100), Decimal(850), Decimal("12.5"), day(10),
+            Decimal("0.8"), day(10), 1, Decimal(1250), Decimal(1000), Decimal(150), Decimal(150),
+            Decimal(120), Decimal(30), "VALUED_CURRENT",
         )  # fmt: skip
 
     def test_a_short_position(self):
@@ -424,7 +433,8 @@ class TestValues:
         assert last(book((10, quantity), prices=[(10, "0.5")])).market_value_local == Decimal(value)
 
     def test_the_value_is_taken_from_the_rounded_local_value(self):
-        # 0.0000000003 * 0.5 = 1.5e-10: rounded 2e-10. * 3 = 6e-10; unrounded it were 4.5e-10, rounded 4e-10.
+        # 0.0000000003 * 0.5 = 1.5e-10: rounded 2e-10. * 3 = 6e-10; unrounded it were 4.5e-10,
+        # rounded 4e-10.
         row = last(
             book(
                 (10, "0.0000000003"),
@@ -436,8 +446,8 @@ class TestValues:
         assert row.market_value == Decimal("0.0000000006")
 
     def test_half_even_ties_of_the_value_and_of_the_price_effect(self):
-        # Value: 5e-10 * 0.5 = 2.5e-10: 2e-10. Gain local: 5e-10 - 2e-10 = 3e-10; * 0.5 = 1.5e-10: 2e-10.
-        # Gain: 2e-10 - 7e-10 = -5e-10; the rest of it is -7e-10.
+        # Value: 5e-10 * 0.5 = 2.5e-10: 2e-10. Gain local: 5e-10 - 2e-10 = 3e-10; * 0.5 = 1.5e-10:
+        # 2e-10. Gain: 2e-10 - 7e-10 = -5e-10; the rest of it is -7e-10.
         facts = (10, "0.0000000005", "0.0000000002", "0.0000000007")
         row = last(book(facts, prices=[(10, "1")], base="GBP", rates={"USD/GBP": [(10, "0.5")]}))
         found = (
@@ -454,7 +464,8 @@ class TestValues:
         assert [row[3:6] for row in listed(a_book)] == [(1, 5, 6), (3, 15, 18)]
 
     def test_no_digit_is_lost_in_a_large_product(self):
-        # 99999999.9999999999 = 10^8 - 10^-10; squared: 10^16 - 2*10^-2 + 10^-20, rounded to 10 places.
+        # 99999999.9999999999 = 10^8 - 10^-10; squared: 10^16 - 2*10^-2 + 10^-20, rounded to 10
+        # places.
         row = last(book((10, "99999999.9999999999"), prices=[(10, "99999999.9999999999")]))
         assert row.market_value_local == Decimal("9999999999999999.98")
 
@@ -476,7 +487,8 @@ class TestOverflow:
         assert days_of(a_book) == [9, "OVERFLOW S 2024-01-10"]
 
     def test_a_value_that_is_rounded_up_to_the_limit(self):
-        # (10^18 - 10^-10) * 1.0000000000000000000 would fit; * 1.000000000000000001 = 10^18 + 1 - ...: it does not.
+        # (10^18 - 10^-10) * 1.0000000000000000000 would fit; * 1.000000000000000001 = 10^18 + 1 -
+        # ...: it does not.
         rates = {"USD/GBP": [(10, "1.000000000000000001")]}
         a_book = book(
             (10, "999999999999999999.9999999999"), prices=[(10, "1")], base="GBP", rates=rates
@@ -529,7 +541,8 @@ class TestStatus:
         assert last(a_book).fx_date == day(9)
 
     def test_stale_by_the_conversion_of_its_price(self):
-        # Local and base are the same currency: the row shows no rate, and is stale by the one it does not show.
+        # Local and base are the same currency: the row shows no rate, and is stale by the one it
+        # does not show.
         prices = [(9, "1", "GBP"), (10, "1", "GBP")]
         a_book = book((9, "1"), prices=prices, rates={"GBP/USD": [(9, "1.25")]})
         assert self.statuses(a_book) == [(9, "CURRENT"), (10, "STALE")]

@@ -18,7 +18,8 @@ SQL = re.compile(
 SESSION_CONTROL = re.compile(
     r"\s*(SET |RESET |NOTIFY |LISTEN |ANALYZE |CREATE TEMP TABLE |DROP TABLE )"
 )
-"""What Python of the engine may say to its own database session. Only temporary tables are dropped."""
+"""What Python of the engine may say to its own database session. Only temporary tables are
+dropped."""
 
 
 def modules(*folders: str) -> Iterator[Path]:
