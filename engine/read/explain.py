@@ -77,7 +77,7 @@ class Explanation:
 
 
 class _Missing(Exception):
-    """A price or a rate is missing, or the number is too large; the message is the failure reason."""
+    """An input is missing, or the number is too large; the message is the failure reason."""
 
 
 async def explain(database: Database, portfolio: str, security: str, day: date) -> Explanation:

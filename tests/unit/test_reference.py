@@ -11,7 +11,8 @@ from revalue.console.reference.reference import Book, ExpectedRow, Hole, Rates, 
 WEEK = [1, 2, 3, 4, 5, 8, 9, 10]
 CURRENCIES = {
     "USD": ("USD", 1, 1), "EUR": ("EUR", 1, 2), "GBP": ("GBP", 1, 3), "JPY": ("JPY", 1, 4),
-    "ILS": ("ILS", 1, 5), "ZAR": ("ZAR", 1, 6), "GBX": ("GBP", 100, 7), "GBp": ("GBP", 100, 8), "ILA": ("ILS", 100, 9),
+    "ILS": ("ILS", 1, 5), "ZAR": ("ZAR", 1, 6), "GBX": ("GBP", 100, 7), "GBp": ("GBP", 100, 8),
+    "ILA": ("ILS", 100, 9),
     "ZAc": ("ZAR", 100, 10),
 }  # fmt: skip
 KEY = ("P", "S")
