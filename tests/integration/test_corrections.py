@@ -31,8 +31,8 @@ async def rows(database: Database) -> set[tuple]:  # type: ignore[type-arg]
 
 
 async def agrees(database: Database) -> int:
-    """Every row is the oracle's and every position is current; returns how many rows readers
-    see."""
+    """Every row is that of the reference valuation and every position is current; returns how many
+    rows readers see."""
     assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
     async with database.connection() as connection:
         found = await compare(connection, await read_book(connection))

@@ -403,7 +403,7 @@ async def check_position(database, becomes, history, corrected, frontier, before
     for d in days:
         differs = (held(history, d), is_open(history, d)) != (held(becomes, d), is_open(becomes, d))
         if d <= frontier and is_open(becomes, d) and differs:
-            assert inside(after["pending"], d), f"day {d} changed and is not owed"
+            assert inside(after["pending"], d), f"day {d} changed and is not due"
         if inside(after["pending"], d) and not inside(before["pending"], d):
             assert d <= frontier
             assert is_open(becomes, d)
@@ -690,8 +690,8 @@ async def check_load(
             old["revision"] + 1,
         )
         assert state["published_open_dates"] == old["published_open_dates"]
-        owed = {d for d in reach & open_days(new) if d <= frontier}
-        assert days_of(state["pending"]) == days_of(old["pending"]) | owed
+        due = {d for d in reach & open_days(new) if d <= frontier}
+        assert days_of(state["pending"]) == days_of(old["pending"]) | due
         audit = "SELECT count(*) FROM position_history WHERE position_id = $1 AND epoch = $2"
         assert await fetch(book, audit, state["position_id"], old["history_epoch"]) == [
             (len(was[s]),)

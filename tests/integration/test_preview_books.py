@@ -16,7 +16,7 @@ from tests.integration.test_preview import WRITTEN, new_rows, stored
 from tests.integration.test_valuation import CORRECTIONS, correct, load_book
 from tests.support import SETTINGS, engine, fetch
 
-KEYS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
+EPOCHS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
 SEEN = (
     "SELECT portfolio_id, base_currency, date, sum(market_value) FROM position_valuations "
     "GROUP BY 1, 2, 3"
@@ -46,7 +46,7 @@ async def test_a_preview_is_what_then_comes(
 async def held_against_the_act(
     database: Database, book: Book, correction: Sequence[Any], running: Any
 ) -> None:
-    before, epochs = await stored(database), await fetch(database, KEYS)
+    before, epochs = await stored(database), await fetch(database, EPOCHS)
     horizons = dict(await fetch(database, HORIZONS))
     seen = {row[:3]: row[3] for row in await fetch(database, SEEN)}
     told = await preview(database, lambda inside: correct(inside, book, correction), SETTINGS)
@@ -55,7 +55,7 @@ async def held_against_the_act(
     await running.settle()
     raised = {
         position
-        for (position, was), (_, now) in zip(epochs, await fetch(database, KEYS), strict=True)
+        for (position, was), (_, now) in zip(epochs, await fetch(database, EPOCHS), strict=True)
         if now > was
     }
     assert len(raised) == told.positions

@@ -1,5 +1,5 @@
 """The whole sample book: every one of its three million rows, digit for digit, against the
-oracle."""
+reference valuation."""
 
 from revalue.console import sample
 from revalue.console.cli.verify import verify_rows

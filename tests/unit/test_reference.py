@@ -1,4 +1,4 @@
-"""The oracle against numbers worked out by hand from docs/valuation.md."""
+"""The reference valuation against numbers worked out by hand from docs/valuation.md."""
 
 from datetime import date
 from decimal import Decimal
