@@ -12,8 +12,7 @@ from revalue.console.web.app import create_app
 
 # A pattern of a word to avoid, and the word of the glossary.
 OLD_WORDS = {
-    # The keys of a keyboard and the key of a TLS certificate have their names.
-    r"(?<!arrow )(?<!private )(?<!--)(?<!`)\bkeys?\b(?!: file)": "position",
+    r"(?<!arrow )(?<!--)\bkeys?\b": "position",  # --key is the file of a TLS key
     r"\b(owed|owes|owing)\b": "due",
     r"\boracle\b": "reference valuation",
     r"\braised?\b": "invalidate",
@@ -64,13 +63,17 @@ def page_texts() -> dict[str, str]:
 
 
 def message_texts() -> dict[str, str]:
-    """Return the strings of the server's modules, such as details of errors and event messages."""
+    """Return the messages of the server's modules: their strings with a space, not docstrings."""
     texts: dict[str, str] = {}
     for each in files("revalue.console.web").iterdir():
         if each.name.endswith(".py"):
-            for node in ast.walk(ast.parse(each.read_text())):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    texts[f"{each.name}:{node.lineno}:{node.col_offset}"] = node.value
+            tree = ast.parse(each.read_text())
+            docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and id(node) not in docstrings:
+                    text = str(node.value)
+                    if " " in text:
+                        texts[f"{each.name}:{node.lineno}:{node.col_offset}"] = text
     return texts
 
 
