@@ -107,7 +107,8 @@ class _Hold:
         if monotonic() > self._until:
             raise PlanTooLongError(
                 f"the plan would lock its positions for longer than {self._seconds:g} s; "
-                f"it was at: {step}. Preview fewer corrections at once, or raise REVALUE_PREVIEW_SECONDS"
+                f"it was at: {step}. "
+                "Preview fewer corrections at once, or raise REVALUE_PREVIEW_SECONDS"
             )
 
 

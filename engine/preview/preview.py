@@ -71,8 +71,8 @@ class PortfolioChange:
 class Mover:
     """A position on the date on which its market value (base currency) changes most.
 
-    A missing value counts as 0: before, if the date is not valued yet; after, if the position is not
-    open on it any more.
+    A missing value counts as 0: before, if the date is not valued yet; after, if the position is
+    not open on it any more.
     """
 
     portfolio_id: str

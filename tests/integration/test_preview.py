@@ -1,4 +1,4 @@
-"""A preview is held against the act: what it said is what then happens, digit for digit, and until then nothing has."""
+"""A preview says what the correction then does, digit for digit, and changes nothing itself."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,11 +31,13 @@ from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch,
 
 WRITTEN = [name for name in SNAPSHOT_COLUMNS if name not in ("job_id", "epoch")]
 TABLES = (
-    "position_state, position_history, reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters, "
+    "position_state, position_history, reprocessing_triggers, portfolio_valuation_jobs, "
+    "deferred_jobs, dead_letters, "
     "daily_position_snapshots, market_prices, fx_rates, business_dates, instruments, scheduler_term"
 ).split(", ")
 SEEN = """SELECT portfolio_id, date, sum(market_value) FROM position_valuations
-          WHERE (portfolio_id, security_id, date) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::date[]))
+          WHERE (portfolio_id, security_id, date)
+                IN (SELECT * FROM unnest($1::text[], $2::text[], $3::date[]))
           GROUP BY 1, 2 ORDER BY 1, 2"""
 
 
@@ -99,7 +101,8 @@ async def new_rows(database: Database, epochs: list[tuple[Any, ...]]) -> list[tu
     return await fetch(
         database,
         f"""SELECT {", ".join(WRITTEN)} FROM daily_position_snapshots
-            WHERE epoch > (SELECT e FROM unnest($1::bigint[], $2::int[]) AS k (p, e) WHERE p = position_id)
+            WHERE epoch > (SELECT e FROM unnest($1::bigint[], $2::int[]) AS k (p, e)
+                           WHERE p = position_id)
             ORDER BY position_id, date""",
         [position for position, _ in epochs],
         [epoch for _, epoch in epochs],
@@ -125,7 +128,8 @@ async def test_what_it_says_is_what_the_correction_then_does(
     assert told.rows.select(WRITTEN).rows() == await new_rows(database, epochs), "the rows differ"
     raised = await fetch(
         database,
-        """SELECT count(*) FROM position_state p JOIN unnest($1::bigint[], $2::int[]) AS k (position_id, e) USING (position_id)
+        """SELECT count(*) FROM position_state p
+           JOIN unnest($1::bigint[], $2::int[]) AS k (position_id, e) USING (position_id)
            WHERE p.epoch > e""",
         [position for position, _ in epochs],
         [epoch for _, epoch in epochs],
@@ -194,8 +198,10 @@ async def test_the_time_is_that_of_recorded_work(
     """Eight jobs, half of which took ten seconds and the others the first five of those."""
     await execute(
         database,
-        """UPDATE portfolio_valuation_jobs SET rows_written = $1, created_at = '2024-01-01 10:00', finished_at =
-           CASE WHEN job_id % 2 = 0 THEN '2024-01-01 10:00:10'::timestamptz ELSE '2024-01-01 10:00:05' END""",
+        """UPDATE portfolio_valuation_jobs
+           SET rows_written = $1, created_at = '2024-01-01 10:00',
+               finished_at = CASE WHEN job_id % 2 = 0 THEN '2024-01-01 10:00:10'::timestamptz
+                                  ELSE '2024-01-01 10:00:05' END""",
         rows_written,
     )
     told = await preview(database, ACTS["a price"], SETTINGS)
@@ -214,7 +220,8 @@ async def test_the_time_of_a_plan_larger_than_all_that_is_recorded_is_a_bound(
     await execute(
         database,
         """UPDATE portfolio_valuation_jobs SET finished_at = created_at + interval '1 second',
-           rows_written = CASE WHEN job_id = (SELECT min(job_id) FROM portfolio_valuation_jobs) THEN 1 ELSE 0 END""",
+           rows_written = CASE WHEN job_id = (SELECT min(job_id) FROM portfolio_valuation_jobs)
+                               THEN 1 ELSE 0 END""",
     )
     told = await preview(database, ACTS["a price"], SETTINGS)
     assert told.estimate == Estimate(4.0, "at most", 1.0, 1)
@@ -260,7 +267,7 @@ async def test_other_corrections_that_are_queued_are_not_in_it(
 async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(
     valued: Engine, database: Database
 ) -> None:
-    """Without a price from the day on, the position waits when it is too old: readers go on seeing the old value."""
+    """Without newer prices the position will wait: readers continue to see the old value."""
 
     async def forget(inside: Database) -> None:
         async with inside.connection() as connection:
@@ -276,7 +283,8 @@ async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(
     )
     await forget(database)
     await valued.settle()
-    states = "SELECT failure_reason, count(*) FROM position_status WHERE state = 'WAITING_FOR_DATA' GROUP BY 1"
+    states = """SELECT failure_reason, count(*) FROM position_status
+                WHERE state = 'WAITING_FOR_DATA' GROUP BY 1"""
     assert dict(await fetch(database, states)) == told.waiting
     assert (
         await fetch(
@@ -299,7 +307,7 @@ async def test_it_gives_way_to_a_writer_that_holds_the_positions(
 async def test_the_engine_is_not_held_up_while_a_preview_values(
     valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The correction itself is made and applied by the engine while the preview of the same one is still computing."""
+    """The engine applies the correction itself while its preview is still computing."""
     loop = asyncio.get_running_loop()
     computing, go_on = asyncio.Event(), asyncio.Event()
     real = compute
@@ -369,7 +377,8 @@ async def test_one_that_is_cancelled_lets_go_of_the_positions(
     await ACTS["a price"](database)
     await asyncio.wait_for(valued.settle(), 30)
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
-    idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()"
+    idle = """SELECT count(*) FROM pg_stat_activity
+              WHERE state LIKE 'idle in transaction%' AND datname = current_database()"""
     assert await fetch(database, idle) == [(0,)]
 
 

@@ -1,4 +1,4 @@
-"""The oracle against numbers worked out by hand from docs/valuation.md."""
+"""The reference valuation against numbers worked out by hand from docs/valuation.md."""
 
 from datetime import date
 from decimal import Decimal
@@ -10,9 +10,9 @@ from revalue.console.reference.reference import Book, ExpectedRow, Hole, Rates, 
 # January 2024: the 1st is a Monday, the 6th and 7th are a weekend.
 WEEK = [1, 2, 3, 4, 5, 8, 9, 10]
 CURRENCIES = {
-    "USD": ("USD", 1, 1), "EUR": ("EUR", 1, 2), "GBP": ("GBP", 1, 3), "JPY": ("JPY", 1, 4), "ILS": ("ILS", 1, 5),
-    "ZAR": ("ZAR", 1, 6), "GBX": ("GBP", 100, 7), "GBp": ("GBP", 100, 8), "ILA": ("ILS", 100, 9),
-    "ZAc": ("ZAR", 100, 10),
+    "USD": ("USD", 1, 1), "EUR": ("EUR", 1, 2), "GBP": ("GBP", 1, 3), "JPY": ("JPY", 1, 4),
+    "ILS": ("ILS", 1, 5), "ZAR": ("ZAR", 1, 6), "GBX": ("GBP", 100, 7), "GBp": ("GBP", 100, 8),
+    "ILA": ("ILS", 100, 9), "ZAc": ("ZAR", 100, 10),
 }  # fmt: skip
 KEY = ("P", "S")
 
@@ -22,7 +22,7 @@ def day(n):
 
 
 def book(
-    *facts,
+    *records,
     prices=(),
     rates=None,
     local="USD",
@@ -33,9 +33,12 @@ def book(
     pivot="EUR",
     fx_max_age=5,
 ):
-    """One position: facts (day, quantity[, cost_local[, cost]]), prices (day, price[, currency[, basis]])."""
+    """One position.
 
-    def fact(n, quantity, cost_local="0", cost="0"):
+    records: (day, quantity[, cost_local[, cost]]); prices: (day, price[, currency[, basis]]).
+    """
+
+    def record(n, quantity, cost_local="0", cost="0"):
         return (day(n), Decimal(quantity), Decimal(cost_local), Decimal(cost))
 
     def price(n, amount, currency=local, basis="PER_UNIT"):
@@ -50,7 +53,7 @@ def book(
             tuple(pair.split("/")): [(day(n), Decimal(r)) for n, r in rs]
             for pair, rs in (rates or {}).items()
         },
-        records={KEY: [fact(*f) for f in facts]},
+        records={KEY: [record(*f) for f in records]},
         currencies=CURRENCIES,
         fx_pivot=pivot,
         fx_max_age=fx_max_age,
@@ -79,18 +82,18 @@ def hole(reason, n):
 EVERY_DAY = [(n, "10") for n in WEEK]
 
 
-class TestOwedRows:
-    def test_open_from_the_first_fact_to_the_horizon(self):
+class TestDueRows:
+    def test_open_from_the_first_record_to_the_horizon(self):
         assert days_of(book((3, "1"), prices=EVERY_DAY)) == [3, 4, 5, 8, 9, 10]
 
-    def test_a_fact_on_a_weekend_holds_from_the_next_business_date(self):
+    def test_a_record_of_a_weekend_holds_from_the_next_business_date(self):
         assert days_of(book((6, "1"), prices=EVERY_DAY)) == [8, 9, 10]
 
-    def test_a_fact_before_the_first_business_date_holds_on_it(self):
+    def test_a_record_before_the_first_business_date_holds_on_it(self):
         rows = listed(book((1, "7"), prices=EVERY_DAY, days=[4, 5]))
         assert [(row.date.day, row.quantity) for row in rows] == [(4, 7), (5, 7)]
 
-    def test_a_fact_after_the_horizon_owes_nothing(self):
+    def test_after_the_horizon_nothing_is_due(self):
         assert days_of(book((20, "1"), prices=EVERY_DAY)) == []
 
     def test_the_closing_date_has_a_flat_row(self):
@@ -98,22 +101,23 @@ class TestOwedRows:
         zero = Decimal(0)
         assert [row.date.day for row in rows] == [3, 4, 5]
         assert rows[-1] == ExpectedRow(
-            "P", "S", day(5), zero, zero, zero, None, None, None, None, None, zero, zero, zero, zero, zero, zero,
-            "VALUED_CURRENT",
+            "P", "S", day(5), zero, zero, zero, None, None, None, None, None,
+            zero, zero, zero, zero, zero, zero, "VALUED_CURRENT",
         )  # fmt: skip
 
     def test_a_closing_date_that_is_no_business_date_has_no_row(self):
         assert days_of(book((4, "5"), (6, "0"), prices=EVERY_DAY)) == [4, 5]
 
     def test_the_closing_date_needs_no_data(self):
-        # Open on Saturday the 6th only, closed on Monday: the one row is flat, and neither price nor rate exists.
+        # Open on Saturday the 6th only, closed on Monday: the one row is flat, and neither price
+        # nor rate exists.
         rows = listed(book((6, "5"), (8, "0"), base="GBP"))
         assert [(row.date.day, row.quantity, row.fx_path) for row in rows] == [(8, 0, None)]
 
     def test_a_zero_at_the_start_or_after_a_zero_is_no_closing_date(self):
         assert days_of(book((2, "0"), (4, "1"), (5, "0"), (8, "0"), prices=EVERY_DAY)) == [4, 5]
 
-    def test_closed_and_reopened_across_one_weekend_owes_the_dates_of_both(self):
+    def test_closed_and_reopened_across_one_weekend_the_dates_of_both_are_due(self):
         assert days_of(book((4, "1"), (6, "0"), (9, "-2"), (10, "0"), prices=EVERY_DAY)) == [
             4,
             5,
@@ -125,12 +129,13 @@ class TestOwedRows:
         rows = listed(book((5, "1"), (6, "0"), (7, "3"), prices=EVERY_DAY))
         assert [(row.date.day, row.quantity) for row in rows] == [(5, 1), (8, 3), (9, 3), (10, 3)]
 
-    def test_an_empty_calendar_or_history_owes_nothing(self):
+    def test_of_an_empty_calendar_or_history_nothing_is_due(self):
         assert days_of(book((1, "1"), days=[])) == []
         assert days_of(book()) == []
 
     def test_nothing_is_listed_after_the_first_hole(self):
-        # The price of the 3rd is 1 business day old on the 4th; the next one on the 8th does not reopen the list.
+        # The price of the 3rd is 1 business day old on the 4th; the next one on the 8th does not
+        # reopen the list.
         a_book = book(
             (2, "1"),
             (9, "0"),
@@ -228,8 +233,8 @@ class TestPrice:
         assert (row.price, row.market_value_local, row.fx_rate, row.fx_path) == (3, 12, 1, 0)
 
     def test_the_amount_before_conversion_is_rounded_once_to_18_places(self):
-        # 0.0000000001 * 0.000001 / 100 = 1e-18; at a rate of 2.5, 2.5e-18 is a tie: to the even 2e-18, and at 1.5, 1.5e-18
-        # is a tie as well: to the even 2e-18.
+        # 0.0000000001 * 0.000001 / 100 = 1e-18; at a rate of 2.5, 2.5e-18 is a tie: to the even
+        # 2e-18, and at 1.5, 1.5e-18 is a tie as well: to the even 2e-18.
         for rate, unit_price in (("2.5", "2E-18"), ("1.5", "2E-18")):
             prices = [(10, "0.0000000001", "GBX", "PER_CONTRACT")]
             a_book = book(
@@ -246,8 +251,8 @@ class TestPrice:
         assert list(expected_rows(a_book))[-1].reason == "OVERFLOW S 2024-01-10"
 
     def test_the_converted_price_is_rounded_to_18_places(self):
-        # 0.1 GBP at 1.000000000000000025 is 0.1000000000000000025, at ...015 it is 0.1000000000000000015, both 19 places:
-        # the ties go to ...002 and ...002.
+        # 0.1 GBP at 1.000000000000000025 is 0.1000000000000000025, at ...015 it is
+        # 0.1000000000000000015, both 19 places: the ties go to ...002 and ...002.
         for rate in ("1.000000000000000025", "1.000000000000000015"):
             a_book = book((10, "1"), prices=[(10, "0.1", "GBP")], rates={"GBP/USD": [(10, rate)]})
             assert last(a_book).price == Decimal("0.100000000000000002")
@@ -268,7 +273,8 @@ class TestRate:
         assert rate(book(rates=rates), "USD", "GBP", 10) == ("0.8", 8, 1)
 
     def test_inverse(self):
-        # 1 / 1.6 = 0.625 exactly; 1 / 3 = 0.333..., 18 of them; 1 / 0.7 = 1.428571 428571 428571 | 428571.
+        # 1 / 1.6 = 0.625 exactly; 1 / 3 = 0.333..., 18 of them; 1 / 0.7 = 1.428571 428571 428571 |
+        # 428571.
         for quoted, inverse in (
             ("1.6", "0.625000000000000000"),
             ("3", "0." + "3" * 18),
@@ -286,13 +292,14 @@ class TestRate:
             rate(book(rates={"GBP/USD": [(10, "524288")]}), "USD", "GBP", 10)[0]
             == "0.000001907348632812"
         )
-        # 5^19 / 10^19 = 1 / 2^19; three times it is 0.0000057220458984375, the last a 5 after an odd 7: up to 8. As a
-        # cross: 0.000003 EUR at 1.9073486328125 = 0.0000057220458984375.
+        # 5^19 / 10^19 = 1 / 2^19; three times it is 0.0000057220458984375, the last a 5 after an
+        # odd 7: up to 8. As a cross: 0.000003 EUR at 1.9073486328125 = 0.0000057220458984375.
         rates = {"USD/EUR": [(10, "0.000003")], "EUR/GBP": [(10, "1.9073486328125")]}
         assert rate(book(rates=rates), "USD", "GBP", 10)[0] == "0.000005722045898438"
 
     def test_too_old_a_direct_rate_makes_way_for_the_inverse_and_that_for_the_cross(self):
-        # On the 10th the rate of the 5th is 3 business days old (8, 9, 10), that of the 8th 2, that of the 9th 1.
+        # On the 10th the rate of the 5th is 3 business days old (8, 9, 10), that of the 8th 2, that
+        # of the 9th 1.
         rates = {
             "USD/GBP": [(5, "0.8")],
             "GBP/USD": [(8, "1.6")],
@@ -305,7 +312,8 @@ class TestRate:
             8,
             2,
         )
-        # leg USD -> EUR: 1 / 1.25 = 0.8, inverse; leg EUR -> GBP: 0.9, direct; 0.72; path 16*2 + 4*2 + 1.
+        # leg USD -> EUR: 1 / 1.25 = 0.8, inverse; leg EUR -> GBP: 0.9, direct; 0.72; path 16*2 +
+        # 4*2 + 1.
         assert rate(book(rates=rates, fx_max_age=1), "USD", "GBP", 10) == (
             "0.720000000000000000",
             9,
@@ -346,15 +354,18 @@ class TestRate:
             assert rate(a_book, "USD", "GBP", 10) == (crossed, 9, path)
 
     def test_each_leg_of_a_cross_is_rounded_before_the_product(self):
-        # EUR/USD 3: leg USD -> EUR 0.333333333333333333. Times 3 (EUR/GBP) 0.999999999999999999, not 1.
+        # EUR/USD 3: leg USD -> EUR 0.333333333333333333. Times 3 (EUR/GBP) 0.999999999999999999,
+        # not 1.
         rates = {"EUR/USD": [(10, "3")], "EUR/GBP": [(10, "3")]}
         assert rate(book(rates=rates), "USD", "GBP", 10) == ("0." + "9" * 18, 10, 41)
 
     def test_yen_through_the_euro(self):
-        # ECB: EUR/JPY 160, EUR/USD 1.1. JPY -> EUR: 1/160 = 0.00625; * 1.1 = 0.006875. The pivot is currency 2: 41.
+        # ECB: EUR/JPY 160, EUR/USD 1.1. JPY -> EUR: 1/160 = 0.00625; * 1.1 = 0.006875. The pivot is
+        # currency 2: 41.
         rates = {"EUR/JPY": [(10, "160")], "EUR/USD": [(10, "1.1")]}
         assert rate(book(rates=rates), "JPY", "USD", 10) == ("0.006875000000000000", 10, 41)
-        # USD -> EUR: 1/1.1 = 0.90909...09 | 0909, 18 places: 0.909090909090909091; * 160 = 145.454545454545454560.
+        # USD -> EUR: 1/1.1 = 0.90909...09 | 0909, 18 places: 0.909090909090909091; * 160 =
+        # 145.454545454545454560.
         assert rate(book(rates=rates), "USD", "JPY", 10) == ("145.454545454545454560", 10, 41)
         # 1000 JPY at 0.006875 is 6.875 USD.
         row = last(book((10, "2"), prices=[(10, "500")], local="JPY", rates=rates))
@@ -384,8 +395,8 @@ class TestRate:
 
 class TestValues:
     def test_values_and_gains(self):
-        # 100 at 12.5 USD = 1250 USD; at 0.8 = 1000 GBP. Cost 1100 USD, 850 GBP: gains 150 USD and 150 GBP.
-        # Split: 150 * 0.8 = 120 from the price, 150 - 120 = 30 from the rate.
+        # 100 at 12.5 USD = 1250 USD; at 0.8 = 1000 GBP. Cost 1100 USD, 850 GBP: gains 150 USD and
+        # 150 GBP. Split: 150 * 0.8 = 120 from the price, 150 - 120 = 30 from the rate.
         a_book = book(
             (10, "100", "1100", "850"),
             prices=[(10, "12.5")],
@@ -394,8 +405,9 @@ class TestValues:
         )
         row = last(a_book)
         assert row == ExpectedRow(
-            "P", "S", day(10), Decimal(100), Decimal(1100), Decimal(850), Decimal("12.5"), day(10), Decimal("0.8"),
-            day(10), 1, Decimal(1250), Decimal(1000), Decimal(150), Decimal(150), Decimal(120), Decimal(30),
+            "P", "S", day(10), Decimal(100), Decimal(1100), Decimal(850), Decimal("12.5"), day(10),
+            Decimal("0.8"), day(10), 1, Decimal(1250), Decimal(1000), Decimal(150), Decimal(150),
+            Decimal(120), Decimal(30),
             "VALUED_CURRENT",
         )  # fmt: skip
 
@@ -424,7 +436,8 @@ class TestValues:
         assert last(book((10, quantity), prices=[(10, "0.5")])).market_value_local == Decimal(value)
 
     def test_the_value_is_taken_from_the_rounded_local_value(self):
-        # 0.0000000003 * 0.5 = 1.5e-10: rounded 2e-10. * 3 = 6e-10; unrounded it were 4.5e-10, rounded 4e-10.
+        # 0.0000000003 * 0.5 = 1.5e-10: rounded 2e-10. * 3 = 6e-10; unrounded it were 4.5e-10,
+        # rounded 4e-10.
         row = last(
             book(
                 (10, "0.0000000003"),
@@ -436,10 +449,10 @@ class TestValues:
         assert row.market_value == Decimal("0.0000000006")
 
     def test_half_even_ties_of_the_value_and_of_the_price_effect(self):
-        # Value: 5e-10 * 0.5 = 2.5e-10: 2e-10. Gain local: 5e-10 - 2e-10 = 3e-10; * 0.5 = 1.5e-10: 2e-10.
-        # Gain: 2e-10 - 7e-10 = -5e-10; the rest of it is -7e-10.
-        facts = (10, "0.0000000005", "0.0000000002", "0.0000000007")
-        row = last(book(facts, prices=[(10, "1")], base="GBP", rates={"USD/GBP": [(10, "0.5")]}))
+        # Value: 5e-10 * 0.5 = 2.5e-10: 2e-10. Gain local: 5e-10 - 2e-10 = 3e-10; * 0.5 = 1.5e-10:
+        # 2e-10. Gain: 2e-10 - 7e-10 = -5e-10; the rest of it is -7e-10.
+        records = (10, "0.0000000005", "0.0000000002", "0.0000000007")
+        row = last(book(records, prices=[(10, "1")], base="GBP", rates={"USD/GBP": [(10, "0.5")]}))
         found = (
             row.market_value,
             row.unrealized_gain_local,
@@ -454,7 +467,8 @@ class TestValues:
         assert [row[3:6] for row in listed(a_book)] == [(1, 5, 6), (3, 15, 18)]
 
     def test_no_digit_is_lost_in_a_large_product(self):
-        # 99999999.9999999999 = 10^8 - 10^-10; squared: 10^16 - 2*10^-2 + 10^-20, rounded to 10 places.
+        # 99999999.9999999999 = 10^8 - 10^-10; squared: 10^16 - 2*10^-2 + 10^-20, rounded to 10
+        # places.
         row = last(book((10, "99999999.9999999999"), prices=[(10, "99999999.9999999999")]))
         assert row.market_value_local == Decimal("9999999999999999.98")
 
@@ -476,7 +490,8 @@ class TestOverflow:
         assert days_of(a_book) == [9, "OVERFLOW S 2024-01-10"]
 
     def test_a_value_that_is_rounded_up_to_the_limit(self):
-        # (10^18 - 10^-10) * 1.0000000000000000000 would fit; * 1.000000000000000001 = 10^18 + 1 - ...: it does not.
+        # (10^18 - 10^-10) * 1.0000000000000000000 would fit; * 1.000000000000000001 = 10^18 + 1 -
+        # ...: it does not.
         rates = {"USD/GBP": [(10, "1.000000000000000001")]}
         a_book = book(
             (10, "999999999999999999.9999999999"), prices=[(10, "1")], base="GBP", rates=rates
@@ -529,7 +544,8 @@ class TestStatus:
         assert last(a_book).fx_date == day(9)
 
     def test_stale_by_the_conversion_of_its_price(self):
-        # Local and base are the same currency: the row shows no rate, and is stale by the one it does not show.
+        # Local and base are the same currency: the row shows no rate, and is stale by the one it
+        # does not show.
         prices = [(9, "1", "GBP"), (10, "1", "GBP")]
         a_book = book((9, "1"), prices=prices, rates={"GBP/USD": [(9, "1.25")]})
         assert self.statuses(a_book) == [(9, "CURRENT"), (10, "STALE")]
