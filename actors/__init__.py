@@ -1,1 +1,1 @@
-"""Who runs the engine on Ray: the scheduler, the pool of valuation actors, the connection to a cluster."""
+"""Ray: the scheduler and its loop, the pool of valuation actors, the runs of commands."""

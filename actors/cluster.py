@@ -1,4 +1,4 @@
-"""Ray: a local instance by default, a cluster when an address is given; and the scheduler on it."""
+"""The connection to Ray (a local instance, or a cluster), and the scheduler actor on it."""
 
 import os
 import socket
@@ -15,13 +15,22 @@ from revalue.actors.scheduler import NAMESPACE, ValuationScheduler
 from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.settings import Settings
 
-_RUNS_ALREADY = "a scheduler for this database runs on this cluster already: wait for it, `revalue drain` it, or take over"
+_RUNS_ALREADY = (
+    "a scheduler for this database runs on this cluster already: wait for it, stop it "
+    "(`revalue drain`), or take over (`--take-over`)"
+)
 
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
-    """A block with Ray: the one that this process is connected to already (which is left as it is), else the cluster at
-    `ray_address` (or that of the Ray job this is), else a local one of its own."""
+    """A block in which this process is connected to Ray.
+
+    In this order: the Ray that it is connected to already (left as it is); the cluster at
+    `ray_address`, or that of the Ray job which this process is; a local Ray, started for the block.
+
+    Raises:
+        UsageError: Ray cannot be reached, or cannot be started.
+    """
     if ray.is_initialized():
         yield
         return
@@ -30,8 +39,8 @@ def connected(settings: Settings) -> Iterator[None]:
     if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # Ray would run its workers at nice 15: on a machine that is shared with PostgreSQL the scheduler, and the actor of the
-        # live lane, would get a turn when the server has nothing to do for history.
+        # At Ray's default of nice 15 the scheduler and the live-lane actor would starve while a
+        # backfill keeps PostgreSQL busy on the same machine.
         os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray.init(
@@ -53,14 +62,20 @@ def connected(settings: Settings) -> Iterator[None]:
 
 
 def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) -> ActorHandle:
-    """A scheduler for the database, whose pool has an actor a CPU unless settings say. It lives as long as the driver that
-    started it: Ray starts it again when it dies, and ends it when the driver is gone.
+    """Start the scheduler of a database, with one valuation actor per CPU unless settings say.
 
-    Raises LeaderActiveError when this cluster has one for this address; `take_over` ends that one first. (One of another
-    cluster, or under another address, is found by the term that the database gives.)
+    It lives as long as the driver that started it: Ray restarts it when it dies, and ends it when
+    the driver is gone.
+
+    Args:
+        take_over: end another scheduler of this address on this cluster first.
+
+    Raises:
+        LeaderActiveError: this cluster has one for this address. (One of another cluster, or under
+            another address, is found by the term that the database issues.)
     """
     name = f"revalue-scheduler-{sha256(url.encode()).hexdigest()[:12]}"
-    _make_room(name, settings.lease_seconds, take_over=take_over)
+    _wait_for_name(name, settings.lease_seconds, take_over=take_over)
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
     holder = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
     actor = ray.remote(ValuationScheduler).options(
@@ -77,8 +92,8 @@ def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) ->
         raise LeaderActiveError(_RUNS_ALREADY) from error
 
 
-def _make_room(name: str, lease_seconds: float, *, take_over: bool) -> None:
-    """Waits until a scheduler that is ending has given its name back; ends one that does not answer for a lease."""
+def _wait_for_name(name: str, lease_seconds: float, *, take_over: bool) -> None:
+    """Wait until an ending scheduler has given its name back; end one that does not answer."""
     while True:
         try:
             other = ray.get_actor(name, namespace=NAMESPACE)
@@ -97,8 +112,12 @@ def _make_room(name: str, lease_seconds: float, *, take_over: bool) -> None:
 
 
 def stop_scheduler(scheduler: ActorHandle, *, seconds: float = 120) -> bool:
-    """Drains the scheduler and ends its actor; returns whether what was in flight was finished and applied. What was not is
-    released by the next scheduler."""
+    """Drain the scheduler and end its actor.
+
+    Returns:
+        Whether the tasks in flight were finished and applied within `seconds`. The next scheduler
+        releases those that were not.
+    """
     try:
         ray.get(scheduler.drain.remote(), timeout=seconds)
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):

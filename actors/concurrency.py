@@ -1,4 +1,7 @@
-"""Moves made beside each other, and waits that end."""
+"""Steps that run concurrently, and waits that end.
+
+asyncio.TaskGroup cancels the others when one fails; here each ends its transaction first.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -6,22 +9,26 @@ from collections.abc import Awaitable, Callable, Iterable
 from revalue.engine.errors import TransientError
 
 
-async def gather_all(*moves: Awaitable[bool]) -> list[bool]:
-    """What each has done. When one raises, the others end first."""
-    done = await asyncio.gather(*moves, return_exceptions=True)
+async def gather_all(*steps: Awaitable[bool]) -> list[bool]:
+    """Run all concurrently; after every one has finished, raise the most serious error, if any.
+
+    Returns:
+        What each returned, in order.
+    """
+    done = await asyncio.gather(*steps, return_exceptions=True)
     raise_most_serious([each for each in done if isinstance(each, BaseException)])
     return [each is True for each in done]
 
 
 def raise_most_serious(errors: Iterable[BaseException | None]) -> None:
-    """Raises one of them, if there is any: a permanent one before a transient one."""
+    """Raise one of the errors, if there is any: a permanent one before a transient one."""
     raised = [error for error in errors if error is not None]
     if raised:
         raise min(raised, key=lambda error: isinstance(error, TransientError))
 
 
 async def arrives_within(what: Callable[[], Awaitable[object]], seconds: float) -> bool:
-    """Whether it came before the time was over."""
+    """Await `what()` for at most `seconds`; return whether it arrived in time."""
     try:
         await asyncio.wait_for(what(), seconds)
     except TimeoutError:

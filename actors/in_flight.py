@@ -1,4 +1,4 @@
-"""The attempts in flight: tasks started on the pool, applied when they have ended, given up when their actor is lost."""
+"""Tasks in flight: started on the pool, applied at their end, abandoned with a lost actor."""
 
 import asyncio
 import random
@@ -24,8 +24,12 @@ _UNFINISHED = {JobStatus.WAITING_FOR_DATA, JobStatus.FAILED}
 
 
 class InFlightTasks:
-    """What the pool is working on. `is_setback`: a task could not write, and none has since: what stands in its way may
-    stand still."""
+    """The tasks that the pool works on.
+
+    Attributes:
+        is_setback: an attempt could not write and none has succeeded since, so what prevents it
+            may still be there.
+    """
 
     def __init__(
         self, database: Database, pool: Pool, term: Term, settings: Settings, progress: Progress
@@ -35,8 +39,8 @@ class InFlightTasks:
         self._term = term
         self._progress = progress
         self._starts_per_second = settings.task_starts_per_second
-        self._waits = apply.Waits(settings.retry_seconds, settings.recheck_seconds)
-        self._most_deaths = apply.ALONE_AFTER_DEATHS + settings.max_attempts
+        self._waits = apply.RetryDelays(settings.retry_seconds, settings.recheck_seconds)
+        self._max_deaths = apply.ALONE_AFTER_DEATHS + settings.max_attempts
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._next_start = 0.0
         self.is_setback = False
@@ -44,15 +48,15 @@ class InFlightTasks:
         metrics.OLDEST_IN_FLIGHT.set_function(self._oldest)
 
     def tasks(self) -> list[Task]:
-        """Those in flight."""
+        """The tasks in flight."""
         return [task for task, _ in self._in_flight.values()]
 
     def capacity(self, work: LaneWork) -> int:
-        """Tasks of the lane that may still be created: what the pool takes, and one more to follow at once."""
+        """How many more tasks may be created: as many as the pool takes, and one to follow."""
         return self._pool.capacity(work.lane) + 1 - self._running(work.lane) - len(work.queue)
 
     def of(self, lane: Lane) -> int:
-        """How many tasks of the lane are in flight: those that run, and those that are not yet applied."""
+        """How many tasks of the lane are in flight: running, or ended and not yet applied."""
         return sum(task.lane is lane for task, _ in self._in_flight.values())
 
     def _running(self, lane: Lane) -> int:
@@ -64,7 +68,15 @@ class InFlightTasks:
     async def start(
         self, work: LaneWork, *, is_stopping: Callable[[], bool], ended: Callable[[], None]
     ) -> bool:
-        """Starts what waits in the lane, staggered: no faster than the configured rate. `ended` is called after each."""
+        """Start the queued tasks of the lane, staggered at the configured rate.
+
+        Args:
+            is_stopping: once it is true, no further task is started.
+            ended: is called each time an attempt has ended.
+
+        Returns:
+            Whether a task was started.
+        """
         started = False
         while work.queue and self._running(work.lane) < self._pool.capacity(work.lane):
             wait = self._next_start - monotonic()
@@ -82,8 +94,14 @@ class InFlightTasks:
         return started
 
     async def apply_ended(self, lane: Lane) -> bool:
-        """Applies what has ended of the lane; returns whether anything had. Raises the TransientError of an attempt that could
-        not write, when its jobs are free again."""
+        """Apply the results of the lane's attempts that have ended.
+
+        Returns:
+            Whether any had ended.
+
+        Raises:
+            TransientError: an attempt could not write; its jobs have been released.
+        """
         ended = [
             attempt
             for attempt, (task, _) in self._in_flight.items()
@@ -98,7 +116,7 @@ class InFlightTasks:
             if failure is None:
                 done.append(attempt)
             elif isinstance(failure, TransientError):
-                await self._give_up(attempt, failure)
+                await self._abandon(attempt, failure)
                 if not isinstance(failure, TaskLostError):
                     setback = failure
             else:
@@ -126,7 +144,7 @@ class InFlightTasks:
         return True
 
     async def hand_back(self, work: LaneWork) -> None:
-        """The lane's tasks that were not begun are free again, uncharged."""
+        """Release the lane's queued tasks; no attempt is counted."""
         while work.queue:
             await apply.release(
                 self._term, work.queue[0], self._waits, reason="released: the scheduler was stopped"
@@ -134,31 +152,31 @@ class InFlightTasks:
             work.queue.popleft()
 
     async def cancel(self) -> None:
-        """Waits for nobody any more: what becomes of the tasks is read from the database by the next scheduler."""
+        """Stop waiting for attempts: the next scheduler reads their outcome from the database."""
         for attempt in self._in_flight:
             attempt.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
-    async def _give_up(self, attempt: "asyncio.Task[TaskResult]", failure: TransientError) -> None:
+    async def _abandon(self, attempt: "asyncio.Task[TaskResult]", failure: TransientError) -> None:
         task, _ = self._in_flight[attempt]
         reason = f"{type(failure).__name__}: {failure}"[:500]
         worker = failure.worker if isinstance(failure, TaskLostError) else None
-        most_deaths = (
-            self._most_deaths if isinstance(failure, TaskLostError) and failure.died else None
+        max_deaths = (
+            self._max_deaths if isinstance(failure, TaskLostError) and failure.died else None
         )
         failed = await apply.release(
-            self._term, task, self._waits, reason=reason, worker=worker, most_deaths=most_deaths
+            self._term, task, self._waits, reason=reason, worker=worker, max_deaths=max_deaths
         )
         del self._in_flight[attempt]
         if failed:
             _log.error(
-                "a job whose process died each time, at last alone in its task, is a dead letter",
+                "job failed: its process died at every attempt, in the end alone in its task",
                 job=task.first_job_id,
             )
         if isinstance(failure, TaskLostError):
             jobs = logs.ranges([(task.first_job_id, task.last_job_id)])
             _log.warning(
-                "task given up, its jobs are free again",
+                "task abandoned, its jobs are released",
                 task=task.task_id,
                 job=jobs,
                 rows=task.rows,
@@ -168,7 +186,7 @@ class InFlightTasks:
             metrics.TASKS_LOST.inc()
 
     def _oldest(self) -> float:
-        """Seconds. Asked by the metrics server's thread: it looks at a copy."""
+        """Seconds since the oldest start. The metrics server's thread calls it: it uses a copy."""
         return max(
             (monotonic() - begun for _, begun in list(self._in_flight.values())), default=0.0
         )

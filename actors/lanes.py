@@ -1,4 +1,4 @@
-"""One lane of the scheduler: the tasks that wait for an actor, how far the scan of owed dates has come, and what it found."""
+"""One lane of the scheduler: its queue of tasks, and how far its scan of due dates has come."""
 
 import asyncio
 from collections import deque
@@ -18,7 +18,19 @@ PAGE_POSITIONS = 20_000
 
 
 class LaneWork:
-    """What one lane has staged and not yet begun. Its moves are made one after the other, beside those of the other lane."""
+    """The work of one lane: tasks that are staged and not started, and the state of its scan.
+
+    A lane takes its steps one after the other; the two lanes run concurrently.
+
+    Attributes:
+        queue: tasks that wait for an actor.
+        wake: set when something may have changed in the database.
+        is_idle: the last turn did nothing, and nothing of the lane is in flight or waits.
+        is_held: staging waits until queued triggers have been fanned out.
+        held_since: since when it waits (monotonic seconds), or None.
+        staged_at: when it last staged something (monotonic seconds).
+        turns_begun, turns_ended: counters, by which a caller sees that a whole turn has passed.
+    """
 
     def __init__(
         self, lane: Lane, reader: ArrowReader, term: Term, settings: Settings, progress: Progress
@@ -35,23 +47,26 @@ class LaneWork:
         self._settings = settings
         self._progress = progress
         self._cursor = 0
-        self._rest: Scan | None = None  # what the last page held and there was no room for
-        self._is_unscanned = (
-            True  # positions may owe something that no pass over all of them has found
-        )
+        self._rest: Scan | None = None  # the part of the last page that exceeded the capacity
+        # Whether positions may have due dates that no pass over all of them has found.
+        self._is_unscanned = True
 
     def look_again(self) -> None:
-        """Something may have changed in the database: the next turn begins a pass, at once."""
+        """Start a new pass over all positions, at once: the database may have changed."""
         self._is_unscanned, self.is_idle = True, False
         self.wake.set()
 
     def forget_scan(self) -> None:
-        """What was scanned before is dropped, and the next pass begins at the first position."""
+        """Drop what was scanned; the next pass starts at the first position."""
         self._is_unscanned = True
         self._cursor, self._rest = 0, None
 
     async def stage(self, capacity: int) -> tuple[bool, int]:
-        """Stages what fits in `capacity` tasks; returns whether it did anything, and how many jobs were created."""
+        """Stage as much as fits into `capacity` tasks.
+
+        Returns:
+            Whether it did anything, and how many jobs it created.
+        """
         if capacity <= 0:
             return False, 0
         if self._rest is None and self._cursor == 0:
@@ -60,12 +75,12 @@ class LaneWork:
             self._is_unscanned = False
         scanned, self._rest = self._rest or await self._scan(), None
         if scanned.positions.is_empty():
-            # The end of a pass that did not begin at the first position: what came up behind the cursor is looked for now.
-            began_behind, self._cursor = self._cursor > 0, 0
-            return began_behind, 0
-        self._is_unscanned = (
-            True  # until a pass finds nothing: a position that was left alone is looked at again
-        )
+            # A pass that did not start at the first position has ended: scan again from there, for
+            # what has become due behind the cursor.
+            started_midway, self._cursor = self._cursor > 0, 0
+            return started_midway, 0
+        # Until a pass finds nothing: a position that was skipped has to be scanned again.
+        self._is_unscanned = True
         task_rows = self._settings.task_rows
         with self._progress.timed("stage"):
             staged = await stage(

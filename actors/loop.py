@@ -1,8 +1,9 @@
-"""The scheduler's loop: fan out -> retry -> stage -> dispatch -> apply. It knows no Ray: a pool is handed to it.
+"""The scheduler's loop: fan out, retry, stage, start tasks, apply. It does not know Ray.
 
-Each lane has turns of its own, beside those of the other, so that today's valuations do not wait for a page of a mass
-correction. All of its state is in PostgreSQL; what it keeps in memory (tasks in flight, scan cursors) is found again by
-`recover` when another one begins. It alone advances watermarks.
+Each lane takes turns of its own, concurrently with the other lane, so that today's valuations do
+not wait for a page of a mass correction. All state that has to last is in PostgreSQL; what is kept
+in memory (tasks in flight, scan cursors) is restored by `recover` in the next scheduler. The
+scheduler alone advances watermarks.
 """
 
 import asyncio
@@ -34,7 +35,9 @@ _log = logs.logger("scheduler")
 _RETRY_JOBS = 50_000
 _LONGEST_HOLD_SECONDS = 0.5
 _LONGEST_GIVING_WAY_SECONDS = 0.25
-_SMALL_PAGES_SECONDS = 5  # after the live lane staged something: what it does next shares the machine with less of a page
+# For so long after the live lane has staged something, pages of history are small: the live lane's
+# next steps then share the machine with less.
+_SMALL_PAGES_SECONDS = 5
 
 
 class SchedulerLoop:
@@ -48,7 +51,9 @@ class SchedulerLoop:
         term: Term,
         settings: Settings,
     ) -> None:
-        """`readers`: one a lane, for they are used at the same time."""
+        """Args:
+        readers: one per lane, as both are used at the same time.
+        """
         self._database = database
         self._term = term
         self._settings = settings
@@ -56,27 +61,28 @@ class SchedulerLoop:
         self._lanes = {
             lane: LaneWork(lane, readers[lane], term, settings, self.progress) for lane in Lane
         }
-        self._attempts = InFlightTasks(database, pool, term, settings, self.progress)
+        self._in_flight = InFlightTasks(database, pool, term, settings, self.progress)
         self._woken = asyncio.Event()
         self._stopping = self._is_halting = self._is_turning = False
         self._turned = asyncio.Condition()
         self._ended = False
 
     def wake(self) -> None:
-        """Something may have changed in the database: look now. Safe to call at any time from the loop's thread."""
+        """Look for work now: the database may have changed. Call it from the loop's thread."""
         for work in self._lanes.values():
             work.look_again()
         self._woken.set()
 
     def stop(self) -> None:
-        """Starts no new task; `run` returns when those in flight are applied."""
+        """Start no new task; `run` returns when those in flight have been applied."""
         self._stopping = True
         self.wake()
 
     async def run(self) -> None:
-        """Recovers what the scheduler before left, then works until stopped. Transient trouble is waited out.
+        """Recover what the previous scheduler left, then work until stopped.
 
-        At the end the tasks in flight are applied, and those that were not yet begun are free again, uncharged.
+        Transient errors are waited out. At the end the tasks in flight are applied, and those that
+        were not started are released without counting an attempt.
         """
         backoff = Backoff()
         listener = asyncio.create_task(self._listen())
@@ -89,20 +95,20 @@ class SchedulerLoop:
                 except TransientError as error:
                     if self.progress.trouble is None:
                         _log.warning(
-                            "trying again until it succeeds",
+                            "retrying until it succeeds",
                             trouble=str(error),
                             term=self._term.number,
                         )
                     self.progress.trouble = str(error)
                     for work in self._lanes.values():
-                        work.reader.close()  # it may be broken too, and would be the next trouble
+                        work.reader.close()  # it may be broken too
                     async with self._turned:
                         self._turned.notify_all()
                     await backoff.pause()
         finally:
             for task in (listener, beat):
                 task.cancel()
-            await asyncio.gather(listener, beat, self._attempts.cancel(), return_exceptions=True)
+            await asyncio.gather(listener, beat, self._in_flight.cancel(), return_exceptions=True)
             self._ended = True
             async with self._turned:
                 self._turned.notify_all()
@@ -110,13 +116,16 @@ class SchedulerLoop:
     def _is_over(self) -> bool:
         return (
             self._stopping
-            and not self._attempts.tasks()
+            and not self._in_flight.tasks()
             and not any(work.queue for work in self._lanes.values())
         )
 
     async def _turn_lanes(self, beat: "asyncio.Task[None]", backoff: Backoff) -> None:
-        """The turns of both lanes, until all is over. When one raises, or the term is lost, the other ends its turn first: it
-        is never left in the middle of a transaction."""
+        """Take the turns of both lanes until the scheduler has been stopped.
+
+        If one lane raises, or the term is lost, the other ends its turn first, so that it is never
+        interrupted in the middle of a transaction.
+        """
         self._is_halting, self._is_turning = False, True
         turning = {
             asyncio.create_task(self._keep_turning(work, backoff)) for work in self._lanes.values()
@@ -131,92 +140,97 @@ class SchedulerLoop:
                         work.wake.set()
         finally:
             for each in turning:
-                each.cancel()  # of those that have ended, nothing
+                each.cancel()  # no effect on those that have ended
             await asyncio.gather(*turning, return_exceptions=True)
             self._is_turning = False
         raise_most_serious([each.exception() for each in ({beat} - left) | turning])
 
     async def _keep_turning(self, work: LaneWork, backoff: Backoff) -> None:
-        """The turns of one lane, until the scheduler is stopped and nothing of it is in flight."""
+        """Take turns until the scheduler is stopped and nothing of the lane is in flight."""
         while not self._is_over() and not self._is_halting:
             worked = await self._turn(work)
-            if not self._attempts.is_setback or self.progress.idle:
-                self._attempts.is_setback, self.progress.trouble = False, None
+            if not self._in_flight.is_setback or self.progress.idle:
+                self._in_flight.is_setback, self.progress.trouble = False, None
                 backoff.reset()
             if not worked:
                 await self._sleep(work)
-        for other in self._lanes.values():  # it waits for what was in flight here
+        for other in self._lanes.values():  # they may wait for what was in flight here
             other.wake.set()
 
     async def recover(self) -> None:
-        """Takes over what the scheduler before left: applies unapplied results, frees the attempts that nobody waits for."""
-        known = self._attempts.tasks()
+        """Apply results that nobody has applied; release the attempts that nobody waits for."""
+        known = self._in_flight.tasks()
         for work in self._lanes.values():
             known += work.queue
             work.forget_scan()
         await apply.recover(self._term, known)
 
     async def woken(self) -> None:
-        """Returns when something may have changed since the last call: a commit, a finished task."""
+        """Return when something may have changed since the last call: a commit, a finished task."""
         await self._woken.wait()
         self._woken.clear()
 
     async def run_once(self) -> bool:
-        """One turn of each lane; returns whether it did anything. Raises TermLostError, TransientError."""
+        """Take one turn of each lane; return whether it did anything.
+
+        Raises:
+            TermLostError: another scheduler leads.
+            TransientError: the database cannot be reached, or a transaction gave way.
+        """
         worked = [await self._turn(self._lanes[lane]) for lane in (Lane.LIVE, Lane.HISTORY)]
         return any(worked)
 
     async def _turn(self, work: LaneWork) -> bool:
         work.turns_begun += 1
-        worked = await self._moves(work)
+        worked = await self._take_steps(work)
         is_waiting = work.is_held or (bool(work.queue) and not self.progress.paused)
-        work.is_idle = not worked and not self._attempts.of(work.lane) and not is_waiting
+        work.is_idle = not worked and not self._in_flight.of(work.lane) and not is_waiting
         work.turns_ended = work.turns_begun
-        self.progress.in_flight = len(self._attempts.tasks())
+        self.progress.in_flight = len(self._in_flight.tasks())
         self.progress.idle = all(each.is_idle for each in self._lanes.values())
         async with self._turned:
             self._turned.notify_all()
         return worked
 
-    async def _moves(self, work: LaneWork) -> bool:
+    async def _take_steps(self, work: LaneWork) -> bool:
         asked = await self._term.control()
         if asked.drain and not self._stopping:
-            _log.info("draining: asked by an operator", term=self._term.number)
+            _log.info("draining, as an operator has asked", term=self._term.number)
             self.stop()
         self.progress.paused = asked.paused
         work.is_held = False
         if self._stopping:
-            await self._attempts.hand_back(work)
+            await self._in_flight.hand_back(work)
         if self._stopping or asked.paused:
-            return await self._attempts.apply_ended(work.lane)
-        # Beside each other: of a mass correction's two long moves neither waits for the other.
+            return await self._in_flight.apply_ended(work.lane)
+        # Concurrently: the two long steps of a mass correction do not wait for each other.
         applied, created = await gather_all(
-            self._attempts.apply_ended(work.lane), self._create(work)
+            self._in_flight.apply_ended(work.lane), self._create_jobs(work)
         )
         return applied or created
 
-    async def _create(self, work: LaneWork) -> bool:
-        """The moves that make jobs, and their start."""
-        raised = retried = staged = False
+    async def _create_jobs(self, work: LaneWork) -> bool:
+        """Take the steps that create jobs, and start their tasks."""
+        invalidated = retried = staged = False
         work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work)
         if work.lane is Lane.HISTORY:
             await self._give_way()
-            raised = await self._fan_out(work)
+            invalidated = await self._fan_out(work)
             retried = await self._retry(work)
         if not work.is_held:
-            staged, jobs = await work.stage(self._attempts.capacity(work))
-            self._created(work.lane, jobs)
-        started = await self._attempts.start(
-            work, is_stopping=lambda: self._stopping, ended=lambda: self._ended_in(work)
+            staged, jobs = await work.stage(self._in_flight.capacity(work))
+            self._count_created(work.lane, jobs)
+        started = await self._in_flight.start(
+            work, is_stopping=lambda: self._stopping, ended=lambda: self._attempt_ended(work)
         )
-        return raised or retried or staged or started
+        return invalidated or retried or staged or started
 
     async def is_quiet(self) -> bool:
-        """Whether nothing is left that this scheduler could do now: what remains waits for data or has failed, or it is
-        paused.
+        """Whether nothing is left to do now: what remains waits for data, has failed, or is paused.
 
-        True only after a whole turn that began after the call, so it includes everything committed before the call.
-        While there is trouble no turn is whole, and the answer is no at once: who asks is not kept waiting for a database.
+        True only after a whole turn of each lane that began after the call, so that everything
+        committed before the call is included. While there is trouble no turn is completed; the
+        answer is then False at once, so that the caller does not wait for the database.
         """
         if not self.progress.idle:
             return False
@@ -236,7 +250,7 @@ class SchedulerLoop:
         return self.progress.idle and is_between_turns and not any(depth.values())
 
     async def _give_way(self) -> None:
-        """Before a page of history: what the live lane has to do takes a moment, and would take many beside the page."""
+        """Let the live lane finish its turn before a page of history, which would slow it down."""
         live = self._lanes[Lane.LIVE]
         async with self._turned:
             until = monotonic() + _LONGEST_GIVING_WAY_SECONDS
@@ -245,8 +259,11 @@ class SchedulerLoop:
                     return
 
     async def _is_live_held(self, live: LaneWork) -> bool:
-        """Whether to wait for triggers to be fanned out first. Not for long: behind a mass correction that may take its time,
-        and staging some positions twice is the lesser evil."""
+        """Whether staging of the live lane waits for queued triggers to be fanned out.
+
+        Not for long: behind a mass correction that can take time, and staging some positions twice
+        is the lesser evil.
+        """
         if not await live_lane_is_held(
             self._database, live_business_days=self._settings.live_business_days
         ):
@@ -258,7 +275,7 @@ class SchedulerLoop:
     async def _fan_out(self, work: LaneWork) -> bool:
         task_rows = self._settings.task_rows
         capacity = fan_out.Capacity(
-            work.reader, self._attempts.capacity(work) * task_rows, task_rows
+            work.reader, self._in_flight.capacity(work) * task_rows, task_rows
         )
         is_live_at_work = monotonic() - self._lanes[Lane.LIVE].staged_at < _SMALL_PAGES_SECONDS
         max_positions = PAGE_POSITIONS // 4 if is_live_at_work else PAGE_POSITIONS
@@ -266,10 +283,10 @@ class SchedulerLoop:
             step = await fan_out.fan_out(self._term, max_positions=max_positions, capacity=capacity)
         if step is None:
             return False
-        self._lanes[Lane.LIVE].wake.set()  # it may have been held by these triggers
+        self._lanes[Lane.LIVE].wake.set()  # it may have waited for these triggers
         self.progress.positions_invalidated += step.positions_invalidated
         work.queue.extend(step.tasks)
-        self._created(work.lane, step.jobs)
+        self._count_created(work.lane, step.jobs)
         if step.positions_invalidated > step.positions_staged:
             work.forget_scan()
         taken = logs.ranges((trigger, trigger) for trigger in step.trigger_ids)
@@ -284,32 +301,32 @@ class SchedulerLoop:
         return True
 
     async def _retry(self, work: LaneWork) -> bool:
-        """Takes up what is due again, of both lanes."""
-        capacity = self._attempts.capacity(work)
+        """Create tasks for deferred jobs of both lanes that are due again."""
+        capacity = self._in_flight.capacity(work)
         if capacity <= 0:
             return False
         tasks = await apply.retry_due(
-            self._term, most=_RETRY_JOBS, task_rows=self._settings.task_rows, capacity=capacity
+            self._term, max_jobs=_RETRY_JOBS, task_rows=self._settings.task_rows, capacity=capacity
         )
         for task in tasks:
             self._lanes[task.lane].queue.append(task)
             self._lanes[task.lane].wake.set()
         return bool(tasks)
 
-    def _ended_in(self, work: LaneWork) -> None:
+    def _attempt_ended(self, work: LaneWork) -> None:
         work.wake.set()
         self._woken.set()
 
-    def _created(self, lane: Lane, jobs: int) -> None:
+    def _count_created(self, lane: Lane, jobs: int) -> None:
         self.progress.jobs_created += jobs
         metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
 
     async def _sleep(self, work: LaneWork) -> None:
-        """Until woken (a commit, a result), until the next retry is due, or for the poll's time."""
+        """Wait for a commit, a result, the next retry that is due, or the poll interval."""
         seconds = self._settings.poll_seconds
         if (
             work.lane is Lane.HISTORY
-            and not self._attempts.of(work.lane)
+            and not self._in_flight.of(work.lane)
             and not self.progress.paused
         ):
             due = await apply.seconds_to_next_retry(self._database)
@@ -321,7 +338,7 @@ class SchedulerLoop:
         work.wake.clear()
 
     async def _listen(self) -> None:
-        """Wakes the loop at every NOTIFY. Losing the connection loses only speed: the poll is the safety net."""
+        """Wake the loop at every NOTIFY. While the connection is lost, the poll finds work."""
         while True:
             try:
                 async with self._database.listening("revalue_wake", self.wake) as lost:
@@ -332,8 +349,8 @@ class SchedulerLoop:
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _beat(self) -> None:
-        """Tells the database that this scheduler is alive. Raises TermLostError when its term is over."""
+        """Send heartbeats. Raises TermLostError once another scheduler leads."""
         while True:
-            with suppress(TransientError):  # the loop meets it too, and says so
+            with suppress(TransientError):  # the loop meets it too, and reports it
                 await self._term.heartbeat()
             await asyncio.sleep(self._settings.lease_seconds / 4)

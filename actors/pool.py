@@ -1,6 +1,6 @@
-"""A bounded pool of valuation actors: least loaded first, and an actor that is lost is replaced.
+"""A bounded pool of valuation actors: the least loaded one first; a lost one is replaced.
 
-`ray.util.ActorPool` queues without bound and never replaces a dead actor, so this is not built on it.
+Not built on `ray.util.ActorPool`, which queues without bound and never replaces a dead actor.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _log = logs.logger("pool")
 
 _START_DEADLINE_SECONDS = 60
 _REPLACE_PAUSE_SECONDS = (0.5, 30.0)
-_MOST_FAILED_STARTS = 5  # in a row, for each actor that there should be
+_MAX_FAILED_STARTS = 5  # in a row, per actor of the pool
 
 
 @dataclass(eq=False)
@@ -32,16 +32,22 @@ class _Worker:
     actor: ray.actor.ActorHandle
     name: str
     is_reserved: bool
-    tasks: list[Task] = field(
-        default_factory=list
-    )  # it runs the first; the others wait for it in the actor's queue
+    # The actor runs the first; the others wait in its queue.
+    tasks: list[Task] = field(default_factory=list)
     alive: bool = True
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ActorPool:
-    """Runs tasks on `size` actors, `tasks_per_actor` in flight each, and those of the live lane on one more besides, which is
-    kept free for them: a task of a mass correction takes an actor for as long as it takes. Use it from one event loop."""
+    """Runs tasks on `size` actors, with up to `tasks_per_actor` in flight on each.
+
+    One more actor is reserved for the live lane, since a task of a mass correction can keep an
+    actor for minutes. Use the pool from one event loop.
+
+    Attributes:
+        trouble: why actors cannot be started at present, or None.
+        replaced: how many actors have been replaced.
+    """
 
     def __init__(
         self,
@@ -70,15 +76,17 @@ class ActorPool:
         self._add_worker(is_reserved=True)
 
     def capacity(self, lane: Lane) -> int:
-        """How many tasks of the lane may be in flight at once."""
+        """The number of tasks of the lane that may be in flight at once."""
         return (self._size + (lane is Lane.LIVE)) * self._tasks_per_actor
 
     async def run(self, task: Task) -> TaskResult:
-        """Runs a task on the least loaded actor. Waits for one to be free.
+        """Run a task on the least loaded actor, as soon as one is free.
 
-        Raises TaskLostError when the actor died or did not answer by the deadline: it is killed and replaced, and whether
-        the task committed is to be read from its job rows. Raises TransientError when the attempt wrote nothing, and
-        NoActorsError when no actor runs and too many in a row could not be started.
+        Raises:
+            TaskLostError: the actor died, or did not answer by the deadline. It is killed and
+                replaced; whether the task committed has to be read from its job rows.
+            TransientError: the attempt wrote nothing.
+            NoActorsError: no actor runs, and too many in a row could not be started.
         """
         worker = await self._take(task)
         try:
@@ -88,10 +96,9 @@ class ActorPool:
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, BaseException) else error
             raise cause if isinstance(cause, RevalueError) else error from error
-        except (
-            RayError,
-            TimeoutError,
-        ) as error:  # RayError: an actor that Ray killed for want of memory has not "died"
+        except (RayError, TimeoutError) as error:
+            # RayError and not ActorDiedError: an actor that Ray killed because memory was short
+            # has not "died".
             self._replace(worker)
             is_late = isinstance(error, TimeoutError)
             why = "did not answer in time" if is_late else "died"
@@ -101,12 +108,12 @@ class ActorPool:
             ) from error
         finally:
             async with self._free:
-                if worker.alive:  # else its first task stays known as the one that it was at
+                if worker.alive:  # else its first task stays recorded as the one that it ran
                     worker.tasks.remove(task)
                 self._free.notify_all()
 
     async def close(self) -> None:
-        """Kills the actors."""
+        """Kill the actors."""
         self._closed = True
         for task in self._background:
             task.cancel()
@@ -132,18 +139,20 @@ class ActorPool:
                 await self._free.wait()
 
     def _raise_if_none_can_start(self) -> None:
-        if self._failed_starts < _MOST_FAILED_STARTS * self._size or any(
+        if self._failed_starts < _MAX_FAILED_STARTS * self._size or any(
             worker.ready.is_set() for worker in self._workers
         ):
             return
         raise NoActorsError(
-            f"no valuation actor runs, and {self._failed_starts} in a row could not be started: {self.trouble}. Every node "
-            "needs this version of revalue, Ray and Python, memory for its actors, and access to the database"
+            f"no valuation actor runs, and {self._failed_starts} in a row could not be started: "
+            f"{self.trouble}. Every node needs this version of revalue, Ray and Python, memory for "
+            "its actors, and access to the database"
         )
 
     def _add_worker(self, *, is_reserved: bool = False) -> None:
         threads, name = "1", uuid.uuid4().hex[:12]
-        # Ray never repeats a call: a lost attempt is the scheduler's to give to another, under a new task id.
+        # Ray must not repeat a call: the scheduler gives a lost attempt to another actor, under a
+        # new task id.
         actor = (
             ray.remote(ValuationActor)
             .options(
@@ -159,17 +168,19 @@ class ActorPool:
         )
         worker = _Worker(actor, name, is_reserved)
         self._workers.append(worker)
-        self._in_background(self._start(worker))
+        self._run_in_background(self._start(worker))
 
     async def _start(self, worker: _Worker) -> None:
-        """Until the worker is connected, or replaced because its process cannot be started."""
+        """Wait until the worker is connected; replace it if its process cannot be started."""
         try:
             await self._connect(worker)
         except TimeoutError:
-            self._not_started(worker, "it did not start in time: the cluster may have no CPU free")
+            self._handle_failed_start(
+                worker, "it did not start in time; the cluster may have no free CPU"
+            )
         except RayError as error:
             self._failed_starts += 1
-            self._not_started(
+            self._handle_failed_start(
                 worker, str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
             )
         else:
@@ -190,20 +201,18 @@ class ActorPool:
             except RayTaskError as error:
                 if not isinstance(error.cause, TransientError):
                     raise
-                self._tell(str(error.cause))
+                self._report_trouble(str(error.cause))
                 await pauses.pause()
 
-    def _not_started(self, worker: _Worker, reason: str) -> None:
+    def _handle_failed_start(self, worker: _Worker, reason: str) -> None:
         if not self._closed:
-            self._tell(reason)
+            self._report_trouble(reason)
             self._replace(worker)
 
-    def _tell(self, reason: str) -> None:
-        """Says it once, until an actor starts."""
+    def _report_trouble(self, reason: str) -> None:
+        """Log the reason once, until an actor starts."""
         if self.trouble is None:
-            _log.warning(
-                "a valuation actor cannot start; it is tried again until one can", reason=reason
-            )
+            _log.warning("a valuation actor cannot start; retrying until one does", reason=reason)
         self.trouble = f"a valuation actor cannot start: {reason}"
 
     def _replace(self, worker: _Worker) -> None:
@@ -213,13 +222,13 @@ class ActorPool:
         self.replaced += 1
         self._workers.remove(worker)
         ray.kill(worker.actor)
-        self._in_background(self._add_later(is_reserved=worker.is_reserved))
+        self._run_in_background(self._add_worker_later(is_reserved=worker.is_reserved))
 
-    async def _add_later(self, *, is_reserved: bool) -> None:
+    async def _add_worker_later(self, *, is_reserved: bool) -> None:
         await self._pauses.pause()
         self._add_worker(is_reserved=is_reserved)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)

@@ -1,4 +1,4 @@
-"""What a scheduler has done since it began, as it tells whoever asks."""
+"""What a scheduler has done since it started, as it reports to whoever asks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,14 @@ from revalue.engine.core.tasks import TaskResult
 
 @dataclass
 class Progress:
-    """What this scheduler has done since it began.
+    """What this scheduler has done since it started.
 
-    seconds     by phase: of all actors together (engine.store.tasks.TaskResult), and the scheduler's own: fan out, scan (with
-                deciding what is owed), stage, apply
-    statements  sent to PostgreSQL by actors
+    Attributes:
+        statuses: jobs by status; reasons: jobs by failure reason.
+        seconds: by phase: those of all actors together (engine.core.tasks.TaskResult), and the
+            scheduler's own: fan out, scan (which includes deciding what is due), stage, apply.
+        statements: sent to PostgreSQL by the actors.
+        trouble: what the scheduler waits for, or None.
     """
 
     term: int
@@ -35,7 +38,7 @@ class Progress:
     trouble: str | None = None
 
     def count(self, result: TaskResult) -> None:
-        """Adds a finished task."""
+        """Add a finished task."""
         self.tasks_finished += 1
         self.jobs_finished += result.jobs
         self.rows_written += result.rows
@@ -48,12 +51,12 @@ class Progress:
             self.spend(phase, spent)
 
     def spend(self, phase: str, seconds: float) -> None:
-        """Adds time to a phase."""
+        """Add time to a phase."""
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """A block whose time is added to the phase."""
+        """A block whose duration is added to the phase."""
         begun = perf_counter()
         try:
             yield

@@ -1,4 +1,4 @@
-"""What the scheduler's loop needs of the world around it: a pool that runs tasks, and something that wakes it."""
+"""The pool as the scheduler's loop sees it, and the errors that a pool raises."""
 
 from typing import Protocol
 
@@ -8,10 +8,12 @@ from revalue.engine.errors import PermanentError, TransientError
 
 
 class TaskLostError(TransientError):
-    """The actor that ran the task is gone, or was given up: whether it committed is to be read from the job rows.
+    """The actor of a task was lost: whether the task committed has to be read from its job rows.
 
-    worker: its name, by which its database sessions are ended before its work is given to another.
-    died: whether its process ended, by itself or by anybody, while it was at this task.
+    Attributes:
+        worker: the actor's name, by which its database sessions are terminated before its work is
+            given to another actor.
+        died: whether its process ended while it ran this task.
     """
 
     def __init__(self, message: str, worker: str | None = None, *, died: bool = False) -> None:
@@ -21,17 +23,23 @@ class TaskLostError(TransientError):
 
 
 class NoActorsError(PermanentError):
-    """No valuation actor runs, and none of many could be started."""
+    """No valuation actor runs, and many in a row could not be started."""
 
 
 class Pool(Protocol):
     """Runs tasks, a bounded number at a time."""
 
     def capacity(self, lane: Lane) -> int:
-        """How many tasks of the lane may be in flight at once."""
+        """The number of tasks of the lane that may be in flight at once."""
 
     async def run(self, task: Task) -> TaskResult:
-        """Runs one task. Raises TaskLostError (outcome unknown), TransientError (nothing written) or NoActorsError."""
+        """Run one task.
+
+        Raises:
+            TaskLostError: the outcome is unknown.
+            TransientError: nothing was written.
+            NoActorsError: there is no actor to run it.
+        """
 
     async def close(self) -> None:
-        """Stops the workers."""
+        """Stop the workers."""

@@ -1,4 +1,4 @@
-"""One run of the engine on Ray: the scheduler that a command or a program starts, watches and stops."""
+"""One run of the engine on Ray: starts a scheduler, watches it and stops it."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ def run_until_quiet(url: str, settings: Settings, *, on_progress: OnProgress | N
 
 
 class Runner:
-    """The engine on Ray, for as long as the block lasts: a scheduler, found or started, and its pool."""
+    """The engine on Ray for as long as the block lasts: a scheduler and its pool."""
 
     def __init__(self, url: str, settings: Settings, *, take_over: bool = False) -> None:
         self._url = url
@@ -68,7 +68,7 @@ class Runner:
             self._connection.__exit__(None, None, None)
 
     def until_quiet(self, on_progress: OnProgress | None = None) -> Run:
-        """Wait until nothing is left that can be done: every position is current, waits for data, or has failed.
+        """Wait until every position is current, waits for data, or has failed.
 
         The counts of the run are those since the run before it in the same block.
         """
@@ -95,7 +95,7 @@ class Runner:
             time.sleep(_WATCH_SECONDS)
 
     def _scheduler_progress(self) -> dict[str, Any]:
-        """What the scheduler has done. Raises what ended it; waits while Ray restarts it, or while it stands still."""
+        """Ask the scheduler; wait while Ray restarts it or it hangs. Raises what ended it."""
         deaths = 0
         while True:
             try:
@@ -115,8 +115,8 @@ class Runner:
                 deaths += isinstance(error, ray.exceptions.ActorDiedError)
                 if deaths > _MAX_DEATHS:
                     raise TermLostError(
-                        "this command's scheduler is gone and is not restarted: another command has taken over. "
-                        "What it began is released by the other"
+                        "the scheduler of this command is gone and is not restarted: another "
+                        "command has taken over, and releases what this one had started"
                     ) from None
                 time.sleep(1)  # it recovers from the database
                 continue

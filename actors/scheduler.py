@@ -1,4 +1,4 @@
-"""The scheduler actor: one named actor that gives the loop a home on Ray."""
+"""The scheduler as a named Ray actor that runs the loop."""
 
 import asyncio
 from contextlib import suppress
@@ -27,7 +27,7 @@ NAMESPACE = "revalue"
 
 
 class ValuationScheduler:
-    """Recovers everything from PostgreSQL whenever it is (re)started; `progress` is answered while it works."""
+    """Runs the loop and answers `progress` meanwhile. Each start recovers from PostgreSQL."""
 
     def __init__(
         self, url: str, settings: Settings, actors: int, holder: str, take_over: bool
@@ -37,7 +37,7 @@ class ValuationScheduler:
         self._settings = settings
         self._actors = actors
         self._holder = holder
-        # Once: started again by Ray, it does not take the lead back from whoever has taken it since.
+        # At the first start only: restarted by Ray, it must not depose whoever leads since then.
         self._take_over = (
             take_over and not ray.get_runtime_context().was_current_actor_reconstructed
         )
@@ -51,7 +51,7 @@ class ValuationScheduler:
         async with await retry_transient(self._open_database) as database:
             term = await retry_transient(lambda: self._acquire(database))
             await self._lead(database, term)
-            with suppress(TransientError):  # then the next one waits for the lease
+            with suppress(TransientError):  # the next scheduler then waits for the lease to end
                 await term.release()
 
     async def _lead(self, database: Database, term: Term) -> None:
@@ -87,7 +87,7 @@ class ValuationScheduler:
 
     async def _open_database(self) -> Database:
         await require_head(self._url)
-        # Two moves of each lane at once, and the heartbeat, which must not wait for them.
+        # Two steps of each lane at once, and the heartbeat, which must not wait for them.
         return await Database.open(
             self._url, connections=6, application=application_name("scheduler", self._holder)
         )
@@ -101,10 +101,14 @@ class ValuationScheduler:
         )
 
     async def progress(self) -> dict[str, Any]:
-        """What was done so far (actors.progress.Progress), `quiet`: whether nothing is left to do now, and
-        `ended`: whether an operator has drained it.
+        """The fields of actors.progress.Progress, and whether there is more to do.
 
-        Raises what ended the scheduler: TermLostError, LeaderActiveError, SchemaVersionError, NoActorsError.
+        Returns:
+            With `quiet` (nothing is left to do now), `ended` (an operator has drained it) and
+            `metrics_port`; or `starting`, before it leads.
+
+        Raises:
+            TermLostError, LeaderActiveError, SchemaVersionError, NoActorsError: what ended it.
         """
         if self._running.done():
             self._running.result()
@@ -117,15 +121,15 @@ class ValuationScheduler:
         except TransientError:
             quiet = False
         progress = asdict(self._loop.progress)
-        progress["statements"] += Statement.sent  # those of this process
+        progress["statements"] += Statement.sent  # and those that this process has sent
         progress["trouble"] = progress["trouble"] or (self._pool.trouble if self._pool else None)
         return {**progress, "quiet": quiet, "ended": False, "metrics_port": self._metrics_port}
 
     async def ping(self) -> None:
-        """ReaderQueries when the actor is alive."""
+        """Return, which shows that the actor is alive."""
 
     async def drain(self) -> None:
-        """Starts nothing new, waits for the tasks in flight to be applied and gives the term back."""
+        """Start nothing new, wait until the tasks in flight are applied, give the term back."""
         if self._loop is not None:
             self._loop.stop()
         else:

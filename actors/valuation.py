@@ -1,4 +1,4 @@
-"""The valuation actor: a process of its own that values one task after the other."""
+"""The valuation actor: a process that values one task after the other."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from revalue.engine.value.valuer import Valuer
 
 
 class ValuationActor:
-    """A plain class that actors.pool makes an actor of."""
+    """A plain class that actors.pool turns into a Ray actor."""
 
     def __init__(self, url: str, max_attempts: int, name: str) -> None:
         self._url = url
@@ -17,12 +17,12 @@ class ValuationActor:
         self._valuer: Valuer | None = None
 
     def connect(self) -> None:
-        """Connects to the database. Raises TransientError: the process is sound, and may be asked again."""
+        """Connect to the database. Raises TransientError: call again, the process is sound."""
         if self._valuer is None:
             opening = Valuer.open(self._url, max_attempts=self._max_attempts, name=self._name)
             self._valuer = self._loop.run_until_complete(opening)
 
     def run(self, task: Task) -> TaskResult:
-        """Values the task. Raises TransientError, with nothing written."""
-        assert self._valuer is not None, "it is given tasks when it is connected"
+        """Value the task. Raises TransientError, with nothing written."""
+        assert self._valuer is not None, "the pool gives tasks to connected actors only"
         return self._loop.run_until_complete(self._valuer.run(task))

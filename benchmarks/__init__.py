@@ -1,1 +1,1 @@
-"""How fast the engine is, beside what a user would pick instead: seeded workloads, peers, one report."""
+"""Measurements of the engine against its baselines: seeded workloads and one report."""

@@ -1,8 +1,10 @@
-"""The peer `duckdb`: the same numbers computed by DuckDB with ASOF joins, from Arrow tables in memory; then sent by COPY.
+"""The baseline `duckdb`: DuckDB computes the same numbers with ASOF joins from Arrow tables in
+memory.
 
-Its postgres extension is downloaded on first use; where it cannot be, what it computes is written by the engine's own
-encoder, on one connection. Amounts are whole numbers of 10^-10 and rates of 10^-18, since its decimals end at 38 digits and its
-division of decimals is a floating-point one.
+DuckDB downloads its postgres extension on first use, which is not possible everywhere, so the
+result is written by the engine's own encoder, on one connection. Amounts are whole numbers of
+10^-10 and rates of 10^-18: DuckDB's decimals end at 38 digits, and it divides decimals in floating
+point.
 """
 
 import asyncio
@@ -19,40 +21,49 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 
 _INPUTS = {
-    "positions": """SELECT p.position_id, p.security_id, f.base_currency, h.quantity::bigint AS quantity,
+    "positions": """SELECT p.position_id, p.security_id, f.base_currency,
+                    h.quantity::bigint AS quantity,
                            (h.cost_basis_local * 10000000000)::bigint AS cost_local,
                            (h.cost_basis * 10000000000)::bigint AS cost
                     FROM position_state p JOIN portfolios f USING (portfolio_id)
-                    JOIN position_history h ON h.position_id = p.position_id AND h.epoch = p.history_epoch""",
+                    JOIN position_history h ON h.position_id = p.position_id
+                        AND h.epoch = p.history_epoch""",
     "sessions": "SELECT business_date AS date FROM business_dates WHERE calendar_id = 'BENCH'",
-    "prices": "SELECT security_id, price_date, (price * 10000000000)::bigint AS price FROM market_prices",
+    "prices": "SELECT security_id, price_date, (price * 10000000000)::bigint AS price "
+    "FROM market_prices",
     "rates": "SELECT rate_date, (rate * 10000)::bigint AS rate FROM fx_rates",
 }
 
-# All amounts of the book are positive: adding a half and cutting is rounding, and there are no ties.
+# All amounts of the book are positive and there are no ties: adding a half and truncating rounds.
 _COMPUTE = """
     WITH priced AS (
         SELECT d.security_id, d.date, p.price, p.price_date
         FROM (SELECT DISTINCT security_id, date FROM positions CROSS JOIN sessions) d
         ASOF JOIN prices p ON p.security_id = d.security_id AND p.price_date <= d.date
     ), rated AS (
-        SELECT s.date, r.rate_date, ((10000000000000000000000::HUGEINT + r.rate // 2) // r.rate)::HUGEINT AS rate
+        SELECT s.date, r.rate_date, ((10000000000000000000000::HUGEINT + r.rate // 2) //
+            r.rate)::HUGEINT AS rate
         FROM sessions s ASOF JOIN rates r ON r.rate_date <= s.date
     ), valued AS (
-        SELECT k.position_id, x.date, x.price_date, k.base_currency = 'EUR' AS converts, r.rate_date, r.rate, k.quantity,
+        SELECT k.position_id, x.date, x.price_date, k.base_currency = 'EUR' AS converts,
+            r.rate_date, r.rate, k.quantity,
                k.cost_local, k.cost, x.price, k.quantity * x.price::HUGEINT AS local
         FROM positions k JOIN priced x USING (security_id) JOIN rated r ON r.date = x.date
     )
     SELECT position_id, 0::BIGINT AS job_id, date, 0::INTEGER AS epoch, price_date,
-           CASE WHEN converts THEN rate_date END AS fx_date, (CASE WHEN converts THEN 2 ELSE 0 END)::SMALLINT AS fx_path,
+           CASE WHEN converts THEN rate_date END AS fx_date, (CASE WHEN converts THEN 2
+               ELSE 0 END)::SMALLINT AS fx_path,
            (CASE WHEN price_date = date THEN 0 ELSE 1 END)::SMALLINT AS status,
-           (quantity * 10000000000::HUGEINT)::HUGEINT AS quantity, cost_local::HUGEINT AS cost_basis_local,
+           (quantity * 10000000000::HUGEINT)::HUGEINT AS quantity,
+               cost_local::HUGEINT AS cost_basis_local,
            cost::HUGEINT AS cost_basis,
            (price * 100000000::HUGEINT)::HUGEINT AS price,
            CASE WHEN converts THEN rate ELSE 1000000000000000000::HUGEINT END AS fx_rate,
-           local AS market_value_local, value AS market_value, (local - cost_local)::HUGEINT AS unrealized_gain_local,
+           local AS market_value_local, value AS market_value,
+               (local - cost_local)::HUGEINT AS unrealized_gain_local,
            (value - cost)::HUGEINT AS unrealized_gain
-    FROM (SELECT *, CASE WHEN converts THEN (local * rate + 500000000000000000) // 1000000000000000000 ELSE local END AS value
+    FROM (SELECT *, CASE WHEN converts THEN (local * rate + 500000000000000000) //
+        1000000000000000000 ELSE local END AS value
           FROM valued)
     ORDER BY position_id, date
 """
@@ -60,12 +71,15 @@ _RATES = ("price", "fx_rate")
 
 
 async def duckdb(database: Database) -> dict[str, Timed]:
-    """Computing alone, and with one connection's COPY of the result into a copy of the engine's table (`peer_duckdb`)."""
+    """Time computing alone, and with one connection's COPY of the result.
+
+    The rows go to the table `baseline_duckdb`, a copy of the engine's table.
+    """
     try:
         import duckdb as library
     except ImportError:
         raise UsageError(
-            "the peer duckdb needs the package duckdb: pip install -r requirements.txt"
+            "the baseline duckdb needs the package duckdb: pip install -r requirements.txt"
         ) from None
     reader = ArrowReader(database.url)
     with reader.snapshot() as snapshot:
@@ -74,7 +88,7 @@ async def duckdb(database: Database) -> dict[str, Timed]:
             for name, query in _INPUTS.items()
         }
     reader.close()
-    await empty_copy(database, "peer_duckdb")
+    await empty_copy(database, "baseline_duckdb")
     session = library.connect()
     session.execute("SET threads = 2")
     for name, table in inputs.items():
@@ -84,7 +98,7 @@ async def duckdb(database: Database) -> dict[str, Timed]:
     computed = perf_counter() - begun
     rows = pl.DataFrame(pl.from_arrow(_as_numerics(result)))
     async with database.transaction() as connection:
-        await copy_encoded(connection, "peer_duckdb", rows.columns, encode_binary_copy(rows))
+        await copy_encoded(connection, "baseline_duckdb", rows.columns, encode_binary_copy(rows))
     return {
         "duckdb, computing alone": Timed(len(rows), computed),
         "duckdb, and COPY": Timed(len(rows), perf_counter() - begun),
@@ -92,7 +106,7 @@ async def duckdb(database: Database) -> dict[str, Timed]:
 
 
 def _as_numerics(table: pa.Table) -> pa.Table:
-    """Whole numbers of 128 bits read as the decimals that they stand for: the bytes stay."""
+    """Read 128-bit whole numbers as the decimals that they stand for; no byte changes."""
     columns = []
     for name in COLUMNS.split(", "):
         column = table[name].combine_chunks()

@@ -1,4 +1,4 @@
-"""What a user would pick instead, on the same server and the same table definition."""
+"""What a user would use otherwise, on the same server and with the same table definition."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from revalue.benchmarks.dataset import COLUMNS, SQL_PEER
+from revalue.benchmarks.dataset import COLUMNS, SQL_BASELINE
 from revalue.engine.postgres.database import Database
 
 _CHUNK_ROWS = 50_000
@@ -23,7 +23,11 @@ class Timed:
 
 
 async def empty_copy(database: Database, name: str, changes: Sequence[str] = ()) -> None:
-    """An empty table with the columns and the position of daily_position_snapshots, changed by statements about {table}."""
+    """Create an empty table with the columns and constraints of daily_position_snapshots.
+
+    Args:
+        changes: statements that then change it; {table} stands for its name.
+    """
     async with database.connection() as connection:
         await connection.execute(f"DROP TABLE IF EXISTS {name}")
         await connection.execute(
@@ -35,23 +39,26 @@ async def empty_copy(database: Database, name: str, changes: Sequence[str] = ())
 
 
 async def sql(database: Database, changes: Sequence[str] = ()) -> Timed:
-    """The best single INSERT .. SELECT: everything computed by PostgreSQL itself, in one transaction."""
-    await empty_copy(database, "peer_sql", changes)
+    """The best single INSERT .. SELECT: PostgreSQL computes everything, in one transaction."""
+    await empty_copy(database, "baseline_sql", changes)
     async with database.connection() as connection:
         begun = perf_counter()
-        tag = await connection.execute(SQL_PEER.format(table="peer_sql"))
+        tag = await connection.execute(SQL_BASELINE.format(table="baseline_sql"))
         return Timed(int(tag.split()[-1]), perf_counter() - begun)
 
 
-async def ceiling(database: Database, connections: int, changes: Sequence[str] = ()) -> Timed:
-    """The engine's very rows, encoded before, sent by binary COPY in transactions of 50,000 and nothing else done."""
+async def upper_bound(database: Database, connections: int, changes: Sequence[str] = ()) -> Timed:
+    """Send the engine's own rows, already encoded, by binary COPY in transactions of 50,000
+    rows."""
     chunks: list[list[bytes]] = []
     async with database.connection() as connection:
         total = await connection.fetchval("SELECT count(*) FROM daily_position_snapshots")
         bounds = await connection.fetch(
-            """SELECT min(position_id) AS first, max(position_id) AS last, sum(n)::bigint AS rows FROM (
+            """SELECT min(position_id) AS first, max(position_id) AS last, sum(n)::bigint AS rows
+               FROM (
                    SELECT position_id, n, (sum(n) OVER (ORDER BY position_id) - n) / $1 AS chunk
-                   FROM (SELECT position_id, count(*) AS n FROM daily_position_snapshots GROUP BY 1) k) c
+                   FROM (SELECT position_id, count(*) AS n FROM daily_position_snapshots
+                   GROUP BY 1) k) c
                GROUP BY chunk ORDER BY 1""",
             _CHUNK_ROWS,
         )
@@ -62,7 +69,8 @@ async def ceiling(database: Database, connections: int, changes: Sequence[str] =
                 parts.append(data)
 
             await connection.copy_from_query(
-                f"SELECT {COLUMNS} FROM daily_position_snapshots WHERE position_id BETWEEN $1 AND $2 "
+                f"SELECT {COLUMNS} FROM daily_position_snapshots WHERE position_id BETWEEN $1 "
+                "AND $2 "
                 "ORDER BY position_id, date, epoch",
                 bound["first"],
                 bound["last"],
@@ -71,7 +79,7 @@ async def ceiling(database: Database, connections: int, changes: Sequence[str] =
             )
             whole = b"".join(parts)
             chunks.append([whole[at : at + 1_000_000] for at in range(0, len(whole), 1_000_000)])
-    await empty_copy(database, "peer_ceiling", changes)
+    await empty_copy(database, "baseline_upper_bound", changes)
     opened: list[Any] = [await asyncpg.connect(database.url) for _ in range(connections)]
     queue = list(reversed(chunks))
 
@@ -85,7 +93,10 @@ async def ceiling(database: Database, connections: int, changes: Sequence[str] =
 
             async with connection.transaction():
                 await connection.copy_to_table(
-                    "peer_ceiling", columns=COLUMNS.split(", "), source=stream(), format="binary"
+                    "baseline_upper_bound",
+                    columns=COLUMNS.split(", "),
+                    source=stream(),
+                    format="binary",
                 )
 
     begun = perf_counter()
@@ -97,23 +108,24 @@ async def ceiling(database: Database, connections: int, changes: Sequence[str] =
 
 
 async def per_job(database: Database, jobs: int) -> Timed:
-    """The classic worker: for each position-day one job row, some ten small queries and one commit, one after the other."""
-    await empty_copy(database, "peer_job")
+    """The classic worker: per position-day one job row, about ten small queries and one commit."""
+    await empty_copy(database, "baseline_job")
     async with database.connection() as connection:
-        await connection.execute("DROP TABLE IF EXISTS peer_jobs")
+        await connection.execute("DROP TABLE IF EXISTS baseline_jobs")
         await connection.execute(
-            """CREATE TABLE peer_jobs (
-                   job_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, position_id bigint, date date, status text)"""
+            """CREATE TABLE baseline_jobs (
+                   job_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, position_id bigint,
+                       date date, status text)"""
         )
         await connection.execute(
-            """INSERT INTO peer_jobs (position_id, date, status)
-               SELECT position_id, business_date, 'PENDING' FROM position_state CROSS JOIN business_dates
+            """INSERT INTO baseline_jobs (position_id, date, status)
+               SELECT position_id, business_date, 'PENDING' FROM position_state CROSS
+               JOIN business_dates
                ORDER BY 1, 2 LIMIT $1""",
             jobs,
         )
-        jobs = min(
-            jobs, await connection.fetchval("SELECT count(*) FROM peer_jobs")
-        )  # a small book has fewer
+        # A small book has fewer.
+        jobs = min(jobs, await connection.fetchval("SELECT count(*) FROM baseline_jobs"))
         begun = perf_counter()
         for number in range(1, jobs + 1):
             await _one_job(connection, number)
@@ -123,10 +135,11 @@ async def per_job(database: Database, jobs: int) -> Timed:
 async def _one_job(c: Any, number: int) -> None:
     async with c.transaction():
         job = await c.fetchrow(
-            "SELECT * FROM peer_jobs WHERE job_id = $1 AND status = 'PENDING' FOR UPDATE SKIP LOCKED",
+            "SELECT * FROM baseline_jobs WHERE job_id = $1 "
+            "AND status = 'PENDING' FOR UPDATE SKIP LOCKED",
             number,
         )
-        await c.execute("UPDATE peer_jobs SET status = 'PROCESSING' WHERE job_id = $1", number)
+        await c.execute("UPDATE baseline_jobs SET status = 'PROCESSING' WHERE job_id = $1", number)
         position = await c.fetchrow(
             "SELECT * FROM position_state WHERE position_id = $1", job["position_id"]
         )
@@ -137,14 +150,16 @@ async def _one_job(c: Any, number: int) -> None:
             "SELECT * FROM instruments WHERE security_id = $1", position["security_id"]
         )
         held = await c.fetchrow(
-            """SELECT * FROM position_history WHERE position_id = $1 AND epoch = $2 AND position_date <= $3
+            """SELECT * FROM position_history WHERE position_id = $1 AND epoch = $2
+               AND position_date <= $3
                ORDER BY position_date DESC LIMIT 1""",
             position["position_id"],
             position["history_epoch"],
             job["date"],
         )
         price = await c.fetchrow(
-            "SELECT * FROM market_prices WHERE security_id = $1 AND price_date <= $2 ORDER BY price_date DESC LIMIT 1",
+            "SELECT * FROM market_prices WHERE security_id = $1 AND price_date <= $2 "
+            "ORDER BY price_date DESC LIMIT 1",
             position["security_id"],
             job["date"],
         )
@@ -152,7 +167,8 @@ async def _one_job(c: Any, number: int) -> None:
         if portfolio["base_currency"] != instrument["currency"]:
             row = await c.fetchrow(
                 """SELECT round(1::numeric(60, 40) / rate, 18) AS rate, rate_date FROM fx_rates
-                   WHERE base_currency = $1 AND quote_currency = $2 AND rate_date <= $3 ORDER BY rate_date DESC LIMIT 1""",
+                   WHERE base_currency = $1 AND quote_currency = $2 AND rate_date <= $3
+                   ORDER BY rate_date DESC LIMIT 1""",
                 portfolio["base_currency"],
                 instrument["currency"],
                 job["date"],
@@ -161,7 +177,8 @@ async def _one_job(c: Any, number: int) -> None:
         local = round(held["quantity"] * price["price"], 10)
         value = round(local * rate, 10)
         await c.execute(
-            f"INSERT INTO peer_job ({COLUMNS}) VALUES ($1, $2, $3, 0, $4, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            f"INSERT INTO baseline_job ({COLUMNS}) "
+            "VALUES ($1, $2, $3, 0, $4, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             position["position_id"],
             number,
             job["date"],
@@ -178,4 +195,4 @@ async def _one_job(c: Any, number: int) -> None:
             local - held["cost_basis_local"],
             value - held["cost_basis"],
         )
-        await c.execute("UPDATE peer_jobs SET status = 'COMPLETE' WHERE job_id = $1", number)
+        await c.execute("UPDATE baseline_jobs SET status = 'COMPLETE' WHERE job_id = $1", number)

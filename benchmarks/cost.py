@@ -14,7 +14,7 @@ _KINDS = {
 
 
 def _processes() -> dict[tuple[int, float], tuple[str, float, int]]:
-    """(pid, start) -> (kind, CPU seconds, resident bytes that are the process's own)."""
+    """Map (pid, start) to (kind, CPU seconds, resident bytes that are the process's own)."""
     found = {}
     for process in psutil.process_iter(["pid", "create_time", "cmdline"]):
         try:
@@ -34,8 +34,14 @@ def _processes() -> dict[tuple[int, float], tuple[str, float, int]]:
 
 @dataclass
 class Cost:
-    """cpu_seconds by kind of process; peak_mib: the largest single process of each kind (its own memory, without what it
-    shares: PostgreSQL's buffers are counted nowhere); wal_bytes."""
+    """What a run cost.
+
+    Attributes:
+        cpu_seconds: by kind of process.
+        peak_mib: the largest single process of each kind, its own memory only: what it shares,
+            such as PostgreSQL's buffers, is counted nowhere.
+        wal_bytes: written to PostgreSQL's log.
+    """
 
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     peak_mib: dict[str, int] = field(default_factory=dict)
@@ -43,7 +49,7 @@ class Cost:
 
 
 class Meter:
-    """Begins at `start`, is looked at while the work runs (`sample`), ends with `stop`."""
+    """Measures from `start` to `stop`; call `sample` while the work runs."""
 
     def __init__(self) -> None:
         self._cost = Cost()
@@ -53,7 +59,7 @@ class Meter:
         self._wal = await self._wal_position(database)
 
     def sample(self) -> None:
-        """Takes the peaks of memory."""
+        """Record the peaks of memory."""
         for kind, _, memory in _processes().values():
             self._cost.peak_mib[kind] = max(self._cost.peak_mib.get(kind, 0), memory >> 20)
 

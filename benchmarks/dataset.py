@@ -1,12 +1,12 @@
-"""A seeded book of K positions and D dates, made inside PostgreSQL, and the same values computed by one SQL statement."""
+"""A seeded book, made inside PostgreSQL, and the same values computed by one SQL statement."""
 
 from revalue.engine.postgres.database import Database
 
 HOLDERS = 100
-"""Portfolios; a security is held by all of them unless the workload asks for a wider one."""
+"""Number of portfolios; each security is held by all of them unless a workload asks for more."""
 
-# Daily prices of two decimals, ECB-like rates of four: no product of them is a tie, so numeric's round() and half-even
-# give the same digits, and the SQL peer may use the faster round().
+# Daily prices of two decimals, ECB-like rates of four: no product of them is a tie, so numeric's
+# round() and half-even give the same digits, and the SQL baseline may use the faster round().
 _STATEMENTS = (
     "SELECT setseed(0.42)",
     "INSERT INTO calendars (calendar_id) VALUES ('BENCH')",
@@ -20,20 +20,27 @@ _STATEMENTS = (
        SELECT 'P' || lpad(n::text, 7, '0'), CASE WHEN n % 2 = 0 THEN 'USD' ELSE 'EUR' END, 'BENCH'
        FROM generate_series(1, $3::int) n""",
     """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
-       SELECT 'S' || lpad(n::text, 6, '0'), 'USD', 5 FROM generate_series(1, ceil($1::numeric / $3)::int) n""",
+       SELECT 'S' || lpad(n::text, 6, '0'), 'USD', 5
+       FROM generate_series(1, ceil($1::numeric / $3)::int) n""",
     """INSERT INTO market_prices
        SELECT security_id, business_date, round((20 + 80 * random())::numeric, 2), 'USD', 'PER_UNIT'
        FROM instruments CROSS JOIN business_dates ORDER BY 1, 2""",
-    """INSERT INTO fx_rates SELECT 'EUR', 'USD', business_date, round((1.05 + random() * 0.1)::numeric, 4)
+    """INSERT INTO fx_rates SELECT 'EUR', 'USD', business_date,
+       round((1.05 + random() * 0.1)::numeric, 4)
        FROM business_dates ORDER BY 3""",
-    """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no, open_dates, published_open_dates)
+    """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no,
+       open_dates, published_open_dates)
        SELECT portfolio_id, security_id, calendar_no, currency_no, span, span
-       FROM instruments CROSS JOIN portfolios JOIN calendars USING (calendar_id) JOIN currencies b ON b.currency = base_currency
-       CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span FROM business_dates) s
+       FROM instruments CROSS JOIN portfolios JOIN calendars USING (calendar_id) JOIN currencies b
+           ON b.currency = base_currency
+       CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span
+       FROM business_dates) s
        ORDER BY security_id, portfolio_id LIMIT $1::int""",
     """INSERT INTO position_history
-       SELECT position_id, 0, first_date, 100 + position_id % 900, 5000 + position_id % 100, 4500 + position_id % 90
-       FROM position_state CROSS JOIN (SELECT min(business_date) AS first_date FROM business_dates) d""",
+       SELECT position_id, 0, first_date, 100 + position_id % 900, 5000 + position_id % 100,
+           4500 + position_id % 90
+       FROM position_state CROSS JOIN (SELECT min(business_date) AS first_date
+       FROM business_dates) d""",
     "UPDATE reprocessing_triggers SET fanned_out_at = clock_timestamp()",
 )
 
@@ -41,7 +48,13 @@ _STATEMENTS = (
 async def make_book(
     database: Database, *, positions: int, dates: int, holders: int = HOLDERS
 ) -> None:
-    """Fills an empty migrated database: positions / holders securities, each held by `holders` portfolios."""
+    """Fill an empty migrated database with `positions` / `holders` securities.
+
+    Args:
+        positions: number of positions.
+        dates: number of business days.
+        holders: number of portfolios that hold each security.
+    """
     values = (positions, dates, min(holders, positions))
     async with database.transaction() as connection:
         for statement in _STATEMENTS:
@@ -63,24 +76,30 @@ async def make_book(
 
 
 COLUMNS = (
-    "position_id, job_id, date, epoch, price_date, fx_date, fx_path, status, quantity, cost_basis_local, cost_basis, "
+    "position_id, job_id, date, epoch, price_date, fx_date, fx_path, status, quantity, "
+    "cost_basis_local, cost_basis, "
     "price, fx_rate, market_value_local, market_value, unrealized_gain_local, unrealized_gain"
 )
 
-# The best single statement: what holds on each date is made once, by windows and for each security or pair, and hashed.
-SQL_PEER = f"""
+# The best single statement: prices and rates per date are computed once, by window functions per
+# security or pair, and hash-joined.
+SQL_BASELINE = f"""
     INSERT INTO {{table}} ({COLUMNS})
     WITH sessions AS MATERIALIZED (
-        SELECT business_date AS date, row_number() OVER (ORDER BY business_date) AS n FROM business_dates
+        SELECT business_date AS date, row_number() OVER (ORDER BY business_date) AS n
+        FROM business_dates
     ), priced AS MATERIALIZED (
         SELECT k.security_id, k.date, p.price, p.price_date
         FROM (SELECT m.security_id, s.date,
-                     max(p.price_date) OVER (PARTITION BY m.security_id ORDER BY s.date) AS known_date
+                     max(p.price_date) OVER (PARTITION BY m.security_id
+                     ORDER BY s.date) AS known_date
               FROM instruments m CROSS JOIN sessions s
-              LEFT JOIN market_prices p ON p.security_id = m.security_id AND p.price_date = s.date) k
+              LEFT JOIN market_prices p ON p.security_id = m.security_id
+                  AND p.price_date = s.date) k
         JOIN market_prices p ON p.security_id = k.security_id AND p.price_date = k.known_date
     ), rates AS MATERIALIZED (  -- 40 places, so that the quotient is rounded once
-        SELECT 'USD' AS base_currency, date, 1::numeric(38, 18) AS fx_rate, NULL::date AS fx_date, 0::smallint AS fx_path
+        SELECT 'USD' AS base_currency, date, 1::numeric(38, 18) AS fx_rate, NULL::date AS fx_date,
+            0::smallint AS fx_path
         FROM sessions
         UNION ALL
         SELECT 'EUR', k.date, round(1::numeric(60, 40) / r.rate, 18), r.rate_date, 2::smallint
@@ -89,7 +108,8 @@ SQL_PEER = f"""
         JOIN fx_rates r ON r.rate_date = k.known_date
     )
     SELECT p.position_id, 0, x.date, 0, x.price_date, r.fx_date, r.fx_path,
-           CASE WHEN x.price_date = x.date THEN 0 ELSE 1 END, h.quantity, h.cost_basis_local, h.cost_basis, x.price, r.fx_rate,
+           CASE WHEN x.price_date = x.date THEN 0
+               ELSE 1 END, h.quantity, h.cost_basis_local, h.cost_basis, x.price, r.fx_rate,
            v.local, b.base, v.local - h.cost_basis_local, b.base - h.cost_basis
     FROM position_state p
     JOIN portfolios f USING (portfolio_id)
@@ -102,8 +122,10 @@ SQL_PEER = f"""
 
 CHECKSUM = """
     SELECT count(*) AS rows, COALESCE(bit_xor(hashtextextended(
-               concat_ws('|', position_id, date, price_date, fx_date, fx_path, status, quantity, cost_basis_local, cost_basis,
-                         trim_scale(price), trim_scale(fx_rate), market_value_local, market_value, unrealized_gain_local,
+               concat_ws('|', position_id, date, price_date, fx_date, fx_path, status, quantity,
+                   cost_basis_local, cost_basis,
+                         trim_scale(price), trim_scale(fx_rate), market_value_local, market_value,
+                             unrealized_gain_local,
                          unrealized_gain), 0)), 0) AS digest
     FROM {relation}
 """

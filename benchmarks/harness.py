@@ -1,7 +1,7 @@
-"""Runs a workload on the real engine and its peers in turn, verifies every row, and says how long it took.
+"""Run a workload on the real engine and on its baselines, verify every row, report the times.
 
-A run is timed from the committed input (dates opened, prices written) to the moment at which every position is published and
-valued to its horizon, as the database says it.
+A run is timed from the committed input (dates opened, prices written) until the database reports
+that every position is published and valued to its horizon.
 """
 
 import asyncio
@@ -28,27 +28,38 @@ from revalue.engine.settings import Settings
 
 WORKLOADS = {
     "backfill": "",
-    "roll": """INSERT INTO business_dates SELECT 'BENCH', max(business_date) + 3 FROM business_dates""",
-    "correction-day": """UPDATE market_prices SET price = price + 1 WHERE security_id = 'S000001' AND price_date = (
-                             SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
-    "correction-history": """UPDATE market_prices SET price = price + 1 WHERE security_id = 'S000001' AND price_date IN (
-                                 SELECT business_date FROM business_dates ORDER BY 1 DESC LIMIT 250)""",
+    "roll": """INSERT INTO business_dates SELECT 'BENCH', max(business_date) + 3
+               FROM business_dates""",
+    "correction-day": """UPDATE market_prices SET price = price + 1 WHERE security_id = 'S000001'
+                         AND price_date = (
+                             SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle}
+                             LIMIT 1)""",
+    "correction-history": """UPDATE market_prices SET price = price + 1
+                             WHERE security_id = 'S000001' AND price_date IN (
+                                 SELECT business_date FROM business_dates ORDER BY 1 DESC
+                                 LIMIT 250)""",
     "fx": """UPDATE fx_rates SET rate = rate + 0.01 WHERE rate_date = (
                  SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
-    "storm": """UPDATE market_prices SET price = price + 1 WHERE security_id <= 'S001000' AND price_date = (
+    "storm": """UPDATE market_prices SET price = price + 1 WHERE security_id <= 'S001000'
+                AND price_date = (
                     SELECT business_date FROM business_dates ORDER BY 1 OFFSET {middle} LIMIT 1)""",
     "late": """INSERT INTO market_prices (security_id, price_date, price, currency, quote_basis)
-               SELECT security_id, (SELECT max(business_date) FROM business_dates), 50.25, 'USD', 'PER_UNIT'
+               SELECT security_id, (SELECT max(business_date)
+               FROM business_dates), 50.25, 'USD', 'PER_UNIT'
                FROM instruments""",
 }
-"""The committed input that a run is timed from; before it, all but `backfill` value the whole book."""
+"""The committed input from which a run is timed.
+
+Every workload but `backfill` values the whole book before that.
+"""
 
 _PREPARED = {
-    "late": "DELETE FROM market_prices WHERE price_date = (SELECT max(business_date) FROM business_dates)"
+    "late": "DELETE FROM market_prices WHERE price_date = (SELECT max(business_date) "
+    "FROM business_dates)"
 }
-"""What is different from the book of the others before anything is valued: the last date is opened without its prices."""
+"""What a workload changes before anything is valued: `late` opens the last date without prices."""
 
-PEERS = ("ceiling", "sql", "per-job", "duckdb")
+BASELINES = ("upper-bound", "sql", "per-job", "duckdb")
 _PER_JOB_SAMPLE = 2_000
 _SAY_SECONDS = 3
 _DROP = "DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)"
@@ -56,8 +67,17 @@ _DROP = "DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)"
 
 @dataclass
 class Outcome:
-    """One workload: the engine's rows, seconds of each run, and of the last one its cost, jobs and SQL statements; peers'
-    rows/s, median of their runs. phases: seconds of the actors together and of the scheduler (actors.progress.Progress)."""
+    """What was measured of one workload.
+
+    Attributes:
+        rows: rows that the engine wrote per run.
+        seconds: of each run.
+        rows_per_second: median over the runs; spread: (largest - smallest) / median.
+        baselines: rows/s by name, median over the runs; ratios: the engine's against each.
+        cost, phases, jobs, statements: of the last run; phases as in actors.progress.Progress.
+        verified: number of rows compared, and their digest.
+        interrupted: whether runs are missing.
+    """
 
     workload: str
     positions: int
@@ -67,7 +87,7 @@ class Outcome:
     seconds: list[float] = field(default_factory=list)
     rows_per_second: float = 0.0
     spread: float = 0.0
-    peers: dict[str, float] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
@@ -78,7 +98,7 @@ class Outcome:
 
 
 class BenchmarkFailedError(RevalueError):
-    """The engine and the SQL peer do not hold the same rows: the times mean nothing."""
+    """The engine and the SQL baseline do not hold the same rows: the times are worthless."""
 
 
 async def run(
@@ -93,15 +113,24 @@ async def run(
     say: Callable[[str], None],
     warm_up: bool = True,
 ) -> Outcome:
-    """Runs one workload `runs` times, after one run that is dropped. Each run has a database of its own.
+    """Run one workload `runs` times, after one run that is dropped.
 
-    Cancelled, it returns what was measured until then, as `interrupted`, if any run was.
-    Raises UsageError for an unknown workload or peer, BenchmarkFailedError when a row is wrong.
+    Each run has a database of its own. When cancelled, it returns what has been measured, as
+    `interrupted`, if there is anything.
+
+    Args:
+        wanted: names of baselines to measure as well (BASELINES).
+        say: is called with each line of progress.
+        warm_up: whether to make the run that is dropped.
+
+    Raises:
+        UsageError: the workload or a baseline does not exist.
+        BenchmarkFailedError: a row is wrong.
     """
     if workload not in WORKLOADS:
         raise UsageError(f"no workload {workload!r}: one of {', '.join(WORKLOADS)}")
-    if unknown := set(wanted) - set(PEERS):
-        raise UsageError(f"no peer {unknown}: {', '.join(PEERS)}")
+    if unknown := set(wanted) - set(BASELINES):
+        raise UsageError(f"no baseline {unknown}: {', '.join(BASELINES)}")
     outcome = Outcome(workload, positions, dates, settings.actors or 0, 0)
     rates: dict[str, list[float]] = {}
     try:
@@ -118,13 +147,14 @@ async def run(
                 outcome.actors = measured.actors
                 if not measured.rows:
                     raise BenchmarkFailedError(
-                        f"{workload}: nothing was revalued: it measures nothing"
+                        f"{workload}: nothing was valued, so there is nothing to measure"
                     )
                 await _verify(database, outcome)
                 name = "warm-up" if number == 0 else f"run {number}"
                 rate = measured.rows / measured.seconds
                 say(
-                    f"{workload} {name}: {measured.rows:,} rows in {measured.seconds:.2f} s, {rate:,.0f}/s"
+                    f"{workload} {name}: {measured.rows:,} rows in {measured.seconds:.2f} s, "
+                    f"{rate:,.0f}/s"
                 )
                 if number == 0:
                     continue
@@ -133,11 +163,12 @@ async def run(
                 outcome.cost, outcome.phases = asdict(measured.cost), measured.phases
                 outcome.jobs, outcome.statements = measured.jobs, measured.statements
                 for name, timed in [
-                    found async for found in _peers(database, wanted, measured.actors)
+                    found async for found in _baselines(database, wanted, measured.actors)
                 ]:
                     rates.setdefault(name, []).append(timed.rows / timed.seconds)
                     say(
-                        f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, {timed.rows / timed.seconds:,.0f}/s"
+                        f"  {name}: {timed.rows:,} rows in {timed.seconds:.2f} s, "
+                        f"{timed.rows / timed.seconds:,.0f}/s"
                     )
     except asyncio.CancelledError:
         if not outcome.seconds:
@@ -146,10 +177,10 @@ async def run(
     speeds = [outcome.rows / seconds for seconds in outcome.seconds]
     outcome.rows_per_second = round(statistics.median(speeds))
     outcome.spread = round((max(speeds) - min(speeds)) / statistics.median(speeds), 3)
-    outcome.peers = {name: round(statistics.median(found)) for name, found in rates.items()}
+    outcome.baselines = {name: round(statistics.median(found)) for name, found in rates.items()}
     outcome.ratios = {
         name: round(outcome.rows_per_second / rate, 2)
-        for name, rate in outcome.peers.items()
+        for name, rate in outcome.baselines.items()
         if rate
     }
     return outcome
@@ -157,7 +188,7 @@ async def run(
 
 @asynccontextmanager
 async def fresh_database(server_url: str) -> AsyncIterator[Database]:
-    """A migrated database for one run, dropped after it, also when the run ends before it was made."""
+    """A migrated database for one run, dropped afterwards in any case."""
     path, _, query = server_url.partition("?")
     url = f"{path.rpartition('/')[0]}/revalue_bench" + (f"?{query}" if query else "")
     try:
@@ -169,9 +200,7 @@ async def fresh_database(server_url: str) -> AsyncIterator[Database]:
         dropped = asyncio.create_task(_on_server(server_url, _DROP))
         try:
             await asyncio.shield(dropped)
-        except (
-            asyncio.CancelledError
-        ):  # an interruption in the middle of dropping does not leave it half done
+        except asyncio.CancelledError:  # finish dropping, then be cancelled
             await dropped
             raise
 
@@ -199,7 +228,7 @@ class _Measured:
 async def _engine(
     database: Database, workload: str, settings: Settings, dates: int, say: Callable[[str], None]
 ) -> _Measured:
-    """Starts a scheduler; times from the committed input until the database says that every position is current."""
+    """Start a scheduler; time from the committed input until every position is current."""
     statement = WORKLOADS[workload].format(middle=dates // 2)
     async with database.connection() as connection:
         opened = [
@@ -256,7 +285,7 @@ async def _engine(
 
 
 async def all_connected(database: Database, actors: int) -> None:
-    """Waits until the actors are connected, and the one of the live lane: their starting is not measured."""
+    """Wait until all actors, that of the live lane included, are connected: not measured."""
     query = (
         "SELECT count(DISTINCT application_name) FROM pg_stat_activity "
         "WHERE datname = current_database() AND starts_with(application_name, $1)"
@@ -269,8 +298,10 @@ async def all_connected(database: Database, actors: int) -> None:
 async def quiet_again(
     scheduler: Any, meter: Meter | None = None, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Waits until nothing is left to do; returns the scheduler's progress. Samples memory meanwhile, and says every few seconds
-    how far it is."""
+    """Wait until nothing is left to do; return the scheduler's progress.
+
+    Meanwhile sample memory, and say every few seconds how far it is.
+    """
     looked = told = perf_counter()
     while True:
         progress: dict[str, Any] = await asyncio.to_thread(
@@ -284,36 +315,41 @@ async def quiet_again(
         if perf_counter() - told > _SAY_SECONDS:
             told = perf_counter()
             say(
-                f"  … {progress.get('rows_written', 0):,} rows, {progress.get('in_flight', 0)} tasks in flight"
+                f"  … {progress.get('rows_written', 0):,} rows, "
+                f"{progress.get('in_flight', 0)} tasks in flight"
             )
         await asyncio.sleep(0.02)
 
 
 async def _verify(database: Database, outcome: Outcome) -> None:
-    """The rows that readers see are those that one SQL statement computes from the data as they are now."""
+    """Compare the rows that readers see with those that one SQL statement computes now."""
     timed = await baselines.sql(database)
     async with database.connection() as connection:
         ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
-        theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="peer_sql"))
+        theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="baseline_sql"))
     if tuple(ours) != tuple(theirs):
         raise BenchmarkFailedError(
-            f"{outcome.workload}: readers see {tuple(ours)} (rows, digest), SQL computes {tuple(theirs)}"
+            f"{outcome.workload}: readers see {tuple(ours)} (rows, digest), "
+            f"SQL computes {tuple(theirs)}"
         )
     outcome.verified = f"{timed.rows} rows, digest {ours['digest']}"
 
 
-async def _peers(database: Database, wanted: tuple[str, ...], actors: int) -> Any:
+async def _baselines(database: Database, wanted: tuple[str, ...], actors: int) -> Any:
     if "sql" in wanted:
         yield "sql", await baselines.sql(database)
-    if "ceiling" in wanted:
-        yield "ceiling, 1 connection", await baselines.ceiling(database, 1)
+    if "upper-bound" in wanted:
+        yield "upper-bound, 1 connection", await baselines.upper_bound(database, 1)
         if actors > 1:
-            yield f"ceiling, {actors} connections", await baselines.ceiling(database, actors)
+            yield (
+                f"upper-bound, {actors} connections",
+                await baselines.upper_bound(database, actors),
+            )
     if "duckdb" in wanted:
         for name, timed in (await duckdb(database)).items():
             yield name, timed
         async with database.connection() as connection:
-            theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="peer_duckdb"))
+            theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="baseline_duckdb"))
             ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
         if tuple(ours) != tuple(theirs):
             raise BenchmarkFailedError(

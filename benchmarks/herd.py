@@ -1,7 +1,9 @@
-"""A thundering herd: one security held by all positions is corrected on many dates at once, then 1,000 securities in a second.
+"""A thundering herd: mass corrections while a few other positions need their newest day.
 
-Meanwhile days open on a calendar of its own for a few positions (the live lane). Says how long those wait, quiet and in the herd;
-the most jobs that were PROCESSING at once; the memory of each kind of process; and how far the correction was seen to be.
+First one security that all positions hold is corrected on many dates at once, then 1,000 securities
+within a second. Meanwhile days open on another calendar for a few positions (the live lane).
+Measured: how long those wait, without and during the herd; the largest number of jobs that were
+PROCESSING at once; the memory of each kind of process; the progress of the correction.
 """
 
 import asyncio
@@ -19,31 +21,44 @@ from revalue.engine.settings import Settings
 
 _LIVE = (
     "INSERT INTO calendars (calendar_id) VALUES ('LIVE')",
-    "INSERT INTO business_dates SELECT 'LIVE', business_date FROM business_dates WHERE calendar_id = 'BENCH'",
+    "INSERT INTO business_dates SELECT 'LIVE', business_date FROM business_dates "
+    "WHERE calendar_id = 'BENCH'",
     """INSERT INTO portfolios (portfolio_id, base_currency, calendar_id)
        SELECT 'L' || n, 'USD', 'LIVE' FROM generate_series(1, 100) n""",
-    "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('L', 'USD', 1000)",
-    "INSERT INTO market_prices SELECT 'L', min(business_date), 50, 'USD', 'PER_UNIT' FROM business_dates",
-    """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no, open_dates, published_open_dates)
+    "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
+    "VALUES ('L', 'USD', 1000)",
+    "INSERT INTO market_prices SELECT 'L', min(business_date), 50, 'USD', 'PER_UNIT' "
+    "FROM business_dates",
+    """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no,
+       open_dates, published_open_dates)
        SELECT portfolio_id, 'L', calendar_no, currency_no, span, span
-       FROM portfolios JOIN calendars USING (calendar_id) JOIN currencies b ON b.currency = base_currency
-       CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span FROM business_dates) s
+       FROM portfolios JOIN calendars USING (calendar_id) JOIN currencies b
+           ON b.currency = base_currency
+       CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span
+       FROM business_dates) s
        WHERE calendar_id = 'LIVE'""",
-    """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
+    """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500
+       FROM position_state
        WHERE security_id = 'L'""",
 )
-_DAY = "INSERT INTO business_dates SELECT 'LIVE', max(business_date) + 1 FROM business_dates WHERE calendar_id = 'LIVE'"
-_WAITING = """SELECT count(*) FROM position_state WHERE security_id = 'L' AND watermark_date IS DISTINCT FROM (
+_DAY = (
+    "INSERT INTO business_dates SELECT 'LIVE', max(business_date) + 1 FROM business_dates "
+    "WHERE calendar_id = 'LIVE'"
+)
+_WAITING = """SELECT count(*) FROM position_state WHERE security_id = 'L'
+              AND watermark_date IS DISTINCT FROM (
                   SELECT max(business_date) FROM business_dates WHERE calendar_id = 'LIVE')"""
 _HERD = {
-    "one security, all its dates": "UPDATE market_prices SET price = price + 1 WHERE security_id = 'S000001'",
+    "one security, all its dates": "UPDATE market_prices SET price = price + 1 "
+    "WHERE security_id = 'S000001'",
     "1,000 securities, one date": """UPDATE market_prices SET price = price + 1 WHERE price_date = (
-                                        SELECT min(business_date) FROM business_dates WHERE calendar_id = 'BENCH')""",
+                                        SELECT min(business_date) FROM business_dates
+                                        WHERE calendar_id = 'BENCH')""",
 }
 
 
 async def _live_day(connection: Any) -> float:
-    """Seconds from a day's opening to the last of the live positions valued on it."""
+    """Open a day; return the seconds until the last live position is valued on it."""
     begun = perf_counter()
     await connection.execute(_DAY)
     while await connection.fetchval(_WAITING):
@@ -54,7 +69,10 @@ async def _live_day(connection: Any) -> float:
 async def measure(
     database: Database, settings: Settings, positions: int, dates: int
 ) -> dict[str, Any]:
-    """quiet: seconds that live positions waited; herds: the same in each, with the most jobs at once, positions left as seen, memory."""
+    """Return `quiet`, the seconds that live positions wait without a herd, and `herds`.
+
+    Each herd has live_seconds, max_jobs (at once), positions_left (as seen over time), peak_mib.
+    """
     await make_book(database, positions=positions, dates=dates, holders=positions)
     async with database.connection() as connection:
         await connection.execute(
@@ -68,16 +86,19 @@ async def measure(
                FROM business_dates CROSS JOIN generate_series(1, 1000) n GROUP BY n"""
         )
         await connection.execute(
-            """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no, open_dates,
+            """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no,
+               open_dates,
                    published_open_dates)
                SELECT portfolio_id, 'X' || n, calendar_no, currency_no, span, span
                FROM generate_series(1, 1000) n
                JOIN portfolios ON portfolio_id = 'P' || lpad((n % 10 + 1)::text, 7, '0')
                JOIN calendars USING (calendar_id) JOIN currencies b ON b.currency = base_currency
-               CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span FROM business_dates) s"""
+               CROSS JOIN (SELECT datemultirange(daterange(min(business_date), NULL)) AS span
+               FROM business_dates) s"""
         )
         await connection.execute(
-            """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
+            """INSERT INTO position_history SELECT position_id, 0, lower(open_dates), 10, 500, 500
+               FROM position_state
                WHERE security_id LIKE 'X%'"""
         )
         await connection.execute("VACUUM ANALYZE position_state")
@@ -100,8 +121,10 @@ async def measure(
                     waited.append(await _live_day(live))
                     meter.sample()
                     row: Any = await connection.fetchrow(
-                        """SELECT (SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING') AS jobs,
-                                  (SELECT count(*) FROM position_status WHERE state = 'REPROCESSING') AS left"""
+                        """SELECT (SELECT count(*) FROM portfolio_valuation_jobs
+                           WHERE status = 'PROCESSING') AS jobs,
+                                  (SELECT count(*) FROM position_status
+                                  WHERE state = 'REPROCESSING') AS left"""
                     )
                     jobs = max(jobs, row["jobs"])
                     seen.append(row["left"])
@@ -113,7 +136,7 @@ async def measure(
                         "herd": name,
                         "seconds": round(perf_counter() - begun, 2),
                         "live_seconds": [round(value, 3) for value in waited],
-                        "most_jobs": jobs,
+                        "max_jobs": jobs,
                         "positions_left": seen,
                         "peak_mib": cost.peak_mib,
                     }

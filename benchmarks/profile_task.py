@@ -1,4 +1,4 @@
-"""Where a valuation actor's Python goes: the functions in which one task spends its time, and how often each is called."""
+"""Profile of one task: the functions in which it spends its time, and how often each is called."""
 
 import cProfile
 import pstats
@@ -17,7 +17,11 @@ _SHOWN = 15
 
 
 async def measure(database: Database, positions: int, dates: int) -> dict[str, Any]:
-    """One task of positions x dates rows: rows, number of Python calls in all, and the functions by their own time."""
+    """Profile one task of positions x dates rows.
+
+    Returns:
+        rows, jobs, calls (of Python functions in all), seconds, functions (by their own time).
+    """
     await make_book(database, positions=positions, dates=dates)
     reader = ArrowReader(database.url)
     term = await Term.acquire(database, "profile", lease_seconds=60)

@@ -1,4 +1,7 @@
-"""python -m benchmarks.report: docs/performance.md and its pictures from benchmarks/records. No number is typed by hand."""
+"""python -m revalue.benchmarks.report: docs/performance.md and its pictures from the records.
+
+No number is typed by hand.
+"""
 
 import argparse
 import json
@@ -6,27 +9,27 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]  # `revalue/benchmarks` is a link
 TEMPLATE = Path(__file__).with_name("performance.md")
 
 Record = dict[str, Any]
 
-_SCHEDULERS_PHASES = ("fan out", "scan", "stage", "apply")
+_SCHEDULER_PHASES = ("fan out", "scan", "stage", "apply")
 
 
 def read(folder: Path) -> Record:
-    """The records by name."""
+    """Read the records, by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
 def page(records: Record) -> str:
-    """The whole page: the template with its {{names}} replaced."""
+    """Return the whole page: the template with its {{names}} replaced."""
     text = TEMPLATE.read_text()
     for name, value in _values(records).items():
         text = text.replace("{{" + name + "}}", value)
     if "{{" in text:
         raise ValueError(
-            f"the template asks for what no record has: {text[text.index('{{') :][:40]}"
+            f"the template needs a value that no record has: {text[text.index('{{') :][:40]}"
         )
     return text
 
@@ -48,11 +51,13 @@ def _values(records: Record) -> dict[str, str]:
         records["machine"],
         records["scan"],
         records["herd"],
-        records["hotpath"],
+        records["profile"],
     )
     return {
-        "machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}, "
-        f"where ten million turns of a plain Python loop took {machine['loop_seconds']} s when `machine` was recorded",
+        "machine": f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, "
+        f"Python {machine['python']}, "
+        f"where ten million iterations of a plain Python loop took {machine['loop_seconds']} s "
+        "when `machine` was recorded",
         "cores": str(machine["cores"]),
         "targets": _targets(records),
         "backfill": _table(
@@ -65,7 +70,7 @@ def _values(records: Record) -> dict[str, str]:
                 ],
                 *(
                     [name, f"{rate:,}", f"{backfill['ratios'][name]:.2f}"]
-                    for name, rate in backfill["peers"].items()
+                    for name, rate in backfill["baselines"].items()
                 ),
             ],
         ),
@@ -74,7 +79,8 @@ def _values(records: Record) -> dict[str, str]:
         "backfill_dates": f"{backfill['dates']:,}",
         "backfill_runs": str(len(backfill["seconds"])),
         "backfill_command": (
-            f"revalue bench backfill --positions {backfill['positions']} --dates {backfill['dates']} --peers ceiling,sql,duckdb,per-job"
+            f"revalue bench backfill --positions {backfill['positions']} --dates "
+            f"{backfill['dates']} --baselines upper-bound,sql,duckdb,per-job"
         ),
         "backfill_spread": f"{backfill['spread']:.0%}",
         "backfill_verified": backfill["verified"],
@@ -88,8 +94,8 @@ def _values(records: Record) -> dict[str, str]:
                 "rows/s",
                 "spread",
                 "jobs",
-                "SQL statements for 1,000 rows",
-                "WAL bytes a row",
+                "SQL statements per 1,000 rows",
+                "WAL bytes per row",
                 "CPU s: PostgreSQL, scheduler, actors",
             ],
             [
@@ -121,7 +127,7 @@ def _values(records: Record) -> dict[str, str]:
             [
                 [name, f"{s:.2f}", f"{_day(records)['phases'].get(name, 0):.2f}"]
                 for name, s in sorted(
-                    backfill["phases"].items(), key=lambda item: item[0] in _SCHEDULERS_PHASES
+                    backfill["phases"].items(), key=lambda item: item[0] in _SCHEDULER_PHASES
                 )
             ],
         ),
@@ -139,7 +145,14 @@ def _values(records: Record) -> dict[str, str]:
             ],
         ),
         "growth": _table(
-            ["positions", "dates", "rows", "seconds", "microseconds a row", "largest process, MiB"],
+            [
+                "positions",
+                "dates",
+                "rows",
+                "seconds",
+                "microseconds per row",
+                "largest process, MiB",
+            ],
             [
                 [
                     f"{g['positions']:,}",
@@ -159,33 +172,34 @@ def _values(records: Record) -> dict[str, str]:
                 for p in records["pool"]
             ],
         ),
-        "designs": _table(
+        "table_variants": _table(
             [
                 "table",
                 "`sql`, rows/s",
-                f"`ceiling`, {records['designs'][0]['connections']} connections",
-                "the most against `sql`",
+                f"`upper-bound`, {records['table_variants'][0]['connections']} connections",
+                "upper bound against `sql`",
             ],
             [
                 [
-                    d["design"],
+                    d["variant"],
                     f"{d['sql']:,}",
-                    f"{d['ceiling']:,}",
-                    f"{d['ceiling'] / d['sql']:.2f}",
+                    f"{d['upper_bound']:,}",
+                    f"{d['upper_bound'] / d['sql']:.2f}",
                 ]
-                for d in records["designs"]
+                for d in records["table_variants"]
             ],
         ),
         "scan": (
-            f"{scan['positions']:,} positions: {scan['engine_cpu_seconds']} s of CPU in the engine and {scan['postgresql_cpu_seconds']} s in "
+            f"{scan['positions']:,} positions: {scan['engine_cpu_seconds']} s of CPU in the engine "
+            f"and {scan['postgresql_cpu_seconds']} s in "
             f"PostgreSQL, {scan['seconds']} s on the clock"
         ),
-        "hotpath": _table(
+        "profile": _table(
             ["rows", "jobs", "Python and C calls", "seconds"],
             [[f"{h['rows']:,}", h["jobs"], f"{h['calls']:,}", h["seconds"]] for h in hot],
         ),
-        "hotpath_times": f"{hot[-1]['rows'] / hot[0]['rows']:g}",
-        "hotpath_functions": _table(
+        "profile_times": f"{hot[-1]['rows'] / hot[0]['rows']:g}",
+        "profile_functions": _table(
             ["function", "calls", "own seconds"],
             [[f"`{f['name']}`", f"{f['calls']:,}", f["own_seconds"]] for f in hot[-1]["functions"]],
         ),
@@ -196,7 +210,7 @@ def _values(records: Record) -> dict[str, str]:
                 "live positions waited, median s",
                 "longest s",
                 "against quiet",
-                "jobs at once, most",
+                "most jobs at once",
                 "largest process, MiB",
             ],
             [
@@ -206,7 +220,7 @@ def _values(records: Record) -> dict[str, str]:
                     f"{statistics.median(h['live_seconds']):.2f}",
                     f"{max(h['live_seconds']):.2f}",
                     f"{statistics.median(h['live_seconds']) / statistics.median(herd['quiet']):.1f}",
-                    f"{h['most_jobs']:,}",
+                    f"{h['max_jobs']:,}",
                     max(h["peak_mib"].values()),
                 ]
                 for h in herd["herds"]
@@ -231,7 +245,7 @@ def _workload(records: Record, name: str) -> Record:
 
 
 def _targets(records: Record) -> str:
-    backfill, scan, hot = records["backfill"], records["scan"], records["hotpath"]
+    backfill, scan, hot = records["backfill"], records["scan"], records["profile"]
     day, book = _workload(records, "correction-day"), _workload(records, "backfill")
     ratios = backfill["ratios"]
     largest = max(_largest(r) for r in [backfill, *records["workloads"], *records["growth"]])
@@ -239,22 +253,22 @@ def _targets(records: Record) -> str:
         (
             name
             for name in ratios
-            if name.startswith("ceiling") and not name.startswith("ceiling, 1")
+            if name.startswith("upper-bound") and not name.startswith("upper-bound, 1")
         ),
         None,
     )
     per_row = (hot[-1]["calls"] - hot[0]["calls"]) / (hot[-1]["rows"] - hot[0]["rows"])
     rows: list[tuple[str, str, str, bool]] = [
         (
-            "`backfill` against `ceiling`, 1 connection",
+            "`backfill` against `upper-bound`, 1 connection",
             "0.80",
-            f"{ratios['ceiling, 1 connection']:.2f}",
-            ratios["ceiling, 1 connection"] >= 0.8,
+            f"{ratios['upper-bound, 1 connection']:.2f}",
+            ratios["upper-bound, 1 connection"] >= 0.8,
         ),
         *(
             [
                 (
-                    "`backfill` against `ceiling`, 2 connections",
+                    "`backfill` against `upper-bound`, 2 connections",
                     "0.50",
                     f"{ratios[two]:.2f}",
                     ratios[two] >= 0.5,
@@ -277,7 +291,7 @@ def _targets(records: Record) -> str:
         ),
         _share("the same against the `backfill` of the same book", day, book),
         (
-            "`correction-day`: rows written a position",
+            "`correction-day`: rows written per position",
             "1",
             f"{day['rows'] / day['positions']:g}",
             day["rows"] == day["positions"],
@@ -294,7 +308,7 @@ def _targets(records: Record) -> str:
             f"{largest * 1.048576:.0f}",
             largest * 1.048576 < 600,
         ),
-        ("Python calls a row, from a profile", "0", f"{per_row:.3f}", per_row < 0.1),
+        ("Python calls per row, from a profile", "0", f"{per_row:.3f}", per_row < 0.1),
     ]
     return _table(
         ["what", "at least", "measured", ""],
@@ -308,7 +322,7 @@ def _share(what: str, day: Record, backfill: Record) -> tuple[str, str, str, boo
 
 
 def _estimate(records: Record) -> dict[str, str]:
-    """10 million positions on 50 nodes of 8 cores, from the measured constants and nothing else."""
+    """Estimate 10 million positions on 50 nodes of 8 cores from the measured constants alone."""
     day, book, scan = (
         _workload(records, "correction-day"),
         _workload(records, "backfill"),
@@ -333,14 +347,14 @@ def _estimate(records: Record) -> dict[str, str]:
         "day_wal": f"{day['cost']['wal_bytes'] / day['rows']:,.0f}",
         "day_server": f"{day['cost']['cpu_seconds']['postgresql'] / _median(day):.2f}",
         "day_seconds": f"{_median(day):.2f}",
-        "sql_rate": f"{records['backfill']['peers']['sql']:,}",
-        "two_rate": f"{max(r for n, r in records['backfill']['peers'].items() if n.startswith('ceiling')):,}",
-        "per_job_rate": f"{records['backfill']['peers']['per-job']:,}",
+        "sql_rate": f"{records['backfill']['baselines']['sql']:,}",
+        "two_rate": f"{max(r for n, r in records['backfill']['baselines'].items() if n.startswith('upper-bound')):,}",
+        "per_job_rate": f"{records['backfill']['baselines']['per-job']:,}",
     }
 
 
 def draw(records: Record, folder: Path) -> None:
-    """peers.png, growth.png and pool.png."""
+    """Draw baselines.png, growth.png and pool.png."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -350,11 +364,13 @@ def draw(records: Record, folder: Path) -> None:
     backfill = records["backfill"]
     rates = {
         f"engine, {backfill['actors']} actors": backfill["rows_per_second"],
-        **backfill["peers"],
+        **backfill["baselines"],
     }
     figure, axes = pyplot.subplots(figsize=(8.5, 3.4), constrained_layout=True)
     bars = axes.barh(
-        list(rates), list(rates.values()), color=["#34608f", *["#b8c4d0"] * len(backfill["peers"])]
+        list(rates),
+        list(rates.values()),
+        color=["#34608f", *["#b8c4d0"] * len(backfill["baselines"])],
     )
     axes.bar_label(bars, labels=[f" {rate:,}" for rate in rates.values()], fontsize=8)
     axes.set(
@@ -363,7 +379,7 @@ def draw(records: Record, folder: Path) -> None:
     axes.set_xlim(right=max(rates.values()) * 4)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "peers.png", dpi=110)
+    figure.savefig(folder / "baselines.png", dpi=110)
     by_positions = [g for g in records["growth"] if g["dates"] == 2]
     by_dates = [g for g in records["growth"] if g["positions"] == 1_000 and g["dates"] != 2]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
@@ -399,7 +415,7 @@ def draw(records: Record, folder: Path) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=Path, default=Path(__file__).parent / "records")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "performance.md")

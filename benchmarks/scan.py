@@ -1,4 +1,4 @@
-"""Scan and eligibility over many positions that owe a date: CPU seconds of this process and of PostgreSQL."""
+"""Scan and eligibility of many positions with due dates: CPU of this process and PostgreSQL."""
 
 import asyncio
 from time import perf_counter, process_time
@@ -15,7 +15,11 @@ PAGE_POSITIONS = 20_000
 
 
 async def measure(database: Database, positions: int) -> dict[str, Any]:
-    """positions, seconds, cpu_seconds of this process and of PostgreSQL. Every position is found to owe two dates, or it raises."""
+    """Return positions, seconds, and the CPU seconds of this process and of PostgreSQL.
+
+    Raises:
+        AssertionError: not every position has two due dates.
+    """
     await make_book(database, positions=positions, dates=2)
     reader = ArrowReader(database.url)
     meter = Meter()
@@ -41,7 +45,7 @@ async def measure(database: Database, positions: int) -> dict[str, Any]:
     reader.close()
     if (found, rows) != (positions, 2 * positions):
         raise AssertionError(
-            f"{found} positions owe {rows} dates, not {positions} and {2 * positions}"
+            f"{found} positions with {rows} due dates, not {positions} with {2 * positions}"
         )
     return {
         "positions": positions,

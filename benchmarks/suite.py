@@ -1,6 +1,7 @@
-"""python -m benchmarks.suite: every measurement of docs/performance.md, each written to benchmarks/records when it is made.
+"""python -m revalue.benchmarks.suite: every measurement of docs/performance.md.
 
---small takes sizes that are through in a minute or two, for trying it out; its records are not worth a page.
+Each is written to benchmarks/records as soon as it is made. --small uses sizes that take a minute
+or two, to try it out; its records are too small for the page.
 """
 
 import argparse
@@ -24,11 +25,11 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 
 RECORDS = Path(__file__).parent / "records"
-ALL_PEERS = ("ceiling", "sql", "duckdb", "per-job")
+ALL_BASELINES = ("upper-bound", "sql", "duckdb", "per-job")
 
 
 def say(text: str) -> None:
-    """Progress."""
+    """Write a line of progress to standard error."""
     sys.stderr.write(f"{text}\n")
 
 
@@ -48,7 +49,10 @@ def _machine() -> dict[str, Any]:
 
 
 def _loop_seconds() -> float:
-    """Of ten million turns of a plain loop: machines of one name differ by a factor of three, and one from hour to hour."""
+    """Time ten million iterations of a plain loop.
+
+    Machines of one name differ by a factor of three, and one machine from hour to hour.
+    """
     begun, total = perf_counter(), 0
     for number in range(10_000_000):
         total += number * number
@@ -66,16 +70,16 @@ class Suite:
         self._url = embedded.address(self._settings)
 
     def run(self, names: list[str]) -> int:
-        """Runs those (all when none is named); returns how many failed. A failure does not lose the others."""
+        """Run the named measurements, or all; return how many failed. The others are kept."""
         measurements: dict[str, Callable[[], Any]] = {
             "machine": _machine,
             "backfill": self._backfill,
             "workloads": self._workloads,
-            "designs": self._designs,
+            "table_variants": self._table_variants,
             "scan": self._scan,
             "pool": self._pool,
             "herd": self._herd,
-            "hotpath": self._hotpath,
+            "profile": self._profile,
             "growth": self._growth,
         }
         failed = 0
@@ -98,7 +102,7 @@ class Suite:
         positions: int,
         dates: int,
         runs: int,
-        peers: tuple[str, ...] = (),
+        baselines: tuple[str, ...] = (),
         **more: Any,
     ) -> dict[str, Any]:
         settings = self._settings.model_copy(
@@ -111,22 +115,23 @@ class Suite:
                 positions=positions,
                 dates=dates,
                 runs=runs,
-                wanted=peers,
+                wanted=baselines,
                 settings=settings,
                 say=say,
                 **more,
             )
             outcome = asyncio.run(work)
-        if outcome.interrupted:  # half of a measurement is no record
+        if outcome.interrupted:  # half of a measurement is not recorded
             raise KeyboardInterrupt
         return asdict(outcome)
 
     def _backfill(self) -> Any:
         positions, dates = (200, 20) if self._small else (4_000, 250)
-        return self._outcome("backfill", positions, dates, self._runs, ALL_PEERS)
+        return self._outcome("backfill", positions, dates, self._runs, ALL_BASELINES)
 
     def _workloads(self) -> Any:
-        """A backfill and a corrected day of 100,000 positions, the others of fewer: three runs of each are some minutes."""
+        """A backfill and a corrected day of 100,000 positions; the others have fewer, to save
+        time."""
         many, few, dates, runs = (
             (1_000, 500, 4, 1) if self._small else (100_000, 20_000, 10, self._runs)
         )
@@ -153,7 +158,7 @@ class Suite:
             for positions, dates in points
         ]
 
-    def _designs(self) -> Any:
+    def _table_variants(self) -> Any:
         positions, dates = (200, 20) if self._small else (4_000, 250)
         return self._on_a_database(
             lambda database: table_variants.measure(database, positions, dates)
@@ -164,9 +169,9 @@ class Suite:
             lambda database: scan.measure(database, 10_000 if self._small else 1_000_000)
         )
 
-    def _hotpath(self) -> Any:
+    def _profile(self) -> Any:
         sizes = ((50, 20), (200, 20)) if self._small else ((200, 250), (800, 250))
-        # The first of a process counts imports and caches too, so it is made twice and dropped once.
+        # The first in a process includes imports and caches: it is made twice, and dropped once.
         found = [
             self._on_a_database(partial(profile_task.measure, positions=positions, dates=dates))
             for positions, dates in (sizes[0], *sizes)
@@ -189,7 +194,7 @@ class Suite:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--small", action="store_true")

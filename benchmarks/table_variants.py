@@ -1,7 +1,8 @@
-"""Whether another table would let a client be three times as fast as one INSERT .. SELECT: the same rows into other designs.
+"""Would another table let a client be three times as fast as one INSERT .. SELECT?
 
-For each design, rows/s of the peer `sql` and of the peer `ceiling` on as many connections as there are cores. No engine can
-write faster than the ceiling, so the ceiling against `sql` is the most that any could reach against `sql`.
+For each variant of the table: rows/s of the baseline `sql`, and of `upper-bound` on as many
+connections as there are cores. No engine can write faster than the upper bound, so its ratio to
+`sql` is the largest that any engine could reach.
 """
 
 import os
@@ -17,7 +18,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
 from revalue.engine.value.valuer import Valuer
 
-DESIGNS = {
+VARIANTS = {
     "as it is": (),
     "without its index": ("ALTER TABLE {table} DROP CONSTRAINT {table}_pkey",),
     "not logged (nothing is durable)": ("ALTER TABLE {table} SET UNLOGGED",),
@@ -30,28 +31,28 @@ _TASK_ROWS = 50_000
 
 
 async def measure(database: Database, positions: int, dates: int) -> list[dict[str, Any]]:
-    """design, sql and ceiling (rows/s), connections."""
+    """Return per variant: sql and upper_bound (rows/s), connections."""
     await make_book(database, positions=positions, dates=dates)
     await _valued(database, positions)
     connections = os.cpu_count() or 1
     found = []
-    for design, changes in DESIGNS.items():
+    for variant, changes in VARIANTS.items():
         computed = await baselines.sql(database, changes)
-        sent = await baselines.ceiling(database, connections, changes)
+        sent = await baselines.upper_bound(database, connections, changes)
         found.append(
             {
-                "design": design,
+                "variant": variant,
                 "connections": connections,
                 "sql": round(computed.rows / computed.seconds),
-                "ceiling": round(sent.rows / sent.seconds),
+                "upper_bound": round(sent.rows / sent.seconds),
             }
         )
     return found
 
 
 async def _valued(database: Database, positions: int) -> None:
-    """The book's rows, by the engine's own moves, one after the other."""
-    term = await Term.acquire(database, "designs", lease_seconds=60)
+    """Value the book by the engine's own steps, one after the other."""
+    term = await Term.acquire(database, "table variants", lease_seconds=60)
     reader, valuer = ArrowReader(database.url), await Valuer.open(database.url, max_attempts=1)
     scanned = stage.scan(reader, Lane.HISTORY, 0, page_positions=positions, live_business_days=5)
     staged = await stage.stage(
@@ -59,6 +60,6 @@ async def _valued(database: Database, positions: int) -> None:
     )
     for task in staged.tasks:
         await valuer.run(task)
-        await apply.apply(term, [task], apply.Waits(1, 1))
+        await apply.apply(term, [task], apply.RetryDelays(1, 1))
     reader.close()
     await valuer.close()

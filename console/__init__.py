@@ -1,1 +1,1 @@
-"""What a person touches: the command line, progress, the sample book, reports."""
+"""What people use: command line, API and web console, reference valuation, sample, monitoring."""

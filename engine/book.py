@@ -25,7 +25,7 @@ from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres import embedded, schema
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import Preview, preview
 from revalue.engine.read import queries
 from revalue.engine.read.explain import Explanation, explain
@@ -50,7 +50,7 @@ class Price:
     date: date
     price: Decimal
 
-    async def apply(self, database: Database) -> Correction:
+    async def apply(self, database: Connections) -> Correction:
         """Make the correction."""
         return await corrections.price(database, self.security, self.date, self.price)
 
@@ -72,7 +72,7 @@ class Rate:
     date: date
     rate: Decimal
 
-    async def apply(self, database: Database) -> Correction:
+    async def apply(self, database: Connections) -> Correction:
         """Make the correction."""
         return await corrections.rate(database, self.base, self.quote, self.date, self.rate)
 
@@ -97,7 +97,7 @@ class Position:
     cost_basis_local: Decimal
     cost_basis: Decimal
 
-    async def apply(self, database: Database) -> Correction:
+    async def apply(self, database: Connections) -> Correction:
         """Make the correction."""
         return await corrections.position(
             database,
@@ -122,7 +122,7 @@ class FileOf:
 
     source: Path | str | pl.DataFrame | pa.Table
 
-    async def apply(self, database: Database) -> FileCorrection:
+    async def apply(self, database: Connections) -> FileCorrection:
         """Make the corrections."""
         return await corrections.file(database, self.source)
 

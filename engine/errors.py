@@ -1,4 +1,7 @@
-"""Every error the engine raises on purpose: typed, permanent or transient, saying what is wrong, where and what to do."""
+"""Every error that the engine raises on purpose, permanent or transient.
+
+A message says what is wrong, where, and what to do.
+"""
 
 
 class RevalueError(Exception):
@@ -12,7 +15,7 @@ class PermanentError(RevalueError):
 
 
 class TransientError(RevalueError):
-    """Trying again later may succeed; nothing was half done."""
+    """Trying again later may succeed; nothing was left half done."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -24,13 +27,13 @@ class InvalidInputError(PermanentError):
 
 
 class UsageError(PermanentError):
-    """The call asks for something that cannot be."""
+    """The call asks for something that is impossible."""
 
     exit_code = 2
 
 
 class NotYetKnownError(UsageError):
-    """What was known at a time in the future was asked for."""
+    """known_at is in the future."""
 
 
 class NotFoundError(PermanentError):
@@ -52,13 +55,9 @@ class AccessDeniedError(PermanentError):
 
 
 class CorrectionRefusedError(PermanentError):
-    """The database refused a change that cannot be turned into a correction; nothing was written."""
+    """The database refused a change that cannot become a correction; nothing was written."""
 
     exit_code = 65
-
-
-class OverflowInValuationError(PermanentError):
-    """A result does not fit NUMERIC(28,10)."""
 
 
 class TermLostError(PermanentError):
@@ -78,15 +77,15 @@ class DatabaseUnavailableError(TransientError):
 
 
 class StatementCancelledError(TransientError):
-    """PostgreSQL ended a statement: it took longer than it may, or an operator cancelled it."""
+    """PostgreSQL ended a statement: it took longer than allowed, or an operator cancelled it."""
 
 
 class PlanTooLongError(TransientError):
-    """A preview's plan would have held its positions for longer than it may; it was given up."""
+    """A preview would have locked its positions for longer than allowed; it was abandoned."""
 
 
 class WriteConflictError(TransientError):
-    """PostgreSQL chose this transaction to give way (deadlock, serialization failure, lock timeout)."""
+    """This transaction had to give way (deadlock, serialization failure, lock timeout)."""
 
 
 class ValuationIncompleteError(RevalueError):

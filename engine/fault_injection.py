@@ -1,7 +1,8 @@
-"""Named points at which tests make this process die, stand still or fail. They do nothing unless REVALUE_FAULTS is set.
+"""Fault points: named places at which tests kill, stop or disturb this process.
 
-It names a folder. A fault is armed there by a file `<point>.<action>`; the first process that comes to the point takes it
-(renames it to `<point>.<action>.<pid>`), so that it happens once, and does what it says.
+They do nothing unless the environment variable REVALUE_FAULTS names a folder. A file
+`<point>.<action>` in it arms a fault. The first process that reaches the point renames the file to
+`<point>.<action>.<pid>`, so that the fault happens once, and performs the action.
 """
 
 import os
@@ -16,15 +17,16 @@ _FOLDER = os.environ.get("REVALUE_FAULTS")
 _TRANSACTIONS = ("acquire", "fan_out", "stage", "retry", "apply", "release", "recover")
 
 POINTS = (
-    # A transaction of the scheduler: its term is locked, all is written, it is committed.
-    *(f"{move}.{step}" for move in _TRANSACTIONS for step in ("begun", "written", "committed")),
-    # A valuation actor: has its task, has read, has computed, has marked its jobs, has copied its rows, has committed.
-    *(f"value.{step}" for step in ("begun", "read", "computed", "marked", "copied", "committed")),
+    # A transaction of the scheduler: its term is locked; all is written; it is committed.
+    *(f"{step}.{at}" for step in _TRANSACTIONS for at in ("begun", "written", "committed")),
+    # A valuation actor: has received its task; has read its inputs; has computed; has marked its
+    # jobs; has copied its rows; has committed.
+    *(f"value.{at}" for at in ("begun", "read", "computed", "marked", "copied", "committed")),
 )
 
 
 class InjectedError(Exception):
-    """What nobody expected: an error of no known class."""
+    """An error that the engine does not know."""
 
 
 def _kill() -> None:
@@ -37,16 +39,16 @@ def _stop() -> None:
 
 def _lose() -> None:
     raise DatabaseUnavailableError(
-        "injected: the connection is lost; whether the last commit was done is not known"
+        "injected: the connection is lost; it is unknown whether the last commit succeeded"
     )
 
 
 def _conflict() -> None:
-    raise WriteConflictError("injected: the transaction gave way to another")
+    raise WriteConflictError("injected: the transaction gave way to another one")
 
 
 def _break() -> None:
-    raise InjectedError("injected: an error that nobody expected")
+    raise InjectedError("injected: an unexpected error")
 
 
 ACTIONS: dict[str, Callable[[], None]] = {
@@ -59,13 +61,13 @@ ACTIONS: dict[str, Callable[[], None]] = {
 
 
 def fault_point(point: str) -> None:
-    """The process is at this point: a fault that is armed for it happens."""
+    """Mark that the process has reached a point; perform the fault that is armed for it, if any."""
     if _FOLDER is None:
         return
-    for action, happen in ACTIONS.items():
+    for action, perform in ACTIONS.items():
         armed = Path(_FOLDER) / f"{point}.{action}"
         try:
             armed.rename(f"{armed}.{os.getpid()}")
         except FileNotFoundError:
             continue
-        happen()
+        perform()

@@ -1,8 +1,11 @@
-"""Logs: one JSON object a line, with the ids of what it is about. Quiet by default, and gaps are summed into ranges.
+"""Logs: one JSON object per line, with the ids of its subject.
 
-At WARNING: lost actors, a database that went away, dead letters. At INFO also: corrections, fan-out, what waits for data.
-Ids have the same names in every line: portfolio, security, epoch, job, task, trigger, term; correlation_id is that of the
-call (command, request) in whose doing the line was written, and a correction's line ties it to its trigger.
+WARNING (the default) and above: lost actors, an unavailable database, dead letters. INFO also:
+corrections, fan-out, jobs that wait for data. Many dates or ids are merged into ranges.
+
+Ids have the same names in every line: portfolio, security, epoch, job, task, trigger, term. The
+correlation_id identifies the command or request that wrote the line; the line of a correction has
+both its correlation_id and its trigger id.
 """
 
 import logging
@@ -15,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-_SHOWN = 5  # names of a long list that a line shows; the rest is counted
+_SHOWN = 5  # a line shows so many names of a long list, and counts the rest
 
 P = TypeVar("P", int, date)
 
@@ -28,7 +31,14 @@ _COMMON: tuple[Processor, ...] = (
 
 
 def configure(level: str = "WARNING", *, stream: TextIO | None = None) -> None:
-    """Sends the lines of this process to a stream (standard error). Loggers other than `revalue` are left as they are."""
+    """Send the log lines of this process to a stream.
+
+    Other loggers than `revalue` are not changed.
+
+    Args:
+        level: the lowest level that is written.
+        stream: the destination; standard error when None.
+    """
     handler = logging.StreamHandler(stream) if stream else _ToStandardError()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -47,7 +57,7 @@ def configure(level: str = "WARNING", *, stream: TextIO | None = None) -> None:
 
 
 class _ToStandardError(logging.StreamHandler[TextIO]):
-    """To whatever standard error is when a line is written."""
+    """Writes to the stream that is standard error at the time of writing."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -55,8 +65,11 @@ class _ToStandardError(logging.StreamHandler[TextIO]):
 
 
 def logger(name: str) -> FilteringBoundLogger:
-    """The logger `revalue.<name>`: `log.info("what happened", portfolio=..., job=...)`. It writes by the standard library's
-    logger of that name, and knows nothing of how the host program has configured structlog."""
+    """Return the logger `revalue.<name>`: `log.info("what happened", portfolio=..., job=...)`.
+
+    It writes through the standard library's logger of that name and ignores how the host program
+    has configured structlog.
+    """
     found: FilteringBoundLogger = structlog.wrap_logger(
         logging.getLogger(f"revalue.{name}"),
         processors=[
@@ -70,14 +83,18 @@ def logger(name: str) -> FilteringBoundLogger:
 
 
 def correlate(correlation_id: str | None = None) -> str:
-    """Gives every line that is written from here on in this context an id, a new one unless it is given."""
+    """Give all later lines of this context a correlation id (a new one by default); return it."""
     correlation_id = correlation_id or uuid.uuid4().hex
     structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
     return correlation_id
 
 
 def ranges(spans: Iterable[tuple[P, P]]) -> list[str]:
-    """Spans of days or numbers, both ends included, as few ranges in order: those that touch or overlap are one."""
+    """Merge spans of dates or numbers that touch or overlap, and return them as sorted text.
+
+    Both ends of a span are included. A range reads `2016-03-15..2016-03-18`, a single date or
+    number only `2016-03-15`.
+    """
     merged: list[tuple[P, P]] = []
     for first, last in sorted(spans):
         if merged and first <= _next(merged[-1][1]):
@@ -92,7 +109,7 @@ def _next(end: Any) -> Any:
 
 
 def abbreviated(names: Sequence[str]) -> list[str]:
-    """The first few of many names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     return (
         [*names[:_SHOWN], f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else list(names)
     )

@@ -1,42 +1,51 @@
-"""What the scheduler tells Prometheus. Names follow Prometheus' conventions: base units, _total for counters."""
+"""The scheduler's Prometheus metrics, named by Prometheus' conventions (base units, _total)."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 
 import polars as pl
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from revalue.engine.core.tasks import TaskResult
 
 REGISTRY = CollectorRegistry()
-_DAYS = (1, 2, 5, 10, 21, 63, 126, 252, 756, 2520)
 
 JOBS_CREATED = Counter(
     "revalue_jobs_created", "Valuation jobs created", ["lane"], registry=REGISTRY
 )
 JOBS_FINISHED = Counter(
     "revalue_jobs_finished",
-    "Jobs by the state that an attempt left them in",
+    "Jobs by their status after an attempt",
     ["status"],
     registry=REGISTRY,
 )
 JOBS_NOT_COMPLETED = Counter(
     "revalue_jobs_not_completed",
-    "Attempts that wait or failed, by reason",
+    "Attempts that ended without completing their job, by reason",
     ["reason"],
     registry=REGISTRY,
 )
 JOBS_FENCED = Counter(
     "revalue_jobs_fenced",
-    "Jobs whose attempt was over or whose epoch had moved on",
+    "Jobs whose attempt was abandoned or whose epoch was superseded",
     registry=REGISTRY,
 )
 POSITIONS_INVALIDATED = Counter(
-    "revalue_positions_invalidated", "Positions whose epoch fan-out raised", registry=REGISTRY
+    "revalue_positions_invalidated",
+    "Positions that fan-out invalidated (raised to a new epoch)",
+    registry=REGISTRY,
 )
 ROWS_WRITTEN = Counter("revalue_rows_written", "Snapshot rows committed", registry=REGISTRY)
 TASKS_LOST = Counter(
-    "revalue_tasks_lost", "Tasks given up because their actor was lost", registry=REGISTRY
+    "revalue_tasks_lost", "Tasks abandoned because their actor was lost", registry=REGISTRY
 )
 TASKS_IN_FLIGHT = Gauge(
-    "revalue_tasks_in_flight", "Tasks handed to valuation actors", registry=REGISTRY
+    "revalue_tasks_in_flight",
+    "Tasks that valuation actors have and that are not applied yet",
+    registry=REGISTRY,
 )
 OLDEST_IN_FLIGHT = Gauge(
     "revalue_oldest_in_flight_seconds", "Age of the oldest task in flight", registry=REGISTRY
@@ -49,18 +58,44 @@ TASK_SECONDS = Histogram(
     registry=REGISTRY,
 )
 PHASE_SECONDS = Counter(
-    "revalue_task_phase_seconds", "Time of valuation actors by phase", ["phase"], registry=REGISTRY
-)
-GAP_DAYS = Histogram(
-    "revalue_scheduler_gap_days",
-    "Sessions in an owed range, when scanned",
-    buckets=_DAYS,
+    "revalue_task_phase_seconds",
+    "Time that valuation actors spent, by phase",
+    ["phase"],
     registry=REGISTRY,
 )
 
 
+class _GapDays(Collector):
+    """A histogram that counts a whole frame at once: Histogram.observe takes a single value."""
+
+    BOUNDS = (1, 2, 5, 10, 21, 63, 126, 252, 756, 2520)
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(self.BOUNDS) + 1)
+        self._sum = 0
+
+    def add(self, value: int, count: int) -> None:
+        """Count `count` observations of one value."""
+        self._counts[bisect_left(self.BOUNDS, value)] += count
+        self._sum += value * count
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Give the histogram as it is now."""
+        names = [*(str(float(bound)) for bound in self.BOUNDS), "+Inf"]
+        yield HistogramMetricFamily(
+            "revalue_scheduler_gap_days",
+            "Business days per due range, when scanned",
+            buckets=list(zip(names, accumulate(self._counts), strict=True)),
+            sum_value=self._sum,
+        )
+
+
+GAP_DAYS = _GapDays()
+REGISTRY.register(GAP_DAYS)
+
+
 def observe_task(result: TaskResult, seconds: float) -> None:
-    """Counts one finished attempt."""
+    """Count one finished attempt that took `seconds` from dispatch to result."""
     TASK_SECONDS.labels(lane=result.task.lane.value).observe(seconds)
     ROWS_WRITTEN.inc(result.rows)
     JOBS_FENCED.inc(result.fenced)
@@ -73,10 +108,9 @@ def observe_task(result: TaskResult, seconds: float) -> None:
 
 
 def observe_gaps(business_days: pl.Series) -> None:
-    """Counts the owed ranges of one scanned page. One observation a distinct length, not one a position."""
+    """Count the due ranges of one scanned page by their length.
+
+    Adds counts per distinct length instead of observing each position.
+    """
     for length, count in business_days.value_counts().iter_rows():
-        GAP_DAYS._sum.inc(length * count)
-        for bound, bucket in zip(GAP_DAYS._upper_bounds, GAP_DAYS._buckets, strict=True):
-            if length <= bound:
-                bucket.inc(count)
-                break
+        GAP_DAYS.add(length, count)

@@ -1,4 +1,4 @@
-"""The port to whatever runs the engine.
+"""What runs the engine, for example on Ray.
 
 A runtime is found by name among installed entry points, so that the engine does not know Ray.
 """
@@ -17,13 +17,13 @@ GROUP = "revalue.runtime"
 
 @dataclass(frozen=True)
 class Run:
-    """What one run did, and where the positions stand after it.
+    """What one run did, and the state of the positions after it.
 
     seconds: from the scheduler's start to the last position's watermark.
     rows_written: committed position-days.
-    positions_invalidated: how often an epoch was raised by a correction.
-    tasks_lost: attempts abandoned because their actor was lost; their jobs were done by another.
-    jobs_fenced: jobs that such an attempt, or one of an older epoch, came to finish and could not.
+    positions_invalidated: how often a correction raised a position's epoch.
+    tasks_lost: attempts abandoned because their actor was lost; another did their jobs.
+    jobs_fenced: jobs that such an attempt, or one of an older epoch, was not allowed to finish.
     """
 
     seconds: float
@@ -42,7 +42,15 @@ class Run:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is. trouble: what it waits for, such as a database that cannot be reached; None: nothing."""
+    """How far a run is.
+
+    seconds: since its start.
+    rows_written: committed position-days.
+    positions_invalidated: how often a correction raised a position's epoch.
+    idle: nothing is left to do now.
+    paused: an operator has paused the engine.
+    trouble: what the run waits for, for example an unavailable database; None: nothing.
+    """
 
     seconds: float
     rows_written: int
@@ -66,7 +74,7 @@ class Runtime(Protocol):
         """Block until the run is over. Call it where no event loop runs.
 
         Args:
-            on_progress: is called in this thread, several times per second.
+            on_progress: called in this thread, several times per second.
         """
 
 
@@ -79,7 +87,8 @@ def runtime(name: str = "ray") -> Runtime:
     found = entry_points(group=GROUP, name=name)
     if not found:
         raise UsageError(
-            f"no runtime {name!r} is installed (entry points of {GROUP}): install the package `revalue` again"
+            f"no runtime {name!r} is installed (entry points of {GROUP}): install the package "
+            "`revalue` again"
         )
     loaded: Runtime = next(iter(found)).load()
     return loaded

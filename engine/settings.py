@@ -1,4 +1,7 @@
-"""What can be configured, in one place: read once at the edge (command line, driver) and handed on as a value."""
+"""All settings, in one place.
+
+They are read once, by the command line or the caller, and passed on as a value.
+"""
 
 from pathlib import Path
 from typing import Literal
@@ -9,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Every field can be set by an environment variable REVALUE_<FIELD>."""
+    """Each field can be set by an environment variable REVALUE_<FIELD>."""
 
     model_config = SettingsConfigDict(env_prefix="REVALUE_", frozen=True, extra="forbid")
 
@@ -17,49 +20,49 @@ class Settings(BaseSettings):
         None, description="postgresql:// address; without it the embedded server is used"
     )
     data_dir: Path = Field(
-        Path(platformdirs.user_data_dir("revalue")), description="where the embedded server lives"
+        Path(platformdirs.user_data_dir("revalue")), description="folder of the embedded server"
     )
     ray_address: str | None = Field(
         None, description="address of a Ray cluster; without it a local Ray is started"
     )
     actors: int | None = Field(
-        None, ge=1, description="valuation actors; without it one a CPU of the cluster"
+        None, ge=1, description="number of valuation actors; without it one per CPU of the cluster"
     )
-    task_rows: int = Field(50_000, ge=1, description="position-days a task aims at")
+    task_rows: int = Field(50_000, ge=1, description="target position-days per task")
     tasks_per_actor: int = Field(
-        2, ge=1, description="tasks in flight an actor: one computing, the next one queued"
+        2, ge=1, description="tasks in flight per actor: one computing, the next one queued"
     )
     task_starts_per_second: float = Field(
-        50, gt=0, description="tasks started a second at most (staggered starts)"
+        50, gt=0, description="largest number of tasks started per second (staggered starts)"
     )
     task_deadline_seconds: float = Field(
-        600, gt=0, description="after this a task's actor is held to be lost"
+        600, gt=0, description="after this time the actor of a task is considered lost"
     )
     live_business_days: int = Field(
         5,
         ge=1,
-        description="a position at most this many business days behind goes in the live lane",
+        description="a position at most this many business days behind goes into the live lane",
     )
     max_attempts: int = Field(
-        3, ge=1, description="attempts before a job that fails unexpectedly is a dead letter"
+        3, ge=1, description="attempts before a job that fails unexpectedly becomes a dead letter"
     )
     retry_seconds: float = Field(
-        2, gt=0, description="mean wait before the second attempt; doubled each time after"
+        2, gt=0, description="mean wait before the second attempt; doubled for each further attempt"
     )
     recheck_seconds: float = Field(
-        900, gt=0, description="mean wait before a job waiting for data is looked at again"
+        900, gt=0, description="mean wait before a job that waits for data is checked again"
     )
     poll_seconds: float = Field(
-        5, gt=0, description="how often the scheduler looks without having been woken"
+        5, gt=0, description="how often the scheduler looks for work without a notification"
     )
     lease_seconds: float = Field(
-        10, gt=0, description="a scheduler silent for longer is held to be gone"
+        10, gt=0, description="a scheduler without a heartbeat for longer is considered dead"
     )
     preview_seconds: float = Field(
-        30, gt=0, description="how long a preview may hold the positions it plans for"
+        30, gt=0, description="longest time that a preview may lock the positions it plans for"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "WARNING", description="least level that is logged (JSON)"
+        "WARNING", description="lowest level that is logged (JSON)"
     )
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="port of the scheduler's Prometheus metrics"

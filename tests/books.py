@@ -65,13 +65,13 @@ DATES = st.one_of(
 
 @st.composite
 def calendar_days(draw: st.DrawFn) -> list[date]:
-    # One opens late or closes early now and then: data lies before its first business date and after its last one.
+    # Some calendars open late or close early: data lies before their first day or after their last.
     opens, closes = draw(st.sampled_from([0, 0, 0, 2, 5])), draw(st.sampled_from([0, 0, 0, 1, 3]))
     days = draw(DATES)
     return [day for day in days if DAYS[opens] <= day <= DAYS[-1 - closes]] or days
 
 
-# Values at the tenth place are odd as often as even, and a factor of a half or of 0.05 then makes a tie.
+# The tenth place is odd as often as even; a factor of a half or of 0.05 then makes a tie.
 ORDINARY_PRICES = st.one_of(
     scaled(2, 1, 100_000),
     scaled(10, 1, 10**14),
@@ -98,9 +98,14 @@ ORDINARY_QUANTITIES = st.one_of(
     ),
 )
 EXTREME_QUANTITIES = chosen(
-    "0.0000000001", "-0.0000000001", "1000000000", "-1000000000.0000000001", "123456789012345.1234567891",
-    "999999999999999999.9999999999", "-999999999999999999.9999999999",
-)  # fmt: skip
+    "0.0000000001",
+    "-0.0000000001",
+    "1000000000",
+    "-1000000000.0000000001",
+    "123456789012345.1234567891",
+    "999999999999999999.9999999999",
+    "-999999999999999999.9999999999",
+)
 ORDINARY_COSTS = st.one_of(st.integers(-50_000, 50_000).map(Decimal), scaled(10, -(10**15), 10**15))
 EXTREME_COSTS = chosen("1000000000000000", "-999999999999999.9999999999", "0.0000000001", "0")
 ORDINARY_MULTIPLIERS = st.one_of(
@@ -128,9 +133,8 @@ def price_lists(
             draw(st.sampled_from(bases)),
         )
         if price > 10**12 and basis == "PER_CONTRACT" and CURRENCIES[unit][0] != currency:
-            price = Decimal(
-                10**12
-            )  # 10^18 is reached by the unit price only, never by its amount before conversion
+            # Only the unit price reaches 10^18, never its amount before conversion.
+            price = Decimal(10**12)
         listed.append((day, price, unit, basis))
     return listed
 
@@ -139,12 +143,11 @@ def price_lists(
 def rate_tables(
     draw: st.DrawFn, used: list[str], extreme: bool
 ) -> dict[tuple[str, str], list[tuple[date, Decimal]]]:
-    """Rates of every pair of the currencies in use: as quoted, the other way round, both ways or not at all."""
+    """Rates of each pair of currencies in use: direct, inverse, both or none."""
     tables = {}
     pairs = [(a, b) for n, a in enumerate(used) for b in used[n + 1 :]]
-    hub = draw(
-        st.sampled_from([None, "EUR", "USD"])
-    )  # all rates against one currency: the rest are crosses
+    # With a hub, all rates are against one currency, and the rest are crosses.
+    hub = draw(st.sampled_from([None, "EUR", "USD"]))
     for a, b in pairs:
         if hub is not None and hub not in (a, b):
             continue
@@ -175,7 +178,7 @@ def rate_tables(
 def histories(
     draw: st.DrawFn, quantities: st.SearchStrategy[Decimal], costs: st.SearchStrategy[Decimal]
 ) -> list[tuple[date, Decimal, Decimal, Decimal]]:
-    """Dated facts on any day: shorts, closes, re-openings, zeros at the start and one after the other."""
+    """Position records on any day: shorts, closes, re-openings, leading and repeated zeros."""
     facts = []
     places = sorted(draw(st.sets(st.sampled_from(range(len(DAYS))), min_size=1, max_size=5)))
     for place in places:
@@ -202,15 +205,15 @@ def books(draw: st.DrawFn) -> Book:
         costs = st.one_of(costs, EXTREME_COSTS)
 
     calendars = {f"CAL{n}": draw(calendar_days()) for n in range(draw(st.integers(1, 2)))}
-    some = draw(st.lists(st.sampled_from(MAJORS), min_size=2, max_size=3, unique=True))
+    majors = draw(st.lists(st.sampled_from(MAJORS), min_size=2, max_size=3, unique=True))
     portfolios = {
-        f"P{n}": (draw(st.sampled_from(some)), draw(st.sampled_from(sorted(calendars))))
+        f"P{n}": (draw(st.sampled_from(majors)), draw(st.sampled_from(sorted(calendars))))
         for n in range(draw(st.integers(1, 4)))
     }
     ages = st.sampled_from([0, 1, 2, 3, 5, 15, 15, 15])
     instruments, price_book = {}, {}
     for n in range(draw(st.integers(1, 4))):
-        currency = draw(st.sampled_from(some))
+        currency = draw(st.sampled_from(majors))
         bases = draw(
             st.sampled_from(
                 [
@@ -242,7 +245,7 @@ def books(draw: st.DrawFn) -> Book:
         portfolios=portfolios,
         instruments=instruments,
         prices=price_book,
-        rates=draw(rate_tables(sorted({*some, *quoted, pivot}), extreme == "rates")),
+        rates=draw(rate_tables(sorted({*majors, *quoted, pivot}), extreme == "rates")),
         records=facts,
         currencies=IN_BOOKS,
         fx_pivot=pivot,

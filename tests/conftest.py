@@ -1,4 +1,7 @@
-"""One embedded PostgreSQL and one Ray a session; a database of its own, made from a migrated template, a test."""
+"""One embedded PostgreSQL and one Ray per test session; per test a database of its own.
+
+Databases are copies of a migrated template.
+"""
 
 import asyncio
 import os
@@ -19,7 +22,7 @@ from hypothesis import HealthCheck, Phase, settings
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 
-# In CI a failing book is shown as it was found: making it small can take minutes.
+# In CI a failing book is shown as it was found: shrinking it can take minutes.
 _PHASES = [phase for phase in Phase if not (os.environ.get("CI") and phase is Phase.shrink)]
 _SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile(
@@ -30,7 +33,7 @@ settings.load_profile("revalue")
 
 @pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
-    """A data directory with a running server. A short path: that of a Unix socket may have 107 bytes."""
+    """A data directory with a running server. Its path is short: a Unix socket's has 107 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="revalue-"))
     yield folder
     embedded.stop(folder)
@@ -44,7 +47,7 @@ def server_url(data_dir: Path) -> str:
 
 @pytest.fixture(scope="session")
 def template(server_url: str) -> str:
-    """The name of a database that has the schema and nothing else."""
+    """The name of a database that has the schema and no data."""
 
     async def make() -> None:
         connection = await asyncpg.connect(server_url)
@@ -59,8 +62,10 @@ def template(server_url: str) -> str:
 async def book_template(
     server_url: str, template: str, portfolios: int, *, valued: bool = True
 ) -> str:
-    """The name of a database that has the small book of so many portfolios, valued to the horizon or not at all: made once
-    a session, so that a test which begins there pays for a copy."""
+    """The name of a database with the small book, valued up to the horizon or not at all.
+
+    It is made once per test session; a test that begins with it only copies it.
+    """
     from tests.support import engine, load_small_book
 
     name = f"{'valued' if valued else 'loaded'}_{portfolios}"
@@ -84,7 +89,7 @@ def named(server_url: str, name: str) -> str:
 
 
 async def fresh_database(server_url: str, template: str | None) -> str:
-    """A new database, made from the template (or empty); returns its address."""
+    """Create a database, from the template or empty; return its address."""
     name = f"test_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(server_url)
     await connection.execute(
@@ -111,7 +116,7 @@ async def url(server_url: str, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 def bare_url(server_url: str) -> Iterator[str]:
-    """A database without a schema, as a user's first one is."""
+    """A database without a schema, like a user's first one."""
     address = asyncio.run(fresh_database(server_url, None))
     yield address
     asyncio.run(drop_database(server_url, address))

@@ -1,4 +1,4 @@
-"""What tests share: a small book, an engine without Ray, and the state of a position in words."""
+"""What tests share: a small book, an engine without Ray, and short database helpers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ SETTINGS = Settings(
 
 
 class LocalPool:
-    """A pool whose workers are in this process: the real valuer on the real database, without Ray."""
+    """A pool with workers in this process: the real valuer and database, without Ray."""
 
     def __init__(self, valuers: list[Valuer], capacity: int) -> None:
         self._free: asyncio.Queue[Valuer] = asyncio.Queue()
@@ -56,7 +56,7 @@ class LocalPool:
 
 
 class Engine:
-    """A scheduler's loop over a LocalPool, driven turn by turn."""
+    """A scheduler's loop over a LocalPool, run turn by turn."""
 
     def __init__(
         self,
@@ -73,7 +73,10 @@ class Engine:
         self.database = database
 
     async def settle(self) -> None:
-        """Turns the loop until nothing is left to do now, as `revalue value` does. Nobody listens here to what commits."""
+        """Run the loop until nothing is left to do now, as `revalue value` does.
+
+        No notification wakes it.
+        """
         self.loop.wake()
         while True:
             worked = await self.loop.run_once()
@@ -87,7 +90,7 @@ class Engine:
 async def engine(
     url: str, *, settings: Settings = SETTINGS, workers: int = 2, holder: str = "test"
 ) -> AsyncIterator[Engine]:
-    """An engine that has taken the lead of the database."""
+    """An engine that leads on the database."""
     async with await Database.open(
         url, application=application_name("scheduler", holder)
     ) as database:
@@ -143,7 +146,7 @@ def prices(
 
 
 def facts(portfolio: str, security: str, rows: dict[date, str], cost: str = "1000") -> pl.DataFrame:
-    """Facts by date and quantity; a quantity of 0 has no cost."""
+    """Position records by date and quantity; a quantity of 0 has no cost."""
     return pl.DataFrame(
         {"position_date": list(rows), "quantity": list(rows.values())},
         schema={"position_date": pl.Date, "quantity": pl.String},
@@ -162,7 +165,10 @@ def facts(portfolio: str, security: str, rows: dict[date, str], cost: str = "100
 async def load_small_book(
     database: Database, *, portfolios: int = 3, days: list[date] = DAYS
 ) -> None:
-    """Securities A and B in USD, daily prices, EUR/USD rates, portfolios P1.. in USD, EUR, USD, EUR... that hold both."""
+    """Load securities A and B in USD, daily prices, EUR/USD rates, and portfolios that hold both.
+
+    The portfolios P1, P2, P3... have the base currencies USD, EUR, USD...
+    """
     bases = ["USD" if n % 2 else "EUR" for n in range(1, portfolios + 1)]
     names = [f"P{n}" for n in range(1, portfolios + 1)]
     await load(database, Kind.BUSINESS_DATES, dates(days))

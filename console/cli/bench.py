@@ -1,89 +1,171 @@
-"""`revalue bench`: runs workloads, prints one table, writes JSON."""
+"""`revalue bench`: measure workloads, print tables, write JSON."""
 
 import asyncio
 import json
 import statistics
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from revalue.actors import cluster
-from revalue.benchmarks import harness
-from revalue.console.cli.output import err, out, print_table
+import typer
+
+from revalue.console.cli.arguments import Json, Yes
+from revalue.console.cli.checks import require_confirmation
+from revalue.console.cli.connection import database_url
+from revalue.console.cli.context import CliContext
+from revalue.console.cli.output import counted, err, out, print_json, print_table
+from revalue.engine.errors import UsageError
 from revalue.engine.settings import Settings
 
+if TYPE_CHECKING:
+    from revalue.benchmarks.harness import Outcome
 
-def run_benchmarks(
-    settings: Settings,
-    url: str,
-    workloads: list[str],
-    *,
-    positions: int,
-    dates: int,
-    runs: int,
-    peers: tuple[str, ...],
-    json_path: Path | None,
+_WORKLOADS = "backfill, roll, correction-day, correction-history, fx, storm, late"
+_BASELINES = "upper-bound, sql, duckdb, per-job"
+
+
+def bench(
+    ctx: typer.Context,
+    workloads: Annotated[
+        list[str],
+        typer.Argument(metavar="WORKLOAD", help=f"One or more of {_WORKLOADS}."),
+    ],
+    positions: Annotated[int, typer.Option(min=1, help="Number of positions.")] = 4_000,
+    dates: Annotated[int, typer.Option(min=2, help="Number of business days.")] = 250,
+    runs: Annotated[
+        int, typer.Option(min=1, help="Number of measured runs, after one warm-up run.")
+    ] = 3,
+    baselines: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help=f"Compare with these, separated by commas: {_BASELINES}."
+        ),
+    ] = "",
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Number of valuation actors; without it one per CPU.")
+    ] = None,
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json-file", metavar="FILE", help="Write the figures to this file, too."),
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
-    """Runs them one after the other on one local Ray; what was measured is printed on Ctrl-C too, which is then raised."""
-    done: list[harness.Outcome] = []
+    """Measure the engine, and alternatives to it, in a database of its own on the same server.
+
+    The database `revalue_bench` is dropped before and after each run: you are asked first, or pass
+    --yes.
+    """
+    settings = CliContext.of(ctx).settings.model_copy(update={"actors": actors} if actors else {})
+    require_confirmation(
+        "this drops the database revalue_bench on the server, if there is one, with all its data",
+        confirmed=yes,
+    )
+    done: list[Outcome] = []
     interrupted = False
-    with cluster.connected(settings):
-        try:
-            for workload in workloads:
-                work = harness.run(
-                    url,
-                    workload,
-                    positions=positions,
-                    dates=dates,
-                    runs=runs,
-                    wanted=peers,
-                    settings=settings,
-                    say=err.print,
-                )
-                done.append(asyncio.run(work))
-                if done[-1].interrupted:
-                    raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            interrupted = True
-            err.print("this is what was measured before the interruption:")
-    _print(done)
+    try:
+        _run(
+            settings,
+            workloads,
+            done,
+            positions=positions,
+            dates=dates,
+            runs=runs,
+            baselines=tuple(name.strip() for name in baselines.split(",") if name.strip()),
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+        err.print("results that were measured before the interruption:")
+    if as_json:
+        print_json(done)
+    else:
+        _print(done)
     if json_path is not None:
         json_path.write_text(json.dumps([asdict(outcome) for outcome in done], indent=2) + "\n")
     if interrupted:
         raise KeyboardInterrupt
 
 
-def _print(done: list[harness.Outcome]) -> None:
+def _run(
+    settings: Settings,
+    workloads: list[str],
+    done: "list[Outcome]",
+    *,
+    positions: int,
+    dates: int,
+    runs: int,
+    baselines: tuple[str, ...],
+) -> None:
+    """Run the workloads one after another on one local Ray; append each outcome to `done`."""
+    from revalue.actors import cluster
+    from revalue.benchmarks import harness
+
+    if unknown := [name for name in workloads if name not in harness.WORKLOADS]:
+        raise UsageError(f"no workload {unknown[0]!r}: one of {', '.join(harness.WORKLOADS)}")
+    with cluster.connected(settings):
+        for workload in workloads:
+            work = harness.run(
+                database_url(settings),
+                workload,
+                positions=positions,
+                dates=dates,
+                runs=runs,
+                wanted=baselines,
+                settings=settings,
+                say=err.print,
+            )
+            done.append(asyncio.run(work))
+            if done[-1].interrupted:
+                raise KeyboardInterrupt
+
+
+def _print(done: "list[Outcome]") -> None:
     columns = ("workload", "positions", "dates", "actors", "rows", "median s", "rows/s", "spread")
-    medians = [f"{statistics.median(o.seconds):.2f}" for o in done]
     print_table(
-        "Engine, from committed input to every position current",
+        "Engine, from committed input until every position is current",
         columns,
         [
             (
-                o.workload,
-                o.positions,
-                o.dates,
-                o.actors,
-                o.rows,
-                median,
-                int(o.rows_per_second),
-                f"{o.spread:.0%}",
+                outcome.workload,
+                outcome.positions,
+                outcome.dates,
+                outcome.actors,
+                outcome.rows,
+                f"{statistics.median(outcome.seconds):.2f}",
+                int(outcome.rows_per_second),
+                f"{outcome.spread:.0%}",
             )
-            for o, median in zip(done, medians, strict=True)
+            for outcome in done
         ],
     )
     rows = [
-        (o.workload, name, int(rate), f"{o.ratios[name]:.2f}")
-        for o in done
-        for name, rate in o.peers.items()
+        (outcome.workload, name, int(rate), f"{outcome.ratios[name]:.2f}")
+        for outcome in done
+        for name, rate in outcome.baselines.items()
     ]
     if rows:
-        print_table("Peers, in the same run", ("workload", "peer", "rows/s", "engine / peer"), rows)
-    for o in done:
-        wal = o.cost["wal_bytes"] / o.rows if o.rows else 0
-        out.print(
-            f"{o.workload}: {o.jobs:,} jobs, {o.statements:,} SQL statements "
-            f"({o.statements / max(o.rows, 1) * 1000:.1f} for 1,000 position-days), CPU seconds {o.cost['cpu_seconds']}, "
-            f"largest process in MiB {o.cost['peak_mib']}, WAL {wal:,.0f} bytes a row, seconds by phase {o.phases}; "
-            f"verified {o.verified}"
+        print_table(
+            "Baselines, in the same run",
+            ("workload", "baseline", "rows/s", "engine / baseline"),
+            rows,
         )
+    for outcome in done:
+        out.print(_describe_cost(outcome), markup=False)
+
+
+def _describe_cost(outcome: "Outcome") -> str:
+    statements = outcome.statements / max(outcome.rows, 1) * 1000
+    wal = outcome.cost["wal_bytes"] / outcome.rows if outcome.rows else 0
+    return (
+        f"{outcome.workload}: {counted(outcome.jobs, 'job')}, "
+        f"{counted(outcome.statements, 'SQL statement')} "
+        f"({statements:.1f} per 1,000 position-days); "
+        f"CPU seconds: {_listed(outcome.cost['cpu_seconds'])}; "
+        f"largest process in MiB: {_listed(outcome.cost['peak_mib'])}; "
+        f"WAL: {wal:,.0f} bytes per row; seconds by phase: {_listed(outcome.phases)}; "
+        f"verified {outcome.verified}"
+    )
+
+
+def _listed(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {figure:,}" for name, figure in figures.items()) or "none"

@@ -1,113 +1,182 @@
-"""`revalue correct`: one price, rate or position, or a file of them; really, or as a dry run."""
+"""`revalue correct`: correct a price, an FX rate, a position record, or a file of them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from revalue.console.cli.connection import with_database
-from revalue.console.cli.context import Call, Json
-from revalue.console.cli.correcting import Made, print_correction, print_preview
-from revalue.console.cli.output import print_json
-from revalue.engine.correct import corrections
-from revalue.engine.postgres.database import Database
-from revalue.engine.preview.preview import Preview, preview
-
-correct_app = typer.Typer(
-    no_args_is_help=True,
-    help="Correct one price, rate or position; what it touches is revalued by `value`.",
+from revalue.console.cli.arguments import (
+    Day,
+    Json,
+    Portfolio,
+    Security,
+    parse_decimal,
+    parse_not_negative,
 )
+from revalue.console.cli.context import CliContext
+from revalue.console.cli.output import (
+    counted,
+    on_dates,
+    out,
+    print_json,
+    print_table,
+    tidy,
+)
+from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import Correction, FileCorrection
+from revalue.engine.postgres.database import Connections, Database
+from revalue.engine.preview.preview import Estimate, Mover, PortfolioChange, Preview, preview
 
+Made: TypeAlias = Correction | FileCorrection
+Correct: TypeAlias = Callable[[Connections], Awaitable[Made]]
 
-def _date(text: str) -> date:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no date: write YYYY-MM-DD") from None
+_MAX_LINES = 20
+_MAX_TRIGGERS = 5
 
-
-def _decimal(text: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise typer.BadParameter(f"{text!r} is no decimal number") from None
-    if not number.is_finite():
-        raise typer.BadParameter(f"{text!r} is not finite")
-    return number
-
-
-Day = Annotated[date, typer.Argument(parser=_date, metavar="YYYY-MM-DD")]
-Number = Annotated[Decimal, typer.Argument(parser=_decimal, metavar="NUMBER")]
-
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Correct a price, an FX rate or a position record. `revalue value` then restates what the "
+    "correction affects.",
+)
 
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Say what would be revalued and what it would change; write nothing."
+        "--dry-run", help="Say what would be restated and how values would change; write nothing."
     ),
 ]
 
 
-@correct_app.command("price")
+# An argument such as -4 is a number, not an option.
+_NUMBERS = {"ignore_unknown_options": True}
+
+
+@app.command("price", context_settings=_NUMBERS)
 def correct_price(
-    security: str, day: Day, price: Number, dry_run: DryRun = False, as_json: Json = False
-) -> None:
-    """Replace the price that SECURITY has for a date (its currency and quote basis stay)."""
-    _correct(lambda database: corrections.price(database, security, day, price), dry_run, as_json)
-
-
-@correct_app.command("fx")
-def correct_fx(
-    base: str, quote: str, day: Day, rate: Number, dry_run: DryRun = False, as_json: Json = False
-) -> None:
-    """Replace the stored rate of a date: 1 BASE = RATE QUOTE."""
-    _correct(lambda database: corrections.rate(database, base, quote, day, rate), dry_run, as_json)
-
-
-@correct_app.command("position", context_settings={"ignore_unknown_options": True})
-def correct_position(
-    portfolio: str,
-    security: str,
+    ctx: typer.Context,
+    security: Security,
     day: Day,
-    quantity: Number,
-    cost_basis_local: Number,
-    cost_basis: Number,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Put in the absolute fact of one date (later facts stay)."""
-    given = (portfolio, security, day, quantity, cost_basis_local, cost_basis)
-    _correct(lambda database: corrections.position(database, *given), dry_run, as_json)
-
-
-@correct_app.command("file")
-def correct_file(
-    file: Annotated[
-        Path,
+    price: Annotated[
+        Decimal,
         typer.Argument(
-            help="Parquet or CSV, with the columns of a file of prices, fx_rates or positions."
+            parser=parse_not_negative, metavar="PRICE", help="The new price, as quoted."
         ),
     ],
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Replace every price, rate or fact of a file, or none of them: what it names has to be stored already."""
-    _correct(lambda database: corrections.file(database, file), dry_run, as_json)
+    """Replace the stored price of SECURITY on DATE; its currency and quote basis stay."""
+
+    async def correct(database: Connections) -> Correction:
+        return await corrections.price(database, security, day, price)
+
+    _correct(ctx, correct, dry_run, as_json)
 
 
-def _correct(correct: Callable[[Database], Awaitable[Made]], dry_run: bool, as_json: bool) -> None:
+@app.command("fx", context_settings=_NUMBERS)
+def correct_fx(
+    ctx: typer.Context,
+    base: Annotated[str, typer.Argument(metavar="BASE", help="Currency code, such as EUR.")],
+    quote: Annotated[str, typer.Argument(metavar="QUOTE", help="Currency code, such as USD.")],
+    day: Day,
+    rate: Annotated[
+        Decimal,
+        typer.Argument(
+            parser=parse_not_negative, metavar="RATE", help="How many QUOTE one BASE costs."
+        ),
+    ],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Replace the stored FX rate of DATE: 1 BASE = RATE QUOTE."""
+
+    async def correct(database: Connections) -> Correction:
+        return await corrections.rate(database, base, quote, day, rate)
+
+    _correct(ctx, correct, dry_run, as_json)
+
+
+@app.command("position", context_settings=_NUMBERS)
+def correct_position(
+    ctx: typer.Context,
+    portfolio: Portfolio,
+    security: Security,
+    day: Day,
+    quantity: Annotated[
+        Decimal,
+        typer.Argument(
+            parser=parse_decimal,
+            metavar="QUANTITY",
+            help="Quantity held; negative: short; 0: closed.",
+        ),
+    ],
+    cost_basis_local: Annotated[
+        Decimal,
+        typer.Argument(
+            parser=parse_decimal,
+            metavar="COST_LOCAL",
+            help="Cost basis in the currency of the security.",
+        ),
+    ],
+    cost_basis: Annotated[
+        Decimal,
+        typer.Argument(
+            parser=parse_decimal,
+            metavar="COST",
+            help="Cost basis in the base currency of the portfolio.",
+        ),
+    ],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Set the position record of DATE: what is held from that day on. Later records stay."""
+
+    async def correct(database: Connections) -> Correction:
+        return await corrections.position(
+            database, portfolio, security, day, quantity, cost_basis_local, cost_basis
+        )
+
+    _correct(ctx, correct, dry_run, as_json)
+
+
+@app.command("file")
+def correct_file(
+    ctx: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Parquet or CSV, with the columns of a file of prices, fx_rates or positions.",
+        ),
+    ],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Replace every price, FX rate or position record of FILE, or none of them.
+
+    Prices and rates must be stored already.
+    """
+
+    async def correct(database: Connections) -> FileCorrection:
+        return await corrections.file(database, file)
+
+    _correct(ctx, correct, dry_run, as_json)
+
+
+def _correct(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool) -> None:
+    context = CliContext.of(ctx)
+
     async def run(database: Database) -> Made | Preview:
         if dry_run:
-            return await preview(database, correct, Call.settings)
+            return await preview(database, correct, context.settings)
         made = await correct(database)
         corrections.log_correction(made)
         return made
 
-    made = with_database(Call.settings, run)
+    made = context.run(run)
     if isinstance(made, Preview):
         if as_json:
             print_json({**made.as_dict(), "correction": asdict(made.correction)})
@@ -117,3 +186,122 @@ def _correct(correct: Callable[[Database], Awaitable[Made]], dry_run: bool, as_j
         print_json(made)
     else:
         print_correction(made)
+
+
+def print_correction(made: Made) -> None:
+    """Print what was corrected and which positions and dates it can affect."""
+    out.print(describe(made), markup=False)
+    triggers = _triggers(made)
+    if not triggers:
+        out.print("no valued position-day is affected")
+        return
+    out.print(f"{triggers}: {affected(made)}; run `revalue value`", markup=False)
+
+
+def describe(made: Made) -> str:
+    """Say in one line what was corrected: `price of A on 2016-03-15 (USD PER_UNIT): 23.9 -> 25`."""
+    if isinstance(made, FileCorrection):
+        return (
+            f"{counted(made.rows, 'row')} of {made.kind}: {made.changed:,} changed, "
+            f"{made.unchanged:,} unchanged"
+        )
+    if made.old == "-":  # a position record is set, whatever was there before
+        return f"{made.what}: {tidy(made.new)}"
+    return f"{made.what}: {tidy(made.old)} -> {tidy(made.new)}"
+
+
+def affected(made: Made) -> str:
+    """Say which positions and dates a correction can affect at most."""
+    positions = f"up to {counted(made.positions, 'position')} affected"
+    if isinstance(made, FileCorrection):
+        return positions
+    return f"{positions} {on_dates([(each.first_date, each.last_date) for each in made.dates])}"
+
+
+def _triggers(made: Made) -> str:
+    if isinstance(made, Correction):
+        return "" if made.trigger_id is None else f"trigger {made.trigger_id}"
+    if not made.positions:
+        return ""
+    shown = ", ".join(str(number) for number in made.trigger_ids[:_MAX_TRIGGERS])
+    more = len(made.trigger_ids) - _MAX_TRIGGERS
+    noun = "trigger" if len(made.trigger_ids) == 1 else "triggers"
+    return f"{noun} {shown}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def print_preview(told: Preview) -> None:
+    """Print what would be restated, how values would change, and how long it would take."""
+    out.print(f"{describe(told.correction)} (not written)", markup=False)
+    if not told.positions:
+        out.print("no valued position-day would change")
+        return
+    dates = f" {on_dates([(told.first_date, told.last_date)])}" if told.first_date else ""
+    out.print(
+        f"would restate {counted(told.positions, 'position')}, "
+        f"{counted(told.position_days, 'position-day')}{dates}; {_time(told.estimate)}"
+    )
+    _print_portfolios(told.portfolios)
+    _print_movers(told.movers)
+    if told.waiting:
+        print_table(
+            "Would wait for data; readers keep their present values",
+            ("reason", "positions"),
+            told.waiting.items(),
+        )
+
+
+def _time(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "time unknown: no finished jobs to estimate from"
+    larger = (
+        "; those jobs were larger, and rows of small jobs take longer"
+        if estimate.bound == "at least"
+        else ""
+    )
+    return (
+        f"{estimate.bound} {estimate.seconds:,.2g} s, estimated from "
+        f"{counted(estimate.jobs, 'recorded job')} ({estimate.rows_per_second:,.0f} rows/s){larger}"
+    )
+
+
+def _print_portfolios(portfolios: list[PortfolioChange]) -> None:
+    columns = "portfolio currency positions position-days date before after change".split()
+    largest_first = sorted(portfolios, key=lambda line: (line.base_currency, -abs(line.change)))
+    print_table(
+        "Market value of the restated positions, on the date on which it changes most",
+        columns,
+        [
+            (
+                line.portfolio_id,
+                line.base_currency,
+                line.positions,
+                line.position_days,
+                line.date,
+                f"{line.market_value_before:,.2f}",
+                f"{line.market_value_after:,.2f}",
+                f"{line.change:+,.2f}",
+            )
+            for line in largest_first[:_MAX_LINES]
+        ],
+    )
+    if len(portfolios) > _MAX_LINES:
+        out.print(f"{counted(len(portfolios) - _MAX_LINES, 'more portfolio')}: see --json")
+
+
+def _print_movers(movers: list[Mover]) -> None:
+    print_table(
+        "Largest changes of a position",
+        ("portfolio", "security", "currency", "date", "before", "after", "change"),
+        [
+            (
+                mover.portfolio_id,
+                mover.security_id,
+                mover.base_currency,
+                mover.date,
+                f"{mover.market_value_before:,.2f}",
+                f"{mover.market_value_after:,.2f}",
+                f"{mover.change:+,.2f}",
+            )
+            for mover in movers
+        ],
+    )

@@ -1,4 +1,7 @@
-"""How results are shown: JSON for programs, tables for people. Decimals and dates are text in both."""
+"""How results are printed: JSON for programs, tables and sentences for people.
+
+Decimals and dates are text in both.
+"""
 
 import json
 import re
@@ -20,17 +23,13 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    print(
-        json.dumps(
-            asdict(value) if is_dataclass(value) and not isinstance(value, type) else value,
-            default=_plain,
-            indent=2,
-        )
-    )
+    """Print one JSON document on standard output."""
+    print(json.dumps(_plain(value) if is_dataclass(value) else value, default=_plain, indent=2))
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, date | datetime):
@@ -41,24 +40,58 @@ def _plain(value: Any) -> Any:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 job`, `2 jobs`."""
+    """Format a count: `1 job`, `2 jobs`, `1,142 positions`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def tidy(text: str) -> str:
-    """The numbers of a text without trailing zeros: the ten places of a stored price say nothing."""
+    """Remove the trailing zeros of the numbers in a text: a stored price has ten decimal places."""
     return re.sub(r"(?<=\d)(\.\d*?)0+(?!\d)", lambda m: m[1].rstrip("."), text)
 
 
+def format_time(time: datetime) -> str:
+    """Format a point in time to the second, with its time zone."""
+    return f"{time:%Y-%m-%d %H:%M:%S %Z}".rstrip()
+
+
+def format_range(first: date | None, last: date | None) -> str:
+    """Format a range of dates, last one included: `2016-03-15 to 2016-03-18`.
+
+    One day is `2016-03-15`. A missing end is open: `2016-03-15 onwards`, `until 2016-03-18`.
+    """
+    if first is None:
+        return "all dates" if last is None else f"until {last}"
+    if last is None:
+        return f"{first} onwards"
+    return f"{first}" if first == last else f"{first} to {last}"
+
+
+def format_ranges(ranges: Iterable[tuple[date | None, date | None]]) -> str:
+    """Format ranges of dates, each with its last date included, separated by commas."""
+    return ", ".join(format_range(first, last) for first, last in ranges)
+
+
+def on_dates(ranges: Sequence[tuple[date | None, date | None]]) -> str:
+    """Format ranges of dates after a verb: `on 2016-03-15`, `from 2016-03-15 to 2016-03-18`."""
+    text = format_ranges(ranges)
+    if len(ranges) > 1:
+        return f"on {text}"
+    first, last = ranges[0]
+    return text if first is None else f"on {text}" if first == last else f"from {text}"
+
+
 def _cell(name: str, value: Any) -> str:
-    """An id is given to other commands, so that it has no separators."""
+    """Format a cell. Ids have no thousands separators: they are copied into other commands."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) and not name.endswith("_id") else str(value)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table; numbers to the right, None as a dash. In a file or a pipe it is as wide as it needs to be."""
+    """Print a table: numbers aligned right, None as a dash.
+
+    In a file or a pipe the table is as wide as it needs to be.
+    """
     table = Table(title=title, title_justify="left", header_style="bold")
     listed = [list(row) for row in rows]
     for index, name in enumerate(columns):

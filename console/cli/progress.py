@@ -1,4 +1,4 @@
-"""Draws the progress of a run on standard error, in one line that is renewed."""
+"""Progress of a run on standard error, in one line that is redrawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,13 +6,17 @@ from contextlib import contextmanager
 from rich.live import Live
 from rich.table import Table
 
-from revalue.console.cli.output import err
+from revalue.console.cli.output import counted, err
 from revalue.engine.runtime import OnProgress, RunProgress
 
 
 @contextmanager
 def progress_line(title: str, *, show: bool = True) -> Iterator[OnProgress | None]:
-    """A block whose run is drawn under `title`; yields what to hand to the run (None: nothing is drawn)."""
+    """Draw the progress of a run in this block.
+
+    Yields:
+        what to pass to the run as `on_progress`; None if nothing is drawn.
+    """
     if not show:
         yield None
         return
@@ -22,14 +26,14 @@ def progress_line(title: str, *, show: bool = True) -> Iterator[OnProgress | Non
 
 def _line(title: str, now: RunProgress) -> Table:
     waiting = "paused" if now.paused else "idle" if now.idle else ""
-    in_flight = f"{now.tasks_in_flight} tasks in flight"
+    in_flight = f"{counted(now.tasks_in_flight, 'task')} in flight"
     table = Table.grid(padding=(0, 2))
     table.add_row(
         f"[bold]{title}[/bold]",
-        f"{now.rows_written:,} position-days",
+        counted(now.rows_written, "position-day"),
         f"{now.rows_written / now.seconds if now.seconds else 0:,.0f}/s",
-        f"{now.jobs_finished:,} jobs",
-        f"{now.positions_invalidated:,} positions invalidated",
+        counted(now.jobs_finished, "job"),
+        f"{counted(now.positions_invalidated, 'position')} invalidated",
         now.trouble or (in_flight if now.tasks_in_flight or not waiting else waiting),
         f"{now.seconds:.0f} s",
     )

@@ -6,28 +6,41 @@ from typing import Annotated, Any
 
 import typer
 
-from revalue.console.cli.connection import with_database
-from revalue.console.cli.context import Call, Json
+from revalue.console.cli.arguments import Json
+from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import out, print_json, print_table
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
 
-app = typer.Typer(no_args_is_help=True, help="Bearer tokens of the API: create, list, revoke.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke bearer tokens of the API.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
 
 
 @app.command("create")
 def create(
-    name: str,
-    scope: Annotated[list[str], typer.Option(help="read, operate; may be given twice.")],
+    ctx: typer.Context,
+    name: Name,
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SCOPE", help="`read` or `operate`; repeat the option to give both scopes."
+        ),
+    ],
     portfolio: Annotated[
-        list[str] | None, typer.Option(help="Only for this portfolio; may be given often.")
+        list[str] | None,
+        typer.Option(
+            metavar="PORTFOLIO",
+            help="Limit the token to this portfolio; repeat the option for several.",
+        ),
     ] = None,
     expires_days: Annotated[
-        int | None, typer.Option(min=1, max=36_500, help="Without it the token does not expire.")
+        int | None,
+        typer.Option(min=1, max=36_500, help="Days of validity; without it there is no limit."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a token and print it, this once: only its hash is stored."""
+    """Create a token and print it. It is shown only now: the database stores its hash."""
 
     async def run(database: Database) -> tuple[tokens.Token, str]:
         expires = None if expires_days is None else timedelta(days=expires_days)
@@ -35,7 +48,7 @@ def create(
             database, name, scope, portfolios=portfolio or None, expires=expires
         )
 
-    token, secret = with_database(Call.settings, run)
+    token, secret = CliContext.of(ctx).run(run)
     if as_json:
         print_json({**asdict(token), "token": secret})
     else:
@@ -43,24 +56,28 @@ def create(
 
 
 @app.command("list")
-def show(as_json: Json = False) -> None:
-    """Every token there has been, without its secret."""
-    found = with_database(Call.settings, tokens.listed)
+def show(ctx: typer.Context, as_json: Json = False) -> None:
+    """List every token, revoked ones included, without its secret."""
+    found = CliContext.of(ctx).run(tokens.listed)
     if as_json:
-        print_json([asdict(token) for token in found])
+        print_json(found)
         return
     columns = ("name", "scopes", "portfolios", "created", "expires", "revoked")
     print_table("Tokens", columns, [_line(token) for token in found])
 
 
 @app.command("revoke")
-def revoke(name: str) -> None:
-    """End a token: the next call with it is refused."""
+def revoke(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Revoke a token: calls with it are refused from now on."""
 
     async def run(database: Database) -> tokens.Token:
         return await tokens.revoke(database, name)
 
-    out.print(f"token {with_database(Call.settings, run).name} is revoked", markup=False)
+    token = CliContext.of(ctx).run(run)
+    if as_json:
+        print_json(token)
+    else:
+        out.print(f"token {token.name} is revoked", markup=False)
 
 
 def _line(token: tokens.Token) -> tuple[Any, ...]:

@@ -1,6 +1,5 @@
-"""`revalue value`: until every position is current, or for as long as it is let."""
+"""`revalue value`: run the engine until every position is current, or until it is stopped."""
 
-import asyncio
 import signal
 import sys
 from dataclasses import asdict
@@ -8,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from revalue.console.cli.connection import database_url, with_database
-from revalue.console.cli.context import Call, Json
-from revalue.console.cli.operate import print_status, what_is_left
-from revalue.console.cli.output import err, out, print_json
+from revalue.console.cli.arguments import Json
+from revalue.console.cli.connection import migrated_database_url, with_database
+from revalue.console.cli.context import CliContext
+from revalue.console.cli.output import counted, err, out, print_json
 from revalue.console.cli.progress import progress_line
+from revalue.console.cli.status import as_dict, print_status, what_is_left
 from revalue.engine.errors import ValuationIncompleteError
 from revalue.engine.operate.status import read_status
-from revalue.engine.postgres import schema
+from revalue.engine.runtime import Run
 
 
 class _Stopped(KeyboardInterrupt):
@@ -24,29 +24,38 @@ class _Stopped(KeyboardInterrupt):
 
 
 def value(
+    ctx: typer.Context,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Keep running; stop with Ctrl-C, SIGTERM or `revalue drain`."),
+        typer.Option(
+            "--watch", help="Keep running until Ctrl-C, SIGTERM or `revalue drain` stops it."
+        ),
     ] = False,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="Take leadership from a scheduler that is alive.")
+        bool,
+        typer.Option("--take-over", help="Take the lead from a scheduler that is still alive."),
     ] = False,
     actors: Annotated[
-        int | None, typer.Option(min=1, help="Valuation actors (default: one a CPU).")
+        int | None,
+        typer.Option(min=1, help="Number of valuation actors; without it one per CPU."),
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Serve the scheduler's Prometheus metrics here.")
+        int | None, typer.Option(help="Serve the Prometheus metrics of the scheduler on this port.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Value everything that is owed, until every position is current; exit 5, with the reasons, when some cannot be."""
+    """Value all due position-days, until every position is current.
+
+    Exit code 5: some positions cannot be valued; the reasons are printed.
+    """
     from revalue.actors.runner import Runner
 
     changed = {"actors": actors, "metrics_port": metrics_port}
-    settings = Call.settings.model_copy(update={k: v for k, v in changed.items() if v is not None})
-    url = database_url(settings)
-    asyncio.run(schema.require_head(url))
+    settings = CliContext.of(ctx).settings.model_copy(
+        update={name: given for name, given in changed.items() if given is not None}
+    )
+    url = migrated_database_url(settings)
     settings = settings.model_copy(update={"database_url": url})
     runner = Runner(url, settings, take_over=take_over)
     try:
@@ -62,32 +71,44 @@ def value(
         number = getattr(stopped, "number", signal.SIGINT)
         status = with_database(settings, read_status)
         finished = (
-            "were finished and applied"
+            "was finished and applied"
             if runner.ended_in_order
-            else "were not finished: the next scheduler frees them"
+            else "was not finished: the next scheduler releases it"
         )
-        err.print(f"stopped: tasks in flight {finished}; {what_is_left(status)}", markup=False)
+        err.print(f"stopped: work in flight {finished}; {what_is_left(status)}", markup=False)
         sys.exit(0 if (watch and runner.ended_in_order) or status.is_current else 128 + number)
     if run is None:
-        err.print(
-            f"drained by an operator; {what_is_left(with_database(settings, read_status))}",
-            markup=False,
-        )
+        status = with_database(settings, read_status)
+        err.print(f"drained by an operator; {what_is_left(status)}", markup=False)
+        if as_json:
+            print_json({"status": as_dict(status)})
         return
     if as_json:
-        print_json({**asdict(run), "rows_per_second": round(run.rows_per_second)})
+        print_json(run_as_dict(run))
     else:
-        out.print(
-            f"{run.rows_written:,} position-days in {run.seconds:.1f} s ({run.rows_per_second:,.0f}/s), "
-            f"{run.jobs_finished:,} jobs, {run.positions_invalidated:,} positions raised"
-        )
+        out.print(describe_run(run))
         print_status(run.status)
     if not run.status.is_current:
         raise ValuationIncompleteError(what_is_left(run.status))
 
 
+def run_as_dict(run: Run) -> dict[str, Any]:
+    """Return the result of a run for programs."""
+    rate = round(run.rows_per_second)
+    return {**asdict(run), "status": as_dict(run.status), "rows_per_second": rate}
+
+
+def describe_run(run: Run) -> str:
+    """Say in one line what a run did."""
+    return (
+        f"{counted(run.rows_written, 'position-day')} in {run.seconds:.1f} s "
+        f"({run.rows_per_second:,.0f}/s), {counted(run.jobs_finished, 'job')}, "
+        f"{counted(run.positions_invalidated, 'position')} invalidated"
+    )
+
+
 def _stop(number: int, _: Any) -> None:
-    # A second signal does not wait for what is in flight.
+    # A second signal ends the process at once: it does not wait for work in flight.
     signal.signal(number, signal.SIG_DFL)
-    err.print("stopping: tasks in flight are finished and applied first")
+    err.print("stopping: work in flight is finished and applied first")
     raise _Stopped(number)

@@ -1,4 +1,7 @@
-"""What Prometheus and Grafana need to watch an engine: alert rules and a dashboard. docs/runbook.md has a section an alert."""
+"""Alert rules for Prometheus and a dashboard for Grafana.
+
+docs/runbook.md has one section per alert.
+"""
 
 from importlib.resources import files
 from pathlib import Path
@@ -7,7 +10,7 @@ FILES = ("alerts.yml", "dashboard.json")
 
 
 def export(folder: Path) -> list[Path]:
-    """Writes the files to the folder."""
+    """Write the files to `folder`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in FILES:

@@ -1,4 +1,4 @@
-"""`revalue serve-metrics`: what the database says, with or without a scheduler."""
+"""Metrics of the database for Prometheus; a scheduler need not run."""
 
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -7,9 +7,9 @@ from revalue.engine.operate.database_metrics import DatabaseCollector
 
 
 def serve(url: str, host: str, port: int) -> None:
-    """Serves until interrupted."""
+    """Serve on `host` and `port` (0: any free one) until interrupted."""
     registry = CollectorRegistry()
     registry.register(DatabaseCollector(url))
     server, thread = start_http_server(port, addr=host, registry=registry)
-    err.print(f"metrics on http://{host}:{server.server_port}/metrics")
+    err.print(f"serving metrics on http://{host}:{server.server_port}/metrics")
     thread.join()

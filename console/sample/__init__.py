@@ -1,4 +1,7 @@
-"""The sample book: 20 large US stocks, ECB rates, NYSE sessions (all real), and 60 invented portfolios. See data/README.md."""
+"""The sample book: real prices, FX rates and business days, and 60 invented portfolios.
+
+20 large US stocks, rates of the ECB, trading sessions of the NYSE. data/README.md has the sources.
+"""
 
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -7,11 +10,11 @@ from shutil import copyfile
 import polars as pl
 
 KINDS = ("business_dates", "portfolios", "instruments", "fx_rates", "prices", "positions")
-"""In the order in which they are to be loaded."""
+"""In the order in which they must be loaded."""
 
 
 def frames() -> dict[str, pl.DataFrame]:
-    """The book by kind, in loading order; the columns are those of engine.ingest.COLUMNS."""
+    """Return the book by kind, in loading order; the columns are those of `ingest.COLUMNS`."""
     found = {}
     for kind in KINDS:
         with as_file(files(__package__) / "data" / f"{kind}.parquet") as path:
@@ -20,7 +23,7 @@ def frames() -> dict[str, pl.DataFrame]:
 
 
 def export(folder: Path) -> list[Path]:
-    """Copies the Parquet files into `folder` (made if it is missing); returns their paths."""
+    """Copy the Parquet files to `folder`, which is created if missing; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for kind in KINDS:

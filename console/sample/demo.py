@@ -1,10 +1,12 @@
-"""The whole walk on the sample book: load, value, correct one price in the past, reprocess, verify, draw."""
+"""The demo: load the sample book, value it, correct a price of the past, restate, verify, draw."""
 
 import asyncio
+from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import polars as pl
 from rich.progress import track
@@ -12,14 +14,18 @@ from rich.progress import track
 from revalue.actors.runner import Runner
 from revalue.console import sample
 from revalue.console.cli.connection import database_url, with_database
-from revalue.console.cli.output import err, out, print_table, tidy
+from revalue.console.cli.correct import affected, describe
+from revalue.console.cli.output import counted, err, out, print_table
 from revalue.console.cli.progress import progress_line
-from revalue.console.cli.verify import Verified, verify_rows
+from revalue.console.cli.status import positions_by_state, watermarks, what_is_left
+from revalue.console.cli.value import describe_run, run_as_dict
+from revalue.console.cli.verify import Verified, require_agreement, verify_rows
+from revalue.console.cli.verify import describe as describe_verified
 from revalue.console.sample.chart import draw_totals
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, LoadResult, load
-from revalue.engine.errors import RevalueError, ValuationIncompleteError
-from revalue.engine.operate.status import count_position_days
+from revalue.engine.errors import ValuationIncompleteError
+from revalue.engine.operate.status import Status, count_position_days
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import read_price, totals_by_currency
@@ -30,50 +36,74 @@ SECURITY, DAY, FACTOR = "AAPL", date(2016, 3, 15), Decimal("1.05")
 VERIFIED_ROWS = 100_000
 
 
-def run_demo(settings: Settings, folder: Path) -> None:
-    """Runs it; raises RevalueError when a number disagrees with the oracle or a position is not current at the end."""
+def run_demo(settings: Settings, folder: Path, *, show: bool = True) -> dict[str, Any]:
+    """Run every step; write the chart to `folder`.
+
+    Args:
+        show: print each step on standard output.
+
+    Returns:
+        the results of the steps, for programs.
+
+    Raises:
+        RevalueError: a stored number disagrees with the reference valuation.
+        ValuationIncompleteError: a position is not current at the end.
+    """
+
+    def say(title: str, text: str) -> None:
+        if show:
+            out.print(f"[bold]{title}[/bold]", end="")
+            out.print(f": {text}", markup=False)
+
     begun = monotonic()
     url = database_url(settings)
     settings = settings.model_copy(update={"database_url": url})
-    out.print(f"[bold]1. schema[/bold] at {asyncio.run(schema.migrate(url))}")
+    revision = asyncio.run(schema.migrate(url))
+    say("1. schema", f"revision {revision}")
     loaded = with_database(settings, _load)
-    out.print(
-        f"[bold]2. sample book[/bold]: {sum(r.rows for r in loaded):,} rows loaded, "
-        f"{sum(r.inserted + r.changed for r in loaded):,} of them new or changed"
+    say(
+        "2. sample book",
+        f"{counted(sum(each.rows for each in loaded), 'row')} loaded, "
+        f"{sum(each.inserted + each.changed for each in loaded):,} of them new or changed",
     )
     with Runner(url, settings) as runner:
-        with progress_line("valuing to the horizon") as on_progress:
-            first = runner.until_quiet(on_progress)
-        _require_current(first)
-        _print_run("3. valued to the horizon", first)
+        first = _value(runner, "valuing to the horizon")
+        say("3. valued to the horizon", describe_run(first))
         before = with_database(settings, totals_by_currency)
         correction = with_database(settings, _correct)
-        out.print(
-            f"[bold]4. correction[/bold]: {correction.what}: {tidy(correction.old)} -> {tidy(correction.new)}; "
-            f"it can reach {correction.positions:,} positions, {', '.join(map(str, correction.dates))}",
-            markup=True,
-        )
-        with progress_line("reprocessing") as on_progress:
-            second = runner.until_quiet(on_progress)
-        _require_current(second)
-        _print_run("5. reprocessed", second)
+        say("4. corrected", f"{describe(correction)}; {affected(correction)}")
+        second = _value(runner, "restating")
+        say("5. restated", describe_run(second))
     after = with_database(settings, totals_by_currency)
-    _print_money(before, after)
+    changes = _changes(before, after)
+    if show:
+        _print_changes(changes)
     verified = with_database(settings, _verify)
-    out.print(
-        f"[bold]6. oracle[/bold]: {verified.rows:,} rows recomputed one by one in plain decimals: "
-        f"{verified.disagreements} disagreements"
-    )
-    picture = folder / "revalue-demo.png"
+    say("6. reference valuation", describe_verified(verified))
+    chart = (folder / "revalue-demo.png").resolve()
     draw_totals(
         after,
-        picture,
+        chart,
         title="Market value and unrealized gain of the sample book, by base currency",
     )
-    _print_summary(settings, second)
-    out.print(f"picture: {picture.resolve()}\n{monotonic() - begun:.0f} s in all", markup=False)
-    if verified.disagreements:
-        raise RevalueError("stored rows disagree with the data:\n" + "\n".join(verified.examples))
+    position_days = with_database(settings, count_position_days)
+    say("summary", _summary(second.status, position_days))
+    seconds = monotonic() - begun
+    if show:
+        out.print(f"chart: {chart}\ntotal time: {seconds:.0f} s", markup=False)
+    require_agreement(verified)
+    return {
+        "revision": revision,
+        "loaded": loaded,
+        "valued": run_as_dict(first),
+        "correction": correction,
+        "restated": run_as_dict(second),
+        "changes": changes.to_dicts(),
+        "verified": asdict(verified),
+        "position_days": position_days,
+        "chart": chart,
+        "seconds": round(seconds, 1),
+    }
 
 
 async def _load(database: Database) -> list[LoadResult]:
@@ -81,9 +111,21 @@ async def _load(database: Database) -> list[LoadResult]:
     return [
         await load(database, Kind(kind), frames[kind])
         for kind in track(
-            frames, description="loading the sample book", console=err, transient=True
+            frames,
+            description="loading the sample book",
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
         )
     ]
+
+
+def _value(runner: Runner, title: str) -> Run:
+    with progress_line(title) as on_progress:
+        run = runner.until_quiet(on_progress)
+    if not run.status.is_current:
+        raise ValuationIncompleteError(what_is_left(run.status))
+    return run
 
 
 async def _correct(database: Database) -> corrections.Correction:
@@ -97,58 +139,52 @@ async def _verify(database: Database) -> Verified:
     return await verify_rows(database, rows=VERIFIED_ROWS, seed=1)
 
 
-def _require_current(run: Run) -> None:
-    if not run.status.is_current:
-        raise ValuationIncompleteError(f"not every position is current: {run.status.positions}")
-
-
-def _print_run(title: str, run: Run) -> None:
-    out.print(
-        f"[bold]{title}[/bold]: {run.rows_written:,} position-days in {run.seconds:.1f} s "
-        f"({run.rows_per_second:,.0f}/s), {run.jobs_finished:,} jobs, {run.positions_invalidated:,} positions raised to a new epoch"
-    )
-
-
-def _print_money(before: pl.DataFrame, after: pl.DataFrame) -> None:
-    changed = (
+def _changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """Return the totals per base currency and date that differ, and by how much."""
+    value, gain = "market_value", "unrealized_gain"
+    return (
         before.join(after, on=["base_currency", "date"], suffix="_after")
-        .with_columns(
-            value=pl.col("market_value_after") - pl.col("market_value"),
-            gain=pl.col("unrealized_gain_after") - pl.col("unrealized_gain"),
+        .select(
+            "base_currency",
+            "date",
+            market_value_before=value,
+            market_value_after=f"{value}_after",
+            market_value_change=pl.col(f"{value}_after") - pl.col(value),
+            unrealized_gain_change=pl.col(f"{gain}_after") - pl.col(gain),
         )
-        .filter((pl.col("value") != 0) | (pl.col("gain") != 0))
+        .filter((pl.col("market_value_change") != 0) | (pl.col("unrealized_gain_change") != 0))
         .sort("base_currency", "date")
     )
-    # Five columns, so that no amount is broken on a terminal of 80.
+
+
+def _print_changes(changes: pl.DataFrame) -> None:
+    # Five columns, so that no amount is broken on a terminal of 80 columns.
     print_table(
-        "What the correction changed in money: market value",
+        "Change of market value by the correction, per base currency",
         ("base", "date", "before", "after", "change"),
         [
-            (row[0], row[1], *(f"{amount:,.2f}" for amount in row[2:]))
-            for row in changed.select(
-                "base_currency", "date", "market_value", "market_value_after", "value"
-            ).rows()
+            (currency, day, *(f"{amount:,.2f}" for amount in amounts))
+            for currency, day, *amounts in changes.drop("unrealized_gain_change").iter_rows()
         ],
     )
-    if changed["value"].equals(changed["gain"]):
+    if changes["market_value_change"].equals(changes["unrealized_gain_change"]):
         out.print(
             "The unrealized gains change by the same amounts: the cost bases have not changed."
         )
-    else:
-        print_table(
-            "Unrealized gain",
-            ("base", "date", "change"),
-            [
-                (row[0], row[1], f"{row[2]:,.2f}")
-                for row in changed.select("base_currency", "date", "gain").rows()
-            ],
-        )
+        return
+    print_table(
+        "Change of unrealized gain",
+        ("base", "date", "change"),
+        [
+            (row["base_currency"], row["date"], f"{row['unrealized_gain_change']:,.2f}")
+            for row in changes.iter_rows(named=True)
+        ],
+    )
 
 
-def _print_summary(settings: Settings, run: Run) -> None:
-    status = run.status
-    out.print(
-        f"[bold]summary[/bold]: {status.total:,} positions, {with_database(settings, count_position_days):,} position-days; "
-        f"positions by state {status.positions}; "
-        f"watermarks {status.first_watermark} to {status.last_watermark}, horizon {status.horizon}"
+def _summary(status: Status, position_days: int) -> str:
+    states = "all current" if status.is_current else positions_by_state(status)
+    return (
+        f"{counted(status.total, 'position')}, {states}; "
+        f"{counted(position_days, 'position-day')}; {watermarks(status)}"
     )

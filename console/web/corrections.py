@@ -17,7 +17,7 @@ from revalue.console.web.responses import CSV, PARQUET, bare
 from revalue.console.web.schemas import Previewed, PreviewedFile
 from revalue.engine.correct import corrections
 from revalue.engine.correct.parsing import Source, from_csv, from_parquet
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import preview
 
 router = APIRouter(tags=["corrections"])
@@ -42,7 +42,7 @@ class PriceCorrection(_Body):
     date: date
     price: Number
 
-    async def apply(self, database: Database) -> corrections.Correction:
+    async def apply(self, database: Connections) -> corrections.Correction:
         """Makes it."""
         return await corrections.price(
             database, require_text(self.security_id), self.date, Decimal(self.price)
@@ -58,7 +58,7 @@ class RateCorrection(_Body):
     date: date
     rate: Number
 
-    async def apply(self, database: Database) -> corrections.Correction:
+    async def apply(self, database: Connections) -> corrections.Correction:
         """Makes it."""
         return await corrections.rate(
             database, self.base_currency, self.quote_currency, self.date, Decimal(self.rate)
@@ -76,7 +76,7 @@ class PositionCorrection(_Body):
     cost_basis_local: Number
     cost_basis: Number
 
-    async def apply(self, database: Database) -> corrections.Correction:
+    async def apply(self, database: Connections) -> corrections.Correction:
         """Makes it."""
         names = (require_text(self.portfolio_id), require_text(self.security_id))
         amounts = (
@@ -118,7 +118,7 @@ async def preview_corrections(
     caller.whole()
     wanted = body if isinstance(body, list) else [body]
 
-    async def correct(database: Database) -> list[dict[str, str]]:
+    async def correct(database: Connections) -> list[dict[str, str]]:
         made = [await each.apply(database) for each in wanted]
         return [{"what": each.what, "old": each.old, "new": each.new} for each in made]
 
@@ -144,7 +144,7 @@ async def preview_file(request: Request, caller: Operating, previews: Asked) -> 
         _read, request.headers.get("content-type", ""), await request.body()
     )
 
-    async def correct(database: Database) -> dict[str, Any]:
+    async def correct(database: Connections) -> dict[str, Any]:
         made = vars(await corrections.file(database, given))
         return {
             name: value for name, value in made.items() if name != "trigger_ids"
@@ -165,7 +165,7 @@ def _read(content_type: str, content: bytes) -> Source:
 
 
 async def _told(
-    request: Request, previews: Previews, correct: Callable[[Database], Awaitable[Any]]
+    request: Request, previews: Previews, correct: Callable[[Connections], Awaitable[Any]]
 ) -> Response:
     if previews.running.locked():
         raise HTTPException(429, "another preview is being computed", {"Retry-After": "1"})

@@ -1,1 +1,1 @@
-"""Step 5, apply: results shrink what is pending and publish; unfinished jobs are deferred, released, recovered."""
+"""Step 5, apply: shrink what is pending, publish, and defer, release or recover unfinished jobs."""

@@ -1,4 +1,4 @@
-"""Move 5, apply, and what becomes of jobs that did not complete: deferred, released, superseded, recovered."""
+"""Step 5, apply results, and what happens to unfinished jobs: defer, release, recover, retry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,37 +7,45 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.backends import application_name, terminate_backends
-from revalue.engine.postgres.database import Database, avoid_nested_loops
+from revalue.engine.postgres.database import Connections, avoid_nested_loops
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
 
 ALONE_AFTER_DEATHS = 5
-"""Its process died with a job that often: from then on it has a task of its own, and what dies with it dies of it."""
+"""After this many deaths of its process a job runs alone, so that the next death is its own."""
+
+_CALENDAR_DAYS, _BUSINESS_DAYS = 7, 5  # of a week: deferred jobs are packed by calendar days
 
 
 @dataclass(frozen=True)
-class Waits:
-    """Mean seconds before a failed attempt is made again (doubled each time) and before missing data is looked for again."""
+class RetryDelays:
+    """Mean delays of deferred jobs.
+
+    retry_seconds: before the second attempt of a failed job; doubled for each further attempt.
+    recheck_seconds: before a job that waits for data is checked again.
+    """
 
     retry_seconds: float
     recheck_seconds: float
 
 
-async def apply(term: Term, tasks: Sequence[Task], waits: Waits) -> None:
-    """One transaction: pending shrinks by what the tasks valued, complete positions are published, the rest is deferred.
+async def apply(term: Term, tasks: Sequence[Task], delays: RetryDelays) -> None:
+    """Apply the results of finished attempts, in one transaction.
 
-    Applying a task twice changes nothing: dates come back into pending only under a new epoch.
+    What the tasks valued is no longer pending; complete positions are published; unfinished jobs
+    are deferred. Applying a task twice changes nothing: its dates become pending again only under a
+    new epoch.
     """
-    runs = _runs(tasks)
+    ranges = _job_ranges(tasks)
     async with term.transaction("apply") as connection:
         await sql("defer_tasks").execute(
             connection,
-            **runs,
-            retry_seconds=waits.retry_seconds,
-            recheck_seconds=waits.recheck_seconds,
+            **ranges,
+            retry_seconds=delays.retry_seconds,
+            recheck_seconds=delays.recheck_seconds,
         )
-        await sql("supersede_fenced").execute(connection, **runs)
+        await sql("supersede_fenced").execute(connection, **ranges)
         for task in tasks:
             await avoid_nested_loops(connection, task)
             await sql("apply_task").execute(connection, **task.parameters)
@@ -46,16 +54,23 @@ async def apply(term: Term, tasks: Sequence[Task], waits: Waits) -> None:
 async def release(
     term: Term,
     task: Task,
-    waits: Waits,
+    delays: RetryDelays,
     *,
     reason: str,
     worker: str | None = None,
-    most_deaths: int | None = None,
+    max_deaths: int | None = None,
 ) -> int:
-    """The attempt is over: what it committed is applied, what it did not finish is free again, uncharged.
+    """Abandon an attempt: apply what it committed, and requeue its other jobs without counting it.
 
-    `most_deaths`: given when its process died; a job that this befell so often fails, with a dead letter. Returns how many did.
-    `worker`: the name of the valuer that is lost. Its sessions are ended first, for it may stand still with its jobs locked.
+    Args:
+        reason: stored with the requeued jobs.
+        worker: name of the lost valuer. Its database sessions are ended first: a stopped process
+            may hold locks on its jobs.
+        max_deaths: set if the attempt's process died. A job whose process died that often fails,
+            with a dead letter.
+
+    Returns:
+        The number of jobs that failed.
     """
     async with term.transaction("release") as connection:
         if worker is not None:
@@ -66,15 +81,20 @@ async def release(
             first_job=task.first_job_id,
             last_job=task.last_job_id,
             reason=reason,
-            most_deaths=most_deaths,
+            max_deaths=max_deaths,
         )
-    await apply(term, [task], waits)
+    await apply(term, [task], delays)
     return failed
 
 
 async def recover(term: Term, known: Sequence[Task] = ()) -> None:
-    """What a scheduler does first, and after it lost its connection: results that nobody applied are applied, and attempts
-    that it does not know of are released. Those are of earlier terms, or were begun by a commit whose answer was lost.
+    """Apply results that nobody applied, and requeue the jobs of attempts that nobody waits for.
+
+    A scheduler runs it first, and again after it has lost its connection. The attempts are those of
+    earlier terms, and those begun by a commit whose answer was lost.
+
+    Args:
+        known: tasks whose results this scheduler still expects.
     """
     async with term.transaction("recover") as connection:
         if not known:
@@ -84,16 +104,22 @@ async def recover(term: Term, known: Sequence[Task] = ()) -> None:
         await sql("defer_all").execute(connection)
 
 
-async def retry_due(term: Term, *, most: int, task_rows: int, capacity: int) -> list[Task]:
-    """Takes up to `most` deferred jobs whose time has come, as at most `capacity` new tasks. The others go on waiting."""
+async def retry_due(term: Term, *, max_jobs: int, task_rows: int, capacity: int) -> list[Task]:
+    """Begin the next attempt of deferred jobs that are due; the others stay deferred.
+
+    Args:
+        max_jobs: largest number of jobs to take.
+        task_rows: target position-days per task.
+        capacity: largest number of tasks to create.
+    """
     async with term.transaction("retry") as connection:
         if not await sql("retry_is_due").value(connection):
             return []
         rows = await sql("retry_due").fetch(
             connection,
             term=term.number,
-            most=most,
-            task_days=max(1, task_rows * 7 // 5),
+            max_jobs=max_jobs,
+            task_days=max(1, task_rows * _CALENDAR_DAYS // _BUSINESS_DAYS),
             capacity=capacity,
             alone_after=ALONE_AFTER_DEATHS,
             first_task=await term.take_ids(connection, "valuation_task_ids", capacity),
@@ -101,14 +127,18 @@ async def retry_due(term: Term, *, most: int, task_rows: int, capacity: int) -> 
     return [Task(**{**row, "lane": Lane(row["lane"])}) for row in rows]
 
 
-async def seconds_to_next_retry(database: Database) -> float | None:
-    """Seconds until the next deferred job is due (negative: it is overdue), or None when none is deferred."""
+async def seconds_to_next_retry(database: Connections) -> float | None:
+    """Return the seconds until the next deferred job is due, or None when none is deferred.
+
+    Negative: it is overdue.
+    """
     async with database.connection() as connection:
         seconds: float | None = await sql("next_retry").value(connection)
     return seconds
 
 
-def _runs(tasks: Sequence[Task]) -> dict[str, list[int]]:
+def _job_ranges(tasks: Sequence[Task]) -> dict[str, list[int]]:
+    """Return the parameters by which statements find the jobs of several tasks."""
     return {
         "tasks": [task.task_id for task in tasks],
         "first_jobs": [task.first_job_id for task in tasks],

@@ -1,4 +1,8 @@
--- The same as apply_tasks for every position that still owes something: what a scheduler does when it begins.
+-- Apply what was valued of every position that has pending dates, and publish the positions that
+-- are complete. A scheduler runs it when it begins.
+--
+-- The same as apply_task, from all positions instead of one task's jobs: a common statement would
+-- have to read all positions for each task.
 WITH valued AS (
     SELECT j.position_id, j.epoch, p.published_epoch AS was_published,
            range_agg(daterange(j.first_date, j.valued_through, '[]')) AS dates
@@ -9,11 +13,14 @@ WITH valued AS (
 ), applied AS (
     UPDATE position_state p
     SET pending = p.pending - v.dates,
-        published_epoch = CASE WHEN isempty(p.pending - v.dates) THEN p.epoch ELSE p.published_epoch END,
-        published_open_dates = CASE WHEN isempty(p.pending - v.dates) THEN p.open_dates ELSE p.published_open_dates END
+        published_epoch = CASE WHEN isempty(p.pending - v.dates)
+                               THEN p.epoch ELSE p.published_epoch END,
+        published_open_dates = CASE WHEN isempty(p.pending - v.dates)
+                                    THEN p.open_dates ELSE p.published_open_dates END
     FROM valued v
     WHERE p.position_id = v.position_id AND p.epoch = v.epoch
-    RETURNING p.position_id, p.published_epoch, p.published_open_dates, p.stale_moment, v.was_published
+    RETURNING p.position_id, p.published_epoch, p.published_open_dates, p.stale_moment,
+              v.was_published
 )
 INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)
 SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates, stale_moment

@@ -1,4 +1,4 @@
--- Waiting jobs whose time was not yet written when the scheduler before this one ended.
+-- Defer waiting jobs for which the previous scheduler ended before it had written a time.
 INSERT INTO deferred_jobs (job_id, not_before)
 SELECT j.job_id, clock_timestamp()
 FROM position_state p

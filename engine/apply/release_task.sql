@@ -1,32 +1,38 @@
--- The attempt is given up without being charged: the jobs it has not finished are free, under no task's fence. :most_deaths is null
--- unless its process died. A job whose process died that often was alone in its last tasks (retry_due): it is what ends them, and
--- fails. Returns how many did.
-WITH given_up AS (
-    SELECT j.job_id, j.deaths + (:most_deaths::integer IS NOT NULL)::integer AS deaths,
-           p.epoch = j.epoch AND j.deaths + 1 >= :most_deaths::integer IS TRUE AS fails,
-           format('UNEXPECTED_ERROR %s %s', p.security_id, COALESCE(j.valued_through + 1, j.first_date)) AS failure
+-- Abandon an attempt without counting it: unfinished jobs become PENDING, are due now, and lose
+-- their task id. Returns the number of jobs that failed.
+--
+-- :max_deaths is NULL unless the attempt's process died. A job whose process died that often was
+-- alone in its last tasks (retry_due), so it caused the deaths: it becomes FAILED, with a dead
+-- letter.
+WITH abandoned AS (
+    SELECT j.job_id, j.deaths + (:max_deaths::integer IS NOT NULL)::integer AS deaths,
+           p.epoch = j.epoch AND j.deaths + 1 >= :max_deaths::integer IS TRUE AS fails,
+           format('UNEXPECTED_ERROR %s %s', p.security_id,
+                  COALESCE(j.valued_through + 1, j.first_date)) AS failure
     FROM portfolio_valuation_jobs j
     JOIN position_state p USING (position_id)
-    WHERE j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task AND j.status = 'PROCESSING'
+    WHERE j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task
+      AND j.status = 'PROCESSING'
 ), released AS (
     UPDATE portfolio_valuation_jobs j
-    SET status = (CASE WHEN g.fails THEN 'FAILED' ELSE 'PENDING' END)::valuation_job_status,
+    SET status = (CASE WHEN a.fails THEN 'FAILED' ELSE 'PENDING' END)::valuation_job_status,
         task_id = 0,
-        attempt_count = j.attempt_count - CASE WHEN g.fails THEN 0 ELSE 1 END,
-        deaths = g.deaths,
-        failure_reason = CASE WHEN g.fails THEN g.failure ELSE :reason END,
-        finished_at = CASE WHEN g.fails THEN now() END
-    FROM given_up g
-    WHERE j.job_id = g.job_id AND j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task AND j.status = 'PROCESSING'
+        attempt_count = j.attempt_count - CASE WHEN a.fails THEN 0 ELSE 1 END,
+        deaths = a.deaths,
+        failure_reason = CASE WHEN a.fails THEN a.failure ELSE :reason END,
+        finished_at = CASE WHEN a.fails THEN now() END
+    FROM abandoned a
+    WHERE j.job_id = a.job_id AND j.job_id BETWEEN :first_job AND :last_job
+      AND j.task_id = :task AND j.status = 'PROCESSING'
     RETURNING j.job_id, j.status, j.attempt_count, j.deaths, j.failure_reason
 ), letters AS (
     INSERT INTO dead_letters (job_id, attempt_count, failure_reason, traceback)
     SELECT job_id, attempt_count, failure_reason,
-           format(E'The process that valued it died %s times, the last times with no other job in its task. The last time:\n%s',
-                  deaths, :reason::text)
+           format(E'The process that valued it died %s times, the last times with no other job '
+                  'in its task. The last time:\n%s', deaths, :reason::text)
     FROM released
     WHERE status = 'FAILED'
-), free AS (
+), requeued AS (
     INSERT INTO deferred_jobs (job_id, not_before)
     SELECT job_id, clock_timestamp() FROM released WHERE status = 'PENDING'
     ON CONFLICT (job_id) DO UPDATE SET not_before = excluded.not_before

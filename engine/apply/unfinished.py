@@ -1,4 +1,4 @@
-"""Says in the logs what finished attempts could not value: summed, not one line a job or a day."""
+"""Logs of jobs that finished attempts could not value: one line per cause, not per job or date."""
 
 import logging
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.core.tasks import Task
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
@@ -14,13 +14,17 @@ sql = statements(__package__)
 _log = logs.logger("valuation")
 
 
-async def log_unfinished_jobs(database: Database, tasks: Sequence[Task]) -> None:
-    """One line for each reason and security or pair: an error for jobs that failed, and, where INFO is logged, one for
-    jobs that wait."""
+async def log_unfinished_jobs(database: Connections, tasks: Sequence[Task]) -> None:
+    """Log the jobs that failed (ERROR) or wait for data (INFO), one line per reason and subject.
+
+    The subject is a security or a currency pair.
+    """
     if not tasks:
         return
-    waiting = logging.getLogger("revalue.valuation").isEnabledFor(logging.INFO)
-    statuses = [JobStatus.FAILED.value, *([JobStatus.WAITING_FOR_DATA.value] if waiting else [])]
+    logs_waiting = logging.getLogger("revalue.valuation").isEnabledFor(logging.INFO)
+    statuses = [JobStatus.FAILED.value]
+    if logs_waiting:
+        statuses.append(JobStatus.WAITING_FOR_DATA.value)
     async with database.connection() as connection:
         rows = await sql("unfinished_jobs").fetch(
             connection,
@@ -30,7 +34,7 @@ async def log_unfinished_jobs(database: Database, tasks: Sequence[Task]) -> None
             statuses=statuses,
         )
     for row in rows:
-        facts = {
+        details = {
             "reason": row["reason"],
             "subject": row["subject"],
             "dates": logs.ranges(zip(row["first_dates"], row["last_dates"], strict=True)),
@@ -41,6 +45,6 @@ async def log_unfinished_jobs(database: Database, tasks: Sequence[Task]) -> None
             "trigger": logs.ranges((trigger, trigger) for trigger in row["triggers"]),
         }
         if row["status"] == JobStatus.FAILED.value:
-            _log.error("jobs failed", **facts)
+            _log.error("jobs failed", **details)
         else:
-            _log.info("jobs wait for data", **facts)
+            _log.info("jobs wait for data", **details)

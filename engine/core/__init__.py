@@ -1,1 +1,1 @@
-"""Pure decisions on polars frames: no I/O, no Ray, no clock."""
+"""Pure functions on polars frames: no I/O, no Ray, no clock."""

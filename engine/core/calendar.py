@@ -1,18 +1,19 @@
-"""Business dates as numbers, so that ages and ranges are subtractions.
+"""Business days as numbers, so that ages and ranges are subtractions.
 
-A business days frame has one row a business date: calendar_no (i16), date, day_no (i32: 1 for the calendar's first date,
-2 for the next...), sorted by calendar_no and date. A date is looked up in it by binary search over both columns as one number.
+A business days frame has one row per business day of each calendar: calendar_no (i16), date, day_no
+(i32: 1 for the calendar's first day, 2 for the next...), sorted by calendar_no and date. A date is
+looked up by binary search; calendar and date together are one number for that.
 """
 
 from typing import Literal
 
 import polars as pl
 
-_A_CALENDAR = 1 << 32
+_CALENDAR_STEP = 1 << 32  # more than any date's number of days
 
 
 def number_business_days(business_dates: pl.DataFrame) -> pl.DataFrame:
-    """The business days frame of a frame with calendar_no and date."""
+    """Return the business days frame of a frame with calendar_no and date."""
     return business_dates.sort("calendar_no", "date").with_columns(
         pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("calendar_no").alias("day_no")
     )
@@ -21,28 +22,41 @@ def number_business_days(business_dates: pl.DataFrame) -> pl.DataFrame:
 def last_business_day(
     frame: pl.DataFrame, business_days: pl.DataFrame, *, on: str, name: str
 ) -> pl.DataFrame:
-    """Adds `name`: the number of the last business day <= the date `on`; null before the calendar's first one."""
+    """Add the column `name`: day_no of the last business day at or before the date in `on`.
+
+    Null where the date is before the calendar's first business day. `frame` has calendar_no.
+    """
     return frame.with_columns(
         business_days["day_no"].gather(last_rows(frame, business_days, on=on)).alias(name)
     )
 
 
 def last_rows(frame: pl.DataFrame, business_days: pl.DataFrame, *, on: str) -> pl.Series:
-    """For each row of the frame (calendar_no, `on`), the row number in `business days` of its last business day <= the date `on`;
-    null where there is none."""
-    return _rows(frame, business_days, on, "right", step=-1)
+    """Return for each row the row number in `business_days` of the last one at or before `on`.
+
+    Null where there is none. `frame` has calendar_no and the date column `on`.
+    """
+    return _find_rows(frame, business_days, on, "right", step=-1)
 
 
 def first_rows(frame: pl.DataFrame, business_days: pl.DataFrame, *, on: str) -> pl.Series:
-    """The same of the first business day >= the date `on`."""
-    return _rows(frame, business_days, on, "left", step=0)
+    """Return for each row the row number in `business_days` of the first one at or after `on`.
+
+    Null where there is none. `frame` has calendar_no and the date column `on`.
+    """
+    return _find_rows(frame, business_days, on, "left", step=0)
 
 
 def expand_to_dates(ranges: pl.DataFrame, business_days: pl.DataFrame) -> pl.DataFrame:
-    """One row for every business day of each range, in the order of the ranges and then of the dates.
+    """Return one row per business day of each range, in the order of the ranges, then of dates.
 
-    `ranges` has calendar_no, first_date and last_date (both included); its other columns are repeated; `day_no` and
-    `date` are added. A range without a business day gives no row.
+    Args:
+        ranges: calendar_no, first_date, last_date (both included) and any other columns.
+        business_days: a business days frame.
+
+    Returns:
+        The other columns of `ranges`, repeated, with day_no and date. A range without a business
+        day gives no row.
     """
     bounded = ranges.with_columns(
         first_rows(ranges, business_days, on="first_date").alias("_first"),
@@ -59,7 +73,7 @@ def expand_to_dates(ranges: pl.DataFrame, business_days: pl.DataFrame) -> pl.Dat
     )
 
 
-def _rows(
+def _find_rows(
     frame: pl.DataFrame,
     business_days: pl.DataFrame,
     on: str,
@@ -68,19 +82,22 @@ def _rows(
     step: int,
 ) -> pl.Series:
     found = (
-        _numbers(business_days, "date").search_sorted(_numbers(frame, on), side=side).cast(pl.Int64)
+        _search_keys(business_days, "date")
+        .search_sorted(_search_keys(frame, on), side=side)
+        .cast(pl.Int64)
         + step
     )
     inside = found.is_between(0, len(business_days) - 1)
     found = found.zip_with(inside, pl.Series([None], dtype=pl.Int64))
-    # The neighbour in the business days may be another calendar's.
+    # The row found may belong to the neighbouring calendar.
     same = business_days["calendar_no"].gather(found) == frame["calendar_no"]
     return found.zip_with(
         (same & frame[on].is_not_null()).fill_null(False), pl.Series([None], dtype=pl.Int64)
     )
 
 
-def _numbers(frame: pl.DataFrame, on: str) -> pl.Series:
+def _search_keys(frame: pl.DataFrame, on: str) -> pl.Series:
+    """Return calendar and date of each row as one number."""
     return frame.select(
-        pl.col("calendar_no").cast(pl.Int64) * _A_CALENDAR + pl.col(on).cast(pl.Int32)
+        pl.col("calendar_no").cast(pl.Int64) * _CALENDAR_STEP + pl.col(on).cast(pl.Int32)
     ).to_series()

@@ -19,9 +19,9 @@ class DateRange:
         if first is None and last is None:
             return "all dates"
         if last is None:
-            return f"{first} and later"
+            return f"{first} onwards"
         if first is None:
-            return f"{last} and earlier"
+            return f"until {last}"
         return str(first) if first == last else f"{first} to {last}"
 
 

@@ -1,8 +1,9 @@
-"""Exact decimal arithmetic on polars columns: one product, rounded once, half-even, overflow told apart.
+"""Exact decimal arithmetic on polars columns: products are rounded once, half-even.
 
-polars rounds a product half-even to the larger of the two scales. To round the exact product to any number of
-places, once, the operands are relabelled: the integers stay, the scales change, so that polars drops just the digits
-that have to go. (a / 10^s1) * (b / 10^s2) to p places is round(a * b / 10^(s1 + s2 - p)).
+polars rounds a product half-even to the larger of the two scales. To round the exact product once,
+to any number of places, both operands keep their integers and get another scale, so that polars
+drops exactly the digits beyond that place: (a / 10^s1) * (b / 10^s2) to p places is
+round(a * b / 10^(s1 + s2 - p)).
 """
 
 import polars as pl
@@ -15,25 +16,28 @@ RATE = pl.Decimal(38, 18)
 """FX rates and unit prices: NUMERIC(38,18) in PostgreSQL."""
 
 LIMIT = 10**18
-"""No amount, unit price or rate reaches this: NUMERIC(28,10) has 18 digits before the point."""
+"""Amounts, unit prices and rates stay below this: NUMERIC(28,10) has 18 digits before the point."""
 
 _LIMIT_ESTIMATE = 1.000001e18
 
 
 def product(a: pl.Series, b: pl.Series, places: int) -> pl.Series:
-    """round_half_even(a * b, places) as Decimal(38, places); null where an operand is null or the result reaches LIMIT."""
-    # Far too large a product would make polars raise for the whole column, so it is taken out by estimate before; the
-    # exact limit is checked after.
+    """Return round_half_even(a * b, places) as Decimal(38, places).
+
+    Null where an operand is null or the result reaches LIMIT in absolute value.
+    """
+    # polars raises for the whole column when one product is far too large. Such rows are removed by
+    # an estimate first; the exact limit is checked afterwards.
     fits = (a.cast(pl.Float64) * b.cast(pl.Float64)).abs() < _LIMIT_ESTIMATE
     if not fits.all():
         a = a.zip_with(fits.fill_null(False), pl.repeat(None, len(a), dtype=a.dtype, eager=True))
     dropped = _scale(a) + _scale(b) - places
-    result = _relabelled(_relabelled(a, dropped) * _relabelled(b, dropped), places)
+    result = _with_scale(_with_scale(a, dropped) * _with_scale(b, dropped), places)
     return within_limit(result)
 
 
 def within_limit(values: pl.Series) -> pl.Series:
-    """The values, null where they reach LIMIT in absolute value."""
+    """Return the values, null where they reach LIMIT in absolute value."""
     fits = values.is_between(-LIMIT, LIMIT, closed="none")
     if fits.all():
         return values
@@ -43,7 +47,7 @@ def within_limit(values: pl.Series) -> pl.Series:
 
 
 def reciprocal(rates: pl.Series) -> pl.Series:
-    """round_half_even(1 / rate, 18) as RATE; null where the rate is null."""
+    """Return round_half_even(1 / rate, 18) as RATE; null where the rate is null."""
     one = pl.repeat(1, len(rates), dtype=pl.Int64, eager=True).cast(RATE)
     return (one / rates.cast(RATE)).cast(RATE)
 
@@ -54,8 +58,8 @@ def _scale(values: pl.Series) -> int:
     return dtype.scale
 
 
-def _relabelled(values: pl.Series, scale: int) -> pl.Series:
-    """The same integers under another scale; nothing is copied."""
+def _with_scale(values: pl.Series, scale: int) -> pl.Series:
+    """Return the same integers under another scale, without a copy."""
     array = values.rechunk().to_arrow()
     relabelled = pa.Array.from_buffers(
         pa.decimal128(38, scale), len(array), array.buffers(), offset=array.offset

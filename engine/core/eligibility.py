@@ -1,4 +1,4 @@
-"""Which dates are owed: pending and not yet scheduled ones, cut to the dates on which the position exists."""
+"""Which dates are due: pending and not yet scheduled ones on which the position is open."""
 
 import polars as pl
 
@@ -14,19 +14,27 @@ def due_ranges(
     open_spans: pl.DataFrame,
     business_days: pl.DataFrame,
 ) -> pl.DataFrame:
-    """The contiguous ranges of dates to be valued.
+    """Return the contiguous ranges of dates that have to be valued.
 
-    positions        position_id (i64), calendar_no (i16), staged (bool: pending has jobs already), frontier_date (or null)
-    pending     position_id, first_date, last_date: the dates owed up to the frontier, both ends included
-    open_spans  position_id, first_date, last_date: when the position exists, both included, last null = still open
-    business days    see engine.core.calendar
+    Due are the pending dates of positions that are not staged, and for each position the dates
+    after its frontier up to its horizon (the last business day of its calendar). Dates on which the
+    position is not open are not due.
 
-    The spans of a position never overlap: each is one range of a PostgreSQL multirange.
+    Args:
+        positions: position_id (i64), calendar_no (i16), staged (bool: jobs exist for the pending
+            dates), frontier_date (null: nothing was scheduled yet).
+        pending: position_id, first_date, last_date (both included): the due dates up to the
+            frontier.
+        open_spans: position_id, first_date, last_date (both included, last_date null: still open):
+            when the position exists.
+        business_days: see engine.core.calendar.
 
-    Owed are the pending dates of positions that are not staged, and for every position the dates after its frontier up to its
-    horizon (the last business day of its calendar). Returns position_id, first_date, last_date (both business days, included)
-    and rows (the number of business days from one to the other), sorted by position_id and first_date. What is not open or
-    holds no business day is in none of them.
+    The spans of one position never overlap: each is one range of a PostgreSQL multirange.
+
+    Returns:
+        position_id, first_date, last_date (both business days, both included) and rows (i32, the
+        number of business days in the range), sorted by position_id and first_date. Ranges without
+        a business day are left out.
     """
     horizons = business_days.group_by("calendar_no").agg(horizon=pl.col("date").max())
     positions = positions.join(horizons, on="calendar_no")
@@ -39,13 +47,13 @@ def due_ranges(
     unstaged = pending.join(
         positions.filter(~pl.col("staged")).select("position_id", "calendar_no"), on="position_id"
     )
-    owed = _joined_up(
+    due = _merge_touching(
         pl.concat([unscheduled, unstaged.select(unscheduled.columns)]).sort(
             "position_id", "first_date"
         )
     )
     cut = (
-        owed.join(open_spans, on="position_id", suffix="_open", maintain_order="left")
+        due.join(open_spans, on="position_id", suffix="_open", maintain_order="left")
         .select(
             "position_id",
             "calendar_no",
@@ -58,8 +66,16 @@ def due_ranges(
 
 
 def cut_to_business_days(ranges: pl.DataFrame, business_days: pl.DataFrame) -> pl.DataFrame:
-    """Ranges from business day to business day: position_id, first_date, last_date (both business days, included), rows (business days between
-    them, these included). `ranges`: position_id, calendar_no, first_date, last_date; those without a business day are left out."""
+    """Cut each range to its first and last business day.
+
+    Args:
+        ranges: position_id, calendar_no, first_date, last_date (both included).
+        business_days: see engine.core.calendar.
+
+    Returns:
+        position_id, first_date, last_date (both business days, both included) and rows (i32, the
+        number of business days in the range). Ranges without a business day are left out.
+    """
     first, last = (
         first_rows(ranges, business_days, on="first_date"),
         last_rows(ranges, business_days, on="last_date"),
@@ -73,8 +89,8 @@ def cut_to_business_days(ranges: pl.DataFrame, business_days: pl.DataFrame) -> p
     ).filter(pl.col("rows") > 0)
 
 
-def _joined_up(ranges: pl.DataFrame) -> pl.DataFrame:
-    """Ranges of one position that touch, as one range. They are sorted and do not overlap."""
+def _merge_touching(ranges: pl.DataFrame) -> pl.DataFrame:
+    """Merge ranges of one position that touch. The ranges are sorted and do not overlap."""
     touches = (pl.col("position_id") == pl.col("position_id").shift(1)) & (
         pl.col("first_date") == pl.col("last_date").shift(1) + _ONE_DAY
     )

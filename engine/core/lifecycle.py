@@ -1,27 +1,22 @@
-"""The states of a valuation job, and why one does not complete."""
+"""The states of a valuation job, and the reasons why one does not complete."""
 
 from enum import StrEnum
 
 
 class JobStatus(StrEnum):
-    """PROCESSING -> any of the others; PENDING and WAITING_FOR_DATA -> PROCESSING; FAILED -> PENDING by an operator."""
+    """PENDING and WAITING_FOR_DATA -> PROCESSING -> any other; FAILED -> PENDING by an operator."""
 
-    PENDING = "PENDING"  # to be tried again, not before a time
-    PROCESSING = "PROCESSING"  # in a task
-    COMPLETE = "COMPLETE"  # every owed date of the range has its row
-    SKIPPED_NO_POSITION = "SKIPPED_NO_POSITION"  # no date of the range is owed
+    PENDING = "PENDING"  # will be retried, not before a given time
+    PROCESSING = "PROCESSING"  # belongs to a task
+    COMPLETE = "COMPLETE"  # every due date of the range has its row
+    SKIPPED_NO_POSITION = "SKIPPED_NO_POSITION"  # no date of the range is due
     WAITING_FOR_DATA = "WAITING_FOR_DATA"  # valued up to a date whose price or rate is missing
-    FAILED = "FAILED"  # a dead letter tells why
-    SUPERSEDED = "SUPERSEDED"  # the position's epoch moved on
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether only an operator or a correction brings the dates up again."""
-        return self not in (JobStatus.PENDING, JobStatus.PROCESSING, JobStatus.WAITING_FOR_DATA)
+    FAILED = "FAILED"  # a dead letter records why
+    SUPERSEDED = "SUPERSEDED"  # the position has a newer epoch
 
 
 class FailureReason(StrEnum):
-    """The first word of `failure_reason`; the subject and the date follow it."""
+    """The first word of `failure_reason`; a security or currency pair and a date follow it."""
 
     PRICE_MISSING = "PRICE_MISSING"
     PRICE_TOO_OLD = "PRICE_TOO_OLD"
@@ -32,12 +27,15 @@ class FailureReason(StrEnum):
 
     @property
     def waits(self) -> bool:
-        """Whether the arrival of data can heal it."""
+        """Whether new data can resolve it."""
         return self not in (FailureReason.OVERFLOW, FailureReason.UNEXPECTED_ERROR)
 
 
 class Lane(StrEnum):
-    """LIVE: the newest dates of positions that are otherwise current. HISTORY: backfills and corrections."""
+    """LIVE: the newest dates of positions that are otherwise current.
+
+    HISTORY: backfills and corrections.
+    """
 
     LIVE = "LIVE"
     HISTORY = "HISTORY"

@@ -1,7 +1,7 @@
-"""Market data as of a date: the last known price and rate, aged in business days; direct, inverse, then cross rates.
+"""Market data as of a date: the last known price and FX rate, with their age in business days.
 
-The rules are sections 2 and 3 of docs/valuation.md. Numbers of currencies, calendars and instruments stand for their
-names, so that the joins are on integers.
+The rules are sections 2 and 3 of docs/valuation.md: a direct rate, else an inverse one, else a
+cross rate. Currencies, calendars and instruments are numbers here, so that joins are on integers.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,22 @@ from revalue.engine.core.lifecycle import FailureReason
 
 PATH_SAME, PATH_DIRECT, PATH_INVERSE = 0, 1, 2
 _PATH_CROSS, _PATH_FIRST_LEG = 16, 4
+_PAIR_FACTOR = 65_536  # more than any currency number, which is an i16
 
 
 @dataclass(frozen=True)
 class Market:
-    """What a valuation reads beside the positions.
+    """The market data and reference data of a valuation.
 
-    business days     see engine.core.calendar
-    currencies   currency_no (i16), major_no (i16), units_per_major (i32: 1 or 100)
-    instruments  instrument_no (i32), currency_no (i16), contract_multiplier (Decimal(38,6), null: none),
-                 max_price_age_sessions (i32)
-    prices       instrument_no, price_date, price (AMOUNT, as quoted), currency_no (i16), quote_basis (text)
-    rates        base_no, quote_no (i16), rate_date, rate (RATE: quote units for 1 base unit)
-    pivot_no     the currency that crosses go through
-    fx_max_age   how many business days old a rate may be
+    business_days: see engine.core.calendar.
+    currencies: currency_no (i16), major_no (i16), units_per_major (i32: 1 or 100).
+    instruments: instrument_no (i32), currency_no (i16), contract_multiplier (Decimal(38,6), null:
+        none), max_price_age_sessions (i32, business days).
+    prices: instrument_no (i32), price_date, price (AMOUNT, as quoted), currency_no (i16, of the
+        quotation), quote_basis (text).
+    rates: base_no, quote_no (i16), rate_date, rate (RATE: quote units per 1 base unit).
+    pivot_no: the currency that cross rates go through.
+    fx_max_age: largest allowed age of a rate, in business days.
     """
 
     business_days: pl.DataFrame
@@ -39,18 +41,32 @@ class Market:
     fx_max_age: int
 
 
+def encode_pair(base: str, quote: str) -> pl.Expr:
+    """Return the numbers of two currencies, in the columns of these names, as one i64."""
+    return pl.col(base).cast(pl.Int64) * _PAIR_FACTOR + pl.col(quote).cast(pl.Int64)
+
+
+def decode_pair(pair: str) -> tuple[pl.Expr, pl.Expr]:
+    """Return base and quote number (i64) of the pairs in the column of this name."""
+    return pl.col(pair) // _PAIR_FACTOR, pl.col(pair) % _PAIR_FACTOR
+
+
 def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
-    """The unit price of each wanted instrument, in the instrument's currency, as of each wanted date.
+    """Return the unit price of each wanted instrument as of each wanted date.
 
-    `wanted`: calendar_no, instrument_no, date, day_no; distinct. Adds
+    Args:
+        wanted: calendar_no, instrument_no, date, day_no; distinct rows.
 
-    price               (RATE) a unit's price in the instrument's currency; null with no problem: it does not fit
-    price_date          of the quotation
-    price_fx_date       of the rate at which a quotation in another currency was converted, or null
-    price_problem       a FailureReason, or null
-    price_problem_pair  base_no * 65536 + quote_no of a missing rate
+    Returns:
+        calendar_no, instrument_no and date of `wanted`, with
+        price: RATE, price of one unit in the instrument's currency. Null without a price_problem:
+            it does not fit.
+        price_date: date of the quotation.
+        price_fx_date: date of the rate that converted a quotation in another currency, else null.
+        price_problem: a FailureReason, or null.
+        price_problem_pair: the pair of a missing rate (`encode_pair`).
     """
-    quotes = _quotes(market, wanted)
+    quotes = _unit_quotes(market, wanted)
     rows = (
         wanted.sort("date")
         .join_asof(
@@ -93,8 +109,7 @@ def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(FailureReason.CONTRACT_MULTIPLIER_MISSING.value))
         .when(is_foreign & pl.col("price_fx").is_null())
         .then(pl.lit(FailureReason.FX_MISSING.value)),
-        price_problem_pair=pl.col("quoted_no").cast(pl.Int64) * 65536
-        + pl.col("currency_no").cast(pl.Int64),
+        price_problem_pair=encode_pair("quoted_no", "currency_no"),
     )
     price = rows["quoted_price"]
     if rows.select(is_foreign.any()).item():
@@ -115,10 +130,16 @@ def unit_prices(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 def conversion_rates(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
-    """The rate of each wanted conversion: how much of `to` one `from` is worth.
+    """Return the rate of each wanted conversion: units of `to` per 1 unit of `from`.
 
-    `wanted`: calendar_no, from_no, to_no, date, day_no; distinct. Adds fx_rate (RATE), fx_date and fx_path; null rate:
-    FX_MISSING. A currency to itself is 1, by PATH_SAME, with no date.
+    Args:
+        wanted: calendar_no, from_no, to_no, date, day_no; distinct rows.
+
+    Returns:
+        calendar_no, from_no, to_no and date of `wanted`, with
+        fx_rate: RATE; null: FX_MISSING. 1 from a currency to itself.
+        fx_date: date of the rate, of a cross the earlier one; null from a currency to itself.
+        fx_path: i16, PATH_SAME, PATH_DIRECT, PATH_INVERSE or a cross (pivot and both legs).
     """
     pivot = pl.lit(market.pivot_no, dtype=pl.Int16)
     pairs = wanted.filter(pl.col("from_no") != pl.col("to_no"))
@@ -136,11 +157,11 @@ def conversion_rates(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     )
     to_pivot = legs.filter(pl.col("to_no") == pivot).drop("to_no")
     from_pivot = legs.filter(pl.col("from_no") == pivot).drop("from_no")
-    positions = ["calendar_no", "date"]
+    day = ["calendar_no", "date"]
     rows = (
-        wanted.join(legs, on=[*positions, "from_no", "to_no"], how="left", maintain_order="left")
-        .join(to_pivot, on=[*positions, "from_no"], how="left", suffix="_1", maintain_order="left")
-        .join(from_pivot, on=[*positions, "to_no"], how="left", suffix="_2", maintain_order="left")
+        wanted.join(legs, on=[*day, "from_no", "to_no"], how="left", maintain_order="left")
+        .join(to_pivot, on=[*day, "from_no"], how="left", suffix="_1", maintain_order="left")
+        .join(from_pivot, on=[*day, "to_no"], how="left", suffix="_2", maintain_order="left")
     )
     cross = product(rows["rate_1"], rows["rate_2"], 18)
     rows = rows.with_columns(_positive(cross).alias("cross"))
@@ -170,8 +191,11 @@ def conversion_rates(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
-    """Every price of the wanted instruments, as a unit price of the major currency of its quotation."""
+def _unit_quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Return every price of the wanted instruments as a unit price in a major currency.
+
+    quoted_price is RATE, quoted_no the major currency of the quotation.
+    """
     quotes = (
         wanted.select("calendar_no", "instrument_no")
         .unique()
@@ -191,7 +215,7 @@ def _quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     quotes = quotes.with_columns(
         basis=basis, unit=pl.when(pl.col("units_per_major") == 100).then(hundredth).otherwise(one)
     )
-    # Exact: a multiplier has 6 places, a hundredth 2, a quoted price 10, and 6 + 2 + 10 are the 18 of a unit price.
+    # Exact: a multiplier has 6 places, a hundredth 2 and a quoted price 10; a unit price has 18.
     factor = product(quotes["basis"], quotes["unit"], 8)
     quotes = quotes.with_columns(
         product(quotes["price"], factor, 18).alias("quoted_price"),
@@ -212,16 +236,22 @@ def _quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _positive(values: pl.Series) -> pl.Series:
-    """The values, null where they rounded to 0: a rate or a price of 0 would make a value of 0 that looks right."""
+    """Return the values, null where they were rounded to 0.
+
+    A rate or price of 0 would give a value of 0 that looks right.
+    """
     return values.zip_with(
         (values > 0).fill_null(False), pl.repeat(None, len(values), dtype=values.dtype, eager=True)
     )
 
 
 def _legs(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
-    """Quoted rate of each pair, else the reciprocal of the opposite pair's; pairs with neither are left out."""
-    direct = _quoted(market, wanted, "from_no", "to_no")
-    opposite = _quoted(market, wanted, "to_no", "from_no")
+    """Return the quoted rate of each pair, else the reciprocal of the opposite pair's rate.
+
+    Pairs with neither are left out.
+    """
+    direct = _last_known_rates(market, wanted, "from_no", "to_no")
+    opposite = _last_known_rates(market, wanted, "to_no", "from_no")
     rows = wanted.join(
         direct, on=["calendar_no", "date", "from_no", "to_no"], how="left", maintain_order="left"
     ).join(
@@ -244,8 +274,11 @@ def _legs(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
     ).filter(pl.col("rate").is_not_null())
 
 
-def _quoted(market: Market, wanted: pl.DataFrame, base: str, quote: str) -> pl.DataFrame:
-    """The last known rate of the pair (base, quote) where it is young enough: calendar_no, date, from_no, to_no, rate."""
+def _last_known_rates(market: Market, wanted: pl.DataFrame, base: str, quote: str) -> pl.DataFrame:
+    """Return the last known rate of the pair in the columns `base` and `quote`, if young enough.
+
+    Columns: calendar_no, date, from_no, to_no, rate, rate_date.
+    """
     found = (
         wanted.with_columns(base_no=pl.col(base), quote_no=pl.col(quote))
         .sort("date")

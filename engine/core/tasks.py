@@ -1,14 +1,23 @@
-"""A task: one attempt at a run of jobs, packed for one call of a valuation actor. It lives in memory only."""
+"""A task: one attempt at a set of jobs, the unit of work of a valuation actor.
+
+Tasks exist in memory only; the jobs in the database carry their ids.
+"""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from revalue.engine.core.lifecycle import Lane
+
+_N = TypeVar("_N", int, float)
 
 
 @dataclass(frozen=True)
 class Task:
-    """The jobs of [first_job_id, last_job_id] whose task_id this is; their positions lie in [first_position_id, last_position_id].
-    `rows` is the expected number of rows."""
+    """The jobs from first_job_id to last_job_id (both included) that have this task_id.
+
+    Their positions lie between first_position_id and last_position_id (both included).
+    rows: expected number of position-days.
+    """
 
     task_id: int
     first_job_id: int
@@ -20,14 +29,14 @@ class Task:
 
     @property
     def is_dense(self) -> bool:
-        """Whether its positions are most of those between its first and its last."""
+        """Whether at least about one in eight position ids of its range belongs to it."""
         return self.last_position_id - self.first_position_id < 8 * (
             self.last_job_id - self.first_job_id + 1
         )
 
     @property
     def parameters(self) -> dict[str, int]:
-        """Those by which statements find its jobs and their positions."""
+        """The parameters by which statements find its jobs and their positions."""
         return {
             "task": self.task_id,
             "first_job": self.first_job_id,
@@ -39,12 +48,15 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What an attempt did. Everything in it can be read back from the job rows; the counts are for metrics.
+    """What an attempt did, for metrics. The job rows in the database hold the same.
 
-    fenced: jobs that were no longer this attempt's to finish; their rows were dropped.
+    jobs: number of jobs that were valued.
+    rows: position-days committed.
+    fenced: jobs that this attempt was no longer allowed to finish; their rows were dropped.
+    statuses: number of jobs by new status.
     reasons: number of jobs by failure reason (first word).
-    seconds: by phase (read, compute, encode, mark, copy, commit).
-    statements: sent to PostgreSQL.
+    seconds: time by phase (read, compute, encode, mark, copy, commit).
+    statements: number of statements sent to PostgreSQL.
     """
 
     task: Task
@@ -56,22 +68,19 @@ class TaskResult:
     seconds: dict[str, float] = field(default_factory=dict)
     statements: int = 0
 
-    def joined(self, other: "TaskResult", task: Task) -> "TaskResult":
-        """Both as the result of `task`, of which they are the two halves."""
+    def merged(self, other: "TaskResult", task: Task) -> "TaskResult":
+        """Return the result of `task` from the results of its two halves."""
         return TaskResult(
             task,
             self.jobs + other.jobs,
             self.rows + other.rows,
             self.fenced + other.fenced,
-            _summed(self.statuses, other.statuses),
-            _summed(self.reasons, other.reasons),
-            {
-                phase: self.seconds.get(phase, 0.0) + other.seconds.get(phase, 0.0)
-                for phase in {**self.seconds, **other.seconds}
-            },
+            _sum_by_name(self.statuses, other.statuses),
+            _sum_by_name(self.reasons, other.reasons),
+            _sum_by_name(self.seconds, other.seconds),
             self.statements + other.statements,
         )
 
 
-def _summed(some: dict[str, int], others: dict[str, int]) -> dict[str, int]:
-    return {name: some.get(name, 0) + others.get(name, 0) for name in some | others}
+def _sum_by_name(left: dict[str, _N], right: dict[str, _N]) -> dict[str, _N]:
+    return {name: left.get(name, 0) + right.get(name, 0) for name in left | right}

@@ -1,4 +1,4 @@
-"""The valuation of a task: jobs, history and market in; snapshot rows and one outcome a job out.
+"""The valuation of a task: from jobs, position records and market data to snapshot rows.
 
 The rules are those of docs/valuation.md. Nothing here knows a database or a clock.
 """
@@ -10,7 +10,13 @@ import polars as pl
 from revalue.engine.core.calendar import expand_to_dates
 from revalue.engine.core.decimals import AMOUNT, RATE, product, within_limit
 from revalue.engine.core.lifecycle import FailureReason, JobStatus
-from revalue.engine.core.market import PATH_SAME, Market, conversion_rates, unit_prices
+from revalue.engine.core.market import (
+    PATH_SAME,
+    Market,
+    conversion_rates,
+    encode_pair,
+    unit_prices,
+)
 
 VALUED_CURRENT, VALUED_STALE = 0, 1
 
@@ -37,11 +43,12 @@ SNAPSHOT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Valued:
-    """rows: SNAPSHOT_COLUMNS, sorted by position_id and date.
+    """The result of a valuation.
 
-    outcomes: one row a job: job_id, status (JobStatus), valued_through (the last date that needs nothing more, or
-    null), rows_written (i32), reason (FailureReason or null), instrument_no, problem_date, problem_pair (of the first date that
-    could not be valued).
+    rows: SNAPSHOT_COLUMNS, sorted by position_id and date.
+    outcomes: one row per job: job_id, status (JobStatus), valued_through (the last date that is
+        done, or null), rows_written (i32), reason (FailureReason, or null); and instrument_no,
+        problem_date, problem_pair (`encode_pair`) of the first date that could not be valued.
     """
 
     rows: pl.DataFrame
@@ -49,16 +56,20 @@ class Valued:
 
 
 def value(jobs: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
-    """Values every owed date of every job.
+    """Value every due date of every job.
 
-    jobs     job_id, position_id (i64), epoch (i32), first_date, last_date (both included), calendar_no (i16),
-             instrument_no (i32), local_no, base_no (i16: currencies of instrument and portfolio); sorted by
-             position_id and first_date
-    history  position_id, position_date, quantity, cost_basis_local, cost_basis (AMOUNT): the facts in force
+    A job is valued up to the day before its first date that cannot be valued.
+
+    Args:
+        jobs: job_id, position_id (i64), epoch (i32), first_date, last_date (both included),
+            calendar_no (i16), instrument_no (i32), local_no, base_no (i16: currencies of instrument
+            and portfolio); sorted by position_id and first_date.
+        history: position_id, position_date, quantity, cost_basis_local, cost_basis (AMOUNT): the
+            position records in force on these dates.
     """
-    held = _held(jobs, history, market.business_days)
-    priced = _priced(held, market)
-    valued = _multiplied(priced)
+    held = _expand_holdings(jobs, history, market.business_days)
+    priced = _add_prices(held, market)
+    valued = _compute_values(priced)
     holes = (
         valued.filter(pl.col("problem").is_not_null())
         .group_by("job_id")
@@ -76,13 +87,15 @@ def value(jobs: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
     return Valued(rows.select(SNAPSHOT_COLUMNS), _outcomes(jobs, rows, holes))
 
 
-def _held(jobs: pl.DataFrame, history: pl.DataFrame, business_days: pl.DataFrame) -> pl.DataFrame:
-    """One row a business day on which the position is open: the closing date is, a date while it is closed is not."""
-    facts = history.sort("position_id", "position_date").with_columns(
+def _expand_holdings(
+    jobs: pl.DataFrame, history: pl.DataFrame, business_days: pl.DataFrame
+) -> pl.DataFrame:
+    """Return one row per business day on which the position is open, its closing date included."""
+    records = history.sort("position_id", "position_date").with_columns(
         previous=pl.col("quantity").shift(1).over("position_id").fill_null(0)
     )
     rows = expand_to_dates(jobs, business_days).join_asof(
-        facts,
+        records,
         left_on="date",
         right_on="position_date",
         by="position_id",
@@ -96,8 +109,11 @@ def _held(jobs: pl.DataFrame, history: pl.DataFrame, business_days: pl.DataFrame
     )
 
 
-def _priced(held: pl.DataFrame, market: Market) -> pl.DataFrame:
-    """Adds the unit price and the rate to base, looked up once for each distinct instrument, currency pair and date."""
+def _add_prices(held: pl.DataFrame, market: Market) -> pl.DataFrame:
+    """Add the unit price and the rate to the base currency.
+
+    Each distinct instrument or currency pair is looked up once per date.
+    """
     invested = held.filter(~pl.col("flat"))
     prices = unit_prices(
         market, invested.select("calendar_no", "instrument_no", "date", "day_no").unique()
@@ -132,8 +148,11 @@ def _priced(held: pl.DataFrame, market: Market) -> pl.DataFrame:
     return rows.with_columns(of_invested)
 
 
-def _multiplied(priced: pl.DataFrame) -> pl.DataFrame:
-    """Values, gains and status; `problem` names why a row has none, and `problem_pair` the conversion it concerns."""
+def _compute_values(priced: pl.DataFrame) -> pl.DataFrame:
+    """Add values, gains and status.
+
+    `problem` says why a row has none (FailureReason), `problem_pair` which conversion it concerns.
+    """
     zero = pl.repeat(0, len(priced), dtype=pl.Int64, eager=True).cast(AMOUNT)
     local = product(priced["quantity"], priced["price"], 10).zip_with(~priced["flat"], zero)
     base = product(local, priced["fx_rate"], 10).zip_with(~priced["flat"], zero)
@@ -159,7 +178,7 @@ def _multiplied(priced: pl.DataFrame) -> pl.DataFrame:
         ),
         problem_pair=pl.when(pl.col("price_problem").is_not_null())
         .then("price_problem_pair")
-        .otherwise(pl.col("local_no").cast(pl.Int64) * 65536 + pl.col("base_no").cast(pl.Int64)),
+        .otherwise(encode_pair("local_no", "base_no")),
         status=pl.when(current).then(VALUED_CURRENT).otherwise(VALUED_STALE).cast(pl.Int16),
         price=pl.col("price").cast(RATE),
     )

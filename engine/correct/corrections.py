@@ -15,7 +15,7 @@ from revalue.engine.core.date_ranges import DateRange, date_ranges
 from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, load
 from revalue.engine.correct.parsing import Input, read
 from revalue.engine.errors import InvalidInputError, NotFoundError
-from revalue.engine.postgres.database import Database, OneTransaction
+from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -71,7 +71,7 @@ class FileCorrection:
     positions: int
 
 
-async def price(database: Database, security: str, day: date, new: Decimal) -> Correction:
+async def price(database: Connections, security: str, day: date, new: Decimal) -> Correction:
     """Replace a stored price; its currency and quote basis stay.
 
     Args:
@@ -97,7 +97,7 @@ async def price(database: Database, security: str, day: date, new: Decimal) -> C
         return await _correction(connection, what, old["price"], new, security=security)
 
 
-async def rate(database: Database, base: str, quote: str, day: date, new: Decimal) -> Correction:
+async def rate(database: Connections, base: str, quote: str, day: date, new: Decimal) -> Correction:
     """Replace a stored FX rate: 1 `base` is worth `new` `quote`.
 
     Args:
@@ -123,7 +123,7 @@ async def rate(database: Database, base: str, quote: str, day: date, new: Decima
 
 
 async def position(
-    database: Database,
+    database: Connections,
     portfolio: str,
     security: str,
     day: date,
@@ -167,7 +167,7 @@ async def position(
     return Correction(what, "-", new, trigger["trigger_id"], 1, dates, portfolio, security)
 
 
-async def file(database: Database, source: Input) -> FileCorrection:
+async def file(database: Connections, source: Input) -> FileCorrection:
     """Correct every price, rate or position record of a file, or none of them.
 
     The file has the columns of a file that loads prices, fx_rates or positions. A price or rate
@@ -180,7 +180,7 @@ async def file(database: Database, source: Input) -> FileCorrection:
     given = read(source)
     kind = _kind_of(given.frame.columns)
     async with database.transaction() as connection:
-        loaded = await load(OneTransaction(connection), kind, given, merge=True, replacing=True)
+        loaded = await load(OpenTransaction(connection), kind, given, merge=True, replacing=True)
         reach = await sql("reach").one(connection)
     return FileCorrection(
         kind=kind.value,

@@ -19,7 +19,7 @@ from revalue.engine.correct.parsing import (
 )
 from revalue.engine.errors import InvalidInputError, UsageError
 from revalue.engine.postgres.arrow import copy_frame
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -138,7 +138,7 @@ _QUOTE_BASES = ("PER_UNIT", "PERCENT_OF_PAR", "PER_CONTRACT")
 
 
 async def load(
-    database: Database,
+    database: Connections,
     kind: Kind | str,
     source: Input,
     *,

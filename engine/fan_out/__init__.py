@@ -1,1 +1,1 @@
-"""Step 2, fan out: every position that a queued trigger affects is invalidated under a new epoch."""
+"""Step 2, fan out: invalidate every position that a queued trigger affects."""

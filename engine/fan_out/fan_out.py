@@ -1,4 +1,7 @@
-"""Move 2, fan out: what a queued trigger can have made wrong is put into its positions' pending dates, under a new epoch."""
+"""Step 2, fan out: invalidate the positions that queued triggers affect.
+
+Each affected position gets a new epoch, and the affected dates become pending under it.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,30 +13,45 @@ from revalue.engine.core.batching import take_within
 from revalue.engine.core.eligibility import cut_to_business_days
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.leadership.term import Term
-from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.leadership.term import Leadership
+from revalue.engine.postgres.arrow import Reader
 from revalue.engine.postgres.statement import statements
-from revalue.engine.stage.stage import INVALIDATED_BY, PROPOSED_POSITION, propose
+from revalue.engine.stage.stage import INVALIDATED_BY, NO_RANGES, PROPOSED_POSITION, propose_jobs
 from revalue.engine.value.inputs import read_business_days
 
 sql = statements(__package__)
 
 _NO_END = 2**63 - 1
+_NO_POSITIONS = NO_RANGES.select("position_id")
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """Room for jobs: up to `rows` rows, in tasks of about `task_rows`. `reader` reads what they would be for."""
+    """How many jobs a fan-out may create.
 
-    reader: ArrowReader
+    reader: reads what the jobs would be for.
+    rows: position-days that may be scheduled.
+    task_rows: target position-days per task.
+    """
+
+    reader: Reader
     rows: int
     task_rows: int
 
 
 @dataclass(frozen=True)
 class FannedOut:
-    """One step: how many triggers it took, whether they are done, positions whose epoch was raised, those of them that were staged
-    with it, and their jobs and tasks."""
+    """The result of one page of a fan-out.
+
+    triggers: number of triggers that the page belongs to.
+    finished: whether these triggers are done.
+    positions_invalidated: number of positions whose epoch was raised.
+    positions_staged: how many of them were staged at the same time.
+    jobs: number of jobs created for those.
+    jobs_superseded: number of deferred jobs of older epochs that were ended.
+    trigger_ids: the triggers, ascending.
+    tasks: the tasks of the created jobs.
+    """
 
     triggers: int
     finished: bool
@@ -46,28 +64,36 @@ class FannedOut:
 
 
 async def fan_out(
-    term: Term,
+    term: Leadership,
     *,
-    most_triggers: int = 5_000,
+    max_triggers: int = 5_000,
     max_positions: int = 50_000,
     only: Sequence[int] | None = None,
     capacity: Capacity | None = None,
 ) -> FannedOut | None:
-    """One transaction: the triggers that wait together raise each position once. None when nothing is queued.
+    """Invalidate one page of affected positions, in one transaction.
 
-    `only`: no others than these triggers are taken. `capacity`: as many of the positions that owe nothing else as it holds are staged
-    with their raise; without it, and beyond it, what is owed waits in `pending`.
+    Triggers that are queued together invalidate each position once. A position that is not
+    scheduled up to the affected dates, or not open on any of them, is left unchanged. After a crash
+    the next call resumes at the cursor, which is committed together with the positions.
 
-    A position whose frontier is before the dates, or which is not open on any of them, is left as it is. A crash resumes at
-    the cursor, which moves in the same transaction as the positions.
+    Args:
+        max_triggers: largest number of triggers to take together.
+        max_positions: largest size of the page.
+        only: take no other triggers than these.
+        capacity: stage invalidated positions in the same transaction, as many as fit, if nothing
+            else is due on them. The others wait for the scan.
+
+    Returns:
+        What was done, or None when no trigger is queued.
     """
     async with term.transaction("fan_out") as connection:
-        queue = await sql("queue").fetch(connection, most=most_triggers, only=only)
+        queue = await sql("queue").fetch(connection, limit=max_triggers, only=only)
         if not queue:
             return None
         triggers, cursor = [row["trigger_id"] for row in queue], queue[0]["cursor_position_id"]
         firsts = sorted({row["first_trigger_id"] for row in queue})
-        end = await sql("page").value(connection, firsts=firsts, cursor=cursor, most=max_positions)
+        end = await sql("page").value(connection, firsts=firsts, cursor=cursor, limit=max_positions)
         finished = end is None
         page = {
             "triggers": triggers,
@@ -75,52 +101,46 @@ async def fan_out(
             "cursor": cursor,
             "last": _NO_END if finished else end,
         }
-        positions, ranges, task_rows = _NO_POSITIONS, _NO_RANGES, 1
+        positions, ranges, task_rows = _NO_POSITIONS, NO_RANGES, 1
         if capacity is not None and capacity.rows > 0:
-            positions, ranges = await asyncio.to_thread(_foreseen, capacity, page)
+            positions, ranges = await asyncio.to_thread(_plan_jobs, capacity, page)
             task_rows = capacity.task_rows
-        tasks = await propose(
+        tasks = await propose_jobs(
             term, connection, positions, ranges, Lane.HISTORY, task_rows=task_rows
         )
-        step = await sql("invalidate_positions").row(connection, **page, term=term.number)
-        assert step is not None
-        raised = step["staged"] + step["raised"]
+        done = await sql("invalidate_positions").one(connection, **page, term=term.number)
+        invalidated = done["staged"] + done["invalidated_only"]
         await sql("progress").execute(
-            connection, triggers=triggers, cursor=end, raised=raised, finished=finished
+            connection, triggers=triggers, cursor=end, invalidated=invalidated, finished=finished
         )
-        superseded = await sql("supersede_deferred").execute(connection) if raised else 0
+        superseded = await sql("supersede_deferred").execute(connection) if invalidated else 0
     return FannedOut(
         triggers=len(triggers),
         finished=finished,
-        positions_invalidated=raised,
-        positions_staged=step["staged"],
-        jobs=step["jobs"],
+        positions_invalidated=invalidated,
+        positions_staged=done["staged"],
+        jobs=done["jobs"],
         jobs_superseded=superseded,
         trigger_ids=tuple(triggers),
-        tasks=tuple(tasks) if step["jobs"] else (),
+        tasks=tuple(tasks) if done["jobs"] else (),
     )
 
 
-_NO_POSITIONS = pl.DataFrame(schema={"position_id": pl.Int64})
-_NO_RANGES = pl.DataFrame(
-    schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int32}
-)
-
-
-def _foreseen(
+def _plan_jobs(
     capacity: Capacity, page: dict[str, int | list[int]]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What a page's positions will owe, as far as there is capacity: positions and ranges as engine.store.staging.propose takes them.
+    """Return the positions of a page that fit in the capacity, and what becomes due of them.
 
-    Read as of a moment before the raise; a position that changes in between has another revision then, and is only raised.
+    Both are arguments of `propose_jobs`. They are read before the positions are invalidated: one
+    that changes in between has another revision then, and is invalidated without being staged.
     """
     with capacity.reader.snapshot() as snapshot:
-        reached = snapshot.read(sql("scan_affected"), **page)
-        if reached.is_empty():
-            return _NO_POSITIONS, _NO_RANGES
+        affected = snapshot.read(sql("scan_affected"), **page)
+        if affected.is_empty():
+            return _NO_POSITIONS, NO_RANGES
         business_days = read_business_days(snapshot)
-    ranges = take_within(cut_to_business_days(reached, business_days), capacity.rows)
-    positions = reached.select(*PROPOSED_POSITION, *INVALIDATED_BY).unique(
+    ranges = take_within(cut_to_business_days(affected, business_days), capacity.rows)
+    positions = affected.select(*PROPOSED_POSITION, *INVALIDATED_BY).unique(
         "position_id", maintain_order=True
     )
     return positions.join(ranges, on="position_id", how="semi"), ranges

@@ -1,5 +1,6 @@
+-- Record what one page has done for its triggers: the cursor and the positions invalidated.
 UPDATE reprocessing_triggers
 SET cursor_position_id = COALESCE(:cursor::bigint, cursor_position_id),
-    positions_invalidated = positions_invalidated + :raised,
+    positions_invalidated = positions_invalidated + :invalidated,
     fanned_out_at = CASE WHEN :finished::boolean THEN clock_timestamp() END
 WHERE trigger_id = ANY (:triggers::bigint[])

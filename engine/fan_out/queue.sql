@@ -1,16 +1,21 @@
--- A group once begun is finished before another begins, so at most one group has a cursor. first_trigger_id: of those that
--- reach the same positions, whatever their dates.
+-- The group of queued triggers to fan out next: the one that was begun, else the oldest triggers.
+--
+-- A group that was begun is finished before another one begins, so at most one has a cursor.
+-- first_trigger_id: the first trigger of the group that affects the same positions, whatever its
+-- dates.
 SELECT trigger_id, cursor_position_id,
-       min(trigger_id) OVER (PARTITION BY kind, security_id, base_currency, quote_currency, calendar_id) AS first_trigger_id
+       min(trigger_id) OVER (PARTITION BY kind, security_id, base_currency, quote_currency,
+                                          calendar_id) AS first_trigger_id
 FROM (
     SELECT *
     FROM (
         SELECT *, max(cursor_position_id) OVER () AS farthest
         FROM reprocessing_triggers
-        WHERE fanned_out_at IS NULL AND (:only::bigint[] IS NULL OR trigger_id = ANY (:only::bigint[]))
+        WHERE fanned_out_at IS NULL
+          AND (:only::bigint[] IS NULL OR trigger_id = ANY (:only::bigint[]))
     ) queued
     WHERE cursor_position_id = farthest
     ORDER BY trigger_id
-    LIMIT :most
+    LIMIT :limit
 ) taken
 ORDER BY trigger_id

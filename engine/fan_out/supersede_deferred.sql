@@ -1,3 +1,4 @@
+-- End deferred jobs whose position has a newer epoch. Returns how many.
 WITH gone AS (
     DELETE FROM deferred_jobs d
     USING portfolio_valuation_jobs j, position_state p

@@ -1,1 +1,1 @@
-"""One scheduler at a time: its term, and what operators ask of it."""
+"""One scheduler leads at a time: its term, and what operators ask of it."""

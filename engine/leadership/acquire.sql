@@ -1,6 +1,9 @@
--- FOR UPDATE, which waits for the transactions of the term that ends: they hold FOR KEY SHARE, so that heartbeats and an
--- operator's wishes need not wait for them.
-WITH given_up AS (
+-- Begin a new term for :holder if the present leader can be succeeded: there is none, it is :holder
+-- itself, its lease is over, or :take_over is true. Returns the new term's number, or no row.
+--
+-- FOR UPDATE waits for the transactions of the term that ends, which hold FOR KEY SHARE
+-- (lock_term). Heartbeats and operators' requests do not wait for those.
+WITH succeeded AS (
     SELECT singleton FROM scheduler_term
     WHERE :take_over::boolean
        OR holder IS NULL
@@ -9,7 +12,8 @@ WITH given_up AS (
     FOR UPDATE
 )
 UPDATE scheduler_term t
-SET term = t.term + 1, holder = :holder, acquired_at = clock_timestamp(), heartbeat_at = clock_timestamp()
-FROM given_up g
-WHERE t.singleton = g.singleton
+SET term = t.term + 1, holder = :holder, acquired_at = clock_timestamp(),
+    heartbeat_at = clock_timestamp()
+FROM succeeded s
+WHERE t.singleton = s.singleton
 RETURNING t.term

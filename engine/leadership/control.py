@@ -1,4 +1,4 @@
-"""What an operator asks of the scheduler: pause, resume, drain. It reads this at every turn of its loop."""
+"""Operators' requests to the scheduler: pause, resume, drain. It reads them in each iteration."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,12 +6,20 @@ from datetime import datetime
 from time import monotonic
 
 from revalue.engine.errors import TransientError
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.statement import statements
+
+sql = statements(__package__)
 
 
 @dataclass(frozen=True)
 class Leader:
-    """Who leads: holder None: nobody. silent_seconds: since it last spoke, by the database's clock."""
+    """The scheduler that leads.
+
+    term: its number.
+    holder: its name; None when nobody leads.
+    silent_seconds: time since its last heartbeat, by the database's clock.
+    """
 
     term: int
     holder: str | None
@@ -22,56 +30,55 @@ class DrainTimeoutError(TransientError):
     """The scheduler has not ended yet; it still finishes what is in flight."""
 
 
-async def pause(database: Database, by: str) -> datetime:
-    """No new work is begun from now on, by this scheduler and those after it; what is in flight is finished and applied.
+async def pause(database: Connections, by: str) -> datetime:
+    """Stop this scheduler and its successors from beginning new work, until `resume`.
 
-    Pausing what is paused changes nothing. Returns since when it is.
+    Tasks in flight are finished and applied. A second pause changes nothing.
+
+    Args:
+        by: who pauses; shown to other operators.
+
+    Returns:
+        Since when the engine is paused.
     """
     async with database.transaction() as connection:
-        since: datetime = await connection.fetchval(
-            """UPDATE scheduler_term SET paused_at = COALESCE(paused_at, clock_timestamp()), paused_by = COALESCE(paused_by, $1)
-               RETURNING paused_at""",
-            by,
-        )
+        since: datetime = await sql("pause").value(connection, by=by)
         await connection.execute("NOTIFY revalue_wake")
     return since
 
 
-async def resume(database: Database) -> datetime | None:
-    """Takes a pause back; returns since when it was paused, None when it was not."""
+async def resume(database: Connections) -> datetime | None:
+    """End a pause; return since when it held, or None when there was none."""
     async with database.transaction() as connection:
-        since: datetime | None = await connection.fetchval(
-            "SELECT paused_at FROM scheduler_term FOR UPDATE"
-        )
-        await connection.execute("UPDATE scheduler_term SET paused_at = NULL, paused_by = NULL")
+        since: datetime | None = await sql("resume").value(connection)
         await connection.execute("NOTIFY revalue_wake")
     return since
 
 
-async def leader(database: Database) -> Leader:
-    """Who leads now."""
+async def leader(database: Connections) -> Leader:
+    """Return who leads now."""
     async with database.connection() as connection:
-        row = await connection.fetchrow(
-            """SELECT term, holder, COALESCE(extract(epoch FROM clock_timestamp() - heartbeat_at), 0)::float8 AS silent
-               FROM scheduler_term"""
-        )
-    assert row is not None
-    return Leader(row["term"], row["holder"], row["silent"])
+        row = await sql("leader").one(connection)
+    return Leader(row["term"], row["holder"], row["silent_seconds"])
 
 
-async def drain(database: Database, *, seconds: float, lease_seconds: float) -> Leader:
-    """Asks the leader to finish what is in flight and end, and waits until it has; returns who it was (holder None: there
-    was none). One that has been silent for longer than its lease is not waited for: what it began is released by the next.
+async def drain(database: Connections, *, seconds: float, lease_seconds: float) -> Leader:
+    """Ask the leader to finish what is in flight and to end, and wait until it has.
 
-    Raises DrainTimeoutError after `seconds`.
+    A leader that has been silent for longer than its lease is not waited for: the next scheduler
+    releases what it began.
+
+    Returns:
+        The scheduler that was asked; its holder is None when nobody led.
+
+    Raises:
+        DrainTimeoutError: it has not ended after `seconds`.
     """
     found = await leader(database)
     if found.holder is None:
         return found
     async with database.transaction() as connection:
-        await connection.execute(
-            "UPDATE scheduler_term SET drain_term = term WHERE term = $1", found.term
-        )
+        await sql("drain").execute(connection, term=found.term)
         await connection.execute("NOTIFY revalue_wake")
     end = monotonic() + seconds
     while True:
@@ -82,7 +89,8 @@ async def drain(database: Database, *, seconds: float, lease_seconds: float) -> 
             return now
         if monotonic() > end:
             raise DrainTimeoutError(
-                f"scheduler {found.holder} (term {found.term}) still finishes what is in flight after {seconds:.0f} s: "
-                "wait longer (--timeout), or end its process: what it leaves is recovered by the next one"
+                f"scheduler {found.holder} (term {found.term}) still finishes its tasks in "
+                f"flight after {seconds:.0f} s: wait longer (--timeout), or end its process; the "
+                "next scheduler recovers what it leaves"
             )
         await asyncio.sleep(0.1)

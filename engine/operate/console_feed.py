@@ -5,7 +5,7 @@ from typing import Any
 
 from revalue.engine.operate import eta
 from revalue.engine.operate.status import list_corrections, list_dead_letters, read_status
-from revalue.engine.postgres.database import Database, OneTransaction
+from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.postgres.statement import statements
 from revalue.engine.settings import Settings
 
@@ -43,7 +43,7 @@ async def read_console_state(database: Database, settings: Settings) -> ConsoleS
         StatementCancelledError: PostgreSQL cancelled a statement, for example after a timeout.
     """
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        inside = OneTransaction(connection)
+        inside = OpenTransaction(connection)
         status = await read_status(inside)
         left = await eta.remaining(inside, settings)
         dead_letters = await list_dead_letters(inside, still_failed=True, limit=_DEAD_LETTERS)

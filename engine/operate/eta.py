@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.settings import Settings
 
@@ -31,7 +31,7 @@ class Remaining:
     estimated_seconds: float | None
 
 
-async def remaining(database: Database, settings: Settings) -> Remaining:
+async def remaining(database: Connections, settings: Settings) -> Remaining:
     """Return the work that is left, read in one snapshot."""
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         due = await sql("due_work").one(connection, lease_seconds=settings.lease_seconds)

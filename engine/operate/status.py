@@ -9,7 +9,7 @@ from typing import Any
 
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import NotFoundError, UsageError
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
@@ -70,7 +70,7 @@ class Status:
         return self.positions.get("CURRENT", 0) == self.total and self.triggers_queued == 0
 
 
-async def read_status(database: Database) -> Status:
+async def read_status(database: Connections) -> Status:
     """Return the state of all positions, read in one snapshot."""
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         states = await sql("status_positions").fetch(connection)
@@ -90,7 +90,7 @@ async def read_status(database: Database) -> Status:
 
 
 async def list_jobs(
-    database: Database,
+    database: Connections,
     *,
     status: str | None = None,
     portfolio: str | None = None,
@@ -130,7 +130,7 @@ async def list_jobs(
     )
 
 
-async def read_job(database: Database, job_id: int) -> dict[str, Any]:
+async def read_job(database: Connections, job_id: int) -> dict[str, Any]:
     """Return one job, with its dead letters under `dead_letters`, the oldest first.
 
     Raises:
@@ -143,7 +143,7 @@ async def read_job(database: Database, job_id: int) -> dict[str, Any]:
 
 
 async def list_dead_letters(
-    database: Database,
+    database: Connections,
     *,
     still_failed: bool,
     portfolios: list[str] | None = None,
@@ -169,12 +169,12 @@ async def list_dead_letters(
     )
 
 
-async def list_failed_jobs(database: Database) -> list[int]:
+async def list_failed_jobs(database: Connections) -> list[int]:
     """Return the ids of the jobs that failed for good and whose dates are still due."""
     return [row["job_id"] for row in await _fetch(database, "failed_jobs")]
 
 
-async def list_corrections(database: Database, *, limit: int = 200) -> Rows:
+async def list_corrections(database: Connections, *, limit: int = 200) -> Rows:
     """Return the corrections that are not complete, the oldest first.
 
     A correction is complete when every position that it invalidated publishes it.
@@ -183,7 +183,7 @@ async def list_corrections(database: Database, *, limit: int = 200) -> Rows:
 
 
 async def list_stuck_positions(
-    database: Database,
+    database: Connections,
     *,
     portfolios: list[str] | None = None,
     after: int = 0,
@@ -202,7 +202,7 @@ async def list_stuck_positions(
     )
 
 
-async def retry_jobs(database: Database, job_ids: list[int]) -> list[int]:
+async def retry_jobs(database: Connections, job_ids: list[int]) -> list[int]:
     """Requeue failed and waiting jobs now, with their attempt count reset.
 
     Returns:
@@ -215,7 +215,7 @@ async def retry_jobs(database: Database, job_ids: list[int]) -> list[int]:
     return [row["job_id"] for row in rows]
 
 
-async def queue_depth(database: Database) -> dict[str, int]:
+async def queue_depth(database: Connections) -> dict[str, int]:
     """Return what the scheduler could start now.
 
     Returns:
@@ -226,12 +226,12 @@ async def queue_depth(database: Database) -> dict[str, int]:
         return dict(await sql("queue_depth").one(connection))
 
 
-async def count_position_days(database: Database) -> int:
+async def count_position_days(database: Connections) -> int:
     """Return the number of position-days that have at least one snapshot."""
     async with database.connection() as connection:
         return int(await sql("position_days").value(connection))
 
 
-async def _fetch(database: Database, name: str, **values: Any) -> Rows:
+async def _fetch(database: Connections, name: str, **values: Any) -> Rows:
     async with database.connection() as connection:
         return [dict(row) for row in await sql(name).fetch(connection, **values)]

@@ -1,7 +1,11 @@
-"""The data path: PostgreSQL -> Arrow -> polars by ADBC, and polars -> Arrow -> binary COPY by pgpq and asyncpg."""
+"""The data path: PostgreSQL -> Arrow -> polars, and polars -> Arrow -> binary COPY.
+
+ADBC reads; pgpq encodes and asyncpg writes.
+"""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -14,51 +18,78 @@ from revalue.engine.errors import DatabaseUnavailableError
 from revalue.engine.postgres.statement import Connection, Literal, Statement
 
 _COPY_CHUNK_ROWS = 10_000
-_OF_THE_DATA = (
-    "22",
-    "XX",
-)  # SQLSTATE: data exceptions and corrupted rows, met again whenever they are read
+# SQLSTATE classes of errors that the data causes (data exceptions, corrupted rows): they repeat
+# whenever the same rows are read.
+_CAUSED_BY_DATA = ("22", "XX")
+
+_SESSION_OPTIONS = (
+    "-c default_transaction_isolation=repeatable\\ read",
+    "-c default_transaction_read_only=on",
+    "-c jit=off",
+    # As many processes read at the same time as there are cores: parallel workers would compete.
+    "-c max_parallel_workers_per_gather=0",
+)
 
 
-class Snapshot:
-    """Reads that all see the database as of one moment."""
+class Snapshot(Protocol):
+    """Reads that all see the same state of the database."""
+
+    def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
+        """Return the rows of a SELECT in PostgreSQL's types; numerics are exact text to cast."""
+
+
+class Reader(Protocol):
+    """Reads frames from one database. Calls block, so they run outside of the event loop."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Open a block whose reads all see the same state of the database."""
+
+
+class ArrowSnapshot:
+    """The snapshot of one ADBC transaction."""
 
     def __init__(self, cursor: adbc.Cursor) -> None:
         self._cursor = cursor
 
     def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
-        """The rows of a SELECT, in the types that PostgreSQL gives (numerics as exact text: cast them)."""
+        """Return the rows of a SELECT in PostgreSQL's types; numerics are exact text to cast."""
         self._cursor.execute(statement.rendered(**values))
-        return pl.DataFrame(pl.from_arrow(_plain(self._cursor.fetch_arrow_table())))
+        return pl.DataFrame(pl.from_arrow(_with_storage_types(self._cursor.fetch_arrow_table())))
 
 
 class ArrowReader:
-    """One ADBC connection, kept open; every snapshot is a repeatable-read, read-only transaction. Blocking calls."""
+    """Reads over one ADBC connection, which stays open. Calls block.
+
+    Each snapshot is one read-only, repeatable-read transaction.
+    """
 
     def __init__(self, url: str) -> None:
-        options = "-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on -c jit=off "
-        # The processes that read at the same time are as many as there are cores: workers would take theirs.
-        options += "-c max_parallel_workers_per_gather=0"
-        self._url = f"{url}{'&' if '?' in url else '?'}options={quote(options)}"
+        options = quote(" ".join(_SESSION_OPTIONS))
+        self._url = f"{url}{'&' if '?' in url else '?'}options={options}"
         self._connection: adbc.Connection | None = None
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """A block whose reads see one moment. A broken connection is dropped and opened anew by the next call.
+    def snapshot(self) -> Iterator[ArrowSnapshot]:
+        """Open a block whose reads all see the same state of the database.
 
-        Raises DatabaseUnavailableError, and adbc's own error where rows cannot be read for what is in them.
+        A broken connection is dropped; the next call opens another.
+
+        Raises:
+            DatabaseUnavailableError: the database cannot be read.
+            adbc_driver_manager.Error: the contents of the rows cannot be read.
         """
         try:
             if self._connection is None:
                 self._connection = adbc.connect(self._url)
             with self._connection.cursor() as cursor:
-                yield Snapshot(cursor)
+                yield ArrowSnapshot(cursor)
             self._connection.rollback()
         except AdbcError as error:
             self.close()
-            if (error.sqlstate or "").startswith(_OF_THE_DATA):
+            if (error.sqlstate or "").startswith(_CAUSED_BY_DATA):
                 raise
-            # The driver's message ends with the whole statement, and that can hold every position of a task.
+            # The driver's message ends with the whole statement, which can list every position of
+            # a task.
             message = str(error).partition("\nQuery was:")[0].strip()
             raise DatabaseUnavailableError(f"reading from PostgreSQL failed: {message}") from error
         except BaseException:
@@ -66,17 +97,17 @@ class ArrowReader:
             raise
 
     def close(self) -> None:
-        """Closes the connection, if there is one."""
+        """Close the connection, if there is one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
                 connection.close()
             except AdbcError:
-                return  # it was broken already: nothing is left to close
+                return  # it was already broken: nothing is left to close
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """The table with ADBC's opaque columns (numeric, enums) as what they are stored in: text."""
+def _with_storage_types(table: pa.Table) -> pa.Table:
+    """Return the table with ADBC's opaque columns (numeric, enums) as their storage type: text."""
     for index, field in enumerate(table.schema):
         if isinstance(field.type, pa.BaseExtensionType):
             column = pa.chunked_array(
@@ -87,7 +118,7 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def encode_binary_copy(frame: pl.DataFrame) -> list[bytes]:
-    """The frame as PostgreSQL's binary COPY stream, in chunks. Decimals stay exact."""
+    """Encode the frame as PostgreSQL's binary COPY stream, in chunks. Decimals stay exact."""
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     encoder = ArrowToPostgresBinaryEncoder(table.schema)
     chunks = [encoder.write_header()]
@@ -99,15 +130,19 @@ def encode_binary_copy(frame: pl.DataFrame) -> list[bytes]:
 
 
 async def copy_frame(connection: Connection, table: str, frame: pl.DataFrame) -> None:
-    """Appends the frame to the table; columns are matched by name."""
+    """Append the frame to the table; columns are matched by name."""
     await copy_encoded(connection, table, frame.columns, encode_binary_copy(frame))
 
 
 async def copy_encoded(
     connection: Connection, table: str, columns: list[str], chunks: list[bytes]
 ) -> None:
-    """Appends rows that were encoded before, for a transaction that should be short."""
+    """Append rows that were encoded before, so that the transaction is short.
 
+    Args:
+        columns: the names of the encoded columns, in their order.
+        chunks: the result of `encode_binary_copy`.
+    """
     Statement.sent += 1
 
     async def stream() -> AsyncIterator[bytes]:

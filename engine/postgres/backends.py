@@ -1,21 +1,24 @@
-"""Ends the database sessions of a process that is given up: one that stands still inside a transaction holds its locks."""
+"""Database sessions of one process: their name, and ending those of an abandoned process."""
 
-from revalue.engine.postgres.statement import Connection
+from revalue.engine.postgres.statement import Connection, statements
 
-_MOST = 63  # what PostgreSQL keeps of an application_name, in bytes
+sql = statements(__package__)
+
+_NAME_BYTES = 63  # PostgreSQL cuts a longer application_name
 
 
 def application_name(role: str, who: str) -> str:
-    """The application_name of the sessions of one process, by which they are found."""
-    return f"revalue {role} {who}"[-_MOST:]
+    """Return the application_name by which the database sessions of one process are found."""
+    return f"revalue {role} {who}"[-_NAME_BYTES:]
 
 
 async def terminate_backends(connection: Connection, name: str) -> int:
-    """Ends the sessions of that name but this one, and waits until they are gone; returns how many there were."""
-    ended: int = await connection.fetchval(
-        """SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
-           WHERE datname = current_database() AND usename = current_user AND application_name = $1
-             AND pid <> pg_backend_pid()""",
-        name,
-    )
+    """End the database sessions of that name, except this one, and wait until they are gone.
+
+    An abandoned process that is stopped inside a transaction holds its locks until then.
+
+    Returns:
+        The number of database sessions ended.
+    """
+    ended: int = await sql("terminate_backends").value(connection, name=name)
     return ended

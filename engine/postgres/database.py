@@ -1,10 +1,13 @@
-"""Connections and transactions: the control path by asyncpg, with PostgreSQL's errors turned into the engine's own."""
+"""Connections and transactions of the control path, over asyncpg.
+
+The driver's errors become the engine's own (`translated_errors`).
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Protocol
 
 import asyncpg
 
@@ -34,9 +37,9 @@ _UNAVAILABLE = (
     asyncpg.OperatorInterventionError,
     asyncpg.PostgresSystemError,
     asyncpg.InsufficientResourcesError,
-    asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections at the moment
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database accepts no connections just now
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # of a connection that was cut in the middle of a statement
+    asyncpg.InternalClientError,  # the connection was cut in the middle of a statement
     ConnectionError,
     TimeoutError,
     OSError,
@@ -45,23 +48,23 @@ _UNAVAILABLE = (
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raises the engine's errors in place of the driver's, transient apart from permanent."""
+    """Raise the engine's transient or permanent errors instead of the driver's errors."""
     try:
         yield
     except _CONFLICTS as error:
         raise WriteConflictError(
-            f"the transaction gave way to another and can be run again: {error}"
+            f"the transaction gave way to another one and can be run again: {error}"
         ) from error
     except asyncpg.RestrictViolationError as error:
         hint = f" {error.hint}" if error.hint else ""
         raise CorrectionRefusedError(f"{error}.{hint}") from error
     except asyncpg.QueryCanceledError as error:
         raise StatementCancelledError(
-            f"PostgreSQL ended the statement: {error}. Ask for less, or later"
+            f"PostgreSQL ended the statement: {error}. Ask for less data, or try again later"
         ) from error
     except _DENIED as error:
         raise AccessDeniedError(
-            f"PostgreSQL refuses: {error}. Look at user, password and database of the address"
+            f"PostgreSQL refuses access: {error}. Check the address: user, password, database"
         ) from error
     except asyncpg.ClientConfigurationError as error:
         raise UsageError(f"the database's address cannot be used: {error}") from error
@@ -72,8 +75,24 @@ def translated_errors() -> Iterator[None]:
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 
 
+class Connections(Protocol):
+    """Gives connections and transactions: of a pool (Database), or of one open transaction."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Give a connection for the duration of the block."""
+
+    def transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AbstractAsyncContextManager[Connection]:
+        """Give a connection inside of a transaction: committed when the block ends, rolled back
+        when it raises."""
+
+
 class Database:
-    """A small pool of asyncpg connections to one database. Open it in the process and event loop that uses it."""
+    """A small pool of asyncpg connections to one database.
+
+    Open it in the process and event loop that uses it.
+    """
 
     def __init__(self, pool: asyncpg.Pool, url: str) -> None:
         self._pool = pool
@@ -83,13 +102,24 @@ class Database:
     async def open(
         cls, url: str, *, connections: int = 4, application: str = "revalue"
     ) -> "Database":
-        """Opens up to `connections` connections, the first one at once. Raises DatabaseUnavailableError."""
+        """Open a pool of at most `connections` connections; the first one is opened now.
+
+        Args:
+            application: the application_name of its database sessions.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL cannot be reached.
+            AccessDeniedError: it refuses this user, or has no such database.
+            UsageError: the address cannot be used.
+        """
         with translated_errors():
             pool = await asyncpg.create_pool(
                 url,
-                min_size=0,  # a pool that keeps a minimum connects by itself while the server is away, and logs each failure
+                # A pool with a minimum reconnects by itself while the server is down, and logs each
+                # failure.
+                min_size=0,
                 max_size=connections,
-                # A plan of the values at hand: the same statement moves one position or a hundred thousand.
+                # Plan for the values at hand: the same statement updates one position or 100,000.
                 server_settings={
                     "application_name": application,
                     "jit": "off",
@@ -113,12 +143,12 @@ class Database:
         await self.close()
 
     async def close(self) -> None:
-        """Closes every connection, those in use too."""
+        """Close every connection, also those in use."""
         self._pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection without a transaction of its own."""
+        """Give a connection without a transaction."""
         with translated_errors():
             async with self._pool.acquire() as connection:
                 yield connection
@@ -127,7 +157,11 @@ class Database:
     async def listening(
         self, channel: str, hear: Callable[[], None]
     ) -> AsyncIterator[asyncio.Event]:
-        """A connection of its own on which every NOTIFY of the channel is heard; the event tells that it is lost."""
+        """Call `hear` for every NOTIFY of the channel, on a connection outside of the pool.
+
+        Yields:
+            An event that is set when the connection is lost.
+        """
         lost = asyncio.Event()
         with translated_errors():
             connection = await asyncpg.connect(
@@ -144,7 +178,7 @@ class Database:
     async def transaction(
         self, *, isolation: Isolation = "read_committed", readonly: bool = False
     ) -> AsyncIterator[Connection]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
+        """Give a transaction: committed when the block ends, rolled back when it raises."""
         with translated_errors():
             async with (
                 self._pool.acquire() as connection,
@@ -153,10 +187,11 @@ class Database:
                 yield connection
 
 
-class OneTransaction(Database):
-    """A database seen from inside of a transaction that is open: whatever runs on it is committed, or not, with that one.
+class OpenTransaction:
+    """Connections whose every transaction is the one that is already open on a connection.
 
-    Its transactions are no savepoints: rows they write have the open transaction's own id.
+    What runs on it is committed or rolled back together with that transaction. It makes no
+    savepoints, so that all rows have the transaction's own id (xmin).
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -164,23 +199,21 @@ class OneTransaction(Database):
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """The one connection."""
+        """Give the connection of the open transaction."""
         yield self._connection
 
     @asynccontextmanager
     async def transaction(
         self, *, isolation: Isolation = "read_committed", readonly: bool = False
     ) -> AsyncIterator[Connection]:
-        """The transaction that is open, whatever isolation is asked for."""
+        """Give the open transaction; its isolation is what it was opened with."""
         yield self._connection
-
-    async def close(self) -> None:
-        """Leaves the connection to whoever opened it."""
 
 
 async def avoid_nested_loops(connection: Connection, task: Task) -> None:
     """Disable nested loops for this transaction if the task's ids are dense.
 
-    Statistics lag behind new jobs, so the planner would do one index lookup per position, which doubles the time.
+    Statistics lag behind new jobs, so the planner would do one index lookup per position, which
+    doubles the time.
     """
     await connection.execute(f"SET LOCAL enable_nestloop = {'off' if task.is_dense else 'on'}")

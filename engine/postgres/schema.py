@@ -1,7 +1,7 @@
-"""The schema's version: brings a database to it, takes it back, and refuses to work with another one.
+"""The schema's version: upgrade or downgrade a database, and refuse to work with another version.
 
-There is no alembic.ini: Alembic runs over asyncpg, on a connection that this module opens. It takes a while to import,
-and most calls do not need it, so the functions that do import it themselves.
+There is no alembic.ini: Alembic runs over asyncpg, on a connection that this module opens. It is
+slow to import and most calls do not need it, so the functions that do import it themselves.
 """
 
 from collections.abc import AsyncIterator
@@ -16,58 +16,59 @@ from revalue import migrations
 from revalue.engine import logs
 from revalue.engine.errors import SchemaVersionError, UsageError
 from revalue.engine.postgres.database import translated_errors
+from revalue.engine.postgres.statement import statements
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+sql = statements(__package__)
+
 _log = logs.logger("schema")
 
-# Two commands that migrate at once take turns: an arbitrary number that only migrations use.
-_MIGRATION_LOCK = 7_263_548_201
-_ROLES = ("revalue_engine", "revalue_reader")
-_ROLES_MADE = (
-    "SELECT rolname::text FROM pg_roles WHERE rolname IN ('revalue_reader', 'revalue_engine')"
-)
+_ROLES = {"revalue_engine", "revalue_reader"}
 
 
 @cache
 def head() -> str:
-    """The revision that this version of the engine works with: that of the last file of migrations/versions."""
-    last = max(
-        path.stem for path in (Path(migrations.__file__).parent / "versions").glob("r[0-9]*.py")
-    )
+    """Return the revision that this version of the engine needs: that of the last migration."""
+    versions = Path(migrations.__file__).parent / "versions"
+    last = max(path.stem for path in versions.glob("r[0-9]*.py"))
     return last[1:].partition("_")[0]
 
 
 async def migrate(url: str, revision: str = "head") -> str:
-    """Upgrade (or, to an older revision, downgrade) the schema; return the revision that it has now.
+    """Upgrade the schema, or downgrade it to an older revision.
+
+    Args:
+        revision: `head` (the newest), `base` (no schema at all) or a revision's number.
+
+    Returns:
+        The revision that the schema has now, or `base`.
 
     Raises:
         UsageError: there is no such revision.
     """
-    missing = sorted(set(_ROLES) - await _run_alembic(url, revision))
+    missing = sorted(_ROLES - await _run_alembic(url, revision))
     if revision == "head" and missing:
-        remedy = "CREATE ROLE ... NOLOGIN by one who may, then SELECT grant_revalue_roles() by the owner of the tables"
         _log.warning(
-            "database roles were not made: this user has no CREATEROLE",
+            "database roles were not created: this user has no CREATEROLE privilege",
             roles=missing,
-            remedy=remedy,
+            remedy="a privileged user runs CREATE ROLE ... NOLOGIN for each, "
+            "then the owner of the tables runs SELECT grant_revalue_roles()",
         )
     return await current_revision(url) or "base"
 
 
 async def current_revision(url: str) -> str | None:
-    """The revision of the database's schema, or None when it has none."""
+    """Return the revision of the database's schema, or None when it has none."""
     with translated_errors():
         connection = await asyncpg.connect(url, timeout=30)
         try:
-            if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            if not await connection.fetchval(sql("has_schema").text):
                 return None
-            revision: str | None = await connection.fetchval(
-                "SELECT version_num FROM alembic_version"
-            )
+            revision: str | None = await connection.fetchval(sql("schema_revision").text)
             return revision
         finally:
             await connection.close()
@@ -78,23 +79,23 @@ async def require_head(url: str) -> None:
     revision = await current_revision(url)
     if revision != head():
         raise SchemaVersionError(
-            f"the database's schema is at revision {revision or 'none'}, this version works with {head()}: "
-            "run `revalue migrate`"
+            f"the database's schema is at revision {revision or 'none'}, this version works with "
+            f"{head()}: run `revalue migrate`"
         )
 
 
 def alembic_config(connection: "Connection | None" = None) -> "Config":
-    """Alembic's configuration, for this package's migrations."""
+    """Return Alembic's configuration for this package's migrations."""
     from alembic.config import Config
 
-    made = Config()
-    made.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    made.attributes["connection"] = connection
-    return made
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["connection"] = connection
+    return config
 
 
 async def _run_alembic(url: str, revision: str) -> set[str]:
-    """Upgrade or downgrade; return those of the engine's database roles that exist."""
+    """Upgrade or downgrade; return those of the engine's database roles that exist then."""
     from alembic import command
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -103,11 +104,12 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
     known = [each.revision for each in script.walk_revisions()]
     if revision not in ("head", "base", *known):
         raise UsageError(
-            f"there is no revision {revision!r}: `head`, `base`, or one of {', '.join(sorted(known))}"
+            f"there is no revision {revision!r}: choose `head`, `base` or one of "
+            f"{', '.join(sorted(known))}"
         )
 
     def run(connection: "Connection") -> None:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        connection.exec_driver_sql(sql("lock_migrations").text)
         current = MigrationContext.configure(connection).get_current_revision()
         below = (
             {each.revision for each in script.iterate_revisions(current, "base")}
@@ -123,14 +125,13 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
     async with _sqlalchemy_connection(url) as connection:
         await connection.run_sync(run)
         await connection.commit()
-        return set(
-            await connection.run_sync(lambda c: c.exec_driver_sql(_ROLES_MADE).scalars().all())
-        )
+        roles = sql("existing_roles").text
+        return set(await connection.run_sync(lambda c: c.exec_driver_sql(roles).scalars()))
 
 
 @asynccontextmanager
 async def _sqlalchemy_connection(url: str) -> "AsyncIterator[AsyncConnection]":
-    """An SQLAlchemy connection over asyncpg, which alone reads the address (sockets included)."""
+    """Give an SQLAlchemy connection over asyncpg; asyncpg alone reads the address (sockets too)."""
     from sqlalchemy import NullPool
     from sqlalchemy.ext.asyncio import create_async_engine
 

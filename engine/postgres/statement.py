@@ -1,4 +1,4 @@
-"""Statements live in .sql files beside the module that runs them, with :named parameters."""
+"""Statements live in .sql files next to the module that runs them, with :named parameters."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 class Statement:
     """One SQL statement whose :named parameters are given by keyword.
 
-    sent: how many of them, and of COPYs, this process has sent; benchmarks look at it.
+    sent: number of statements and COPYs that this process has sent; benchmarks read it.
     """
 
     sent: ClassVar[int] = 0
@@ -31,40 +31,48 @@ class Statement:
     text: str
     parameters: tuple[str, ...]
     positional: str
+    name: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> "Statement":
-        """Reads a statement; a parameter may stand in it more than once."""
+    def parse(cls, text: str, name: str = "") -> "Statement":
+        """Read a statement. A parameter may occur more than once; error messages say `name`."""
         names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
-        return cls(text, names, _PARAMETER.sub(lambda m: f"${names.index(m[1]) + 1}", text))
+        positional = _PARAMETER.sub(lambda m: f"${names.index(m[1]) + 1}", text)
+        return cls(text, names, positional, name)
 
     async def execute(self, connection: Connection, **values: Any) -> int:
-        """Runs it; returns the number of rows it inserted, updated, deleted or selected."""
+        """Run it; return the number of rows inserted, updated, deleted or selected."""
         tag = await connection.execute(self.positional, *self._arguments(values))
         return int(tag.rsplit(" ", 1)[-1]) if tag[-1].isdigit() else 0
 
     async def fetch(self, connection: Connection, **values: Any) -> list[asyncpg.Record]:
-        """Runs it; returns all rows (control path only: a Python object a row)."""
+        """Run it; return all rows. Each is a Python object, so not for large results."""
         return await connection.fetch(self.positional, *self._arguments(values))
 
     async def row(self, connection: Connection, **values: Any) -> asyncpg.Record | None:
-        """Runs it; returns the first row."""
+        """Run it; return the first row, or None when there is none."""
         return await connection.fetchrow(self.positional, *self._arguments(values))
 
     async def one(self, connection: Connection, **values: Any) -> asyncpg.Record:
-        """Run it and return its first row; no row is an internal error that names the statement."""
-        found = await self.row(connection, **values)
-        if found is None:
-            raise RuntimeError(f"no row from the statement: {self.text}")
-        return found
+        """Run a statement that always has a row; return the first one.
+
+        Raises:
+            LookupError: it returned no row, which is a fault of the program or of the schema.
+        """
+        row = await self.row(connection, **values)
+        if row is None:
+            raise LookupError(f"the statement {self.name or self.text} returned no row")
+        return row
 
     async def value(self, connection: Connection, **values: Any) -> Any:
-        """Runs it; returns the first column of the first row."""
+        """Run it; return the first column of the first row, or None when there is none."""
         return await connection.fetchval(self.positional, *self._arguments(values))
 
     def rendered(self, **values: Literal) -> str:
-        """The text with the values written in, for a COPY, which takes no parameters: integers, lists and columns of them,
-        dates."""
+        """Return the text with the values written in: a COPY or an ADBC query has no parameters.
+
+        Integers, dates, and lists or columns of integers can be written in.
+        """
         self._arguments(values)
         return _PARAMETER.sub(lambda m: _literal(values[m[1]]), self.text)
 
@@ -93,10 +101,11 @@ def _literal(value: Any) -> str:
 
 
 def statements(package: str) -> Callable[[str], Statement]:
-    """Return the statements of one room: a function from the name of a file `name`.sql in that package to its statement."""
+    """Return the statements of one package: a function from `name` to its file `name`.sql."""
 
     @cache
     def statement(name: str) -> Statement:
-        return Statement.parse(files(package).joinpath(f"{name}.sql").read_text())
+        text = files(package).joinpath(f"{name}.sql").read_text()
+        return Statement.parse(text, f"{package}/{name}.sql")
 
     return statement

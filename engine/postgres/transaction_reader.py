@@ -1,4 +1,4 @@
-"""Reading into polars from inside of an open transaction, where another connection cannot see what is written."""
+"""Read frames inside of an open transaction, whose uncommitted rows no other connection sees."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from revalue.engine.postgres.arrow import ArrowReader, Snapshot
 from revalue.engine.postgres.statement import Connection, Literal, Statement
 
 _TYPES: dict[str, pl.DataType] = {
@@ -20,7 +19,10 @@ _TYPES: dict[str, pl.DataType] = {
 
 
 async def read_frame(connection: Connection, query: str, *arguments: Any) -> pl.DataFrame:
-    """The rows of a SELECT in its $n parameters, in the types that ArrowReader gives (numerics as exact text)."""
+    """Return the rows of a SELECT with $n parameters, in the types that ArrowReader gives.
+
+    Integers, dates and booleans have their own types; all else, numerics too, is exact text.
+    """
     prepared = await connection.prepare(query)
     attributes = prepared.get_attributes()
     schema = {column.name: _TYPES.get(column.type.name, pl.String()) for column in attributes}
@@ -31,27 +33,30 @@ async def read_frame(connection: Connection, query: str, *arguments: Any) -> pl.
     return pl.read_csv(text, schema=schema).with_columns(pl.col(name) == "t" for name in flags)
 
 
-class TransactionReader(ArrowReader):
-    """What readers of ArrowReader read, as the open transaction sees it. Its snapshots are used from other threads while
-    the event loop of the connection runs, one at a time."""
+class TransactionReader:
+    """Reads as the open transaction of a connection sees the database.
+
+    Make it in the connection's event loop; use its snapshots from other threads while that loop
+    runs, one read at a time.
+    """
 
     def __init__(self, connection: Connection) -> None:
-        self._snapshot = _TransactionSnapshot(connection, asyncio.get_running_loop())
+        self._snapshot = TransactionSnapshot(connection, asyncio.get_running_loop())
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """The open transaction's own view."""
+    def snapshot(self) -> "Iterator[TransactionSnapshot]":
+        """Give the open transaction's own view."""
         yield self._snapshot
 
-    def close(self) -> None:
-        """Leaves the connection to whoever opened it."""
 
+class TransactionSnapshot:
+    """The state that an open transaction sees, with its own uncommitted rows."""
 
-class _TransactionSnapshot(Snapshot):
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._connection = connection
         self._loop = loop
 
     def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
+        """Return the rows of a SELECT in PostgreSQL's types; numerics are exact text to cast."""
         rows = read_frame(self._connection, statement.rendered(**values))
         return asyncio.run_coroutine_threadsafe(rows, self._loop).result()

@@ -21,7 +21,7 @@ from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import DryRunTerm
 from revalue.engine.operate.eta import throughput
 from revalue.engine.postgres.arrow import copy_frame
-from revalue.engine.postgres.database import Database, OneTransaction
+from revalue.engine.postgres.database import Connections, Database, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import TransactionReader, read_frame
 from revalue.engine.settings import Settings
@@ -30,7 +30,7 @@ from revalue.engine.value.inputs import TaskInputs, read_inputs
 
 sql = statements(__package__)
 
-Correct = Callable[[Database], Awaitable[Any]]
+Correct = Callable[[Connections], Awaitable[Any]]
 
 # An arbitrary number that only previews lock: the negative job ids of two plans are the same.
 _PREVIEW_LOCK = 7_263_548_202
@@ -134,7 +134,7 @@ async def plan_correction(database: Database, correct: Correct, settings: Settin
             await sql("lock_previews").execute(connection, number=_PREVIEW_LOCK)
             hold = _Hold(settings.preview_seconds)
             await hold.begin(connection)
-            correction = await correct(OneTransaction(connection))
+            correction = await correct(OpenTransaction(connection))
             return await _planned(database, connection, correction, settings, hold)
         finally:
             await transaction.rollback()

@@ -1,1 +1,1 @@
-"""Step 3, stage: due dates are scanned, decided on by the core, and written as jobs."""
+"""Step 3, stage: scan due dates, let the core decide, and write them as jobs."""

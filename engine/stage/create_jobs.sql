@@ -1,43 +1,55 @@
--- A position that was changed since the scan, or staged by the other lane (its revision moved), is left for the next scan, with
--- its jobs; so is one whose calendar was changed since.
+-- Create the proposed jobs (staged_positions, staged_jobs), advance the frontier of their
+-- positions, and publish positions on which nothing is due. Returns the number of jobs.
+--
+-- A position that was changed since the scan, or staged by the other lane, has another revision; it
+-- is left for the next scan together with its jobs. So is one whose calendar was changed.
 WITH several AS (
     SELECT position_id, range_agg(daterange(j.first_date, j.last_date, '[]')) AS dates
-    FROM staged_jobs j JOIN staged_positions k USING (position_id)
+    FROM staged_jobs j
+    JOIN staged_positions k USING (position_id)
     WHERE k.first_date IS NULL
     GROUP BY position_id
-), owed AS (
+), due AS (
     SELECT k.*, CASE WHEN k.first_date IS NULL THEN s.dates
                      ELSE datemultirange(daterange(k.first_date, k.last_date, '[]')) END AS dates
-    FROM staged_positions k LEFT JOIN several s USING (position_id)
+    FROM staged_positions k
+    LEFT JOIN several s USING (position_id)
 ), moved AS (
     UPDATE position_state p
-    SET pending = CASE WHEN p.staged_epoch = p.epoch THEN p.pending ELSE '{}' END + COALESCE(k.dates, '{}'),
+    SET pending = CASE WHEN p.staged_epoch = p.epoch THEN p.pending ELSE '{}' END
+                  + COALESCE(k.dates, '{}'),
         frontier_date = k.horizon,
         staged_epoch = p.epoch,
         revision = p.revision + 1,
-        published_epoch = CASE WHEN k.dates IS NULL AND (p.staged_epoch <> p.epoch OR isempty(p.pending))
+        published_epoch = CASE WHEN k.dates IS NULL
+                                    AND (p.staged_epoch <> p.epoch OR isempty(p.pending))
                                THEN p.epoch ELSE p.published_epoch END,
-        published_open_dates = CASE WHEN k.dates IS NULL AND (p.staged_epoch <> p.epoch OR isempty(p.pending))
+        published_open_dates = CASE WHEN k.dates IS NULL
+                                         AND (p.staged_epoch <> p.epoch OR isempty(p.pending))
                                     THEN p.open_dates ELSE p.published_open_dates END
     FROM (
-        -- What was published matters only where nothing is owed: that is where this publishes.
+        -- What was published matters only where nothing is due: only there this publishes.
         SELECT o.position_id, o.revision, o.horizon, o.dates, w.published_epoch AS was_published
-        FROM owed o
+        FROM due o
         JOIN calendars c ON c.calendar_no = o.calendar_no AND c.revision = o.calendar_revision
         LEFT JOIN position_state w ON w.position_id = o.position_id AND o.dates IS NULL
     ) k
     WHERE p.position_id = k.position_id AND p.revision = k.revision
       AND p.position_id BETWEEN :first_position AND :last_position
-    RETURNING p.position_id, p.epoch, p.trigger_id, p.published_epoch, p.published_open_dates, p.stale_moment, k.was_published
+    RETURNING p.position_id, p.epoch, p.trigger_id, p.published_epoch, p.published_open_dates,
+              p.stale_moment, k.was_published
 ), published AS (
     INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)
-    SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates, stale_moment
+    SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates,
+           stale_moment
     FROM moved
     WHERE published_epoch > was_published
 )
 INSERT INTO portfolio_valuation_jobs
-    (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term, task_id, trigger_id)
-SELECT j.job_id, j.position_id, m.epoch, j.first_date, j.last_date, 1, :lane::text::valuation_lane, 'PROCESSING',
-       :term, j.task_id, m.trigger_id
-FROM staged_jobs j JOIN moved m USING (position_id)
+    (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term, task_id,
+     trigger_id)
+SELECT j.job_id, j.position_id, m.epoch, j.first_date, j.last_date, 1,
+       :lane::text::valuation_lane, 'PROCESSING', :term, j.task_id, m.trigger_id
+FROM staged_jobs j
+JOIN moved m USING (position_id)
 ORDER BY j.job_id

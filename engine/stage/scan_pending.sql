@@ -1,3 +1,4 @@
+-- The pending dates of positions whose current epoch is not staged.
 SELECT position_id, lower(dates) AS first_date, upper(dates) - 1 AS last_date
 FROM (
     SELECT position_id, unnest(pending) AS dates

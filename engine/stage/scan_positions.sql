@@ -1,21 +1,29 @@
--- Positions that owe something, of one lane. The live lane (:live 1) has those that owe only the newest dates: all else of theirs is
--- staged, and they are at most :business_days behind. Each position is in one lane. A CASE, so that the planner expects half of the positions: it
--- would expect few, and sort all of them for each page. is_split: open more than once, and from when to when is read by scan_open.
-SELECT position_id, calendar_no, calendar_revision, revision, staged, frontier_date, horizon, lower(open_dates) AS open_first,
-       upper(open_dates) - 1 AS open_last, open_dates <> datemultirange(range_merge(open_dates)) AS is_split
+-- The next :limit positions after :cursor on which dates are due, of one lane.
+--
+-- The live lane (:live 1) has the positions of which only the newest dates are due: all other dates
+-- are staged, and they are at most :business_days behind. Each position is in exactly one lane.
+-- is_split: the position is open more than once; scan_open_dates reads its spans.
+-- CASE lets the planner estimate half of the positions. It would estimate few, and sort all of them
+-- for each page.
+SELECT position_id, calendar_no, calendar_revision, revision, staged, frontier_date, horizon,
+       lower(open_dates) AS open_first, upper(open_dates) - 1 AS open_last,
+       open_dates <> datemultirange(range_merge(open_dates)) AS is_split
 FROM (
-    SELECT p.position_id, p.calendar_no, c.revision AS calendar_revision, p.revision, p.staged_epoch = p.epoch AS staged,
-           p.frontier_date, c.horizon, p.open_dates, p.staged_epoch = p.epoch AND p.frontier_date >= c.live_floor AS is_live
+    SELECT p.position_id, p.calendar_no, c.revision AS calendar_revision, p.revision,
+           p.staged_epoch = p.epoch AS staged, p.frontier_date, c.horizon, p.open_dates,
+           p.staged_epoch = p.epoch AND p.frontier_date >= c.live_floor AS is_live
     FROM position_state p
     JOIN (
         SELECT calendar_no, revision, max(business_date) AS horizon,
-               (array_agg(business_date ORDER BY business_date DESC))[:business_days + 1] AS live_floor
-        FROM calendars JOIN business_dates USING (calendar_id)
+               (array_agg(business_date ORDER BY business_date DESC))[:business_days + 1]
+                   AS live_floor
+        FROM calendars
+        JOIN business_dates USING (calendar_id)
         GROUP BY calendar_no, revision
     ) c USING (calendar_no)
     WHERE p.position_id > :cursor
       AND (p.staged_epoch <> p.epoch OR p.frontier_date IS NULL OR p.frontier_date < c.horizon)
-) owing
+) due
 WHERE CASE WHEN is_live IS TRUE THEN :live::integer = 1 ELSE :live::integer = 0 END
 ORDER BY position_id
-LIMIT :most
+LIMIT :limit

@@ -1,4 +1,4 @@
-"""Move 3, stage: owed dates are scanned into Arrow, decided on by the core, and written as jobs with the frontier."""
+"""Step 3, stage: scan due dates into Arrow, let the core decide, write jobs and frontiers."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from revalue.engine.core.batching import assign_tasks, take_within
 from revalue.engine.core.eligibility import due_ranges
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.leadership.term import Term
-from revalue.engine.postgres.arrow import ArrowReader, copy_frame
-from revalue.engine.postgres.database import Database
+from revalue.engine.leadership.term import Leadership
+from revalue.engine.postgres.arrow import Reader, copy_frame
+from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.value.inputs import read_business_days
 
@@ -19,30 +19,24 @@ sql = statements(__package__)
 
 PROPOSED_POSITION = ("position_id", "calendar_no", "calendar_revision", "revision", "horizon")
 INVALIDATED_BY = ("trigger_id", "first_trigger_id")
-"""And of a fan-out's position the last and the first trigger that reach it."""
+"""Further columns of a fan-out's positions: the last and the first trigger that affect them."""
 
-_TEMP_TABLES = (
-    """CREATE TEMP TABLE IF NOT EXISTS staged_positions
-       (position_id bigint, calendar_no smallint, calendar_revision integer, revision integer, horizon date,
-        first_date date, last_date date, trigger_id bigint, first_trigger_id bigint)
-       ON COMMIT DELETE ROWS""",
-    """CREATE TEMP TABLE IF NOT EXISTS staged_jobs
-       (job_id bigint, task_id bigint, position_id bigint, first_date date, last_date date) ON COMMIT DELETE ROWS""",
+NO_RANGES = pl.DataFrame(
+    schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int32}
 )
-
+_NO_SPANS = NO_RANGES.drop("rows")
 _OPEN = ("open_first", "open_last", "is_split")
-_NO_SPANS = pl.DataFrame(
-    schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date}
-)
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One page of positions with something to stage, and what each of them owes (see engine.core.eligibility).
+    """One page of positions with something to stage.
 
-    positions    position_id, calendar_no, calendar_revision, revision, staged, frontier_date, horizon
-    ranges  position_id, first_date, last_date, rows
-    next_cursor  where the next page begins, or None when this one was the last
+    positions: position_id, calendar_no, calendar_revision, revision, staged, frontier_date,
+        horizon.
+    ranges: what is due of them: position_id, first_date, last_date (both included), rows; see
+        engine.core.eligibility.
+    next_cursor: position_id after which the next page begins; None: this page was the last.
     """
 
     positions: pl.DataFrame
@@ -52,7 +46,13 @@ class Scan:
 
 @dataclass(frozen=True)
 class Staged:
-    """tasks: what to run; positions and jobs written; rest: the part of the scan there was no room for, or None."""
+    """The result of staging one scan.
+
+    tasks: the tasks to run.
+    positions: number of positions that were proposed.
+    jobs: number of jobs written.
+    rest: the part of the scan for which there was no capacity, or None.
+    """
 
     tasks: list[Task]
     positions: int
@@ -61,20 +61,25 @@ class Staged:
 
 
 def scan(
-    reader: ArrowReader, lane: Lane, cursor: int, *, page_positions: int, live_business_days: int
+    reader: Reader, lane: Lane, cursor: int, *, page_positions: int, live_business_days: int
 ) -> Scan:
-    """Reads the next page of positions after `cursor` and decides what they owe. Blocking."""
+    """Read the next page of positions of a lane and decide what is due. Blocks.
+
+    Args:
+        cursor: the page begins after this position_id.
+        page_positions: largest number of positions of the page.
+        live_business_days: a position at most this many business days behind is in the live lane.
+    """
     with reader.snapshot() as snapshot:
-        is_live = int(lane is Lane.LIVE)
         positions = snapshot.read(
             sql("scan_positions"),
-            live=is_live,
+            live=int(lane is Lane.LIVE),
             cursor=cursor,
-            most=page_positions,
+            limit=page_positions,
             business_days=live_business_days,
         )
         if positions.is_empty():
-            return Scan(positions.drop(_OPEN), _no_ranges(), None)
+            return Scan(positions.drop(_OPEN), NO_RANGES, None)
         page = {
             "first_position": int(positions["position_id"][0]),
             "last_position": int(positions["position_id"][-1]),
@@ -90,48 +95,43 @@ def scan(
         business_days = read_business_days(snapshot)
     positions = positions.drop(_OPEN)
     ranges = due_ranges(positions, pending, open_spans, business_days)
-    return Scan(
-        positions, ranges, page["last_position"] if len(positions) == page_positions else None
-    )
+    is_full = len(positions) == page_positions
+    return Scan(positions, ranges, page["last_position"] if is_full else None)
 
 
-async def live_lane_is_held(database: Database, *, live_business_days: int) -> bool:
-    """Whether a queued trigger affects the dates of the live lane, so that staging them now would stage them twice."""
+async def live_lane_is_held(database: Connections, *, live_business_days: int) -> bool:
+    """Return whether a queued trigger affects dates of the live lane.
+
+    Staging them before the trigger's fan-out would stage them twice.
+    """
     async with database.connection() as connection:
         return bool(
             await sql("live_lane_is_held").value(connection, business_days=live_business_days)
         )
 
 
-def _no_ranges() -> pl.DataFrame:
-    return pl.DataFrame(
-        schema={
-            "position_id": pl.Int64,
-            "first_date": pl.Date,
-            "last_date": pl.Date,
-            "rows": pl.Int32,
-        }
-    )
-
-
 async def stage(
-    term: Term, scanned: Scan, lane: Lane, *, task_rows: int, capacity_rows: int
+    term: Leadership, scanned: Scan, lane: Lane, *, task_rows: int, capacity_rows: int
 ) -> Staged:
-    """One transaction: jobs for the first positions of the scan that fit in `capacity_rows`, and their frontiers moved.
+    """Write the jobs of a scan's first positions and advance their frontiers, in one transaction.
 
-    Positions that owe nothing move their frontier without a job. A position that was changed since the scan is left alone, and one whose
-    calendar was.
+    A position on which nothing is due gets a new frontier but no job. A position that was changed
+    since the scan, or whose calendar was, is left unchanged.
+
+    Args:
+        task_rows: target position-days per task.
+        capacity_rows: position-days that may be scheduled; at least one position is.
     """
     if scanned.positions.is_empty():
         return Staged([], 0, 0, None)
     ranges = take_within(scanned.ranges, capacity_rows)
     positions, rest = scanned.positions, None
     if len(ranges) < len(scanned.ranges):
-        behind = pl.col("position_id") > int(ranges["position_id"][-1])
-        rest = Scan(positions.filter(behind), scanned.ranges.filter(behind), scanned.next_cursor)
-        positions = positions.filter(~behind)
+        beyond = pl.col("position_id") > int(ranges["position_id"][-1])
+        rest = Scan(positions.filter(beyond), scanned.ranges.filter(beyond), scanned.next_cursor)
+        positions = positions.filter(~beyond)
     async with term.transaction("stage") as connection:
-        tasks = await propose(term, connection, positions, ranges, lane, task_rows=task_rows)
+        tasks = await propose_jobs(term, connection, positions, ranges, lane, task_rows=task_rows)
         await sql("lock_calendars").execute(connection)
         bounds = {
             "first_position": positions["position_id"].min(),
@@ -143,8 +143,8 @@ async def stage(
     return Staged(tasks if written else [], len(positions), written, rest)
 
 
-async def propose(
-    term: Term,
+async def propose_jobs(
+    term: Leadership,
     connection: Connection,
     positions: pl.DataFrame,
     ranges: pl.DataFrame,
@@ -152,20 +152,27 @@ async def propose(
     *,
     task_rows: int,
 ) -> list[Task]:
-    """Writes positions and their ranges, as numbered jobs, where the statement that makes them finds them (staged_positions,
-    staged_jobs: temporary, until the end of the transaction). Returns the tasks that they would be.
+    """Write positions and their ranges, as numbered jobs, into temporary tables.
 
-    positions    PROPOSED_POSITION, and for a fan-out INVALIDATED_BY
-    ranges  position_id, first_date, last_date, rows, sorted by position_id
+    The statement that creates the jobs reads them from staged_positions and staged_jobs, which are
+    emptied at the end of the transaction.
+
+    Args:
+        positions: PROPOSED_POSITION, and of a fan-out INVALIDATED_BY.
+        ranges: position_id, first_date, last_date (both included), rows; sorted by position_id.
+        task_rows: target position-days per task.
+
+    Returns:
+        The tasks of these jobs, if the jobs are created.
     """
-    for table in _TEMP_TABLES:
-        await connection.execute(table)
+    await sql("create_staging_tables").execute(connection)
     if positions.is_empty():
         return []
     first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))
     first_task = await term.take_ids(connection, "valuation_task_ids", len(ranges))
     jobs = assign_tasks(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
-    # A position with one range carries it: to aggregate it from its jobs takes longer than the rest of the position.
+    # A position with a single range carries it: aggregating it from its jobs would cost more than
+    # all else about the position.
     single = ranges.filter(pl.len().over("position_id") == 1).select(
         "position_id", "first_date", "last_date"
     )
@@ -182,8 +189,7 @@ async def propose(
         "staged_jobs",
         jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"),
     )
-    for table in ("staged_positions", "staged_jobs"):
-        await connection.execute(f"ANALYZE {table}")
+    await connection.execute("ANALYZE staged_positions, staged_jobs")
     tasks = jobs.group_by("task_id", maintain_order=True).agg(
         pl.col("job_id").first().alias("first_job_id"),
         pl.col("job_id").last().alias("last_job_id"),

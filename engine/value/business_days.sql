@@ -1,1 +1,3 @@
-SELECT c.calendar_no, b.business_date AS date FROM business_dates b JOIN calendars c USING (calendar_id)
+SELECT c.calendar_no, b.business_date AS date
+FROM business_dates b
+JOIN calendars c USING (calendar_id)

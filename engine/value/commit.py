@@ -1,4 +1,7 @@
-"""The second half of move 4: jobs are marked done under their attempt and epoch, and their rows come in the same commit."""
+"""The commit of step 4: mark jobs finished and insert their rows, in one transaction.
+
+Jobs are fenced by their attempt's task id and by their position's epoch.
+"""
 
 from collections.abc import Callable
 
@@ -12,10 +15,6 @@ from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
 
-_FINISHED_JOBS = """CREATE TEMP TABLE IF NOT EXISTS finished_jobs (
-    job_id bigint, status text, valued_through date, rows_written integer, failure_reason text, traceback text
-) ON COMMIT DELETE ROWS"""
-
 OUTCOME_COLUMNS = (
     "job_id",
     "status",
@@ -26,7 +25,7 @@ OUTCOME_COLUMNS = (
 )
 
 
-async def finish(
+async def commit_results(
     database: Database,
     task: Task,
     rows: pl.DataFrame,
@@ -34,17 +33,25 @@ async def finish(
     encoded: list[bytes],
     lap: Callable[[str], None] = lambda _: None,
 ) -> tuple[int, int]:
-    """One transaction; returns how many jobs were fenced (their rows are dropped) and how many rows were written.
+    """Commit one task's rows and outcomes in one transaction.
 
-    rows      columns of daily_position_snapshots, sorted by position_id and date
-    outcomes  one row a job: job_id, status, valued_through, rows_written, failure_reason, traceback
-    encoded   `rows`, by engine.store.arrow.encode_binary_copy: made before, so that the transaction is short
-    lap       is told when jobs are marked ("mark"), rows are copied ("copy") and both are committed ("commit")
+    Rows of fenced jobs are dropped.
 
-    Raises TransientError, with nothing written.
+    Args:
+        rows: columns of daily_position_snapshots, sorted by position_id and date.
+        outcomes: one row per job, with OUTCOME_COLUMNS.
+        encoded: `rows`, encoded by encode_binary_copy before, so that the transaction is short.
+        lap: called with "mark" when jobs are marked, "copy" when rows are copied and "commit" when
+            both are committed.
+
+    Returns:
+        The number of fenced jobs, and the number of rows written.
+
+    Raises:
+        TransientError: nothing was written.
     """
     async with database.transaction() as connection:
-        await connection.execute(_FINISHED_JOBS)
+        await sql("create_finished_jobs").execute(connection)
         await copy_frame(connection, "finished_jobs", outcomes)
         await connection.execute("ANALYZE finished_jobs")
         await avoid_nested_loops(connection, task)

@@ -1,2 +1,3 @@
 SELECT c.currency, c.currency_no, m.currency_no AS major_no, c.units_per_major
-FROM currencies c JOIN currencies m ON m.currency = c.major_currency
+FROM currencies c
+JOIN currencies m ON m.currency = c.major_currency

@@ -1,4 +1,7 @@
--- The fence: only jobs that are still this attempt's, under their position's current epoch, are finished. Returns the others.
+-- Record the outcomes in finished_jobs, but only of jobs that still belong to this attempt and
+-- whose position still has the job's epoch (the fence). Returns the ids of the other jobs.
+--
+-- CASE hides the predicate from the planner, see jobs.sql.
 WITH finished AS (
     UPDATE portfolio_valuation_jobs j
     SET status = f.status::valuation_job_status,
@@ -6,7 +9,8 @@ WITH finished AS (
         rows_written = COALESCE(j.rows_written, 0) + f.rows_written,
         failure_reason = f.failure_reason,
         moment_id = (SELECT current_moment()),
-        finished_at = CASE WHEN f.status IN ('COMPLETE', 'SKIPPED_NO_POSITION', 'FAILED') THEN now() END
+        finished_at = CASE WHEN f.status IN ('COMPLETE', 'SKIPPED_NO_POSITION', 'FAILED')
+                           THEN now() END
     FROM finished_jobs f, position_state p
     WHERE j.job_id = f.job_id AND j.job_id BETWEEN :first_job AND :last_job
       AND CASE WHEN j.task_id = :task AND j.status = 'PROCESSING' THEN true END
@@ -15,7 +19,9 @@ WITH finished AS (
     RETURNING j.job_id, j.status, j.valued_through, j.moment_id, f.rows_written
 ), parts AS (
     INSERT INTO job_parts (job_id, valued_through, moment_id)
-    SELECT job_id, valued_through, moment_id FROM finished WHERE status <> 'COMPLETE' AND rows_written > 0
+    SELECT job_id, valued_through, moment_id
+    FROM finished
+    WHERE status <> 'COMPLETE' AND rows_written > 0
 )
 SELECT COALESCE(array_agg(f.job_id), '{}')
 FROM finished_jobs f

@@ -1,4 +1,4 @@
-"""What one task is valued from, read as of one moment."""
+"""The inputs of one task, read in one snapshot of the database."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from revalue.engine.core.calendar import number_business_days
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.core.market import Market
 from revalue.engine.core.tasks import Task
-from revalue.engine.postgres.arrow import ArrowReader, Snapshot
+from revalue.engine.postgres.arrow import Reader, Snapshot
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
@@ -16,8 +16,14 @@ sql = statements(__package__)
 
 @dataclass(frozen=True)
 class TaskInputs:
-    """jobs and history: see engine.core.valuation.value (jobs has attempt_count beside). securities and currencies
-    name the numbers: instrument_no, security_id; currency_no, currency."""
+    """All that a task is valued from.
+
+    jobs: see engine.core.valuation.value; also attempt_count.
+    history: see engine.core.valuation.value.
+    market: the market data that the jobs' dates need.
+    securities: instrument_no, security_id of each instrument.
+    currencies: currency_no, currency of each currency.
+    """
 
     jobs: pl.DataFrame
     history: pl.DataFrame
@@ -26,10 +32,14 @@ class TaskInputs:
     currencies: pl.DataFrame
 
 
-def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
-    """Reads them in one repeatable-read transaction; None when no job is the task's any more. Blocking.
+def read_inputs(reader: Reader, task: Task) -> TaskInputs | None:
+    """Read the inputs of a task in one snapshot. Blocks.
 
-    Raises DatabaseUnavailableError.
+    Returns:
+        The inputs, or None when no job belongs to the task any more.
+
+    Raises:
+        DatabaseUnavailableError: the database cannot be read.
     """
     with reader.snapshot() as snapshot:
         jobs = snapshot.read(sql("jobs"), **task.parameters)
@@ -79,19 +89,22 @@ def read_inputs(reader: ArrowReader, task: Task) -> TaskInputs | None:
 
 
 def read_business_days(snapshot: Snapshot) -> pl.DataFrame:
-    """Every business day of every calendar, numbered (see engine.core.calendar)."""
+    """Read every business day of every calendar, numbered (see engine.core.calendar)."""
     return number_business_days(snapshot.read(sql("business_days")))
 
 
-def _spans(jobs: pl.DataFrame, *of: str) -> pl.DataFrame:
-    """The first and the last day, counted from 1970-01-01, that any job needs of the same."""
+def _spans(jobs: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """Return the first and the last day that the jobs need, per distinct values of the columns.
+
+    first_day and last_day are counted from 1970-01-01; both are included.
+    """
     return (
         jobs.lazy()
-        .group_by(of)
+        .group_by(columns)
         .agg(
             first_day=pl.col("first_date").min().to_physical(),
             last_day=pl.col("last_date").max().to_physical(),
         )
-        .sort(of)
+        .sort(columns)
         .collect()
     )

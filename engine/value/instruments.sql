@@ -1,4 +1,5 @@
-SELECT i.instrument_no, i.security_id, c.currency_no, i.contract_multiplier, i.max_price_age_sessions
+SELECT i.instrument_no, i.security_id, c.currency_no, i.contract_multiplier,
+       i.max_price_age_sessions
 FROM instruments i
 JOIN currencies c USING (currency)
 WHERE i.instrument_no = ANY (:instruments::integer[])

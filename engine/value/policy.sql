@@ -1,2 +1,3 @@
 SELECT c.currency_no AS pivot_no, v.fx_max_age_sessions
-FROM valuation_policy v JOIN currencies c ON c.currency = v.fx_pivot_currency
+FROM valuation_policy v
+JOIN currencies c ON c.currency = v.fx_pivot_currency

@@ -1,4 +1,4 @@
-"""Move 4, value: one task from its inputs to its commit. Runs in a valuation actor, or in any process."""
+"""Step 4, value: read the inputs of a task, compute, commit. Runs in any process."""
 
 import asyncio
 import traceback
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from revalue.engine.core.lifecycle import FailureReason, JobStatus
+from revalue.engine.core.market import decode_pair
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS, Valued, value
 from revalue.engine.errors import TransientError
@@ -17,7 +18,7 @@ from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement, statements
-from revalue.engine.value.commit import OUTCOME_COLUMNS, finish
+from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import TaskInputs, read_inputs
 
 sql = statements(__package__)
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TRACEBACK_CHARACTERS = 8_000
+_OVERFLOW_RULE = (
+    "A market value, gain or unit price does not fit NUMERIC(28,10): "
+    "see docs/valuation.md, section 4."
+)
 
 
 class Valuer:
-    """Values tasks, one at a time, over connections of its own."""
+    """Values tasks, one at a time, over its own connections."""
 
     def __init__(self, database: Database, reader: ArrowReader, *, max_attempts: int) -> None:
         self._database = database
@@ -38,36 +43,46 @@ class Valuer:
 
     @classmethod
     async def open(cls, url: str, *, max_attempts: int, name: str = "") -> "Valuer":
-        """Connects; `name`: by which its sessions can be ended from elsewhere. Raises DatabaseUnavailableError."""
+        """Connect to the database.
+
+        Args:
+            max_attempts: a job that fails unexpectedly in this attempt becomes a dead letter.
+            name: identifies its database sessions, so that another process can end them.
+
+        Raises:
+            DatabaseUnavailableError: the database cannot be reached.
+        """
         database = await Database.open(
             url, connections=1, application=application_name("valuer", name)
         )
         return cls(database, ArrowReader(url), max_attempts=max_attempts)
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._reader.close()
         await self._database.close()
 
     async def run(self, task: Task) -> TaskResult:
-        """Values the task's jobs and commits them. Raises TransientError, with nothing written.
+        """Value the task's jobs and commit the results.
 
-        A job whose data makes reading, computing or writing fail is found by halving the task; its neighbours are valued.
+        A job whose data makes reading, computing or writing fail is isolated by halving the task;
+        the other jobs are valued.
+
+        Raises:
+            TransientError: nothing was written.
         """
         try:
             return await self._attempt(task)
         except TransientError:
             raise
-        except (
-            BaseException
-        ) as error:  # the computing looks after itself: this was met in reading or in writing
-            _require_failure(error)
+        except BaseException as error:  # from reading or writing: `compute` handles its own
+            _reraise_unless_failure(error)
             if task.first_job_id == task.last_job_id:
-                return await self._failed(task, error)
+                return await self._record_failure(task, error)
         middle = (task.first_job_id + task.last_job_id) // 2
         low = await self.run(replace(task, last_job_id=middle))
         high = await self.run(replace(task, first_job_id=middle + 1))
-        return low.joined(high, task)
+        return low.merged(high, task)
 
     async def _attempt(self, task: Task) -> TaskResult:
         fault_point("value.begun")
@@ -83,7 +98,7 @@ class Valuer:
         clock.lap("compute")
         encoded = encode_binary_copy(rows) if len(rows) else []
         clock.lap("encode")
-        fenced, written = await finish(
+        fenced, written = await commit_results(
             self._database, task, rows, outcomes.select(OUTCOME_COLUMNS), encoded, clock.lap
         )
         return TaskResult(
@@ -91,14 +106,14 @@ class Valuer:
             jobs=len(outcomes),
             rows=written,
             fenced=fenced,
-            statuses=_counts(outcomes, "status"),
-            reasons=_counts(outcomes.filter(pl.col("reason").is_not_null()), "reason"),
+            statuses=_count_by(outcomes, "status"),
+            reasons=_count_by(outcomes.filter(pl.col("reason").is_not_null()), "reason"),
             seconds=clock.seconds,
             statements=Statement.sent - sent,
         )
 
-    async def _failed(self, task: Task, error: BaseException) -> TaskResult:
-        """One job whose inputs cannot be read, or whose rows cannot be written."""
+    async def _record_failure(self, task: Task, error: BaseException) -> TaskResult:
+        """Commit the failure of a task of one job that cannot be read or written."""
         async with self._database.connection() as connection:
             job = await sql("failing_job").row(connection, job=task.first_job_id, task=task.task_id)
         if job is None:
@@ -122,47 +137,45 @@ class Valuer:
                 )
             ),
         )
-        fenced, _ = await finish(self._database, task, pl.DataFrame(), outcome, [])
+        fenced, _ = await commit_results(self._database, task, pl.DataFrame(), outcome, [])
         return TaskResult(
             task, jobs=1, rows=0, fenced=fenced, statuses={status: 1}, reasons={reason: 1}
         )
 
 
 def compute(inputs: TaskInputs, *, max_attempts: int) -> Valued:
-    """Values a task from its inputs alone. Its outcomes have failure_reason and traceback too; it raises nothing that a
-    job's data can cause."""
-    valued = _joined(list(_valued(inputs, max_attempts)))
-    return replace(valued, outcomes=_named(valued.outcomes, inputs))
+    """Value a task from its inputs alone.
+
+    A job whose data makes the computation fail gets a failed outcome; nothing is raised.
+
+    Returns:
+        The valuation; its outcomes also have failure_reason and traceback.
+    """
+    valued = _concatenate(list(_value_or_halve(inputs, max_attempts)))
+    return replace(valued, outcomes=_with_failure_reasons(valued.outcomes, inputs))
 
 
-def _valued(inputs: TaskInputs, max_attempts: int) -> "Iterator[Valued]":
+def _value_or_halve(inputs: TaskInputs, max_attempts: int) -> "Iterator[Valued]":
+    """Value all jobs; when that fails, value each half, so that only the failing job fails."""
     try:
         yield _with_tracebacks(value(inputs.jobs, inputs.history, inputs.market))
-    except (
-        BaseException
-    ) as error:  # whatever a job's data made fail: it must not take its neighbours with it
-        _require_failure(error)
+    except BaseException as error:
+        _reraise_unless_failure(error)
         if len(inputs.jobs) == 1:
-            yield _failed(inputs.jobs, error, max_attempts)
+            yield _failed_job(inputs.jobs, error, max_attempts)
             return
         middle = len(inputs.jobs) // 2
         for half in (inputs.jobs[:middle], inputs.jobs[middle:]):
-            yield from _valued(replace(inputs, jobs=half), max_attempts)
+            yield from _value_or_halve(replace(inputs, jobs=half), max_attempts)
 
 
 def _with_tracebacks(valued: Valued) -> Valued:
-    """A job that fails by a rule (OVERFLOW) fails at once: its dead letter says the rule in place of a traceback."""
-    explained = pl.when(pl.col("status") == JobStatus.FAILED.value).then(
-        pl.lit(
-            "A market value, gain or unit price does not fit NUMERIC(28,10): see docs/valuation.md, section 4."
-        )
-    )
-    return replace(
-        valued, outcomes=valued.outcomes.with_columns(traceback=explained.cast(pl.String))
-    )
+    """Add `traceback`: of a job that fails by a rule (OVERFLOW), the rule itself."""
+    rule = pl.when(pl.col("status") == JobStatus.FAILED.value).then(pl.lit(_OVERFLOW_RULE))
+    return replace(valued, outcomes=valued.outcomes.with_columns(traceback=rule.cast(pl.String)))
 
 
-def _failed(job: pl.DataFrame, error: BaseException, max_attempts: int) -> Valued:
+def _failed_job(job: pl.DataFrame, error: BaseException, max_attempts: int) -> Valued:
     status, trace = _after_failure(job["attempt_count"][0], error, max_attempts)
     outcome = job.select(
         "job_id",
@@ -178,9 +191,11 @@ def _failed(job: pl.DataFrame, error: BaseException, max_attempts: int) -> Value
     return Valued(pl.DataFrame(), outcome)
 
 
-def _require_failure(error: BaseException) -> None:
-    """Raises again what is no failure but an end: a cancellation, an exit. A panic of polars or pgpq is a failure, though
-    it is no Exception; each library has a class of its own for it."""
+def _reraise_unless_failure(error: BaseException) -> None:
+    """Raise a cancellation or an exit again; return for a failure.
+
+    A panic of polars or pgpq is a failure but not an Exception; each library has its own class.
+    """
     if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
         raise error
 
@@ -188,16 +203,15 @@ def _require_failure(error: BaseException) -> None:
 def _after_failure(
     attempts: int, error: BaseException, max_attempts: int
 ) -> tuple[str, str | None]:
-    """A job's status and, when this was its last attempt, what its dead letter says."""
+    """Return a job's new status and, after its last attempt, the traceback for its dead letter."""
     if attempts < max_attempts:
         return JobStatus.PENDING.value, None
-    return JobStatus.FAILED.value, "".join(traceback.format_exception(error))[
-        -_TRACEBACK_CHARACTERS:
-    ]
+    trace = "".join(traceback.format_exception(error))
+    return JobStatus.FAILED.value, trace[-_TRACEBACK_CHARACTERS:]
 
 
-def _joined(parts: list[Valued]) -> Valued:
-    """The parts of a task as one, in order."""
+def _concatenate(parts: list[Valued]) -> Valued:
+    """Return the parts of a task, in order, as one."""
     rows = [part.rows for part in parts if len(part.rows)]
     return Valued(
         pl.concat(rows) if rows else pl.DataFrame(schema=dict.fromkeys(SNAPSHOT_COLUMNS, pl.Null)),
@@ -205,15 +219,14 @@ def _joined(parts: list[Valued]) -> Valued:
     )
 
 
-def _named(outcomes: pl.DataFrame, inputs: TaskInputs) -> pl.DataFrame:
-    """Adds failure_reason as docs/valuation.md words it: reason, security or currency pair, date."""
+def _with_failure_reasons(outcomes: pl.DataFrame, inputs: TaskInputs) -> pl.DataFrame:
+    """Add failure_reason as docs/valuation.md words it: reason, security or currency pair, date."""
     if outcomes["reason"].null_count() == len(outcomes):
         return outcomes.with_columns(failure_reason=pl.lit(None, dtype=pl.String))
     names = inputs.currencies.with_columns(pl.col("currency_no").cast(pl.Int64))
+    base_no, quote_no = decode_pair("problem_pair")
     named = (
-        outcomes.with_columns(
-            first=pl.col("problem_pair") // 65536, second=pl.col("problem_pair") % 65536
-        )
+        outcomes.with_columns(first=base_no, second=quote_no)
         .join(inputs.securities, on="instrument_no", how="left", maintain_order="left")
         .join(
             names.rename({"currency_no": "first", "currency": "from"}),
@@ -235,16 +248,19 @@ def _named(outcomes: pl.DataFrame, inputs: TaskInputs) -> pl.DataFrame:
     )
 
 
-def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
+def _count_by(frame: pl.DataFrame, column: str) -> dict[str, int]:
     return dict(frame.group_by(column).len().iter_rows())
 
 
 class _Clock:
+    """Seconds of each phase of one attempt."""
+
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = perf_counter()
 
     def lap(self, phase: str) -> None:
+        """Count the time since the last call as that of `phase`."""
         now = perf_counter()
         self.seconds[phase] = now - self._last
         self._last = now

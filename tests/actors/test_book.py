@@ -1,4 +1,5 @@
-"""The Python API in a notebook: an event loop runs, and Ray is connected already."""
+"""The Python API where a user has it: in a notebook, whose event loop runs, on a Ray that is
+connected already."""
 
 import asyncio
 from decimal import Decimal

@@ -1,4 +1,5 @@
-"""The engine on a real Ray, through its front door: the command line in processes of its own, and its actors killed."""
+"""The engine on a real Ray, through its front door: the command line in processes of its own, and
+its actors killed."""
 
 import json
 import os
@@ -94,7 +95,8 @@ async def test_the_scheduler_and_its_actors_are_killed_and_every_row_is_right(
         progress = wait_until_quiet(scheduler)
         assert progress["term"] == 1
         assert await agrees(database) == 40 * 2 * len(DAYS)
-        # The scheduler dies in the middle of the next one: Ray starts it again, and it leads a new term.
+        # The scheduler dies in the middle of the next one: Ray starts it again, and it leads a new
+        # term.
         await execute(database, "UPDATE market_prices SET price = price + 1")
         while (
             await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 2")
@@ -105,7 +107,8 @@ async def test_the_scheduler_and_its_actors_are_killed_and_every_row_is_right(
         assert await agrees(database) == 40 * 2 * len(DAYS)
         doubled = await fetch(
             database,
-            "SELECT 1 FROM daily_position_snapshots GROUP BY position_id, date, epoch HAVING count(*) > 1",
+            "SELECT 1 FROM daily_position_snapshots GROUP BY position_id, date, epoch "
+            "HAVING count(*) > 1",
         )
         assert doubled == []
     finally:

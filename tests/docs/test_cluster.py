@@ -1,4 +1,5 @@
-"""The manifests of docs/cluster against the schemas of those who read them, and the commands in them against ours."""
+"""The manifests of docs/cluster against the schemas of those who read them, and the commands in
+them against ours."""
 
 import copy
 import json
@@ -26,9 +27,8 @@ def manifest(name: str) -> Any:
 
 def test_ray_takes_the_cluster() -> None:
     cluster = manifest("ray-cluster.yaml")
-    prepared = prepare_config(
-        copy.deepcopy(cluster)
-    )  # as `ray up` does before it looks at the schema
+    # As `ray up` does before it looks at the schema.
+    prepared = prepare_config(copy.deepcopy(cluster))
     validate_config(prepared)
     assert prepared["max_workers"] == 2
     with pytest.raises(jsonschema.ValidationError):

@@ -39,8 +39,17 @@ def test_the_python_page(bare_url: str, tmp_path: Path) -> None:
     assert ">>> book.value()" in (ROOT / "docs/python.md").read_text().replace("run = ", "")
 
 
+def test_the_first_block_of_the_readme(bare_url: str) -> None:
+    """As it stands, in the folder of the clone, where its data files are."""
+    block = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)[0]
+    run = ran([sys.executable, "-c", block], bare_url, ROOT)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "GROWTH" in run.stdout
+
+
 def test_the_page_on_data_of_ones_own(bare_url: str, tmp_path: Path) -> None:
-    """The blocks marked `sh` are run in their order, as one script that stops at the first failure."""
+    """The blocks marked `sh` are run in their order, as one script that stops at the first
+    failure."""
     page = (ROOT / "docs/own-data.md").read_text()
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
     run = ran(["bash", "-euo", "pipefail", "-c", script], bare_url, tmp_path)
@@ -53,8 +62,8 @@ def test_the_page_on_data_of_ones_own(bare_url: str, tmp_path: Path) -> None:
 
 def test_the_reference_is_made_of_modules_that_exist(tmp_path: Path) -> None:
     rule = (ROOT / "Makefile").read_text().partition("\nreference:")[2].partition("\n\n")[0]
-    modules = re.findall(r"\bengine\.[\w.]+", rule)
-    assert "engine.book" in modules
+    modules = re.findall(r"\brevalue(?:\.[\w.]+)?(?=\s|$)", rule)
+    assert "revalue.engine.book" in modules
     made = subprocess.run(
         [sys.executable, "-m", "pdoc", "--output-directory", str(tmp_path), *modules],
         cwd=ROOT,
@@ -64,4 +73,4 @@ def test_the_reference_is_made_of_modules_that_exist(tmp_path: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     assert "Warn" not in made.stderr, made.stderr
-    assert "nothing is written" in (tmp_path / "engine/book.html").read_text()
+    assert "nothing is written" in (tmp_path / "revalue/engine/book.html").read_text()

@@ -1,4 +1,5 @@
-"""Arms the fault points of engine.faults, and tells when a fault has happened and to which process."""
+"""Arms the fault points of engine.faults, and tells when a fault has happened and to which
+process."""
 
 import asyncio
 import time

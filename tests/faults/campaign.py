@@ -1,7 +1,8 @@
-"""python -m tests.faults.campaign --seed S --faults N: an engine at work, and whatever can happen to it.
+"""python -m tests.faults.campaign --seed S --faults N: an engine at work, and whatever can happen
+to it.
 
-It runs the service, corrects, reads and checks while it kills at random; at the end everything has to be current and equal
-to the oracle. Exit code 1 when anything was violated.
+It runs the service, corrects, reads and checks while it kills at random; at the end everything has
+to be current and equal to the reference valuation. Exit code 1 when anything was violated.
 """
 
 import argparse
@@ -27,7 +28,8 @@ _MOST_SECONDS_TO_SETTLE = 180
 async def campaign(
     seed: int, faults: int, folder: Path, *, say: bool = True
 ) -> tuple[Seen, Counter[str], int, str]:
-    """Returns what was seen, the faults by kind, the rows compared at the end, and the words of the record."""
+    """Returns what was seen, the faults by kind, the rows compared at the end, and the words of the
+    record."""
     begun = time.monotonic()
     url = embedded.start(folder / "data")
     await schema.migrate(url)
@@ -79,8 +81,10 @@ async def campaign(
         f"seed {seed}: {happened.total()} faults in {time.monotonic() - begun:.0f} s",
         *(f"  {count:4}  {kind}" for kind, count in sorted(happened.items())),
         f"{seen.corrections} corrections ({seen.refused} refused), {status.term} terms, "
-        f"{status.zombie_jobs_fenced} jobs of zombies fenced, exits of the service: {dict(sorted(service.exits.items()))}",
-        f"{seen.reads} reads of a portfolio, {seen.looks} looks at the whole database with {seen.rows_checked} current rows "
+        f"{status.zombie_jobs_fenced} jobs of zombies fenced, "
+        f"exits of the service: {dict(sorted(service.exits.items()))}",
+        f"{seen.reads} reads of a portfolio, "
+        f"{seen.looks} looks at the whole database with {seen.rows_checked} current rows "
         f"compared, {rows} rows compared at the end",
         f"violations: {len(seen.violations)}",
         *seen.violations[:20],

@@ -1,4 +1,5 @@
-"""What the files of this folder share: a local Ray whose processes look into a folder of faults, a door to the database."""
+"""What the files of this folder share: a local Ray whose processes look into a folder of faults, a
+door to the database."""
 
 import os
 import shutil
@@ -66,7 +67,8 @@ def wait_until_quiet(scheduler: Any) -> dict[str, Any]:
 
 
 class Door:
-    """A way to the database of a test that can be shut and opened: while it is shut the server is away, for those behind."""
+    """A way to the database of a test that can be shut and opened: while it is shut the server is
+    away, for those behind."""
 
     def __init__(self, url: str, folder: Path) -> None:
         (host,) = parse_qs(urlsplit(url).query)["host"]
@@ -91,8 +93,7 @@ class Door:
 
 @pytest.fixture
 async def door(url: str) -> AsyncIterator[Door]:
-    folder = Path(
-        tempfile.mkdtemp(prefix="door-")
-    )  # short: the path of a socket may have 107 bytes
+    # Short: the path of a socket may have 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="door-"))
     yield Door(url, folder)
     shutil.rmtree(folder)

@@ -1,4 +1,5 @@
-"""The kinds of faults of a campaign: each does its damage to the engine that runs, and says whether it could."""
+"""The kinds of faults of a campaign: each does its damage to the engine that runs, and says whether
+it could."""
 
 import asyncio
 import contextlib
@@ -38,7 +39,8 @@ SETTINGS = {
 
 
 class Service:
-    """`revalue value --watch` in a process of its own, started again whenever it ends, as a supervisor would."""
+    """`revalue value --watch` in a process of its own, started again whenever it ends, as a
+    supervisor would."""
 
     def __init__(self, url: str, data_dir: Path, armory: Armory, log: Path) -> None:
         self.url = url
@@ -234,8 +236,10 @@ class Damage:
     async def _disk_full(self) -> bool:
         async with self._connection() as connection:
             await connection.execute(
-                """CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                       RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$;
+                """CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+                   BEGIN
+                       RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END
+                           $$;
                    CREATE OR REPLACE TRIGGER full_disk BEFORE INSERT ON daily_position_snapshots
                    FOR EACH STATEMENT EXECUTE FUNCTION full_disk()"""
             )

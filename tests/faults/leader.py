@@ -1,4 +1,5 @@
-"""A scheduler in a process of its own, without Ray: started again whenever it dies, in a tenth of the time."""
+"""A scheduler in a process of its own, without Ray: started again whenever it dies, in a tenth of
+the time."""
 
 import asyncio
 import multiprocessing
@@ -32,7 +33,7 @@ class Leader:
         self.deaths: list[int] = []
 
     def keep(self) -> None:
-        """Starts it, or another in the place of one that has died."""
+        """Starts it, or another in place of one that has died."""
         if self._process is not None and self._process.exitcode is not None:
             self.deaths.append(self._process.exitcode)
             self._process = None

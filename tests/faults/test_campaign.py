@@ -1,4 +1,5 @@
-"""A short campaign: 15 faults of every kind while somebody corrects, reads and checks. docs/guarantees.md has a long one."""
+"""A short campaign: 15 faults of every kind while somebody corrects, reads and checks.
+docs/guarantees.md has a long one."""
 
 import shutil
 import tempfile

@@ -55,7 +55,8 @@ def three_nodes() -> Iterator[Cluster]:
 
 
 async def quiet(scheduler: ray.actor.ActorHandle) -> None:
-    """Until nothing is left to do, whether or not the scheduler has to be started again elsewhere."""
+    """Until nothing is left to do, whether or not the scheduler has to be started again
+    elsewhere."""
     while True:
         try:
             if ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
@@ -96,7 +97,8 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 async def submitted(*command: str) -> subprocess.CompletedProcess[str]:
-    """`ray job submit`, tried again while the cluster that was just started has no agent for jobs yet."""
+    """`ray job submit`, tried again while the cluster that was just started has no agent for jobs
+    yet."""
     for _ in range(30):
         done = await asyncio.to_thread(run, *command)
         if not any(
@@ -109,8 +111,8 @@ async def submitted(*command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def head() -> Iterator[str]:
-    """A head of its own by `ray start`; gives the address for jobs. It is ended by its process group, for `ray stop` would
-    end every Ray of this machine."""
+    """A head of its own by `ray start`; gives the address for jobs. It is ended by its process
+    group, for `ray stop` would end every Ray of this machine."""
     port, dashboard = "6399", "8299"
     command = [
         str(Path(sys.executable).parent / "ray"),
@@ -121,7 +123,8 @@ def head() -> Iterator[str]:
         port,
     ]
     command += ["--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
-    # The agent that starts jobs has a port of its own: another Ray of this machine may have the usual one.
+    # The agent that starts jobs has a port of its own: another Ray of this machine may have the
+    # usual one.
     command += ["--dashboard-agent-listen-port", "52399"]
     started = subprocess.Popen(
         command,
@@ -139,7 +142,8 @@ def head() -> Iterator[str]:
 
 
 async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Database) -> None:
-    """docs/cluster.md: this folder is submitted as a job to a head that runs; its logs and exit code are the command's."""
+    """docs/cluster.md: this folder is submitted as a job to a head that runs; its logs and exit
+    code are the command's."""
     await load_small_book(database, portfolios=2)
     variables = json.dumps(
         {"env_vars": {"REVALUE_DATABASE_URL": url, "RAY_JOB_STOP_WAIT_TIME_S": "60"}}
@@ -179,4 +183,4 @@ async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Data
     while (await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0]:
         await asyncio.sleep(0.1)
     logs = await asyncio.to_thread(run, "ray", "job", "logs", "--address", head, "watching")
-    assert "not every position is current: 2 positions WAITING_FOR_DATA" in logs.stdout, logs.stdout
+    assert "not every position is current: 2 positions waiting for data" in logs.stdout, logs.stdout

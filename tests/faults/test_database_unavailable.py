@@ -1,4 +1,5 @@
-"""The database is away for as long as it likes: who asks is answered, it is said once, and work goes on when it is back."""
+"""The database is away for as long as it likes: who asks is answered, it is said once, and work
+goes on when it is back."""
 
 import asyncio
 from pathlib import Path
@@ -66,7 +67,7 @@ async def test_a_stop_in_the_middle_of_trouble_still_frees_what_was_not_begun(
         for point in ("release.begun", "release.committed"):
             armory.arm(point, "LOSE")
         work = asyncio.create_task(running.loop.run())
-        while not running.loop._attempts.tasks():
+        while not running.loop._in_flight.tasks():
             await asyncio.sleep(0)
         running.loop.stop()
         await asyncio.wait_for(work, 30)

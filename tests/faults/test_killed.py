@@ -1,4 +1,5 @@
-"""Processes killed at every point of the five moves, on a real Ray too; actors that stand still, given up and woken."""
+"""Processes killed at every point of the five steps, on a real Ray too; actors that stand still,
+abandoned and woken."""
 
 import os
 import signal
@@ -65,8 +66,8 @@ async def _killed_at(
 async def test_processes_of_ray_are_killed_and_every_row_is_right(
     armory: Armory, database: Database, scheduler: Any
 ) -> None:
-    """A valuation actor before it reads, with its jobs locked, and between its commit and its report; the scheduler in its
-    moves; and one that meets trouble while it begins."""
+    """A valuation actor before it reads, with its jobs locked, and between its commit and its
+    report; the scheduler in its steps; and one that meets trouble while it begins."""
     faults_of_each = [
         [("value.marked", "KILL")],
         [("value.committed", "KILL")],
@@ -92,7 +93,8 @@ async def test_processes_of_ray_are_killed_and_every_row_is_right(
 async def test_an_actor_that_stands_still_is_given_up_and_does_no_harm_when_it_wakes(
     armory: Armory, database: Database, scheduler: Any
 ) -> None:
-    """At value.marked it holds the locks of its jobs: nobody can free them before its sessions are ended."""
+    """At value.marked it holds the locks of its jobs: nobody can free them before its sessions are
+    ended."""
     for lost, point in enumerate(("value.computed", "value.marked"), 1):
         armory.arm(point, "STOP")
         await execute(database, CORRECTION)

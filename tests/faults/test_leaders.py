@@ -1,4 +1,5 @@
-"""One leads: schedulers of a real Ray that stand still, are deposed, taken over from, killed after that, or cannot begin."""
+"""One leads: schedulers of a real Ray that stand still, are deposed, taken over from, killed after
+that, or cannot begin."""
 
 import asyncio
 import os
@@ -35,7 +36,8 @@ def process_of(actor: Any) -> int:
 async def test_a_scheduler_that_stands_still_is_deposed_and_writes_nothing_when_it_wakes(
     url: str, database: Database, tmp_path: Path, point: str
 ) -> None:
-    """It stands inside of a transaction, with its term locked: the next leader ends its sessions."""
+    """It stands inside of a transaction, with its term locked: the next leader ends its
+    sessions."""
     await load_small_book(database, portfolios=2)
     armory, leader = Armory(tmp_path), Leader(url, str(tmp_path))
     armory.arm(point, "STOP")

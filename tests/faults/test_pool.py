@@ -1,4 +1,5 @@
-"""Valuation actors that cannot start: for now, because the database is away or there is no CPU; or never."""
+"""Valuation actors that cannot start: for now, because the database is away or there is no CPU; or
+never."""
 
 import asyncio
 import os
@@ -105,7 +106,8 @@ async def test_a_local_rays_workers_have_the_priority_of_their_user(armory: Armo
 async def test_when_no_actor_can_start_tasks_fail_with_the_reason(
     url: str, pool: Callable[..., ActorPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no such database, and another connection would not make one: it is no trouble that passes."""
+    """There is no such database, and another connection would not make one: it is no trouble that
+    passes."""
     monkeypatch.setattr(pools, "_MOST_FAILED_STARTS", 2)
     broken = pool(url.replace("/test_", "/no_test_"))
     with pytest.raises(

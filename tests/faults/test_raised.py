@@ -1,4 +1,5 @@
-"""Errors at every point, in this process: connections lost before and after commits, conflicts, what nobody expected."""
+"""Errors at every point, in this process: connections lost before and after commits, conflicts,
+what nobody expected."""
 
 import asyncio
 from pathlib import Path
@@ -41,10 +42,10 @@ async def settled(running, database: Database) -> None:  # type: ignore[no-untyp
 async def test_the_schedulers_own_trouble_is_waited_out(
     url: str, database: Database, armory: Armory, point: str, action: str
 ) -> None:
-    """LOSE at a `committed` point is a commit whose answer is lost: what it did is found in the database."""
-    portfolios = (
-        6 if point.startswith("stage") else 2
-    )  # what there is no room for is not staged by fan out
+    """LOSE at a `committed` point is a commit whose answer is lost: what it did is found in the
+    database."""
+    # What there is no room for is not staged by fan out.
+    portfolios = 6 if point.startswith("stage") else 2
     await load_small_book(database, portfolios=portfolios)
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
         await running.settle()
@@ -118,13 +119,15 @@ async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_its_neighbours_
 async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_valued(
     url: str, database: Database
 ) -> None:
-    """The server fails while it reads the rows of one position, as with a page that is corrupted."""
+    """The server fails while it reads the rows of one position, as with a page that is
+    corrupted."""
     await load_small_book(database, portfolios=8)
     await execute(database, "ALTER TABLE position_history RENAME TO readable_history")
     await execute(
         database,
         """CREATE VIEW position_history AS
-           SELECT position_id, epoch, position_date, quantity / CASE position_id WHEN 5 THEN 0 ELSE 1 END AS quantity,
+           SELECT position_id, epoch, position_date, quantity / CASE position_id WHEN 5 THEN 0
+               ELSE 1 END AS quantity,
                   cost_basis_local, cost_basis
            FROM readable_history""",
     )
@@ -153,13 +156,15 @@ async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_its_neighbours
 async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
     url: str, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The server refuses every COPY as it does when its disk is full; the error is PostgreSQL's own."""
+    """The server refuses every COPY as it does when its disk is full; the error is PostgreSQL's
+    own."""
     await load_small_book(database, portfolios=2)
     await execute(
         database,
         """CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                PERFORM nextval('tries');
-               RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+               RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE =
+                   'disk_full';
            END $$""",
     )
     await execute(database, "CREATE SEQUENCE tries")

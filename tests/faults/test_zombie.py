@@ -1,4 +1,5 @@
-"""A valuing process that stands still, is given up, and wakes when its work is done by another: fenced, and counted."""
+"""A valuing process that stands still, is abandoned, and wakes when its work is done by another:
+fenced, and counted."""
 
 import asyncio
 import os
@@ -30,7 +31,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_a_process_that_wakes_after_its_work_was_given_to_another_writes_nothing_and_is_counted(
+async def test_a_process_that_wakes_after_its_work_was_reassigned_writes_nothing_and_is_counted(
     url: str, database: Database, tmp_path: Path
 ) -> None:
     await load_small_book(database, portfolios=2)

@@ -1,5 +1,5 @@
-"""What goes on while faults happen: somebody corrects, somebody reads, somebody checks. Each over connections of its own,
-which break whenever the database is taken away."""
+"""What goes on while faults happen: somebody corrects, somebody reads, somebody checks. Each over
+connections of its own, which break whenever the database is taken away."""
 
 import asyncio
 import random
@@ -42,11 +42,13 @@ class Seen:
 
 
 async def load_book(database: Database) -> None:
-    """The small book, and security R, held by all: its price is the same number on every date, a version of its history."""
+    """The small book, and security R, held by all: its price is the same number on every date, a
+    version of its history."""
     await load_small_book(database, portfolios=PORTFOLIOS)
     async with database.connection() as connection:
         await connection.execute(
-            "INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('R', 'USD', 3)"
+            "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
+            "VALUES ('R', 'USD', 3)"
         )
     await load(database, Kind.PRICES, prices("R", dict.fromkeys(DAYS, "1")))
     for number in range(1, PORTFOLIOS + 1):
@@ -64,7 +66,8 @@ async def again(work: Callable[[], Awaitable[None]], stop: asyncio.Event, pause:
 
 
 class Corrector:
-    """One correction after the other, drawn by the seed: prices, rates, positions, deletions, new days, late data."""
+    """One correction after the other, drawn by the seed: prices, rates, positions, deletions, new
+    days, late data."""
 
     def __init__(self, url: str, seed: int, seen: Seen) -> None:
         self._url = url
@@ -74,7 +77,8 @@ class Corrector:
         self._days = list(DAYS)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; then whatever is missing arrives, so that every position can become current."""
+        """Until told to stop; then whatever is missing arrives, so that every position can become
+        current."""
         await again(self._correct, stop, 0.05)
         async with await Database.open(self._url, connections=1) as database:
             for security in ("A", "B"):
@@ -138,7 +142,8 @@ class Corrector:
             await connection.execute(
                 """INSERT INTO fx_rates (base_currency, quote_currency, rate_date, rate)
                    SELECT 'EUR', 'USD', d, 1 + $2::numeric / 1000 FROM unnest($1::date[]) AS d
-                   ON CONFLICT (base_currency, quote_currency, rate_date) DO UPDATE SET rate = excluded.rate""",
+                   ON CONFLICT (base_currency, quote_currency, rate_date) DO UPDATE
+                       SET rate = excluded.rate""",
                 days,
                 self._random.randint(1, 900),
             )
@@ -175,7 +180,8 @@ class Corrector:
             )
             await connection.execute(
                 """INSERT INTO market_prices (security_id, price_date, price, currency, quote_basis)
-                   SELECT s, $1, CASE s WHEN 'R' THEN $2 ELSE 50 END, 'USD', 'PER_UNIT' FROM unnest($3::text[]) AS s
+                   SELECT s, $1, CASE s WHEN 'R' THEN $2 ELSE 50 END, 'USD', 'PER_UNIT'
+                   FROM unnest($3::text[]) AS s
                    ON CONFLICT DO NOTHING""",
                 day,
                 self._version,
@@ -185,7 +191,8 @@ class Corrector:
 
 
 class Reader:
-    """Hammers one portfolio: the dates of R in one answer are all of one version, and no answer is older than one before."""
+    """Hammers one portfolio: the dates of R in one answer are all of one version, and no answer is
+    older than one before."""
 
     def __init__(self, url: str, portfolio: str, seen: Seen) -> None:
         self._url = url
@@ -234,7 +241,8 @@ class Reader:
 
 
 class Checker:
-    """Asks for the invariants, and holds all that is called CURRENT against the oracle, again and again. Epochs only rise."""
+    """Asks for the invariants, and holds all that is called CURRENT against the reference
+    valuation, again and again. Epochs only rise."""
 
     def __init__(self, url: str, seen: Seen) -> None:
         self._url = url

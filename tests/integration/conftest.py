@@ -1,4 +1,4 @@
-"""A bare driver connection to the test's own database, for what the engine's pool would hide."""
+"""A plain driver connection to the test's own database, for what the engine's pool would hide."""
 
 from collections.abc import AsyncIterator
 

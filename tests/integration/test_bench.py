@@ -1,17 +1,26 @@
-"""The harness runs and verifies what it measures; its times are nobody's business here."""
+"""The benchmark harness runs and verifies its workloads. Its times are not tested here."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from revalue.benchmarks.harness import Outcome
+from revalue.console.cli import bench
+from revalue.console.cli.main import app
 
 
 def _bench(url: str, arguments: str) -> str:
     run = subprocess.run(
-        [sys.executable, "-m", "revalue", "bench", *arguments.split()],
+        [sys.executable, "-m", "revalue", "bench", "--yes", *arguments.split()],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
         capture_output=True,
         text=True,
@@ -21,18 +30,19 @@ def _bench(url: str, arguments: str) -> str:
     return run.stdout
 
 
-def test_a_tiny_backfill_is_verified_beside_its_peers(url: str) -> None:
+def test_a_tiny_backfill_is_verified_next_to_its_baselines(url: str) -> None:
     said = _bench(
-        url, "backfill --positions 40 --dates 10 --runs 1 --peers ceiling,sql,per-job,duckdb"
+        url,
+        "backfill --positions 40 --dates 10 --runs 1 --baselines upper-bound,sql,per-job,duckdb",
     )
     assert all(
-        peer in said
-        for peer in ("sql", "ceiling", "per-job", "duckdb, computing", "duckdb, and COPY")
+        baseline in said
+        for baseline in ("sql", "upper-bound", "per-job", "duckdb, computing", "duckdb, and COPY")
     )
     assert " 400 " in said
 
 
-def test_each_workload_revalues_what_it_reaches_and_is_verified(url: str) -> None:
+def test_each_workload_restates_what_it_affects_and_is_verified(url: str) -> None:
     # 40 positions of one security, half of them in EUR; 10 dates
     rows = {
         "roll": 40,
@@ -49,13 +59,14 @@ def test_each_workload_revalues_what_it_reaches_and_is_verified(url: str) -> Non
 
 
 async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) -> None:
-    """A run is interrupted after two were counted: they are in the table, the exit code is that of an interruption."""
+    """Ctrl-C after two measured runs: they are in the table; the exit code is 130."""
     with subprocess.Popen(
         [
             sys.executable,
             "-m",
             "revalue",
             "bench",
+            "--yes",
             *"backfill --positions 40 --dates 10 --runs 1000".split(),
         ],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
@@ -79,3 +90,29 @@ async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) 
     )
     await connection.close()
     assert left == 0
+
+
+def test_the_figures_are_printed_as_a_table_or_as_json_and_written_to_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outcome = Outcome("backfill", 40, 10, 2, 400, [0.5, 0.4], 800, 0.2)
+    outcome.baselines, outcome.ratios = {"sql": 1600}, {"sql": 0.5}
+    outcome.cost = {"cpu_seconds": {"actors": 1.5}, "peak_mib": {"actors": 300}, "wal_bytes": 80000}
+    outcome.phases, outcome.jobs, outcome.statements = {"compute": 0.25}, 40, 1
+    outcome.verified = "400 rows"
+
+    def measured(settings: object, workloads: object, done: list[Outcome], **_: object) -> None:
+        done.append(outcome)
+
+    monkeypatch.setattr(bench, "_run", measured)
+    file = tmp_path / "figures.json"
+    words = ["bench", "backfill", "--yes", "--json-file", str(file)]
+    figures = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert figures == json.loads(file.read_text()) == [asdict(outcome)]
+    said = CliRunner().invoke(app, words).stdout
+    assert re.search(r"│ backfill │ sql +│ +1,600 │ +0\.50 +│", said), said
+    assert said.endswith(
+        "backfill: 40 jobs, 1 SQL statement (2.5 per 1,000 position-days); "
+        "CPU seconds: actors 1.5; largest process in MiB: actors 300; WAL: 200 bytes per row; "
+        "seconds by phase: compute 0.25; verified 400 rows\n"
+    )

@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from revalue.console.cli import main
-from revalue.console.cli.main import app
+from revalue.console.cli.main import app, main
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, execute, prices
@@ -65,7 +64,8 @@ async def test_status_jobs_and_explain_for_programs(valued: str, database: Datab
 async def database_value(database: Database, portfolio: str, security: str, day: date) -> str:
     async with database.connection() as connection:
         return await connection.fetchval(
-            "SELECT market_value::text FROM position_valuations WHERE portfolio_id = $1 AND security_id = $2 AND date = $3",
+            "SELECT market_value::text FROM position_valuations "
+            "WHERE portfolio_id = $1 AND security_id = $2 AND date = $3",
             portfolio,
             security,
             day,
@@ -92,7 +92,8 @@ async def test_explain_says_step_by_step_and_does_not_hide_a_wrong_number(
     )
     wrong, message = code(valued, "explain", "P2", "A", DAYS[9].isoformat())
     assert wrong == 1
-    assert "DISAGREES" in message
+    assert "Verdict: DISAGREES" in message
+    assert "the stored row disagrees with the data: market_value: stored " in message
     verified, message = code(valued, "verify", "--all")
     assert verified == 1
     assert "disagree" in message
@@ -101,19 +102,25 @@ async def test_explain_says_step_by_step_and_does_not_hide_a_wrong_number(
 async def test_a_correction_says_what_it_reaches(valued: str) -> None:
     output = run(valued, "correct", "price", "A", DAYS[3].isoformat(), "55.5").output
     assert "103.25 -> 55.5" in output
-    assert "up to 2 positions" in output
+    assert f": up to 2 positions affected on {DAYS[3]}; run `revalue value`" in output
     assert re.search(r"REPROCESSING\s*│\s*2", run(valued, "status").output)
     output = run(
         valued, "correct", "position", "P1", "B", DAYS[3].isoformat(), "-4", "-8", "-8"
     ).output
-    assert "run `revalue value`" in output
+    assert f"position P1 / B from {DAYS[3]}: quantity -4\n" in output
+    assert "up to 1 position affected" in output
+    assert "; run `revalue value`" in output
 
 
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (("correct", "price", "A", "2024-13-01", "5"), 2, "no date"),
-        (("correct", "price", "A", "2024-01-01", "five"), 2, "no decimal number"),
+        (
+            ("correct", "price", "A", "2024-13-01", "5"),
+            2,
+            "'2024-13-01' is not a date: write YYYY-MM-DD",
+        ),
+        (("correct", "price", "A", "2024-01-01", "five"), 2, "'five' is not a decimal number"),
         (("correct", "price", "A", "2024-01-01", "-5"), 2, ""),
         (("correct", "price", "A", "2024-01-06", "5"), 4, "no price dated 2024-01-06"),
         (("explain", "P1", "Z", "2024-01-01"), 4, "never held"),
@@ -121,21 +128,21 @@ async def test_a_correction_says_what_it_reaches(valued: str) -> None:
         (("jobs", "list", "--status", "LOST"), 2, "no job status 'LOST'"),
         (("load", "prices", "nowhere.csv"), 65, "no file nowhere.csv"),
         (("load", "cheese", "nowhere.csv"), 2, "cheese"),
-        (("down",), 2, "only the embedded server"),
+        (("down",), 2, "`down` stops only the embedded server, not yours"),
         (("frobnicate",), 2, "No such command"),
         (
             ("migrate", "nonsense"),
             2,
             "no revision 'nonsense': `head`, `base`, or one of 0001, 0002",
         ),
-        (("jobs", "show", "99999999999999999999"), 2, "Invalid value"),
-        (("jobs", "retry", "99999999999999999999"), 2, "Invalid value"),
-        (("jobs", "retry"), 2, "name jobs, or say --failed"),
-        (("jobs", "retry", "5", "--failed"), 2, "name jobs, or say --failed"),
+        (("jobs", "show", "9" * 20), 2, f"'{'9' * 20}' is not the id of a job"),
+        (("jobs", "retry", "9" * 20), 2, f"'{'9' * 20}' is not the id of a job"),
+        (("jobs", "retry"), 2, "name the jobs to retry, or pass --failed"),
+        (("jobs", "retry", "5", "--failed"), 2, "name the jobs to retry, or pass --failed"),
         (("load", "prices", "docs"), 65, "docs is a folder"),
-        (("sample", "/proc/nope"), 2, "folder /proc/nope cannot be made"),
-        (("monitoring", "/proc/nope"), 2, "folder /proc/nope cannot be made"),
-        (("demo", "--folder", "/proc/nope"), 2, "folder /proc/nope cannot be made"),
+        (("sample", "/proc/nope"), 2, "folder /proc/nope cannot be created"),
+        (("monitoring", "/proc/nope"), 2, "folder /proc/nope cannot be created"),
+        (("demo", "--folder", "/proc/nope"), 2, "folder /proc/nope cannot be created"),
     ],
 )
 async def test_a_wrong_call_is_told_what_is_wrong(
@@ -165,7 +172,7 @@ def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_prin
         (server_url.replace("/postgres?", "/nowhere?"), 77, 'database "nowhere" does not exist'),
         (server_url.replace("postgres:", "stranger:SECRET"), 77, 'role "stranger" does not exist'),
         ("postgresql://u:SECRET@[::1", 2, "address cannot be used"),
-        ("mysql://u:SECRET@h/d", 2, "address (mysql) is no PostgreSQL address"),
+        ("mysql://u:SECRET@h/d", 2, "address (mysql) is not a PostgreSQL address"),
     ):
         got, output = code(address, "status")
         assert got == exit_code, output
@@ -260,15 +267,18 @@ async def test_a_dry_run_says_what_a_correction_would_do_and_does_not_do_it(
     output = run(
         valued, "correct", "fx", "EUR", "USD", DAYS[3].isoformat(), "1.5", "--dry-run"
     ).output
-    assert "would revalue 2 positions, 2 position-days" in output
+    assert f"would restate 2 positions, 2 position-days on {DAYS[3]}" in output
     assert "not written" in output
     assert "CURRENT" in run(valued, "status").output
     path = tmp_path / "prices.csv"
     prices("A", {DAYS[3]: "55.5", DAYS[5]: "60"}).write_csv(path)
     assert (
-        "would revalue 2 positions, 4 position-days"
+        f"would restate 2 positions, 4 position-days from {DAYS[3]} to {DAYS[5]}"
         in run(valued, "correct", "file", str(path), "--dry-run").output
     )
     assert json.loads(run(valued, "status", "--json").stdout)["is_current"]
-    assert "2 rows of prices: 2 changed" in run(valued, "correct", "file", str(path)).output
+    assert (
+        "2 rows of prices: 2 changed, 0 unchanged\n"
+        in run(valued, "correct", "file", str(path)).output
+    )
     assert re.search(r"REPROCESSING\s*│\s*2", run(valued, "status").output)

@@ -1,4 +1,4 @@
-"""Pause, resume, drain, dead letters: what an operator asks of a scheduler that runs, and of one that does not."""
+"""Pause, resume, drain, dead letters: with a scheduler that runs, and without one."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ async def until(condition) -> None:  # type: ignore[no-untyped-def]
     await asyncio.wait_for(look(), 30)
 
 
-async def test_a_paused_scheduler_finishes_what_is_in_flight_and_begins_nothing(
+async def test_a_paused_scheduler_finishes_work_in_flight_and_starts_nothing(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=4)
@@ -77,11 +77,11 @@ async def test_a_paused_scheduler_finishes_what_is_in_flight_and_begins_nothing(
         await asyncio.wait_for(work, 30)
 
 
-async def _true(fact: bool) -> bool:
-    return fact
+async def _true(condition: bool) -> bool:
+    return condition
 
 
-async def test_a_drained_scheduler_applies_what_is_in_flight_and_frees_the_rest_uncharged(
+async def test_a_drained_scheduler_applies_work_in_flight_and_releases_the_rest_uncounted(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=4)
@@ -97,7 +97,8 @@ async def test_a_drained_scheduler_applies_what_is_in_flight_and_frees_the_rest_
         await work
         jobs = await fetch(
             database,
-            "SELECT status::text, attempt_count, count(*) FROM portfolio_valuation_jobs GROUP BY 1, 2",
+            "SELECT status::text, attempt_count, count(*) FROM portfolio_valuation_jobs "
+            "GROUP BY 1, 2",
         )
         assert {(s, a) for s, a, _ in jobs} <= {("COMPLETE", 1), ("PENDING", 0)}
         assert ("COMPLETE", 1, running.pool.capacity(Lane.HISTORY)) in jobs
@@ -111,7 +112,9 @@ async def _run_and_release(running: Engine) -> None:
     await running.term.release()
 
 
-async def test_who_does_not_lead_or_speak_is_not_waited_for(url: str, database: Database) -> None:
+async def test_drain_does_not_wait_for_a_leader_that_is_missing_or_silent(
+    url: str, database: Database
+) -> None:
     assert (await control.drain(database, seconds=30, lease_seconds=30)).holder is None
     await Term.acquire(database, "gone", lease_seconds=30)
     await execute(
@@ -125,12 +128,12 @@ async def test_who_does_not_lead_or_speak_is_not_waited_for(url: str, database: 
         await control.drain(database, seconds=0, lease_seconds=30)
 
 
-async def test_a_leader_that_died_a_moment_ago_is_told_from_one_that_is_alive(
+async def test_a_leader_that_died_just_now_is_distinguished_from_one_that_is_alive(
     url: str, database: Database
 ) -> None:
     dead = await Term.acquire(database, "dead", lease_seconds=0.5)
     alive = await Term.acquire(database, "alive", lease_seconds=0.5)
-    assert alive.number == dead.number + 1, "nothing was heard for a lease"
+    assert alive.number == dead.number + 1, "there was no heartbeat for the time of a lease"
 
     async def beat() -> None:
         while True:
@@ -148,11 +151,10 @@ async def test_the_operators_commands(url: str, database: Database) -> None:
     assert "paused since" in run(url, "pause").output
     assert "paused since" in run(url, "status").output
     assert json.loads(run(url, "status", "--json").stdout)["paused_at"] is not None
-    assert "resumed; it was paused since" in run(url, "resume").output
-    assert run(url, "resume").output == "it was not paused\n"
-    assert (
-        run(url, "drain").output
-        == "no scheduler leads\nnot every position is current: 2 positions BEHIND; 3 triggers queued\n"
+    assert "resumed; the pause began at " in run(url, "resume").output
+    assert run(url, "resume").output == "there was no pause\n"
+    assert run(url, "drain").output == (
+        "no scheduler leads\nnot every position is current: 2 positions behind; 3 triggers queued\n"
     )
     assert code(url, "drain", "--timeout", "0")[0] == 2
     await execute(
@@ -163,7 +165,7 @@ async def test_the_operators_commands(url: str, database: Database) -> None:
     (letter,) = json.loads(run(url, "dead-letters", "--json").stdout)
     assert (letter["security_id"], letter["failure_reason"]) == ("A", f"OVERFLOW A {DAYS[0]}")
     assert "1 dead letter" in run(url, "dead-letters").output
-    assert run(url, "jobs", "retry", "--failed").output == "1 job will be tried again\n"
+    assert run(url, "jobs", "retry", "--failed").output == "1 job requeued\n"
     assert json.loads(run(url, "dead-letters", "--json").stdout) == []
     assert len(json.loads(run(url, "dead-letters", "--all", "--json").stdout)) == 1
-    assert run(url, "jobs", "retry", "--failed").output == "0 jobs will be tried again\n"
+    assert run(url, "jobs", "retry", "--failed").output == "0 jobs requeued\n"

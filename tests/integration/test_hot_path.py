@@ -1,4 +1,4 @@
-"""No Python object a row or a job: the number of Python calls does not follow the number of either."""
+"""No Python object per row or job: the number of Python calls does not grow with either."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ async def calls(server_url: str, template: str, positions: int) -> tuple[int, in
                 nonlocal counted
                 counted += event == "call"
 
-            # A thread is counted only if it begins now, and scans and reads run in those of the executor.
+            # Only threads that begin now are counted; scans and reads run in the executor's.
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
             threading.setprofile(count)
             sys.setprofile(count)

@@ -1,4 +1,4 @@
-"""What the logs say: JSON with ids, summed, and nothing at all while all is well."""
+"""Logs are JSON with ids, merged into ranges, and empty while all is well."""
 
 import io
 import json
@@ -120,7 +120,7 @@ async def test_a_request_can_be_found_again_in_the_log(
     assert "UndefinedTableError" in error["exception"]
 
 
-async def test_lost_tasks_and_dead_letters_are_told_by_default_and_nothing_else(
+async def test_only_lost_tasks_and_dead_letters_are_logged_by_default(
     url: str, database: Database, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs.configure("WARNING", stream=lines)

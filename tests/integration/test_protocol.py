@@ -1,4 +1,4 @@
-"""Each move of the protocol on a real PostgreSQL, and the invariants it keeps."""
+"""Each step of the protocol on a real PostgreSQL, and the invariants it keeps."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import CorrectionRefusedError, TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import DryRunTerm, Term
-from revalue.engine.postgres.arrow import ArrowReader, Snapshot
+from revalue.engine.postgres.arrow import Snapshot
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements
 from revalue.engine.stage import stage
 from revalue.engine.value import valuer
-from revalue.engine.value.commit import OUTCOME_COLUMNS, finish
+from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import read_inputs
 from tests.support import (
     DAYS,
@@ -47,7 +47,7 @@ async def reprice(database: Database, *days: date) -> None:
 
 
 async def scan_all(running: Engine) -> stage.Scan:
-    """What is owed, after the triggers of the first load are gone: nothing was scheduled, so they raise no position."""
+    """Scan what is due. The triggers of the first load invalidate nothing: nothing is scheduled."""
     while await fan_out.fan_out(running.term):
         pass
     return stage.scan(running.reader, Lane.HISTORY, 0, page_positions=100, live_business_days=5)
@@ -56,12 +56,13 @@ async def scan_all(running: Engine) -> stage.Scan:
 async def queued(database: Database) -> list[tuple]:  # type: ignore[type-arg]
     return await fetch(
         database,
-        """SELECT kind, COALESCE(security_id, base_currency || '/' || quote_currency, calendar_id), dates::text
+        """SELECT kind, COALESCE(security_id, base_currency || '/' || quote_currency, calendar_id),
+                  dates::text
            FROM reprocessing_triggers WHERE fanned_out_at IS NULL ORDER BY trigger_id""",
     )
 
 
-# Move 1: correct ------------------------------------------------------------------------------------------------------
+# Step 1: correct ------------------------------------------------------------
 
 
 async def test_a_price_reaches_to_the_day_before_the_next_one(database: Database) -> None:
@@ -106,7 +107,7 @@ async def test_a_trigger_commits_with_its_write_or_not_at_all(database: Database
     assert await queued(database) == []
 
 
-async def test_a_writer_with_an_old_snapshot_takes_its_reach_to_be_open_ended(
+async def test_a_writer_with_an_old_snapshot_writes_an_open_ended_trigger(
     database: Database,
 ) -> None:
     await load_small_book(database, portfolios=1)
@@ -119,8 +120,8 @@ async def test_a_writer_with_an_old_snapshot_takes_its_reach_to_be_open_ended(
     assert await queued(database) == [("PRICE", "A", f"{{[{DAYS[2]},)}}")]
 
 
-async def test_two_writers_of_a_security_are_put_in_a_row(database: Database) -> None:
-    """One deletes the next price while the other puts in an earlier one: together they must reach past both."""
+async def test_a_writer_of_a_security_waits_for_the_writer_before_it(database: Database) -> None:
+    """One deletes the next price while the other inserts an earlier one: both reach further."""
     await load_small_book(database, portfolios=1)
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
@@ -181,10 +182,10 @@ async def test_what_cannot_be_corrected_is_refused(url: str, database: Database)
     assert await fetch(database, "SELECT count(*) FROM business_dates") == before
 
 
-# Move 2: fan out ------------------------------------------------------------------------------------------------------
+# Step 2: fan out ------------------------------------------------------------
 
 
-async def test_fan_out_raises_exactly_the_positions_and_dates_in_reach(
+async def test_fan_out_invalidates_exactly_the_affected_positions_and_dates(
     url: str, database: Database
 ) -> None:
     await load_small_book(database)
@@ -198,7 +199,8 @@ async def test_fan_out_raises_exactly_the_positions_and_dates_in_reach(
     assert (
         await fetch(
             database,
-            "SELECT security_id, epoch, published_epoch, pending::text FROM position_state ORDER BY 1, portfolio_id",
+            """SELECT security_id, epoch, published_epoch, pending::text
+               FROM position_state ORDER BY 1, portfolio_id""",
         )
         == [("A", 1, 0, f"{{[{DAYS[2]},{DAYS[3]}),[{DAYS[6]},{DAYS[7]})}}")] * 3
         + [("B", 0, 0, "{}")] * 3
@@ -207,7 +209,7 @@ async def test_fan_out_raises_exactly_the_positions_and_dates_in_reach(
     assert state["watermark_date"] == DAYS[1]
 
 
-async def test_triggers_that_wait_together_raise_a_position_once_and_resume_at_the_cursor(
+async def test_triggers_queued_together_invalidate_a_position_once_and_resume_at_the_cursor(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=5)
@@ -231,12 +233,12 @@ async def test_triggers_that_wait_together_raise_a_position_once_and_resume_at_t
         steps = []
         while step := await fan_out.fan_out(running.term, max_positions=2):
             steps.append(step.positions_invalidated)
-        # Positions of A are the book's first five, those of B the others, and a page is two positions of the book.
+        # A page is two positions of the book; its first five are of A, the others of B.
         assert steps == [2, 1, 0, 0, 0, 0, 0, 1, 2, 2, 0]
     assert set(await fetch(database, "SELECT epoch FROM position_state")) == {(1,)}
 
 
-async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room(
+async def test_invalidated_positions_are_staged_at_once_within_the_capacity(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=5)
@@ -264,26 +266,30 @@ async def test_what_a_raise_makes_owed_is_staged_with_it_as_far_as_there_is_room
         assert (
             await fetch(
                 database,
-                """SELECT p.staged_epoch, p.pending::text, j.status, j.first_date, j.last_date, j.epoch
-               FROM position_state p LEFT JOIN portfolio_valuation_jobs j ON j.position_id = p.position_id AND j.epoch = 1
-               WHERE p.security_id = 'A' ORDER BY p.position_id""",
+                """SELECT p.staged_epoch, p.pending::text, j.status, j.first_date, j.last_date,
+                          j.epoch
+                   FROM position_state p
+                   LEFT JOIN portfolio_valuation_jobs j
+                     ON j.position_id = p.position_id AND j.epoch = 1
+                   WHERE p.security_id = 'A' ORDER BY p.position_id""",
             )
             == [(1, f"{{[{DAYS[6]},{DAYS[7]})}}", "PROCESSING", DAYS[6], DAYS[6], 1)] * 3
             + [(0, f"{{[{DAYS[6]},{DAYS[7]})}}", None, None, None, None)] * 2
         )
         for task in step.tasks:
             await running.pool.run(task)
-        await apply.apply(running.term, step.tasks, apply.Waits(1, 1))
+        await apply.apply(running.term, step.tasks, apply.RetryDelays(1, 1))
         await running.settle()
     assert set(
         await fetch(database, "SELECT state, epoch FROM position_status WHERE security_id = 'A'")
     ) == {("CURRENT", 1)}
 
 
-async def test_a_position_that_changes_between_the_look_and_the_raise_is_only_raised(
+async def test_a_position_that_changes_before_it_is_invalidated_is_not_staged(
     url: str, database: Database
 ) -> None:
-    """A position is corrected after it was read that its position owes nothing else: its revision has moved when it is raised."""
+    """It is corrected after the reader has seen that nothing else is due on it: its revision is
+    another one when it is invalidated."""
     await load_small_book(database, portfolios=2)
     async with engine(url) as running:
         await running.settle()
@@ -302,19 +308,19 @@ async def test_a_position_that_changes_between_the_look_and_the_raise_is_only_ra
         assert state["pending"] is not None
         for task in step.tasks:
             await running.pool.run(task)
-        await apply.apply(running.term, step.tasks, apply.Waits(1, 1))
+        await apply.apply(running.term, step.tasks, apply.RetryDelays(1, 1))
         await running.settle()
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
     assert await fetch(
         database,
-        "SELECT DISTINCT price::int, quantity::int FROM position_valuations WHERE portfolio_id = 'P1' AND security_id = 'A' "
-        "AND date = $1",
+        """SELECT DISTINCT price::int, quantity::int FROM position_valuations
+           WHERE portfolio_id = 'P1' AND security_id = 'A' AND date = $1""",
         DAYS[6],
     ) == [(7, 3)]
 
 
-class _Overtaken(ArrowReader):
-    """A reader behind whose back a position is corrected, right after it has looked."""
+class _Overtaken:
+    """A reader; a position is corrected right after each of its reads."""
 
     def __init__(self, running: Engine) -> None:
         self._running = running
@@ -328,7 +334,7 @@ class _Overtaken(ArrowReader):
         asyncio.run_coroutine_threadsafe(correction, self._loop).result(30)
 
 
-async def test_a_position_that_is_closed_or_not_yet_scheduled_is_not_raised(
+async def test_a_position_that_is_closed_or_not_yet_scheduled_is_not_invalidated(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=1)
@@ -343,22 +349,20 @@ async def test_a_position_that_is_closed_or_not_yet_scheduled_is_not_raised(
 
 
 @pytest.mark.parametrize(
-    ("pair", "raised"),
+    ("pair", "invalidated"),
     [
-        (
-            ("EUR", "USD"),
-            {"P2", "P3"},
-        ),  # inverse of local -> base, and a leg of the cross USD -> EUR -> GBP
+        # Inverse of local -> base, and a leg of the cross USD -> EUR -> GBP.
+        (("EUR", "USD"), {"P2", "P3"}),
         (("EUR", "GBP"), {"P3"}),  # the other leg
         (("USD", "GBP"), {"P3"}),  # direct
         (("EUR", "CHF"), set()),
     ],
 )
 async def test_a_rate_reaches_the_conversions_it_is_a_leg_of(
-    url: str, database: Database, pair: tuple[str, str], raised: set[str]
+    url: str, database: Database, pair: tuple[str, str], invalidated: set[str]
 ) -> None:
     await load_small_book(database, portfolios=2)
-    await execute(database, "INSERT INTO portfolios VALUES ('P3', DEFAULT, 'GBP', 'CAL')")
+    await execute(database, "INSERT INTO portfolios VALUES ('P3', 'GBP', 'CAL')")
     await execute(
         database,
         "INSERT INTO fx_rates SELECT 'EUR', 'GBP', business_date, 0.85 FROM business_dates",
@@ -377,15 +381,13 @@ async def test_a_rate_reaches_the_conversions_it_is_a_leg_of(
     assert {
         row[0]
         for row in await fetch(database, "SELECT portfolio_id FROM position_state WHERE epoch > 0")
-    } == raised
+    } == invalidated
 
 
-# Move 3: stage --------------------------------------------------------------------------------------------------------
+# Step 3: stage ------------------------------------------------------------
 
 
-async def test_staging_creates_jobs_only_for_the_room_there_is(
-    url: str, database: Database
-) -> None:
+async def test_staging_creates_jobs_only_within_the_capacity(url: str, database: Database) -> None:
     await load_small_book(database)
     async with engine(url) as running:
         scanned = await scan_all(running)
@@ -408,7 +410,8 @@ async def test_staging_creates_jobs_only_for_the_room_there_is(
 async def test_a_position_that_was_changed_since_the_scan_is_left_for_the_next_one(
     url: str, database: Database
 ) -> None:
-    """A position is scanned while it is closed; before it is staged it is opened. Its frontier must not pass the opening."""
+    """It is scanned while closed and opened before it is staged: its frontier must not pass the
+    opening."""
     await load_small_book(database, portfolios=1)
     await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
     async with engine(url) as running:
@@ -426,7 +429,7 @@ async def test_a_position_that_was_changed_since_the_scan_is_left_for_the_next_o
 async def test_a_position_that_both_lanes_have_scanned_is_staged_by_one(
     url: str, database: Database
 ) -> None:
-    """A date opens after the live lane has looked and before history does: what history keeps, the live lane finds next."""
+    """A date opens after the live lane's scan and before that of history."""
     await load_small_book(database)
     async with engine(url) as running:
         await running.settle()
@@ -443,7 +446,7 @@ async def test_a_position_that_both_lanes_have_scanned_is_staged_by_one(
 async def test_a_date_that_was_closed_since_the_scan_does_not_become_the_frontier(
     url: str, database: Database
 ) -> None:
-    """Else it would not be valued when it opens again."""
+    """Otherwise it would not be valued when it opens again."""
     await load_small_book(database, portfolios=1)
     opened = DAYS[-1] + timedelta(days=3)
     async with engine(url) as running:
@@ -478,7 +481,8 @@ async def test_a_date_is_not_closed_while_positions_are_staged_onto_it(
 async def test_a_writer_with_an_old_snapshot_cannot_close_a_date(
     url: str, database: Database
 ) -> None:
-    """It would not see that positions were staged onto the date since: they would be current, with a row on a date that is none."""
+    """It would not see that positions were staged onto the date since: they would be current, with
+    a row on a date that is not a business day."""
     await load_small_book(database, portfolios=1)
     close = "DELETE FROM business_dates WHERE business_date = $1"
     async with engine(url) as running, database.connection() as writer:
@@ -504,13 +508,13 @@ async def test_ids_that_both_lanes_take_at_once_are_never_the_same(database: Dat
     assert len(taken) == len(set(taken)) == 36
 
 
-async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_position_is_published(
+async def test_dates_no_longer_due_leave_pending_without_a_job_and_the_position_is_published(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
         await running.settle()
-        # Closed from the first day on: every date that was owed is owed no more.
+        # Closed from the first day on: no date is due any more.
         await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
         state = await state_of(database, "P1", "A")
         assert (state["epoch"], state["published_epoch"]) == (1, 0)
@@ -525,7 +529,7 @@ async def test_what_is_not_owed_leaves_pending_without_a_job_and_the_position_is
     assert await fetch(database, "SELECT 1 FROM position_valuations WHERE security_id = 'A'") == []
 
 
-# Moves 4 and 5: value, apply ------------------------------------------------------------------------------------------
+# Steps 4 and 5: value, apply ------------------------------------------------------------
 
 
 async def test_readers_keep_the_old_history_until_the_last_date_is_valued(
@@ -561,7 +565,7 @@ async def test_readers_keep_the_old_history_until_the_last_date_is_valued(
             == old
         )
         assert await fetch(database, status) == [("IN_PROGRESS",)]
-        await apply.apply(running.term, [task], apply.Waits(1, 1))
+        await apply.apply(running.term, [task], apply.RetryDelays(1, 1))
         new = dict(
             await fetch(
                 database, "SELECT date, price FROM position_valuations WHERE security_id = 'A'"
@@ -576,7 +580,7 @@ async def test_applying_twice_changes_nothing(url: str, database: Database) -> N
     async with engine(url) as running:
         await running.settle()
         before = await fetch(database, "SELECT * FROM position_state ORDER BY 1")
-        await apply.apply(running.term, running.pool.ran, apply.Waits(1, 1))
+        await apply.apply(running.term, running.pool.ran, apply.RetryDelays(1, 1))
         assert await fetch(database, "SELECT * FROM position_state ORDER BY 1") == before
 
 
@@ -590,8 +594,8 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
             running.term, scanned, Lane.HISTORY, task_rows=1000, capacity_rows=1000
         )
         (task,) = staged.tasks
-        # The epoch moves while the actor computes: after it has read, before it commits.
-        real = valuer.finish
+        # The epoch is raised while the actor computes: after it has read, before it commits.
+        real = valuer.commit_results
 
         async def finish_late(*arguments):  # type: ignore[no-untyped-def]
             await execute(
@@ -603,13 +607,13 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
             return await real(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(valuer, "finish", finish_late)
+            patch.setattr(valuer, "commit_results", finish_late)
             result = await running.pool.run(task)
         assert (result.jobs, result.fenced, result.rows) == (2, 1, len(DAYS))
         assert await fetch(database, "SELECT DISTINCT security_id FROM position_valuations") == [
             ("B",)
         ]
-        await apply.apply(running.term, [task], apply.Waits(1, 1))
+        await apply.apply(running.term, [task], apply.RetryDelays(1, 1))
         await running.settle()
         statuses = await fetch(
             database,
@@ -619,8 +623,8 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
     assert len(await fetch(database, "SELECT 1 FROM position_valuations")) == 2 * len(DAYS)
 
 
-async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Database) -> None:
-    """A zombie: its task is released and given to another, then it wakes up and commits."""
+async def test_an_abandoned_attempt_cannot_finish(url: str, database: Database) -> None:
+    """A zombie: its task is abandoned and its jobs retried, then it wakes up and commits."""
     await load_small_book(database, portfolios=1)
     async with engine(url) as running:
         scanned = await scan_all(running)
@@ -628,14 +632,14 @@ async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Da
             running.term, scanned, Lane.HISTORY, task_rows=1000, capacity_rows=1000
         )
         (task,) = staged.tasks
-        await apply.release(running.term, task, apply.Waits(1, 1), reason="test")
-        (again,) = await apply.retry_due(running.term, most=100, task_rows=1000, capacity=10)
+        await apply.release(running.term, task, apply.RetryDelays(1, 1), reason="test")
+        (again,) = await apply.retry_due(running.term, max_jobs=100, task_rows=1000, capacity=10)
         assert again.task_id != task.task_id
         zombie = await running.pool.run(task)
         assert (zombie.rows, zombie.jobs) == (0, 0)
         result = await running.pool.run(again)
         assert (result.rows, result.fenced) == (2 * len(DAYS), 0)
-        await apply.apply(running.term, [again], apply.Waits(1, 1))
+        await apply.apply(running.term, [again], apply.RetryDelays(1, 1))
         assert await fetch(
             database, "SELECT DISTINCT attempt_count, status::text FROM portfolio_valuation_jobs"
         ) == [(1, "COMPLETE")]
@@ -644,7 +648,7 @@ async def test_an_attempt_that_was_given_up_cannot_finish(url: str, database: Da
 async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(
     url: str, database: Database
 ) -> None:
-    """It waits for its first price; before it says so it is given up."""
+    """Its jobs wait for their first price; before it commits that, it is abandoned."""
     await load_small_book(database, portfolios=1)
     await execute(database, "DELETE FROM market_prices")
     async with engine(url) as running:
@@ -657,8 +661,8 @@ async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(
         assert inputs is not None
         valued = valuer.compute(inputs, max_attempts=3)
         assert len(valued.rows) == 0
-        await apply.release(running.term, task, apply.Waits(1, 1), reason="test")
-        assert await finish(
+        await apply.release(running.term, task, apply.RetryDelays(1, 1), reason="test")
+        assert await commit_results(
             database, task, valued.rows, valued.outcomes.select(OUTCOME_COLUMNS), []
         ) == (2, 0)
 
@@ -676,7 +680,8 @@ async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(
         await execute(
             database,
             """INSERT INTO portfolio_valuation_jobs
-                   (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term, task_id)
+                   (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status,
+                    term, task_id)
                VALUES (900, $1, 0, $2, $3, 1, 'HISTORY', 'PROCESSING', 1, 900)""",
             position,
             DAYS[0],
@@ -691,7 +696,7 @@ async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(
     assert await fetch(database, "SELECT 1 FROM dead_letters") == []
 
 
-# Terms ----------------------------------------------------------------------------------------------------------------
+# Terms ------------------------------------------------------------
 
 
 async def test_a_scheduler_that_lost_its_term_writes_nothing_more(database: Database) -> None:
@@ -718,7 +723,7 @@ async def test_a_new_term_waits_for_the_transactions_of_the_old_one(database: Da
 
 
 async def test_what_a_lost_scheduler_left_is_recovered(url: str, database: Database) -> None:
-    """One task is committed and not applied, one is in flight, when the scheduler vanishes."""
+    """One task is committed but not applied, one is in flight, when the scheduler disappears."""
     await load_small_book(database, portfolios=1)
     async with engine(url, holder="lost") as running:
         scanned = await scan_all(running)
@@ -742,7 +747,7 @@ async def test_what_a_lost_scheduler_left_is_recovered(url: str, database: Datab
     assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
 
 
-def test_the_days_are_what_the_cases_take_them_for() -> None:
+def test_the_days_are_those_that_the_cases_assume() -> None:
     assert (DAYS[0], DAYS[4], DAYS[5], DAYS[-1]) == (
         date(2024, 1, 1),
         date(2024, 1, 5),
@@ -751,10 +756,11 @@ def test_the_days_are_what_the_cases_take_them_for() -> None:
     )
 
 
-async def test_a_job_that_waited_under_an_epoch_that_is_over_is_superseded_by_the_next_scheduler(
+async def test_a_job_that_waited_under_an_older_epoch_is_superseded_by_the_next_scheduler(
     url: str, database: Database
 ) -> None:
-    """The scheduler dies between the attempt's commit and its application, and a correction comes before the next one."""
+    """The scheduler dies after the attempt's commit and before its application; a correction comes
+    before the next scheduler."""
     await load_small_book(database, portfolios=1)
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
@@ -777,6 +783,7 @@ async def test_a_job_that_waited_under_an_epoch_that_is_over_is_superseded_by_th
         await running.settle()
     jobs = await fetch(
         database,
-        "SELECT epoch, status::text FROM portfolio_valuation_jobs WHERE status <> 'COMPLETE' ORDER BY 1",
+        """SELECT epoch, status::text FROM portfolio_valuation_jobs
+           WHERE status <> 'COMPLETE' ORDER BY 1""",
     )
     assert jobs == [(0, "SUPERSEDED"), (1, "WAITING_FOR_DATA")]

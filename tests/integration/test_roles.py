@@ -1,5 +1,8 @@
-"""The database roles: revalue_reader reads all that the API answers and writes nothing, revalue_engine runs the whole
-engine and defines nothing, and a server where they cannot be made is told how to make them."""
+"""The database roles.
+
+revalue_reader reads all that the API returns and writes nothing; revalue_engine runs the whole
+engine and defines nothing. Where they cannot be created, a log line says how to create them.
+"""
 
 import asyncio
 import io
@@ -27,7 +30,7 @@ from tests.support import DAYS, dates, engine, facts, load_small_book, prices
 from tests.web.test_api import client, got
 
 CLOSED = {"api_tokens"}
-"""Tables that nobody but their owner reads."""
+"""Tables that only their owner reads."""
 
 
 def signed_in(url: str, user: str) -> str:
@@ -86,8 +89,11 @@ async def test_the_reader_reads_every_answer_and_writes_nothing(
             )
     connection = await asyncpg.connect(users["reader"])
     tables = await connection.fetch(
-        """SELECT c.relname, (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum = 1) AS column
-           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind = 'r'"""
+        """SELECT c.relname,
+                  (SELECT attname FROM pg_attribute
+                   WHERE attrelid = c.oid AND attnum = 1) AS column
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE n.nspname = 'public' AND c.relkind = 'r'"""
     )
     assert len(tables) > 15
     for table, column in tables:
@@ -126,13 +132,13 @@ async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
             )
             await load(
                 database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 4): "0"})
-            )  # takes the fact before out
+            )  # removes the record before
             await load(
                 database,
                 Kind.BUSINESS_DATES,
                 dates([date(2024, 1, 29), *(date(2024, 2, day) for day in range(5, 10))]),
             )
-            await running.settle()  # the last prices become too old: jobs wait
+            await running.settle()  # the last prices become too old, so jobs wait
             async with client(users["engine"]) as web:
                 body = {
                     "kind": "price",
@@ -182,12 +188,13 @@ async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
 
 
 async def test_every_table_is_open_to_both_roles_or_closed_on_purpose(database: Database) -> None:
-    """Default privileges give nothing: a migration that makes a table says who may read it."""
+    """Default privileges give nothing: a migration that creates a table says who may read it."""
     async with database.connection() as connection:
         for role in ("revalue_reader", "revalue_engine"):
             closed = await connection.fetch(
                 """SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                   WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v') AND NOT has_table_privilege($1, c.oid, 'SELECT')""",
+                   WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v')
+                     AND NOT has_table_privilege($1, c.oid, 'SELECT')""",
                 role,
             )
             assert {row["relname"] for row in closed} == CLOSED
@@ -206,7 +213,7 @@ async def test_every_table_is_open_to_both_roles_or_closed_on_purpose(database: 
 
 @pytest.fixture(scope="module")
 def other_server() -> Iterator[str]:
-    """A server of its own, which has no roles yet."""
+    """A separate server, which has no roles yet."""
     folder = Path(tempfile.mkdtemp(prefix="revalue-"))
     yield embedded.start(folder)
     embedded.stop(folder)
@@ -222,7 +229,7 @@ async def roles(connection: asyncpg.Connection) -> set[str]:
     }
 
 
-async def test_roles_are_made_once_a_server_and_dropped_with_the_last_database(
+async def test_roles_are_created_once_per_server_and_dropped_with_the_last_database(
     other_server: str,
 ) -> None:
     admin = await asyncpg.connect(other_server)
@@ -233,19 +240,14 @@ async def test_roles_are_made_once_a_server_and_dropped_with_the_last_database(
     told = io.StringIO()
     logs.configure("WARNING", stream=told)
     plain = signed_in(named(other_server, "unprivileged"), "plain")
-    assert (
-        await schema.migrate(plain) == schema.head()
-    )  # goes on without the roles, and says what to do
+    # It continues without the roles and logs what to do.
+    assert await schema.migrate(plain) == schema.head()
     logs.configure("WARNING")
     assert "SELECT grant_revalue_roles()" in told.getvalue()
     assert await roles(admin) == set()
     one, two = (named(other_server, name) for name in ("one", "two"))
-    call = (
-        sys.executable,
-        "-m",
-        "revalue",
-        "--database-url",
-    )  # at once: Alembic is global to a process
+    # Two processes at the same time: Alembic's state is global to a process.
+    call = (sys.executable, "-m", "revalue", "--database-url")
     migrating = [
         await asyncio.create_subprocess_exec(*call, address, "migrate") for address in (one, two)
     ]

@@ -1,4 +1,7 @@
-"""The scheduler's policies, without Ray: capacity, lanes, retries, poison, lost tasks, trouble with the database."""
+"""The scheduler's policies, without Ray.
+
+Capacity, lanes, retries, poison jobs, lost tasks, trouble with the database.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +28,7 @@ from tests.integration.test_control import until
 from tests.support import DAYS, SETTINGS, engine, execute, facts, fetch, load_small_book
 
 
-async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_only_for_those(
+async def test_tasks_in_flight_and_their_jobs_stay_within_the_capacity(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=30)
@@ -49,14 +52,14 @@ async def test_no_more_tasks_are_in_flight_than_there_is_room_and_jobs_exist_onl
         assert running.pool.most_at_once <= running.pool.capacity(Lane.HISTORY)
         assert len(running.pool.ran) == 60
         assert most <= 2 * running.pool.capacity(Lane.HISTORY), (
-            "jobs were created far ahead of the room to run them"
+            "jobs were created far beyond the capacity to run them"
         )
 
 
-async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room(
+async def test_jobs_that_become_due_together_are_retried_within_the_capacity(
     url: str, database: Database
 ) -> None:
-    """Jobs that wait for one price are all due for a look together: no more of them than there is room for are PROCESSING."""
+    """Jobs that wait for one price become due together: no more are PROCESSING than fit."""
     await load_small_book(database, portfolios=30)
     await execute(database, "DELETE FROM market_prices WHERE price_date > $1", DAYS[4])
     async with engine(
@@ -87,7 +90,7 @@ async def test_jobs_that_are_due_again_all_at_once_are_taken_up_as_there_is_room
 async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
     url: str, database: Database
 ) -> None:
-    """The statements of a task walk the ids between its first job and its last: far ones are tasks of their own."""
+    """A task's statements read all ids between its first and last job: far jobs get other tasks."""
     await load_small_book(database, portfolios=3)
     await execute(database, "DELETE FROM market_prices WHERE price_date > $1", DAYS[4])
     async with engine(url) as running:
@@ -109,8 +112,8 @@ async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
             database, "UPDATE portfolio_valuation_jobs SET lane = 'LIVE' WHERE job_id = $1", jobs[1]
         )
         await execute(database, "UPDATE deferred_jobs SET not_before = now()")
-        tasks = await apply.retry_due(running.term, most=100, task_rows=1_000, capacity=2)
-        tasks += await apply.retry_due(running.term, most=100, task_rows=1_000, capacity=2)
+        tasks = await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=2)
+        tasks += await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=2)
     far = 1_000_000
     assert [(task.lane, task.first_job_id, task.last_job_id) for task in tasks] == [
         (Lane.LIVE, jobs[1], jobs[1]),
@@ -122,10 +125,11 @@ async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
 async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
     url: str, database: Database
 ) -> None:
-    """A day is opened while every place for history is taken by tasks that do not end: each position is valued on it."""
+    """A day opens while tasks that do not end use all capacity for history: it is valued."""
     await load_small_book(database, portfolios=30)
     tomorrow = DAYS[-1] + timedelta(days=3)
-    waiting = "SELECT count(*) FROM position_state WHERE security_id = 'B' AND watermark_date IS DISTINCT FROM $1"
+    waiting = """SELECT count(*) FROM position_state
+                 WHERE security_id = 'B' AND watermark_date IS DISTINCT FROM $1"""
     async with engine(
         url, settings=SETTINGS.model_copy(update={"task_rows": 1}), workers=1
     ) as running:
@@ -142,7 +146,8 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
         running.pool.run = gated  # type: ignore[method-assign]
         await execute(
             database,
-            "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A' AND price_date > $1",
+            """UPDATE market_prices SET price = price + 1
+               WHERE security_id = 'A' AND price_date > $1""",
             DAYS[2],
         )
         await running.loop.run_once()
@@ -162,7 +167,7 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
 
 
-async def test_history_goes_on_in_small_pages_beside_a_live_task_that_does_not_end(
+async def test_history_goes_on_in_small_pages_while_a_live_task_does_not_end(
     url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await load_small_book(database, portfolios=20)
@@ -205,7 +210,7 @@ async def test_history_goes_on_in_small_pages_beside_a_live_task_that_does_not_e
             DAYS[2],
         )
         await until(lambda: corrected(20))
-        assert set(pages) == {2}, "pages of a quarter, while the live lane is at work"
+        assert set(pages) == {2}, "pages are a quarter as large while the live lane works"
         gate.set()
         await until(running.loop.is_quiet)
         monkeypatch.setattr(loop, "_SMALL_PAGES_SECONDS", 0)
@@ -234,20 +239,21 @@ async def failing_when(
 
 
 @pytest.mark.parametrize("failure", [ArithmeticError, pl.exceptions.PanicException])
-async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valued(
+async def test_a_poison_job_ends_as_a_dead_letter_and_its_neighbours_are_valued(
     url: str, database: Database, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
 ) -> None:
-    """A panic of a native library is no Exception, and a failure all the same."""
+    """A panic of a native library is not an Exception, but a failure all the same."""
     await load_small_book(database, portfolios=8)
     async with engine(url) as running:
         poison = (
             await fetch(
                 database,
-                "SELECT position_id FROM position_state WHERE portfolio_id = 'P5' AND security_id = 'A'",
+                """SELECT position_id FROM position_state
+                   WHERE portfolio_id = 'P5' AND security_id = 'A'""",
             )
         )[0][0]
         await failing_when(
-            monkeypatch, failure("a poisonous position"), lambda positions: poison in positions
+            monkeypatch, failure("a poison position"), lambda positions: poison in positions
         )
         while (await read_status(database)).dead_letters == 0:
             await running.loop.run_once()
@@ -263,7 +269,7 @@ async def test_a_poisonous_job_ends_as_a_dead_letter_and_its_neighbours_are_valu
             database, "SELECT job_id, attempt_count, failure_reason, traceback FROM dead_letters"
         )
         assert letter[1:3] == (3, f"UNEXPECTED_ERROR A {DAYS[0]}")
-        assert f"{failure.__name__}: a poisonous position" in letter[3]
+        assert f"{failure.__name__}: a poison position" in letter[3]
         monkeypatch.undo()
         assert await retry_jobs(database, [letter[0], 10**9]) == [letter[0]]
         await running.settle()
@@ -280,7 +286,8 @@ async def test_an_overflow_fails_its_job_at_once_and_only_it(url: str, database:
         await running.settle()
     states = await fetch(
         database,
-        "SELECT state, watermark_date, failure_reason FROM position_status WHERE state <> 'CURRENT'",
+        """SELECT state, watermark_date, failure_reason FROM position_status
+           WHERE state <> 'CURRENT'""",
     )
     assert states == [("FAILED", DAYS[3] - timedelta(days=1), f"OVERFLOW A {DAYS[3]}")]
     assert await fetch(database, "SELECT attempt_count, failure_reason FROM dead_letters") == [
@@ -314,13 +321,13 @@ async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(
     assert (await read_status(database)).is_current
     assert await fetch(database, "SELECT DISTINCT attempt_count FROM portfolio_valuation_jobs") == [
         (1,)
-    ], "it was charged"
+    ], "the attempt was counted"
 
 
 async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_valued(
     url: str, database: Database
 ) -> None:
-    """It raises nothing: all that is seen is that the process of whatever task it is in dies."""
+    """It raises nothing: the process of each task that has it dies."""
     await load_small_book(database, portfolios=40)
     async with engine(
         url, settings=SETTINGS.model_copy(update={"task_rows": 10_000_000})
@@ -331,8 +338,8 @@ async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_value
         async def dying(task: Task) -> TaskResult:
             poison = """SELECT count(*), max(job_id) FILTER (WHERE position_id = 23)
                         FROM portfolio_valuation_jobs WHERE task_id = $1"""
-            ((jobs, poisonous),) = await fetch(database, poison, task.task_id)
-            if poisonous is not None:
+            ((jobs, poison_job),) = await fetch(database, poison, task.task_id)
+            if poison_job is not None:
                 died.append(jobs)
                 raise TaskLostError("the actor died", died=True)
             return await real(task)
@@ -351,7 +358,7 @@ async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_value
         assert letter.startswith(f"The process that valued it died {len(died)} times")
         assert "the actor died" in letter
         assert reason == f"UNEXPECTED_ERROR A {DAYS[0]}"
-        # What was wrong with it is mended, and an operator has it tried again.
+        # The cause is repaired, and an operator retries the job.
         running.pool.run = real  # type: ignore[method-assign]
         await retry_jobs(
             database, [job for (job,) in await fetch(database, "SELECT job_id FROM dead_letters")]
@@ -415,10 +422,10 @@ async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_te
     assert shown == [(Decimal(8),)]
 
 
-async def test_jobs_that_wait_for_data_are_looked_at_again_though_nothing_triggers(
+async def test_jobs_that_wait_for_data_are_checked_again_without_a_trigger(
     url: str, database: Database
 ) -> None:
-    """The safety net: a wait is over after its time, the job goes on behind what it has valued, and writes nothing twice."""
+    """When its delay is over, a job resumes after what it has valued and writes nothing twice."""
     await load_small_book(database, portfolios=1)
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
@@ -429,7 +436,8 @@ async def test_jobs_that_wait_for_data_are_looked_at_again_though_nothing_trigge
         await execute(database, "ALTER TABLE market_prices DISABLE TRIGGER USER")
         await execute(
             database,
-            """INSERT INTO market_prices SELECT 'A', business_date, 7, 'USD', 'PER_UNIT' FROM business_dates
+            """INSERT INTO market_prices
+               SELECT 'A', business_date, 7, 'USD', 'PER_UNIT' FROM business_dates
                ON CONFLICT DO NOTHING""",
         )
         await running.settle()
@@ -439,6 +447,7 @@ async def test_jobs_that_wait_for_data_are_looked_at_again_though_nothing_trigge
         assert (await read_status(database)).is_current
         jobs = await fetch(
             database,
-            "SELECT status::text, attempt_count, rows_written FROM portfolio_valuation_jobs ORDER BY job_id",
+            """SELECT status::text, attempt_count, rows_written FROM portfolio_valuation_jobs
+               ORDER BY job_id""",
         )
         assert jobs == [("COMPLETE", 1, len(DAYS))] * 2

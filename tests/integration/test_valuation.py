@@ -1,4 +1,7 @@
-"""The numbers, digit for digit, against the oracle: made-up books that try every rule, before and after corrections."""
+"""The numbers, digit for digit, against the reference valuation.
+
+Generated books exercise every rule, before and after corrections.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -48,7 +51,7 @@ async def load_book(database: Database, book: Book) -> None:
         book.fx_max_age,
     )
     frames = book_frames(book)
-    # A price PER_CONTRACT is refused without a multiplier, so the multiplier is lost after it was loaded.
+    # A price PER_CONTRACT needs a multiplier when it is loaded; the multiplier is removed later.
     lost = (
         frames["instruments"]
         .filter(pl.col("contract_multiplier").is_null())["security_id"]
@@ -72,7 +75,8 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
             await execute(
                 database,
                 """INSERT INTO market_prices
-                   SELECT security_id, $2, $3, currency, 'PER_UNIT' FROM instruments WHERE security_id = $1
+                   SELECT security_id, $2, $3, currency, 'PER_UNIT' FROM instruments
+                   WHERE security_id = $1
                    ON CONFLICT (security_id, price_date) DO UPDATE SET price = excluded.price""",
                 f"S{number}",
                 day,
@@ -89,7 +93,8 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
             await execute(
                 database,
                 """INSERT INTO fx_rates VALUES ($1, $2, $3, $4)
-                   ON CONFLICT (base_currency, quote_currency, rate_date) DO UPDATE SET rate = excluded.rate""",
+                   ON CONFLICT (base_currency, quote_currency, rate_date)
+                   DO UPDATE SET rate = excluded.rate""",
                 *sorted(book.rates)[number % len(book.rates)],
                 day,
                 rate,
@@ -98,7 +103,8 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
             pair = sorted(book.rates)[number % len(book.rates)]
             await execute(
                 database,
-                "DELETE FROM fx_rates WHERE base_currency = $1 AND quote_currency = $2 AND rate_date = $3",
+                """DELETE FROM fx_rates
+                   WHERE base_currency = $1 AND quote_currency = $2 AND rate_date = $3""",
                 *pair,
                 day,
             )
@@ -119,7 +125,8 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
         case ("date", day):
             await execute(
                 database,
-                "INSERT INTO business_dates SELECT calendar_id, $1 FROM calendars ON CONFLICT DO NOTHING",
+                """INSERT INTO business_dates SELECT calendar_id, $1 FROM calendars
+                   ON CONFLICT DO NOTHING""",
                 day,
             )
         case ("facts", number, facts, merge) if book.records:
@@ -133,12 +140,15 @@ class _NotKept(Exception):
 
 
 async def compare_as_if_published(database: Database) -> Comparison:
-    """Compares what the engine has valued under each position's newest epoch, also of positions that wait for data and so are not
-    published: their readers still see the history before the correction. What is still owed is left out."""
+    """Compare what the engine has valued under the newest epoch, as if all of it were published.
+
+    Readers of positions that wait for data still see the version before. Due dates are left out.
+    """
     try:
         async with database.transaction() as connection:
             await connection.execute(
-                "UPDATE position_state SET published_epoch = epoch, published_open_dates = open_dates"
+                """UPDATE position_state
+                   SET published_epoch = epoch, published_open_dates = open_dates"""
             )
             await connection.execute(
                 """DELETE FROM daily_position_snapshots s USING position_state p
@@ -151,14 +161,16 @@ async def compare_as_if_published(database: Database) -> Comparison:
 
 
 async def check(database: Database) -> None:
-    """Every row is the oracle's, every hole is named, and a position is CURRENT exactly if nothing of it is missing."""
+    """Every row is the reference's, every hole has its reason, and a position is CURRENT exactly if
+    nothing of it is missing."""
     found = await compare_as_if_published(database)
     assert found.agrees, "\n".join(found.examples)
     current = [
         tuple(row)
         for row in await fetch(
             database,
-            "SELECT portfolio_id, security_id FROM position_status WHERE reprocessing_status = 'CURRENT'",
+            """SELECT portfolio_id, security_id FROM position_status
+               WHERE reprocessing_status = 'CURRENT'""",
         )
     ]
     async with database.connection() as connection:
@@ -167,7 +179,8 @@ async def check(database: Database) -> None:
     states = {
         (portfolio, security): (state, reason)
         for portfolio, security, state, reason in await fetch(
-            database, "SELECT portfolio_id, security_id, state, failure_reason FROM position_status"
+            database,
+            "SELECT portfolio_id, security_id, state, failure_reason FROM position_status",
         )
     }
     holes = {position: hole.reason for position, hole in found.holes.items()}
@@ -192,7 +205,7 @@ async def check(database: Database) -> None:
 
 @settings(max_examples=60)
 @given(book=books(), corrections=CORRECTIONS, task_rows=st.sampled_from([1, 7, 1000]))
-async def test_every_row_is_the_oracles_before_and_after_corrections(
+async def test_every_row_is_that_of_the_reference_before_and_after_corrections(
     server_url: str, template: str, book: Book, corrections: list[Sequence[Any]], task_rows: int
 ) -> None:
     url = await fresh_database(server_url, template)
@@ -214,7 +227,7 @@ async def test_every_row_is_the_oracles_before_and_after_corrections(
 
 
 async def check_explanations(database: Database) -> None:
-    """`explain` computes for itself: it must agree with the stored rows, and name the holes that jobs name."""
+    """`explain` computes by itself: it agrees with the stored rows and gives the jobs' reasons."""
     rows = await fetch(
         database,
         "SELECT portfolio_id, security_id, date FROM position_valuations ORDER BY random() LIMIT 5",
@@ -226,8 +239,8 @@ async def check_explanations(database: Database) -> None:
         ), found.differences
     waiting = await fetch(
         database,
-        """SELECT portfolio_id, security_id, failure_reason FROM position_status WHERE state IN ('WAITING_FOR_DATA', 'FAILED')
-           ORDER BY random()""",
+        """SELECT portfolio_id, security_id, failure_reason FROM position_status
+           WHERE state IN ('WAITING_FOR_DATA', 'FAILED') ORDER BY random()""",
     )
     for portfolio, security, reason in waiting[:3]:
         found = await explain(database, portfolio, security, date.fromisoformat(reason[-10:]))

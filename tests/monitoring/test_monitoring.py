@@ -1,4 +1,4 @@
-"""Alert rules, dashboard and runbook against the engine that they are about, and against promtool."""
+"""Alert rules, dashboard and runbook, checked against the engine and by promtool."""
 
 import json
 import math
@@ -30,7 +30,10 @@ METRIC = re.compile(r"\brevalue_\w+")
 
 @pytest.fixture(scope="session")
 def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """That of the machine; else Debian's prometheus package, unpacked and not installed, so that no server is started."""
+    """promtool of this machine, or of Debian's package.
+
+    The package is unpacked and not installed, so that no server is started.
+    """
     if found := shutil.which("promtool"):
         return found
     if not shutil.which("apt-get"):
@@ -47,7 +50,8 @@ def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     if fetched.returncode:
         pytest.skip(
-            f"promtool is not installed, and Debian's package cannot be fetched: {fetched.stderr.strip()}"
+            "promtool is not installed, and Debian's package cannot be fetched: "
+            f"{fetched.stderr.strip()}"
         )
     package = next(folder.glob("*.deb"))
     subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
@@ -123,7 +127,7 @@ async def test_every_metric_that_is_asked_for_exists(url: str, database: Databas
     assert asked - exist == set()
     assert len(asked) > 15
     named = set(METRIC.findall(RUNBOOK))
-    assert named - exist == set(), "the runbook names a metric that is none"
+    assert named - exist == set(), "the runbook names a metric that does not exist"
 
 
 async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(
@@ -149,7 +153,7 @@ async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(
         )
         assert await oldest() == (True, False), "queued"
         await fan_out.fan_out(running.term)
-        assert await oldest() == (True, False), "raised, and not valued yet"
+        assert await oldest() == (True, False), "invalidated, and not valued yet"
         await running.settle()
         assert await oldest() == (False, False)
         await execute(

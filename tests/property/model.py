@@ -1,10 +1,12 @@
-"""A small model of the protocol, one position of it, and an exhaustive check: every order of moves, every crash.
+"""A small model of the protocol, one position of it, and an exhaustive check: every order of steps,
+every crash.
 
-The model does what engine/store does, statement by statement, over sets of dates. A change of the protocol is made here
-first. `python -m tests.property.model --big` checks the large bound; `--mutation NAME` shows how one fails.
+The model does what the engine's rooms do, statement by statement, over sets of dates. A change of
+the protocol is made here first. `python -m tests.property.model --big` checks the large bound;
+`--mutation NAME` shows how one fails.
 
-Dates are bits of a mask. A value is the set of corrections that it was computed from, so a row is right when it has
-those that are committed. Not modelled: time, and what a value is.
+Dates are bits of a mask. A value is the set of corrections that it was computed from, so a row is
+right when it has those that are committed. Not modelled: time, and what a value is.
 """
 
 import argparse
@@ -17,15 +19,12 @@ from time import perf_counter
 from typing import NamedTuple
 
 RUNNING, FREE, WAITING, DEFERRED, COMPLETE = "running", "free", "waiting", "deferred", "complete"
-BEGUN, READ, FINISHING = range(
-    3
-)  # an attempt; FINISHING holds the locks of the jobs that it could mark
-NEW, WORKING, DISTURBED = range(
-    3
-)  # a scheduler: before its first recovery, in its loop, after a database error
-AHEAD, BEGUN_BEFORE, PASSED = range(
-    3
-)  # a trigger's cursor: not begun, begun and before our position, behind our position
+# An attempt; FINISHING holds the locks of the jobs that it could mark.
+BEGUN, READ, FINISHING = range(3)
+# A scheduler: before its first recovery, in its loop, after a database error.
+NEW, WORKING, DISTURBED = range(3)
+# A trigger's cursor: not begun, begun and before our position, behind our position.
+AHEAD, BEGUN_BEFORE, PASSED = range(3)
 
 
 class Job(NamedTuple):
@@ -58,7 +57,7 @@ class Scan(NamedTuple):
 
     fresh: bool
     horizon: int
-    owed: int
+    due: int
 
 
 class Scheduler(NamedTuple):
@@ -90,9 +89,8 @@ class State(NamedTuple):
     # The other tables.
     triggers: tuple[tuple[int, int], ...]  # (dates, cursor)
     jobs: tuple[Job, ...]
-    rows: tuple[
-        tuple[tuple[int, int], ...], ...
-    ]  # for each date: (epoch, value), in the order of epochs
+    # For each date: (epoch, value), in the order of epochs.
+    rows: tuple[tuple[tuple[int, int], ...], ...]
     term: int
     last_job: int
     last_task: int
@@ -103,9 +101,10 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """prices: the dates that each price correction reaches. late: the dates that have no price before it.
-    positions: for each correction of the position, the dates that change and the dates that are open from then on.
-    settled: it begins with the dates that are opened valued; otherwise with nothing."""
+    """prices: the dates that each price correction reaches. late: the dates that have no price
+    before it. positions: for each correction of the position, the dates that change and the dates
+    that are open from then on. settled: it begins with the dates that are opened valued; otherwise
+    with nothing."""
 
     dates: int = 3
     opened: int = 2
@@ -119,16 +118,19 @@ class Bounds:
 
 
 MUTATIONS = {
-    "job ids fence attempts": "finishing asks for the job's number only, not for its task and status",
+    "job ids fence attempts": "finishing asks for the job's number only, "
+    "not for its task and status",
     "no fence of attempts": "finishing asks whether the job is running, not whose it is",
     "no epochs at the end": "neither finishing nor applying asks for the epoch",
     "apply any epoch": "what was valued under an older epoch leaves pending",
     "apply the whole job": "a job that got part of the way is applied as if it were complete",
     "publish at once": "applying publishes though dates are pending",
     "publish when staged": "staging publishes the new epoch",
-    "rows under the newest epoch": "rows are stored under the position's epoch, not under their job's",
+    "rows under the newest epoch": "rows are stored under the position's epoch, "
+    "not under their job's",
     "fan out without raising": "dates come into pending under the epoch that has jobs in flight",
-    "cursor before positions": "the trigger's cursor moves in a transaction before that of the positions",
+    "cursor before positions": "the trigger's cursor moves in a transaction before that of the "
+    "positions",
     "correct without raising": "a position correction leaves the epoch",
     "trigger after the write": "the trigger of a price is a transaction of its own",
     "stage any revision": "a position is staged though it was changed since the scan",
@@ -140,7 +142,8 @@ MUTATIONS = {
     "no terms": "a scheduler does not ask whether its term is over",
     "recovery frees nothing": "attempts of the scheduler before are not released",
     "recovery applies nothing": "results that the scheduler before had not applied are left",
-    "recovery forgets itself": "tasks that were created by a commit whose answer was lost are not released",
+    "recovery forgets itself": "tasks that were created by a commit whose answer was lost are not "
+    "released",
 }
 _FENCES = {
     "job ids fence attempts",
@@ -149,7 +152,8 @@ _FENCES = {
     "no epochs at the end",
 }
 REDUNDANT = {
-    "finish any epoch": "finishing does not ask for the epoch: applying does, and the rows stay under theirs",
+    "finish any epoch": "finishing does not ask for the epoch: applying does, "
+    "and the rows stay under theirs",
 }
 
 
@@ -192,7 +196,8 @@ class Model:
     bounds: Bounds
     broken: frozenset[str] = field(default_factory=frozenset)
 
-    # What the data says --------------------------------------------------------------------------------------------
+    # What the data says
+    # --------------------------------------------------------------------------------------------
 
     def value(self, day: int, prices: int, facts: int) -> int | None:
         """What a date is worth by the data, None when a price is missing."""
@@ -214,19 +219,22 @@ class Model:
             ((0, 0),) if day < frontier and b.open >> day & 1 else () for day in range(b.dates)
         )
         return State(
-            prices=0, facts=0, horizon=b.opened, closings=b.closings, faults=b.faults, epoch=0, published=0,
-            history_epoch=0, staged=0, frontier=frontier, pending=0, open=b.open, published_open=b.open, triggers=(),
-            jobs=(), rows=rows, term=0, last_job=0, last_task=0, attempts=(), schedulers=(),
+            prices=0, facts=0, horizon=b.opened, closings=b.closings, faults=b.faults, epoch=0,
+            published=0, history_epoch=0, staged=0, frontier=frontier, pending=0, open=b.open,
+            published_open=b.open, triggers=(), jobs=(), rows=rows, term=0, last_job=0,
+            last_task=0, attempts=(), schedulers=(),
         )  # fmt: skip
 
-    # The moves -----------------------------------------------------------------------------------------------------
+    # The transitions
+    # ----------------------------------------------------------------------------------------------
 
-    def moves(self, s: State) -> Iterator[tuple[str, bool, State]]:
-        """Everything that can happen next: its name, whether the engine alone can be trusted to do it, what is then."""
-        for name, trusted, then in self._moves(s):
+    def transitions(self, s: State) -> Iterator[tuple[str, bool, State]]:
+        """Everything that can happen next: its name, whether the engine alone can be trusted to do
+        it, what is then."""
+        for name, trusted, then in self._transitions(s):
             yield name, trusted, self._normal(then)
 
-    def _moves(self, s: State) -> Iterator[tuple[str, bool, State]]:
+    def _transitions(self, s: State) -> Iterator[tuple[str, bool, State]]:
         yield from self._world(s)
         for number, attempt in enumerate(s.attempts):
             yield from self._attempt(s, number, attempt)
@@ -280,7 +288,7 @@ class Model:
             epoch=epoch, history_epoch=epoch, pending=s.pending | changed & scheduled & opened
         )
 
-    # Move 4, in its three steps ------------------------------------------------------------------------------------
+    # Step 4, in its three parts -------------------------------------------------------------------
 
     def _attempt(
         self, s: State, number: int, attempt: Attempt
@@ -371,7 +379,8 @@ class Model:
         return s._replace(rows=tuple(rows), jobs=tuple(jobs))
 
     def _stale(self, s: State) -> State:
-        """The position's revision is raised: staging what was scanned before does nothing, so it is forgotten at once."""
+        """The position's revision is raised: staging what was scanned before does nothing, so it is
+        forgotten at once."""
 
         def aged(scan: Scan | None) -> Scan | None:
             return scan and (
@@ -384,14 +393,15 @@ class Model:
             )
         )
 
-    # The scheduler's moves -----------------------------------------------------------------------------------------
+    # The scheduler's steps ---------------------------------------------------------------------
 
     def _begin(self, s: State) -> State:
         scheduler = Scheduler(s.term + 1, NEW, None, None, ())
         return s._replace(term=s.term + 1, schedulers=(*s.schedulers, scheduler))
 
     def _schedule(self, s: State, number: int, me: Scheduler) -> Iterator[tuple[str, bool, State]]:
-        """Every transaction may also be committed without its answer being heard: then memory stays as it was."""
+        """Every transaction may also be committed without its answer being heard: then memory stays
+        as it was."""
         if me.phase != WORKING:
             if not any(
                 job.status == RUNNING and not _holds(me, job.task) and _locked(s, job.number)
@@ -415,10 +425,10 @@ class Model:
     ) -> Iterator[tuple[str, bool, State, Scheduler]]:
         yield from self._fan_out(s, me)
         unstaged = s.staged < s.epoch
-        owed = (
+        due = (
             ((1 << s.horizon) - 1) & ~((1 << s.frontier) - 1) | (s.pending if unstaged else 0)
         ) & s.open
-        scan = Scan(True, s.horizon, owed & ((1 << s.horizon) - 1))
+        scan = Scan(True, s.horizon, due & ((1 << s.horizon) - 1))
         if me.live is None and not unstaged and 0 < s.frontier < s.horizon:
             yield "a lane is scanned", True, s, me._replace(live=scan)
         if me.history is None and (unstaged or s.frontier < s.horizon):
@@ -463,7 +473,7 @@ class Model:
                     jobs=tuple(_released(j) if _own(j, (task,)) else j for j in s.jobs)
                 )
                 yield (
-                    f"task {task} is given up",
+                    f"task {task} is abandoned",
                     attempt is None,
                     self._apply(released, task),
                     without,
@@ -513,8 +523,8 @@ class Model:
             return s, None
         if scan.horizon > s.horizon and "stage a closed date" not in self.broken:
             return s, None
-        pending = (s.pending if s.staged == s.epoch else 0) | scan.owed
-        ranges = list(runs(scan.owed))
+        pending = (s.pending if s.staged == s.epoch else 0) | scan.due
+        ranges = list(runs(scan.due))
         jobs = tuple(
             Job(s.last_job + n, s.epoch, dates, RUNNING, s.last_task + 1, 0)
             for n, dates in enumerate(ranges, start=1)
@@ -593,12 +603,16 @@ class Model:
         )
 
     def _normal(self, s: State) -> State:
-        """The same state in its shortest form: without what no move can look at again, and numbered from 1."""
+        """The same state in its shortest form: without what no transition can look at again, and
+        numbered from 1."""
         held = {task for me in s.schedulers for task, _ in me.held}
         jobs = tuple(
-            job for job in s.jobs
-            if job.status != COMPLETE or job.task in held or (job.epoch == s.epoch and job.dates & s.pending)
-        )  # fmt: skip
+            job
+            for job in s.jobs
+            if job.status != COMPLETE
+            or job.task in held
+            or (job.epoch == s.epoch and job.dates & s.pending)
+        )
         attempts, schedulers = s.attempts, s.schedulers
         if not self.broken & _FENCES:
             alive = {job.task for job in jobs if job.status == RUNNING and job.epoch == s.epoch}
@@ -618,10 +632,11 @@ class Model:
             s._replace(jobs=jobs, attempts=attempts, schedulers=schedulers, rows=rows)
         )
 
-    # What has to hold ----------------------------------------------------------------------------------------------
+    # What has to hold -----------------------------------------------------------------------------
 
     def visible(self, s: State) -> dict[int, tuple[int, int]]:
-        """What readers see: for each date the row of the greatest published epoch, where the published history is open."""
+        """What readers see: for each date the row of the greatest published epoch, where the
+        published history is open."""
         newest = s.epoch if "readers see the newest" in self.broken else s.published
         cut = s.open if "readers see what is open" in self.broken else s.published_open
         seen = {}
@@ -637,7 +652,8 @@ class Model:
         return s.published == s.epoch and not queued and not s.pending and s.frontier == s.horizon
 
     def is_quiescent(self, s: State) -> bool:
-        """Nothing can be done for the position: all is valued, or what is left waits for a price."""
+        """Nothing can be done for the position: all is valued, or what is left waits for a
+        price."""
         if s.triggers or s.staged < s.epoch or s.frontier != s.horizon:
             return False
         blocked = 0
@@ -659,8 +675,8 @@ class Model:
         seen = self.visible(s)
         worth = [self.value(day, s.prices, s.facts) for day in range(self.bounds.dates)]
         if self.is_called_current(s):
-            owed = set(bits(s.open & ((1 << s.horizon) - 1)))
-            if set(seen) != owed or any(seen[day][1] != worth[day] for day in owed):
+            due = set(bits(s.open & ((1 << s.horizon) - 1)))
+            if set(seen) != due or any(seen[day][1] != worth[day] for day in due):
                 return "1 what is called current is what the data says"
         ahead = 0
         for dates, cursor in s.triggers:
@@ -678,7 +694,7 @@ class Model:
         return None
 
     def wrong_step(self, s: State, t: State) -> str | None:
-        """The invariant that a move breaks."""
+        """The invariant that a transition breaks."""
         if t.epoch < s.epoch or t.published < s.published or t.frontier < s.frontier:
             return "4 epochs and the frontier never go down"
         gone = s.pending & ~t.pending
@@ -687,8 +703,12 @@ class Model:
         for day in bits(gone & t.open):
             if not any(row[0] == t.epoch for row in t.rows[day]):
                 return "5 pending shrinks by what is committed under the epoch"
-        if t.published == s.published and (t.rows is not s.rows or t.published_open != s.published_open or t.open != s.open
-                                           or t.epoch != s.epoch):  # fmt: skip
+        if t.published == s.published and (
+            t.rows is not s.rows
+            or t.published_open != s.published_open
+            or t.open != s.open
+            or t.epoch != s.epoch
+        ):
             before, after = self.visible(s), self.visible(t)
             if any(after.get(day) != row for day, row in before.items()):
                 return "2 readers never see two histories mixed"
@@ -822,7 +842,7 @@ def check(
         following = []
         for state in frontier:
             number = numbers[state]
-            for name, trusted, then in model.moves(state):
+            for name, trusted, then in model.transitions(state):
                 found.transitions += 1
                 at = numbers.get(then)
                 if (invariant := model.wrong_step(state, then)) is not None:
@@ -851,7 +871,8 @@ def check(
 
 
 def _spread(good: bytearray, edges: array) -> None:  # type: ignore[type-arg]
-    """Marks every state from which a marked one can be reached. Most edges lead onward: few passes are needed."""
+    """Marks every state from which a marked one can be reached. Most edges lead onward: few passes
+    are needed."""
     changed = True
     while changed:
         changed = False
@@ -860,8 +881,9 @@ def _spread(good: bytearray, edges: array) -> None:  # type: ignore[type-arg]
                 good[edges[at]] = changed = True
 
 
-# A price, a position correction that closes the position, a roll, a date that closes again, a fault anywhere; then: the first
-# valuation of a position whose last date has no price yet, with two faults.
+# A price, a position correction that closes the position, a roll, a date that closes again, a fault
+# anywhere; then: the first valuation of a position whose last date has no price yet, with two
+# faults.
 SMALL = (
     Bounds(opened=3, positions=(), prices=(0b110,), late=(0b100,), faults=2, settled=False),
     Bounds(closings=1),
@@ -888,8 +910,10 @@ def main() -> int:
     for bounds in BIG if given.big else SMALL:
         found = check(bounds, broken)
         print(
-            f"{bounds}\n  {found.states:,} states, {found.transitions:,} transitions, {found.quiescent:,} quiescent, "
-            f"depth {found.depth}, up to {found.attempts_at_once} attempts at once, {found.seconds:.0f} s"
+            f"{bounds}\n  {found.states:,} states, {found.transitions:,} transitions, "
+            f"{found.quiescent:,} quiescent, "
+            f"depth {found.depth}, up to {found.attempts_at_once} attempts at once, "
+            f"{found.seconds:.0f} s"
         )
         if found.violation:
             worst = 1

@@ -1,4 +1,5 @@
-"""The model of the protocol, exhaustively; and that the check finds every way of breaking it that we could think of."""
+"""The model of the protocol, exhaustively; and that the check finds every way of breaking it that
+we could think of."""
 
 import pytest
 
@@ -9,7 +10,8 @@ from tests.property.model import MUTATIONS, RACES, REDUNDANT, SMALL, Bounds, Che
 def test_no_order_of_moves_and_crashes_breaks_an_invariant(bounds: Bounds) -> None:
     found = check(bounds)
     print(
-        f"{found.states:,} states, {found.transitions:,} transitions, {found.attempts_at_once} attempts at once"
+        f"{found.states:,} states, {found.transitions:,} transitions, "
+        f"{found.attempts_at_once} attempts at once"
     )
     assert found.violation is None
     assert found.states > 9_000, "a model that cannot move is right by accident"
@@ -34,7 +36,8 @@ def test_every_mutation_is_found(mutation: str) -> None:
 
 
 def test_a_trace_is_the_shortest_one() -> None:
-    """A price is corrected and called current before it is fanned out: nothing shorter can be wrong."""
+    """A price is corrected and called current before it is fanned out: nothing shorter can be
+    wrong."""
     found = check(Bounds(), frozenset(["status ignores triggers"]))
     assert found.violation == (
         "1 what is called current is what the data says",
@@ -44,7 +47,8 @@ def test_a_trace_is_the_shortest_one() -> None:
 
 @pytest.mark.parametrize("mutation", REDUNDANT)
 def test_what_is_redundant_is_known_to_be(mutation: str) -> None:
-    """The epoch in finish_jobs.sql saves rows that nobody will see. It is no fence: it is read without a lock."""
+    """The epoch in finish_jobs.sql saves rows that nobody will see. It is no fence: it is read
+    without a lock."""
     for bounds in RACES:
         assert check(bounds, frozenset([mutation])).violation is None
     assert first_violation(mutation, "apply any epoch").violation

@@ -1,7 +1,9 @@
-"""The store's real SQL under every order of moves that hypothesis thinks of, held after each to the invariants and the oracle.
+"""The store's real SQL under every order of steps that hypothesis thinks of, held after each to the
+invariants and the reference valuation.
 
-A scheduler's memory and the attempts of actors are plain lists here, so a result can come late, twice or from a process
-that was given up. PROPERTY_EXAMPLES sets how many runs are made (50 in CI, of up to 60 steps each).
+A scheduler's memory and the attempts of actors are plain lists here, so a result can come late,
+twice or from a process that was abandoned. PROPERTY_EXAMPLES sets how many runs are made (50 in CI,
+of up to 60 steps each).
 """
 
 import asyncio
@@ -41,7 +43,7 @@ from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.database import Database, Isolation
 from revalue.engine.postgres.statement import Connection
 from revalue.engine.stage import stage
-from revalue.engine.value.commit import OUTCOME_COLUMNS, finish
+from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
@@ -70,7 +72,7 @@ DAYS = weekdays(date(2024, 1, 1), 9)
 LEFT_OUT = DAYS[2]  # not a business date at first
 OPENED = 6
 KEYS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
-NOW = apply.Waits(retry_seconds=0, recheck_seconds=0)
+NOW = apply.RetryDelays(retry_seconds=0, recheck_seconds=0)
 
 DAY = st.sampled_from(DAYS[:8])
 SECURITY = st.sampled_from(["A", "B"])
@@ -80,7 +82,8 @@ LANES = st.sampled_from([(), (Lane.LIVE,), (Lane.HISTORY,), (Lane.LIVE, Lane.HIS
 
 
 async def load_book(database: Database) -> None:
-    """Five positions in two securities and two base currencies: B has no price on its second day, and they grow old quickly."""
+    """Five positions in two securities and two base currencies: B has no price on its second day,
+    and they grow old quickly."""
     opened = [day for day in DAYS[:OPENED] if day != LEFT_OUT]
     await load(database, Kind.BUSINESS_DATES, dates(opened))
     await load(
@@ -141,14 +144,16 @@ class Memory:
 
 @dataclass
 class Attempt:
-    """A task that an actor has read and computed; it may be committed now, later, twice or never."""
+    """A task that an actor has read and computed; it may be committed now, later, twice or
+    never."""
 
     task: Task
     valued: Valued
 
 
 class Interrupted(Database):
-    """A database on which something happens while a transaction has written all and is not yet committed."""
+    """A database on which something happens while a transaction has written all and is not yet
+    committed."""
 
     def __init__(self, database: Database, between: Callable[[], Awaitable[object]]) -> None:
         self._pool = database._pool
@@ -168,7 +173,8 @@ Seen = dict[tuple[str, str], tuple[int, dict[date, tuple[Any, ...]]]]
 
 
 class Store(RuleBasedStateMachine):
-    """One database, one scheduler that leads, those that it has deposed, and the attempts that anybody ever began."""
+    """One database, one scheduler that leads, those that it has deposed, and the attempts that
+    anybody ever began."""
 
     server_url: str
     templates: dict[bool, str]
@@ -215,7 +221,8 @@ class Store(RuleBasedStateMachine):
         async with self.database.transaction() as connection:
             await connection.execute(statement, *values)
 
-    # The world -----------------------------------------------------------------------------------------------------
+    # The world
+    # ----------------------------------------------------------------------------------------------
 
     @rule(security=SECURITY, day=DAY, price=st.sampled_from([None, 1, 2, 3]))
     def correct_price(self, security: str, day: date, price: int | None) -> None:
@@ -245,7 +252,8 @@ class Store(RuleBasedStateMachine):
         self.run(
             self.write(
                 """INSERT INTO fx_rates VALUES ('EUR', 'USD', $1, $2)
-                   ON CONFLICT (base_currency, quote_currency, rate_date) DO UPDATE SET rate = excluded.rate""",
+                   ON CONFLICT (base_currency, quote_currency, rate_date) DO UPDATE
+                       SET rate = excluded.rate""",
                 day, rate,
             )
         )  # fmt: skip
@@ -266,11 +274,13 @@ class Store(RuleBasedStateMachine):
 
     @rule(scanned=LANES, closes=st.sampled_from("nnny"))
     def open_next_date(self, scanned: tuple[Lane, ...], closes: str) -> None:
-        """The lanes may have scanned it before either stages; and it may be taken back before that."""
+        """The lanes may have scanned it before either stages; and it may be taken back before
+        that."""
         self.run(
             self.write(
                 """INSERT INTO business_dates SELECT 'CAL', min(day) FROM unnest($1::date[]) AS day
-                   WHERE day > (SELECT max(business_date) FROM business_dates) HAVING count(*) > 0""",
+                   WHERE day > (SELECT max(business_date) FROM business_dates)
+                   HAVING count(*) > 0""",
                 DAYS,
             )
         )
@@ -295,9 +305,11 @@ class Store(RuleBasedStateMachine):
         self.run(self._close_the_last_date())
 
     async def _close_the_last_date(self) -> None:
-        """All but one: positions of a calendar without dates owe nothing, and are BEHIND for ever."""
+        """All but one: positions of a calendar without dates have nothing due, and are BEHIND for
+        ever."""
         last, others, scheduled = await self.outside.fetchrow(
-            "SELECT max(business_date), count(*) - 1, (SELECT max(frontier_date) FROM position_state) FROM business_dates"
+            "SELECT max(business_date), count(*) - 1, (SELECT max(frontier_date) "
+            "FROM position_state) FROM business_dates"
         )
         if not others:
             return
@@ -308,7 +320,7 @@ class Store(RuleBasedStateMachine):
             refused = True
         assert refused == (scheduled is not None and scheduled >= last)
 
-    # The scheduler that leads --------------------------------------------------------------------------------------
+    # The scheduler that leads ---------------------------------------------------------------------
 
     @rule(
         max_positions=st.sampled_from([1, 2, 100]),
@@ -319,7 +331,7 @@ class Store(RuleBasedStateMachine):
     def fan_out(
         self, max_positions: int, capacity_rows: int, task_rows: int, is_heard: str
     ) -> None:
-        """With capacity, what positions come to owe is staged with their raise."""
+        """Up to the capacity, positions are staged in the statement that invalidates them."""
         self.run(self._fan_out(max_positions, capacity_rows, task_rows, is_heard == "y"))
 
     async def _fan_out(
@@ -370,8 +382,8 @@ class Store(RuleBasedStateMachine):
     def stage(
         self, lane: Lane, task_rows: int, capacity_rows: int, is_heard: str, begins: bool
     ) -> None:
-        """When the answer of the commit is not heard, its tasks are known to nobody until the next recovery. Actors may have
-        begun with them at once."""
+        """When the answer of the commit is not heard, its tasks are known to nobody until the next
+        recovery. Actors may have begun with them at once."""
         lane = (
             lane
             if self.me.scans[lane] is not None
@@ -408,7 +420,9 @@ class Store(RuleBasedStateMachine):
         self.run(self._retry(task_rows, capacity))
 
     async def _retry(self, task_rows: int = 100, capacity: int = 50) -> int:
-        tasks = await apply.retry_due(self.me.term, most=50, task_rows=task_rows, capacity=capacity)
+        tasks = await apply.retry_due(
+            self.me.term, max_jobs=50, task_rows=task_rows, capacity=capacity
+        )
         assert len(tasks) <= capacity
         self._take(tasks)
         return len(tasks)
@@ -433,11 +447,16 @@ class Store(RuleBasedStateMachine):
         self.run(self._apply_again(task))
 
     async def _apply_again(self, task: Task) -> None:
-        positions = "SELECT p.*, (SELECT count(*) FROM daily_position_snapshots) FROM position_state p ORDER BY position_id"
+        positions = (
+            "SELECT p.*, (SELECT count(*) FROM daily_position_snapshots) "
+            "FROM position_state p ORDER BY position_id"
+        )
         before = await self.outside.fetch(positions)
         held = await self.outside.fetchval(
-            "SELECT count(*) FROM portfolio_valuation_jobs j JOIN position_state p USING (position_id, epoch) "
-            "WHERE task_id = $1 AND p.pending && datemultirange(daterange(first_date, valued_through, '[]'))",
+            "SELECT count(*) FROM portfolio_valuation_jobs j "
+            "JOIN position_state p USING (position_id, epoch) "
+            "WHERE task_id = $1 AND p.pending && datemultirange(daterange(first_date, "
+            "valued_through, '[]'))",
             task.task_id,
         )
         await apply.apply(self.me.term, [task], NOW)
@@ -446,14 +465,15 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.me.held)
     @rule(pick=PICK, is_retried=st.booleans())
     def give_up(self, pick: int, is_retried: bool) -> None:
-        """The actor is taken for dead. It may have committed, it may still do so when its jobs are another's."""
+        """The actor is taken for dead. It may have committed, it may still do so when its jobs are
+        another's."""
         numbers = sorted(self.me.held)
         self.run(self._give_up(numbers[pick % len(numbers)]))
         if is_retried:
             self.run(self._retry())
 
     async def _give_up(self, number: int) -> None:
-        await apply.release(self.me.term, self.me.held[number], NOW, reason="given up")
+        await apply.release(self.me.term, self.me.held[number], NOW, reason="abandoned")
         del self.me.held[number]
 
     @rule()
@@ -468,25 +488,25 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.deposed)
     @rule(
         pick=PICK,
-        move=st.sampled_from(
+        step=st.sampled_from(
             ["fan out", "stage", "retry", "apply", "release", "recover", "heartbeat"]
         ),
     )
-    def a_deposed_scheduler_goes_on(self, pick: int, move: str) -> None:
+    def a_deposed_scheduler_goes_on(self, pick: int, step: str) -> None:
         """It is told so by the first thing it does, and nothing of that is written."""
-        self.run(self._go_on(self.deposed[pick % len(self.deposed)], move))
+        self.run(self._go_on(self.deposed[pick % len(self.deposed)], step))
 
-    async def _go_on(self, old: Memory, move: str) -> None:
+    async def _go_on(self, old: Memory, step: str) -> None:
         task = next(iter(old.held.values()), Task(0, 0, 0, 0, 0, 0, Lane.HISTORY))
         scanned = next((scan for scan in old.scans.values() if scan), None)
         with pytest.raises(TermLostError):
-            match move:
+            match step:
                 case "stage" if scanned:
                     await stage.stage(
                         old.term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
                     )
                 case "retry":
-                    await apply.retry_due(old.term, most=50, task_rows=100, capacity=50)
+                    await apply.retry_due(old.term, max_jobs=50, task_rows=100, capacity=50)
                 case "apply":
                     await apply.apply(old.term, [task], NOW)
                 case "release":
@@ -498,7 +518,7 @@ class Store(RuleBasedStateMachine):
                 case _:
                     await fan_out.fan_out(old.term)
 
-    # Actors --------------------------------------------------------------------------------------------------------
+    # Actors ---------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.known)
     @rule(pick=PICK)
@@ -519,7 +539,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.attempts)
     @rule(pick=PICK)
     def commit(self, pick: int) -> None:
-        """One of the last attempts: the first time, once more, or long after it was given up."""
+        """One of the last attempts: the first time, once more, or long after it was abandoned."""
         latest = self.attempts[-6:]
         self.run(self._commit(latest[-1 - pick % len(latest)]))
 
@@ -528,14 +548,15 @@ class Store(RuleBasedStateMachine):
         own = {
             row["job_id"]
             for row in await self.outside.fetch(
-                """SELECT job_id FROM portfolio_valuation_jobs JOIN position_state USING (position_id, epoch)
+                """SELECT job_id FROM portfolio_valuation_jobs
+                   JOIN position_state USING (position_id, epoch)
                    WHERE job_id = ANY ($1) AND task_id = $2 AND status = 'PROCESSING'""",
                 outcomes["job_id"].to_list(),
                 attempt.task.task_id,
             )
         }
         encoded = encode_binary_copy(rows) if len(rows) else []
-        fenced, written = await finish(
+        fenced, written = await commit_results(
             database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded
         )
         kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
@@ -547,7 +568,8 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.attempts)
     @rule(pick=PICK, security=SECURITY, day=DAY, price=st.integers(6, 9))
     def commit_across_a_correction(self, pick: int, security: str, day: date, price: int) -> None:
-        """The epoch is raised, and staged, after the jobs were marked and before that is committed."""
+        """The epoch is raised, and staged, after the jobs were marked and before that is
+        committed."""
 
         async def between() -> None:
             await self._correct_price(security, day, price)
@@ -561,7 +583,8 @@ class Store(RuleBasedStateMachine):
 
     @rule(fans_out=st.booleans())
     def turn(self, fans_out: bool) -> None:
-        """A whole turn in which nothing goes wrong, so that runs get far. What was corrected last may have just missed it."""
+        """A whole turn in which nothing goes wrong, so that runs get far. What was corrected last
+        may have just missed it."""
         self.run(self._turn(fans_out))
 
     async def _turn(self, fans_out: bool = True) -> bool:
@@ -579,7 +602,7 @@ class Store(RuleBasedStateMachine):
             await self._apply(list(me.held))
         return worked
 
-    # What has to hold ----------------------------------------------------------------------------------------------
+    # What has to hold -----------------------------------------------------------------------------
 
     @invariant()
     def holds(self) -> None:
@@ -596,7 +619,8 @@ class Store(RuleBasedStateMachine):
 
     async def _epochs_rise(self) -> None:
         rows = await self.outside.fetch(
-            "SELECT position_id, epoch, published_epoch, COALESCE(frontier_date - DATE '2024-01-01', -1) FROM position_state"
+            "SELECT position_id, epoch, published_epoch, "
+            "COALESCE(frontier_date - DATE '2024-01-01', -1) FROM position_state"
         )
         for position, *now in rows:
             before = self.epochs.get(position, (0, 0, -1))
@@ -604,14 +628,16 @@ class Store(RuleBasedStateMachine):
             self.epochs[position] = tuple(now)
 
     async def _readers_see_one_history(self) -> None:
-        """What is visible of a position stays as it is until a later epoch is published. Only dates never seen come to it."""
+        """What is visible of a position stays as it is until a later epoch is published. Only dates
+        never seen come to it."""
         seen: Seen = {}
         for row in await self.outside.fetch(
             "SELECT portfolio_id, security_id, published_epoch FROM position_state"
         ):
             seen[row[0], row[1]] = (row[2], {})
         for portfolio, security, day, *values in await self.outside.fetch(
-            "SELECT portfolio_id, security_id, date, epoch, quantity, price, fx_rate, market_value FROM position_valuations"
+            "SELECT portfolio_id, security_id, date, epoch, quantity, price, fx_rate, market_value "
+            "FROM position_valuations"
         ):
             assert day not in seen[portfolio, security][1], "one row a date"
             seen[portfolio, security][1][day] = tuple(values)
@@ -626,10 +652,12 @@ class Store(RuleBasedStateMachine):
         self.seen = seen
 
     async def _current_is_right(self) -> None:
-        """No number is called current that the data contradicts; of a position that is CURRENT nothing is missing either."""
+        """No number is called current that the data contradicts; of a position that is CURRENT
+        nothing is missing either."""
         current, others = [], []
         for row in await self.outside.fetch(
-            "SELECT portfolio_id, security_id, state FROM position_status WHERE reprocessing_status = 'CURRENT'"
+            "SELECT portfolio_id, security_id, state FROM position_status "
+            "WHERE reprocessing_status = 'CURRENT'"
         ):
             (current if row["state"] == "CURRENT" else others).append((row[0], row[1]))
         if not current and not others:
@@ -650,12 +678,14 @@ class Store(RuleBasedStateMachine):
             self.runner.close()
 
     async def _settles(self) -> None:
-        """Whatever was left lying about: the next scheduler finishes it, and every row is the oracle's."""
+        """Whatever was left lying about: the next scheduler finishes it, and every row is the
+        reference valuation's."""
         await self._take_over()
         for _ in range(30):
             worked = await self._turn()
             if not worked and not await self.outside.fetchval(
-                "SELECT count(*) FROM deferred_jobs JOIN portfolio_valuation_jobs USING (job_id) WHERE status = 'PENDING'"
+                "SELECT count(*) FROM deferred_jobs JOIN portfolio_valuation_jobs USING (job_id) "
+                "WHERE status = 'PENDING'"
             ):
                 break
             await self._holds()
@@ -665,9 +695,11 @@ class Store(RuleBasedStateMachine):
         await check(self.database)
 
     async def _only_waits(self) -> bool:
-        """Whether every position is current or waits for data: looking again at those would go on for ever."""
+        """Whether every position is current or waits for data: looking again at those would go on
+        for ever."""
         busy: int = await self.outside.fetchval(
-            "SELECT count(*) FROM position_status WHERE state NOT IN ('CURRENT', 'WAITING_FOR_DATA')"
+            "SELECT count(*) FROM position_status "
+            "WHERE state NOT IN ('CURRENT', 'WAITING_FOR_DATA')"
         )
         return busy == 0
 

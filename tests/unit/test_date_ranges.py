@@ -25,6 +25,6 @@ def test_both_ends_are_included() -> None:
 def test_a_range_is_printed_as_people_write_it() -> None:
     assert str(DateRange(FIRST, FIRST)) == "2016-03-15"
     assert str(DateRange(FIRST, LAST)) == "2016-03-15 to 2016-03-18"
-    assert str(DateRange(FIRST, None)) == "2016-03-15 and later"
-    assert str(DateRange(None, LAST)) == "2016-03-18 and earlier"
+    assert str(DateRange(FIRST, None)) == "2016-03-15 onwards"
+    assert str(DateRange(None, LAST)) == "until 2016-03-18"
     assert str(DateRange(None, None)) == "all dates"

@@ -1,4 +1,4 @@
-"""Which dates are owed, against a loop over days; and how they are packed."""
+"""Which dates are due, against a loop over days; and how they are packed."""
 
 from datetime import date, timedelta
 
@@ -27,7 +27,7 @@ def day(number: int) -> date:
 def disjoint(
     drawn: list[tuple[int, int, bool]], last: int | None = None
 ) -> list[tuple[int, int | None]]:
-    """The drawn spans laid one after the other, never touching: how PostgreSQL gives a multirange."""
+    """The drawn spans one after the other, never touching, like the ranges of a multirange."""
     laid: list[tuple[int, int | None]] = []
     begin = 0
     for gap, length, open_ended in drawn:
@@ -47,7 +47,7 @@ def disjoint(
 
 
 @given(positions, st.sets(st.integers(0, DAYS - 1), min_size=1))
-def test_owed_ranges_cover_exactly_the_owed_sessions(drawn: list, open_days: set[int]) -> None:  # type: ignore[type-arg]
+def test_due_ranges_cover_exactly_the_due_business_days(drawn: list, open_days: set[int]) -> None:  # type: ignore[type-arg]
     business_days = number_business_days(
         pl.DataFrame(
             {"calendar_no": [1] * len(open_days), "date": [day(n) for n in open_days]}
@@ -100,7 +100,7 @@ def test_owed_ranges_cover_exactly_the_owed_sessions(drawn: list, open_days: set
     assert ranges.equals(ranges.sort("position_id", "first_date"))
 
 
-owed = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=3), min_size=1, max_size=30)
+due = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=3), min_size=1, max_size=30)
 
 
 def ranges_of(rows_by_position: list[list[int]]) -> pl.DataFrame:
@@ -111,7 +111,7 @@ def ranges_of(rows_by_position: list[list[int]]) -> pl.DataFrame:
     )
 
 
-@given(owed, st.integers(1, 60))
+@given(due, st.integers(1, 60))
 def test_tasks_are_runs_of_jobs_that_never_split_a_position_and_stay_near_their_size(
     parts: list[list[int]], size: int
 ) -> None:
@@ -124,10 +124,10 @@ def test_tasks_are_runs_of_jobs_that_never_split_a_position_and_stay_near_their_
         last_position = task.filter(pl.col("position_id") == task["position_id"].max())[
             "rows"
         ].sum()
-        assert task["rows"].sum() - last_position < size, "a task went on after it was full"
+        assert task["rows"].sum() - last_position < size, "a task continued after it was full"
 
 
-@given(owed, st.integers(1, 200))
+@given(due, st.integers(1, 200))
 def test_what_fits_is_a_prefix_of_whole_positions_and_at_least_one(
     parts: list[list[int]], capacity: int
 ) -> None:

@@ -1,8 +1,15 @@
 """Tables of the command line, as a file or a pipe gets them."""
 
+from datetime import UTC, date, datetime
+from typing import Any
+
 import pytest
 
-from revalue.console.cli.output import print_table, tidy
+from revalue.console.cli.correct import print_correction
+from revalue.console.cli.output import counted, format_ranges, on_dates, print_table, tidy
+from revalue.console.cli.status import watermarks, what_is_left
+from revalue.engine.correct.corrections import FileCorrection
+from revalue.engine.operate.status import Status
 
 
 def test_nothing_is_folded_and_numbers_end_at_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,3 +33,91 @@ def test_stored_prices_lose_the_zeros_that_say_nothing() -> None:
     )
     assert tidy("1.000000000000000000") == "1"
     assert tidy("100") == "100"
+
+
+A, B = date(2016, 3, 15), date(2016, 3, 18)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "alone", "after_a_verb"),
+    [
+        ([(A, A)], "2016-03-15", "on 2016-03-15"),
+        ([(A, B)], "2016-03-15 to 2016-03-18", "from 2016-03-15 to 2016-03-18"),
+        ([(A, None)], "2016-03-15 onwards", "from 2016-03-15 onwards"),
+        ([(None, B)], "until 2016-03-18", "until 2016-03-18"),
+        ([(None, None)], "all dates", "all dates"),
+        (
+            [(A, A), (B, None)],
+            "2016-03-15, 2016-03-18 onwards",
+            "on 2016-03-15, 2016-03-18 onwards",
+        ),
+    ],
+)
+def test_ranges_of_dates_are_written_for_people_the_last_day_included(
+    ranges: list[tuple[date | None, date | None]], alone: str, after_a_verb: str
+) -> None:
+    assert (format_ranges(ranges), on_dates(ranges)) == (alone, after_a_verb)
+
+
+def test_one_thing_is_singular_and_thousands_are_separated() -> None:
+    assert [counted(n, "job") for n in (0, 1, 2, 1142)] == [
+        "0 jobs",
+        "1 job",
+        "2 jobs",
+        "1,142 jobs",
+    ]
+
+
+def status(positions: dict[str, int], **others: Any) -> Status:
+    """A status in which nothing else is to be said."""
+    nothing = {"reasons": [], "triggers_queued": 0, "jobs_deferred": 0, "dead_letters": 0}
+    dates = {"first_watermark": A, "last_watermark": A, "horizon": B}
+    leader = {"term": 1, "holder": None, "heartbeat_age_seconds": None}
+    return Status(positions, **{**nothing, **dates, **leader, **others})
+
+
+def test_what_is_left_is_said_in_words() -> None:
+    assert what_is_left(status({"CURRENT": 4})) == "nothing is left: every position is current"
+    left = status(
+        {"BEHIND": 1, "CURRENT": 1142, "FAILED": 1, "REPROCESSING": 2, "WAITING_FOR_DATA": 3},
+        reasons=[("PRICE_MISSING", 3, "PRICE_MISSING A 2016-03-15")],
+        triggers_queued=1,
+        paused_at=datetime(2016, 3, 15, tzinfo=UTC),
+    )
+    assert what_is_left(left) == (
+        "not every position is current: 1 position behind, 1 position failed, "
+        "2 positions being reprocessed, 3 positions waiting for data; "
+        "3 positions: PRICE_MISSING A 2016-03-15; 1 trigger queued; "
+        "paused by an operator: `revalue resume` ends the pause"
+    )
+
+
+def test_watermarks_are_said_in_words() -> None:
+    current = status({"CURRENT": 4}, horizon=A)
+    assert watermarks(current) == "all watermarks at 2016-03-15, horizon 2016-03-15"
+    spread = status({"BEHIND": 4}, last_watermark=B)
+    assert watermarks(spread) == "watermarks from 2016-03-15 to 2016-03-18, horizon 2016-03-18"
+    begun = status({"BEHIND": 4}, first_watermark=None)
+    assert watermarks(begun) == "watermarks from none to 2016-03-15, horizon 2016-03-18"
+    new = status({"BEHIND": 4}, first_watermark=None, last_watermark=None, horizon=None)
+    assert watermarks(new) == "no position is valued yet, horizon none"
+
+
+@pytest.mark.parametrize(
+    ("triggers", "positions", "line"),
+    [
+        ((), 0, "no valued position-day is affected"),
+        ((7,), 1, "trigger 7: up to 1 position affected; run `revalue value`"),
+        (
+            tuple(range(1, 8)),
+            1200,
+            "triggers 1, 2, 3, 4, 5 and 2 more: up to 1,200 positions affected; "
+            "run `revalue value`",
+        ),
+    ],
+)
+def test_a_corrected_file_says_what_it_can_affect(
+    capsys: pytest.CaptureFixture[str], triggers: tuple[int, ...], positions: int, line: str
+) -> None:
+    print_correction(FileCorrection("prices", 3, 2, 1, triggers, positions))
+    assert capsys.readouterr().out == f"3 rows of prices: 2 changed, 1 unchanged\n{line}\n"

@@ -1,6 +1,7 @@
 """Statements take named parameters, and only those."""
 
 from datetime import date
+from unittest.mock import AsyncMock
 
 import polars as pl
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from revalue.engine.postgres.statement import Statement
 
 
-def test_a_name_that_stands_twice_is_one_parameter_and_a_cast_is_none() -> None:
+def test_a_repeated_name_is_one_parameter_and_a_cast_is_not_one() -> None:
     statement = Statement.parse("SELECT :a::int, x::text, :b_c WHERE y = :a")
     assert statement.parameters == ("a", "b_c")
     assert statement.positional == "SELECT $1::int, x::text, $2 WHERE y = $1"
@@ -33,3 +34,13 @@ def test_only_integers_and_dates_are_written_into_a_text() -> None:
         statement.rendered(n="5; DROP TABLE x", d=date(2024, 1, 2))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes"):
         statement.rendered(n=5)
+
+
+async def test_one_returns_the_row_or_names_the_statement_that_has_none() -> None:
+    statement = Statement.parse("SELECT 1 WHERE :a", "room/name.sql")
+    connection = AsyncMock()
+    connection.fetchrow.return_value = (1,)
+    assert await statement.one(connection, a=True) == (1,)
+    connection.fetchrow.return_value = None
+    with pytest.raises(LookupError, match=r"room/name\.sql returned no row"):
+        await statement.one(connection, a=False)

@@ -1,0 +1,67 @@
+"""`revalue migrate`: the schema of the database. `revalue down`: the embedded server."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from revalue.console.cli.arguments import Json, Yes
+from revalue.console.cli.checks import require_confirmation
+from revalue.console.cli.connection import database_url
+from revalue.console.cli.context import CliContext
+from revalue.console.cli.output import out, print_json
+from revalue.engine.errors import UsageError
+from revalue.engine.postgres import embedded, schema
+
+
+def migrate(
+    ctx: typer.Context,
+    revision: Annotated[
+        str,
+        typer.Argument(
+            metavar="REVISION",
+            help="`head`: the newest one; a number: that one; `base`: remove the schema.",
+        ),
+    ] = "head",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Create the schema of the database, or bring it to this version or to REVISION.
+
+    An older revision deletes data: you are asked first, or pass --yes.
+    """
+    url = database_url(CliContext.of(ctx).settings)
+    current = asyncio.run(schema.current_revision(url))
+    if current is not None and (revision == "base" or revision < current):
+        require_confirmation(_loss(current, revision), confirmed=yes)
+    reached = asyncio.run(schema.migrate(url, revision))
+    if as_json:
+        print_json({"revision": reached})
+    else:
+        out.print(f"the schema is at revision {reached}")
+
+
+def _loss(current: str, revision: str) -> str:
+    if revision == "base":
+        return (
+            "this deletes every table of revalue with its data: portfolios, prices, FX rates, "
+            "positions and all valuations"
+        )
+    return (
+        f"this takes the schema from revision {current} back to {revision} and deletes the data "
+        f"of every table and column that revision {revision} does not have"
+    )
+
+
+def down(ctx: typer.Context, as_json: Json = False) -> None:
+    """Stop the embedded PostgreSQL server. Its data stay."""
+    settings = CliContext.of(ctx).settings
+    if settings.database_url is not None:
+        raise UsageError(
+            "a database address is set: `down` stops only the embedded server, not yours"
+        )
+    stopped = embedded.stop(settings.data_dir)
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        out.print("the embedded server is stopped" if stopped else "no embedded server was running")

@@ -1,0 +1,91 @@
+"""`revalue load`: load a file. `revalue sample`: load the sample book."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from revalue.console import sample
+from revalue.console.cli.arguments import Json
+from revalue.console.cli.checks import writable_folder
+from revalue.console.cli.context import CliContext
+from revalue.console.cli.output import counted, out, print_json
+from revalue.engine.correct import ingest
+from revalue.engine.correct.ingest import Kind, LoadResult
+from revalue.engine.postgres.database import Database
+
+
+def load(
+    ctx: typer.Context,
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What the file contains.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet or CSV.")],
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge", help="Of positions: keep later records that the file does not contain."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check FILE and load it as a whole; if any row is wrong, nothing is loaded.
+
+    Loading the same file again changes nothing. Other values are a correction: the next `revalue
+    value` restates what they affect.
+    """
+
+    async def run(database: Database) -> LoadResult:
+        return await ingest.load(database, kind, file, merge=merge)
+
+    result = CliContext.of(ctx).run(run)
+    if as_json:
+        print_json(result)
+    else:
+        out.print(_describe(result))
+
+
+def _describe(result: LoadResult) -> str:
+    text = (
+        f"{result.kind}: {counted(result.rows, 'row')}: {result.inserted:,} new, "
+        f"{result.changed:,} changed, {result.unchanged:,} unchanged"
+    )
+    if result.removed:
+        text += f", {result.removed:,} later removed"
+    if result.kind == Kind.POSITIONS:
+        text += (
+            f"; {counted(result.positions_corrected, 'position')} corrected, "
+            f"{result.positions_extended:,} extended"
+        )
+    return text
+
+
+def load_sample(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER", help="Write the files of the sample book here; load nothing."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Load the sample book (real prices and FX rates, invented holdings), or write its files."""
+    if folder is not None:
+        paths = sample.export(writable_folder(folder))
+        if as_json:
+            print_json({"files": paths})
+        else:
+            for path in paths:
+                out.print(str(path), markup=False)
+        return
+
+    async def run(database: Database) -> list[LoadResult]:
+        results = []
+        for kind, frame in sample.frames().items():
+            results.append(await ingest.load(database, kind, frame))
+            if not as_json:
+                out.print(_describe(results[-1]))
+        return results
+
+    results = CliContext.of(ctx).run(run)
+    if as_json:
+        print_json(results)

@@ -1,0 +1,92 @@
+"""`revalue status`: how many positions are current, and why the others are not."""
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from revalue.console.cli.arguments import Json
+from revalue.console.cli.context import CliContext
+from revalue.console.cli.output import counted, format_time, out, print_json, print_table
+from revalue.engine.operate.status import Status, read_status
+
+_STATES = {
+    "CURRENT": "current",
+    "BEHIND": "behind",
+    "REPROCESSING": "being reprocessed",
+    "WAITING_FOR_DATA": "waiting for data",
+    "FAILED": "failed",
+}
+_MAX_REASONS = 5
+
+
+def status(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show how many positions are current, and why the others are not."""
+    found = CliContext.of(ctx).run(read_status)
+    if as_json:
+        print_json(as_dict(found))
+    else:
+        print_status(found)
+
+
+def as_dict(status: Status) -> dict[str, Any]:
+    """Return the status for programs."""
+    return {**asdict(status), "is_current": status.is_current}
+
+
+def print_status(status: Status) -> None:
+    """Print the number of positions by state, what is queued, and what positions wait for."""
+    print_table("Positions", ("state", "positions"), status.positions.items())
+    out.print(
+        f"{watermarks(status)}; {counted(status.triggers_queued, 'trigger')} queued, "
+        f"{counted(status.jobs_deferred, 'job')} deferred, "
+        f"{counted(status.dead_letters, 'dead letter')}"
+    )
+    if status.paused_at:
+        out.print(
+            f"paused since {format_time(status.paused_at)} by {status.paused_by}: "
+            "`revalue resume` ends the pause"
+        )
+    if status.reasons:
+        print_table(
+            "Why positions wait or failed", ("reason", "positions", "example"), status.reasons
+        )
+
+
+def watermarks(status: Status) -> str:
+    """Say up to which dates positions are valued, and the horizon up to which they should be."""
+    first, last = status.first_watermark, status.last_watermark
+    if last is None:
+        valued = "no position is valued yet"
+    elif first == last:
+        valued = f"all watermarks at {first}"
+    else:
+        valued = f"watermarks from {first or 'none'} to {last}"
+    return f"{valued}, horizon {status.horizon or 'none'}"
+
+
+def positions_by_state(status: Status) -> str:
+    """Say the number of positions by state: `3 positions behind, 1 position failed`."""
+    return ", ".join(
+        f"{counted(positions, 'position')} {_STATES[state]}"
+        for state, positions in status.positions.items()
+    )
+
+
+def what_is_left(status: Status) -> str:
+    """Say in one line what a run has left to do, and why."""
+    if status.is_current:
+        return "nothing is left: every position is current"
+    others = {state: n for state, n in status.positions.items() if state != "CURRENT"}
+    states = ", ".join(f"{counted(n, 'position')} {_STATES[state]}" for state, n in others.items())
+    reasons = "; ".join(
+        f"{counted(positions, 'position')}: {example}"
+        for _, positions, example in status.reasons[:_MAX_REASONS]
+    )
+    queued = (
+        f"{counted(status.triggers_queued, 'trigger')} queued" if status.triggers_queued else ""
+    )
+    paused = "paused by an operator: `revalue resume` ends the pause" if status.paused_at else ""
+    return "not every position is current: " + "; ".join(
+        part for part in (states, reasons, queued, paused) if part
+    )

@@ -1,0 +1,1 @@
+UPDATE scheduler_term SET holder = NULL WHERE term = :term
