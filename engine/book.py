@@ -1,4 +1,4 @@
-"""The public Python API: a book is a database of positions, which are loaded, corrected, valued.
+"""The public Python API. A book is a database of positions: load, correct, value and read it.
 
 All calls block. Dates are datetime.date, amounts decimal.Decimal, frames polars. Every error is a
 RevalueError: a PermanentError is the same when the call is repeated without a change, after a

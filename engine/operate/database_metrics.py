@@ -23,7 +23,7 @@ _LAG_DAYS = (0, 1, 2, 3, 5, 10, 30, 90, 365)
 
 
 class DatabaseCollector(Collector):
-    """Positions by state, queues, dead letters and watermark lags; no label per position."""
+    """Collect positions by state, queues, dead letters and lags; no label per position."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -33,7 +33,7 @@ class DatabaseCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of a scrape; only revalue_database_up 0 without the database."""
+        """Yield the metrics of one scrape; without a database only revalue_database_up 0."""
         try:
             status, lags, oldest = asyncio.run(self._ask())
         except TransientError:

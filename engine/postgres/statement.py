@@ -54,11 +54,15 @@ class Statement:
         return await connection.fetchrow(self.positional, *self._arguments(values))
 
     async def one(self, connection: Connection, **values: Any) -> asyncpg.Record:
-        """Run it and return its first row; no row is an internal error that names the statement."""
-        found = await self.row(connection, **values)
-        if found is None:
-            raise RuntimeError(f"no row from the statement: {self.text}")
-        return found
+        """Run a statement that always has a row; return the first one.
+
+        Raises:
+            LookupError: it returned no row, which is a fault of the program or of the schema.
+        """
+        row = await self.row(connection, **values)
+        if row is None:
+            raise LookupError(f"the statement {self.name or self.text} returned no row")
+        return row
 
     async def value(self, connection: Connection, **values: Any) -> Any:
         """Run it; return the first column of the first row, or None when there is none."""

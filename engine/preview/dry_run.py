@@ -106,8 +106,9 @@ class _Hold:
         """Raise PlanTooLongError if the time is over."""
         if monotonic() > self._until:
             raise PlanTooLongError(
-                f"the plan would lock its positions for over {self._seconds:g} s; it was at: "
-                f"{step}. Preview fewer corrections at once, or raise REVALUE_PREVIEW_SECONDS"
+                f"the plan would lock its positions for longer than {self._seconds:g} s; "
+                f"it was at: {step}. "
+                "Preview fewer corrections at once, or raise REVALUE_PREVIEW_SECONDS"
             )
 
 

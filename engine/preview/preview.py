@@ -69,7 +69,7 @@ class PortfolioChange:
 
 @dataclass(frozen=True)
 class Mover:
-    """A position on the date on which its market value changes most, in its base currency.
+    """A position on the date on which its market value (base currency) changes most.
 
     A missing value counts as 0: before, if the date is not valued yet; after, if the position is
     not open on it any more.

@@ -238,8 +238,7 @@ class _Sentences:
 
     def effects(self, price_effect: Decimal, fx_effect: Decimal) -> None:
         self._say(
-            f"Of the gain, price {formatted(price_effect)} and FX {formatted(fx_effect)} "
-            f"{self._base}"
+            f"Of which price {formatted(price_effect)} and FX {formatted(fx_effect)} {self._base}"
         )
 
     def _say(self, step: str) -> None:

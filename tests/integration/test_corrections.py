@@ -31,8 +31,7 @@ async def rows(database: Database) -> set[tuple]:  # type: ignore[type-arg]
 
 
 async def agrees(database: Database) -> int:
-    """Every row is that of the reference valuation and every position is current; returns how many
-    rows readers see."""
+    """Every row agrees with the reference and every position is current; return the row count."""
     assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
     async with database.connection() as connection:
         found = await compare(connection, await read_book(connection))
@@ -113,8 +112,7 @@ async def test_two_position_corrections_in_a_row_are_epochs_0_1_2(
 async def test_corrections_on_top_of_each_other_before_anything_is_valued(
     valued: Engine, database: Database
 ) -> None:
-    """Price, rate and position at once, and the same again: only the last state of the data is ever
-    published."""
+    """Price, rate and position at once, twice: only the last state of the data is published."""
     for turn in range(3):
         await corrections.price(database, "A", DAYS[5], Decimal(40 + turn))
         await corrections.rate(database, "EUR", "USD", DAYS[6], Decimal("1.2") + turn)
@@ -166,8 +164,8 @@ async def test_a_late_price_heals_the_positions_that_wait_for_it_and_holds_up_no
         await running.settle()
         waiting = await fetch(
             database,
-            "SELECT state, watermark_date, failure_reason FROM position_status "
-            "WHERE security_id = 'A'",
+            """SELECT state, watermark_date, failure_reason
+               FROM position_status WHERE security_id = 'A'""",
         )
         assert waiting == [("WAITING_FOR_DATA", DAYS[7], f"PRICE_TOO_OLD A {DAYS[8]}")] * 2
         assert await fetch(

@@ -1,5 +1,4 @@
-"""What comes in: everything wrong is found at once, nothing is half loaded, the same twice changes
-nothing."""
+"""Loads report all problems at once, write all or nothing, and change nothing when repeated."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -70,10 +69,8 @@ async def test_the_same_file_twice_changes_and_triggers_nothing(
     pl.DataFrame(GOOD[kind]).write_csv(path)
     first = await load(book, kind, path)
     assert (first.rows, first.inserted + first.changed) == (1, 1)
-    seen = (
-        "SELECT (SELECT count(*) FROM reprocessing_triggers), (SELECT sum(revision + epoch) "
-        "FROM position_state)"
-    )
+    seen = """SELECT (SELECT count(*) FROM reprocessing_triggers),
+                     (SELECT sum(revision + epoch) FROM position_state)"""
     before = (
         await fetch(
             book, f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {TABLES[kind]} t"
@@ -290,7 +287,7 @@ async def test_a_file_that_cannot_be_read_is_said_so(
         await load(book, "prices", tmp_path / name)
 
 
-# Positions ----------------------------------------------------------------------------------------
+# Positions
 
 Facts = dict[int, int]
 LAST = 14
@@ -310,7 +307,7 @@ def is_open(history: Facts, at: int) -> bool:
     return bool(held(history, at)) or (history.get(at) == 0 and bool(earlier) and earlier[-1] != 0)
 
 
-loaded_facts = st.dictionaries(
+loaded_records = st.dictionaries(
     st.integers(0, LAST), st.sampled_from([0, 0, 3, 5]), min_size=1, max_size=4
 )
 
@@ -318,7 +315,7 @@ loaded_facts = st.dictionaries(
 @settings(max_examples=40)
 @given(
     st.lists(
-        st.tuples(loaded_facts, st.booleans(), st.one_of(st.none(), st.integers(0, LAST))),
+        st.tuples(loaded_records, st.booleans(), st.one_of(st.none(), st.integers(0, LAST))),
         min_size=1,
         max_size=5,
     )
@@ -337,7 +334,7 @@ async def test_histories_open_dates_and_what_is_owed_follow_every_load(
             )
             history: Facts = {}
             frontier: int | None = None
-            for given_facts, merge, moved in loads:
+            for given_records, merge, moved in loads:
                 if moved is not None and (frontier is None or moved > frontier):
                     frontier = moved
                     await execute(
@@ -345,18 +342,18 @@ async def test_histories_open_dates_and_what_is_owed_follow_every_load(
                         "UPDATE position_state SET frontier_date = $1 WHERE security_id = 'A'",
                         day(frontier),
                     )
-                earliest = min(given_facts)
+                earliest = min(given_records)
                 kept = {
                     d: q
                     for d, q in history.items()
-                    if d < earliest or (merge and d not in given_facts)
+                    if d < earliest or (merge and d not in given_records)
                 }
-                becomes = {**kept, **given_facts}
+                becomes = {**kept, **given_records}
                 before = await state_of(database, "P1", "A")
                 result = await load(
                     database,
                     "positions",
-                    facts("P1", "A", {day(d): str(q) for d, q in given_facts.items()}),
+                    facts("P1", "A", {day(d): str(q) for d, q in given_records.items()}),
                     merge=merge,
                 )
                 after = await state_of(database, "P1", "A")
@@ -387,8 +384,8 @@ def inside(spans, number: int) -> bool:  # type: ignore[no-untyped-def]
 async def check_position(database, becomes, history, corrected, frontier, before, after) -> None:
     stored = await fetch(
         database,
-        "SELECT position_date, quantity FROM position_history WHERE position_id = $1 "
-        "AND epoch = $2",
+        """SELECT position_date, quantity FROM position_history
+           WHERE position_id = $1 AND epoch = $2""",
         after["position_id"],
         after["history_epoch"],
     )
@@ -407,7 +404,7 @@ async def check_position(database, becomes, history, corrected, frontier, before
         if inside(after["pending"], d) and not inside(before["pending"], d):
             assert d <= frontier
             assert is_open(becomes, d)
-            # No further than the next fact of either history after one that differs.
+            # No further than the next record of either history after one that differs.
             changes = [c for c in range(LAST + 1) if history.get(c) != becomes.get(c) and c <= d]
             assert changes, f"day {d} is before any change"
 
@@ -417,7 +414,7 @@ async def test_the_days_of_a_load_are_dates() -> None:
     assert prices("A", {day(0): "1"})["price_date"][0] == day(0)
 
 
-# Rules that need a look at the problems themselves ------------------------------------------------
+# Rules that need a look at the problems themselves
 
 
 @pytest.mark.parametrize(
@@ -562,8 +559,8 @@ async def test_a_changed_price_leaves_a_trigger_of_exactly_its_reach(book: Datab
     )
     assert await fetch(
         book,
-        "SELECT kind, security_id, dates::text FROM reprocessing_triggers "
-        "WHERE fanned_out_at IS NULL",
+        """SELECT kind, security_id, dates::text FROM reprocessing_triggers
+           WHERE fanned_out_at IS NULL""",
     ) == [("PRICE", "A", f"{{[{DAYS[3]},{DAYS[5]}),[{DAYS[9]},{DAYS[10]})}}")]
 
 
@@ -585,7 +582,7 @@ async def test_a_change_that_the_database_refuses_rolls_everything_back(
     )
 
 
-# One position's load against a plain model, exactly -----------------------------------------------
+# The load of one position against a plain model, exactly
 
 FACT_DAYS, END = 12, 16  # the last day of the window stands for all days after it
 Values = tuple[int, int, int]
@@ -602,9 +599,9 @@ def open_days(model: Model) -> set[int]:
     return found
 
 
-def after_load(model: Model, given_facts: Model, merge: bool) -> Model:
-    first = min(given_facts)
-    return {d: v for d, v in model.items() if d < first or merge} | given_facts
+def after_load(model: Model, given_records: Model, merge: bool) -> Model:
+    first = min(given_records)
+    return {d: v for d, v in model.items() if d < first or merge} | given_records
 
 
 def affected_days(was: Model, becomes: Model) -> set[int]:
@@ -630,12 +627,11 @@ def frame_of(security: str, model: Model) -> pl.DataFrame:
 async def check_load(
     book: Database,
     was: dict[str, Model],
-    given_facts: dict[str, Model],
+    given_records: dict[str, Model],
     frontier: int | None,
     merge: bool,
 ) -> dict[str, Model]:
-    """Loads facts of several positions at once and compares everything that a load may write with
-    the model's."""
+    """Load records of several positions; compare all that a load may write with the model."""
     at = day(frontier) if frontier is not None else None
     held_back = (
         "pending = pending * datemultirange(daterange(NULL, $1, '(]'))" if at else "pending = '{}'"
@@ -646,12 +642,16 @@ async def check_load(
         0
     ][0]
     result = await load(
-        book, "positions", pl.concat([frame_of(s, m) for s, m in given_facts.items()]), merge=merge
+        book,
+        "positions",
+        pl.concat([frame_of(s, m) for s, m in given_records.items()]),
+        merge=merge,
     )
     reached: set[int] = set()
     corrected = extended = 0
     becomes = {
-        s: after_load(m, given_facts[s], merge) if s in given_facts else m for s, m in was.items()
+        s: after_load(m, given_records[s], merge) if s in given_records else m
+        for s, m in was.items()
     }
     for s, new in becomes.items():
         state, old = await state_of(book, "P1", s), before[s]
@@ -699,8 +699,8 @@ async def check_load(
     assert (result.positions_corrected, result.positions_extended) == (corrected, extended)
     left = await fetch(
         book,
-        "SELECT kind, dates, positions_invalidated, fanned_out_at IS NOT NULL "
-        "FROM reprocessing_triggers WHERE trigger_id > $1",
+        """SELECT kind, dates, positions_invalidated, fanned_out_at IS NOT NULL
+           FROM reprocessing_triggers WHERE trigger_id > $1""",
         newest,
     )
     assert [(kind, days_of(dates), positions, done) for kind, dates, positions, done in left] == (
@@ -713,47 +713,47 @@ HELD, MORE, GONE = (5, 50, 45), (8, 80, 70), (0, 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("was", "given_facts", "frontier", "merge"),
+    ("was", "given_records", "frontier", "merge"),
     [
         pytest.param({}, {2: HELD}, None, False, id="new"),
-        pytest.param({}, {2: GONE, 4: GONE, 6: HELD}, None, False, id="zero facts first"),
+        pytest.param({}, {2: GONE, 4: GONE, 6: HELD}, None, False, id="records of 0 first"),
         pytest.param({2: HELD}, {6: MORE}, 5, False, id="extension"),
         pytest.param({2: HELD}, {6: MORE}, 6, False, id="correction on the frontier itself"),
         pytest.param(
-            {2: HELD, 6: MORE}, {4: MORE}, 9, False, id="replaced: the later fact is gone"
+            {2: HELD, 6: MORE}, {4: MORE}, 9, False, id="replaced: the later record is gone"
         ),
-        pytest.param({2: HELD, 6: HELD}, {4: MORE}, 9, True, id="merged: the later fact stays"),
+        pytest.param({2: HELD, 6: HELD}, {4: MORE}, 9, True, id="merged: the later record stays"),
         pytest.param({2: HELD, 6: MORE}, {2: HELD, 6: MORE}, 9, False, id="nothing new"),
         pytest.param({2: HELD, 6: MORE}, {2: HELD}, 9, True, id="nothing new, merged"),
         pytest.param(
-            {2: HELD, 6: MORE}, {2: HELD}, 9, False, id="the same fact, and the later one is gone"
+            {2: HELD, 6: MORE}, {2: HELD}, 9, False, id="the same record, and the later one is gone"
         ),
         pytest.param({2: HELD}, {6: GONE}, 9, False, id="closed"),
         pytest.param({2: HELD, 4: GONE}, {7: MORE}, 9, False, id="opened again"),
         pytest.param(
             {2: HELD, 7: GONE}, {4: GONE}, 9, True, id="closed earlier: no closing date twice"
         ),
-        pytest.param({4: GONE}, {2: HELD}, 9, True, id="a zero fact becomes a closing date"),
+        pytest.param({4: GONE}, {2: HELD}, 9, True, id="a record of 0 becomes a closing date"),
         pytest.param({2: HELD}, {2: GONE}, 9, False, id="never open"),
         pytest.param({2: HELD}, {0: MORE}, 9, True, id="earlier than all known"),
         pytest.param({2: HELD}, {2: (5, 50, 46)}, 9, False, id="only a cost basis differs"),
     ],
 )
 async def test_a_position_load_writes_what_the_model_says(
-    book: Database, was: Model, given_facts: Model, frontier: int | None, merge: bool
+    book: Database, was: Model, given_records: Model, frontier: int | None, merge: bool
 ) -> None:
     await load(book, "instruments", changed("instruments"))
-    await load(book, "positions", frame_of("C", was or given_facts))
+    await load(book, "positions", frame_of("C", was or given_records))
     if not was:  # the first load is the one in question
         state = await state_of(book, "P1", "C")
         assert (state["epoch"], state["revision"], days_of(state["open_dates"])) == (
             0,
             1,
-            open_days(given_facts),
+            open_days(given_records),
         )
         assert state["published_open_dates"] == state["open_dates"]
         return
-    await check_load(book, {"C": was}, {"C": given_facts}, frontier, merge)
+    await check_load(book, {"C": was}, {"C": given_records}, frontier, merge)
 
 
 histories = st.dictionaries(
@@ -781,7 +781,7 @@ async def test_any_sequence_of_loads_of_two_positions_follows_the_model(
         async with await Database.open(url) as opened:
             model: dict[str, Model] = {s: {0: (10, 1000, 1000)} for s in "AB"}
             await load(opened, "positions", pl.concat([frame_of(s, m) for s, m in model.items()]))
-            for given_facts, frontier, merge in sequence:
-                model = await check_load(opened, model, given_facts, frontier, merge)
+            for given_records, frontier, merge in sequence:
+                model = await check_load(opened, model, given_records, frontier, merge)
     finally:
         await drop_database(server_url, url)

@@ -1,5 +1,4 @@
-"""A preview is held against the act: what it said is what then happens, digit for digit, and until
-then nothing has."""
+"""A preview says what the correction then does, digit for digit, and changes nothing itself."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,8 +36,8 @@ TABLES = (
     "daily_position_snapshots, market_prices, fx_rates, business_dates, instruments, scheduler_term"
 ).split(", ")
 SEEN = """SELECT portfolio_id, date, sum(market_value) FROM position_valuations
-          WHERE (portfolio_id, security_id, date) IN (SELECT *
-          FROM unnest($1::text[], $2::text[], $3::date[]))
+          WHERE (portfolio_id, security_id, date)
+                IN (SELECT * FROM unnest($1::text[], $2::text[], $3::date[]))
           GROUP BY 1, 2 ORDER BY 1, 2"""
 
 
@@ -103,7 +102,7 @@ async def new_rows(database: Database, epochs: list[tuple[Any, ...]]) -> list[tu
         database,
         f"""SELECT {", ".join(WRITTEN)} FROM daily_position_snapshots
             WHERE epoch > (SELECT e FROM unnest($1::bigint[], $2::int[]) AS k (p, e)
-            WHERE p = position_id)
+                           WHERE p = position_id)
             ORDER BY position_id, date""",
         [position for position, _ in epochs],
         [epoch for _, epoch in epochs],
@@ -199,10 +198,10 @@ async def test_the_time_is_that_of_recorded_work(
     """Eight jobs, half of which took ten seconds and the others the first five of those."""
     await execute(
         database,
-        """UPDATE portfolio_valuation_jobs SET rows_written = $1, created_at = '2024-01-01 10:00',
-           finished_at =
-           CASE WHEN job_id % 2 = 0 THEN '2024-01-01 10:00:10'::timestamptz
-               ELSE '2024-01-01 10:00:05' END""",
+        """UPDATE portfolio_valuation_jobs
+           SET rows_written = $1, created_at = '2024-01-01 10:00',
+               finished_at = CASE WHEN job_id % 2 = 0 THEN '2024-01-01 10:00:10'::timestamptz
+                                  ELSE '2024-01-01 10:00:05' END""",
         rows_written,
     )
     told = await preview(database, ACTS["a price"], SETTINGS)
@@ -221,8 +220,8 @@ async def test_the_time_of_a_plan_larger_than_all_that_is_recorded_is_a_bound(
     await execute(
         database,
         """UPDATE portfolio_valuation_jobs SET finished_at = created_at + interval '1 second',
-           rows_written = CASE WHEN job_id = (SELECT min(job_id)
-           FROM portfolio_valuation_jobs) THEN 1 ELSE 0 END""",
+           rows_written = CASE WHEN job_id = (SELECT min(job_id) FROM portfolio_valuation_jobs)
+                               THEN 1 ELSE 0 END""",
     )
     told = await preview(database, ACTS["a price"], SETTINGS)
     assert told.estimate == Estimate(4.0, "at most", 1.0, 1)
@@ -268,8 +267,7 @@ async def test_other_corrections_that_are_queued_are_not_in_it(
 async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(
     valued: Engine, database: Database
 ) -> None:
-    """Without a price from the day on, the position waits when it is too old: readers go on seeing
-    the old value."""
+    """Without newer prices the position will wait: readers continue to see the old value."""
 
     async def forget(inside: Database) -> None:
         async with inside.connection() as connection:
@@ -285,10 +283,8 @@ async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(
     )
     await forget(database)
     await valued.settle()
-    states = (
-        "SELECT failure_reason, count(*) FROM position_status "
-        "WHERE state = 'WAITING_FOR_DATA' GROUP BY 1"
-    )
+    states = """SELECT failure_reason, count(*) FROM position_status
+                WHERE state = 'WAITING_FOR_DATA' GROUP BY 1"""
     assert dict(await fetch(database, states)) == told.waiting
     assert (
         await fetch(
@@ -311,8 +307,7 @@ async def test_it_gives_way_to_a_writer_that_holds_the_positions(
 async def test_the_engine_is_not_held_up_while_a_preview_values(
     valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The correction itself is made and applied by the engine while the preview of the same one is
-    still computing."""
+    """The engine applies the correction itself while its preview is still computing."""
     loop = asyncio.get_running_loop()
     computing, go_on = asyncio.Event(), asyncio.Event()
     real = compute
@@ -381,10 +376,8 @@ async def test_one_that_is_cancelled_lets_go_of_the_positions(
     await ACTS["a price"](database)
     await asyncio.wait_for(valued.settle(), 30)
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
-    idle = (
-        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' "
-        "AND datname = current_database()"
-    )
+    idle = """SELECT count(*) FROM pg_stat_activity
+              WHERE state LIKE 'idle in transaction%' AND datname = current_database()"""
     assert await fetch(database, idle) == [(0,)]
 
 

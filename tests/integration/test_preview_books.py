@@ -1,5 +1,4 @@
-"""Previews of corrections of made-up books that try every rule: the rows, the positions and the
-holes are those that come."""
+"""Previews over made-up books that try every rule say which rows, positions and holes will come."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +15,11 @@ from tests.integration.test_preview import WRITTEN, new_rows, stored
 from tests.integration.test_valuation import CORRECTIONS, correct, load_book
 from tests.support import SETTINGS, engine, fetch
 
-EPOCHS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
-SEEN = (
-    "SELECT portfolio_id, base_currency, date, sum(market_value) FROM position_valuations "
-    "GROUP BY 1, 2, 3"
-)
-HORIZONS = """SELECT portfolio_id, max(business_date) FROM portfolios
-              JOIN business_dates USING (calendar_id) GROUP BY 1"""
+KEYS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
+SEEN = """SELECT portfolio_id, base_currency, date, sum(market_value)
+          FROM position_valuations GROUP BY 1, 2, 3"""
+HORIZONS = """SELECT portfolio_id, max(business_date)
+              FROM portfolios JOIN business_dates USING (calendar_id) GROUP BY 1"""
 STUCK = """SELECT position_id, failure_reason FROM position_status
            WHERE state IN ('WAITING_FOR_DATA', 'FAILED') AND published_epoch < epoch"""
 

@@ -16,8 +16,8 @@ _PRICES = (
     """INSERT INTO market_prices (security_id, price_date, price, currency, quote_basis)
        SELECT name, day, 7, 'USD', 'PER_UNIT'
        FROM unnest($1::text[], $2::date[]) AS u (name, day)""",
-    "DELETE FROM market_prices WHERE (security_id, price_date) IN (SELECT * "
-    "FROM unnest($1::text[], $2::date[]))",
+    """DELETE FROM market_prices
+       WHERE (security_id, price_date) IN (SELECT * FROM unnest($1::text[], $2::date[]))""",
     """UPDATE market_prices SET price = price + 1
        WHERE (security_id, price_date) IN (SELECT * FROM unnest($1::text[], $2::date[]))""",
 )
@@ -25,8 +25,8 @@ _RATES = (
     ("USD", "CHF"),
     """INSERT INTO fx_rates (base_currency, quote_currency, rate_date, rate)
        SELECT 'EUR', name, day, 7 FROM unnest($1::text[], $2::date[]) AS u (name, day)""",
-    "DELETE FROM fx_rates WHERE (quote_currency, rate_date) IN (SELECT * "
-    "FROM unnest($1::text[], $2::date[]))",
+    """DELETE FROM fx_rates
+       WHERE (quote_currency, rate_date) IN (SELECT * FROM unnest($1::text[], $2::date[]))""",
     """UPDATE fx_rates SET rate = rate + 1
        WHERE (quote_currency, rate_date) IN (SELECT * FROM unnest($1::text[], $2::date[]))""",
 )
@@ -45,8 +45,8 @@ async def test_a_day_is_reached_where_what_is_carried_to_it_before_or_after_has_
 ) -> None:
     await execute(
         database,
-        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
-        "VALUES ('A', 'USD', 5), ('B', 'USD', 5)",
+        """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
+           VALUES ('A', 'USD', 5), ('B', 'USD', 5)""",
     )
     draw = random.Random(seed)
     known: _Series = set()
@@ -66,8 +66,9 @@ async def test_a_day_is_reached_where_what_is_carried_to_it_before_or_after_has_
         )
         reached = await fetch(
             database,
-            """WITH said AS (DELETE FROM reprocessing_triggers
-               RETURNING COALESCE(security_id, quote_currency) AS name, dates)
+            """WITH said AS (
+                   DELETE FROM reprocessing_triggers
+                   RETURNING COALESCE(security_id, quote_currency) AS name, dates)
                SELECT name, day::date FROM said, generate_series($1::date, $2::date, '1 day') AS day
                WHERE day::date <@ dates""",
             _DAYS[0],

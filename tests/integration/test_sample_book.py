@@ -1,5 +1,4 @@
-"""The whole sample book: every one of its three million rows, digit for digit, against the
-reference valuation."""
+"""The whole sample book: all three million rows, digit for digit, against the reference."""
 
 from revalue.console import sample
 from revalue.console.cli.verify import verify_rows

@@ -12,8 +12,7 @@ WEEK = [1, 2, 3, 4, 5, 8, 9, 10]
 CURRENCIES = {
     "USD": ("USD", 1, 1), "EUR": ("EUR", 1, 2), "GBP": ("GBP", 1, 3), "JPY": ("JPY", 1, 4),
     "ILS": ("ILS", 1, 5), "ZAR": ("ZAR", 1, 6), "GBX": ("GBP", 100, 7), "GBp": ("GBP", 100, 8),
-    "ILA": ("ILS", 100, 9),
-    "ZAc": ("ZAR", 100, 10),
+    "ILA": ("ILS", 100, 9), "ZAc": ("ZAR", 100, 10),
 }  # fmt: skip
 KEY = ("P", "S")
 
@@ -23,7 +22,7 @@ def day(n):
 
 
 def book(
-    *facts,
+    *records,
     prices=(),
     rates=None,
     local="USD",
@@ -34,10 +33,12 @@ def book(
     pivot="EUR",
     fx_max_age=5,
 ):
-    """One position: facts (day, quantity[, cost_local[, cost]]), prices (day, price[, currency[,
-    basis]])."""
+    """One position.
 
-    def fact(n, quantity, cost_local="0", cost="0"):
+    records: (day, quantity[, cost_local[, cost]]); prices: (day, price[, currency[, basis]]).
+    """
+
+    def record(n, quantity, cost_local="0", cost="0"):
         return (day(n), Decimal(quantity), Decimal(cost_local), Decimal(cost))
 
     def price(n, amount, currency=local, basis="PER_UNIT"):
@@ -52,7 +53,7 @@ def book(
             tuple(pair.split("/")): [(day(n), Decimal(r)) for n, r in rs]
             for pair, rs in (rates or {}).items()
         },
-        records={KEY: [fact(*f) for f in facts]},
+        records={KEY: [record(*f) for f in records]},
         currencies=CURRENCIES,
         fx_pivot=pivot,
         fx_max_age=fx_max_age,
@@ -81,18 +82,18 @@ def hole(reason, n):
 EVERY_DAY = [(n, "10") for n in WEEK]
 
 
-class TestOwedRows:
-    def test_open_from_the_first_fact_to_the_horizon(self):
+class TestDueRows:
+    def test_open_from_the_first_record_to_the_horizon(self):
         assert days_of(book((3, "1"), prices=EVERY_DAY)) == [3, 4, 5, 8, 9, 10]
 
-    def test_a_fact_on_a_weekend_holds_from_the_next_business_date(self):
+    def test_a_record_of_a_weekend_holds_from_the_next_business_date(self):
         assert days_of(book((6, "1"), prices=EVERY_DAY)) == [8, 9, 10]
 
-    def test_a_fact_before_the_first_business_date_holds_on_it(self):
+    def test_a_record_before_the_first_business_date_holds_on_it(self):
         rows = listed(book((1, "7"), prices=EVERY_DAY, days=[4, 5]))
         assert [(row.date.day, row.quantity) for row in rows] == [(4, 7), (5, 7)]
 
-    def test_a_fact_after_the_horizon_owes_nothing(self):
+    def test_after_the_horizon_nothing_is_due(self):
         assert days_of(book((20, "1"), prices=EVERY_DAY)) == []
 
     def test_the_closing_date_has_a_flat_row(self):
@@ -100,8 +101,8 @@ class TestOwedRows:
         zero = Decimal(0)
         assert [row.date.day for row in rows] == [3, 4, 5]
         assert rows[-1] == ExpectedRow(
-            "P", "S", day(5), zero, zero, zero, None, None, None, None, None, zero, zero, zero,
-            zero, zero, zero, "VALUED_CURRENT",
+            "P", "S", day(5), zero, zero, zero, None, None, None, None, None,
+            zero, zero, zero, zero, zero, zero, "VALUED_CURRENT",
         )  # fmt: skip
 
     def test_a_closing_date_that_is_no_business_date_has_no_row(self):
@@ -116,7 +117,7 @@ class TestOwedRows:
     def test_a_zero_at_the_start_or_after_a_zero_is_no_closing_date(self):
         assert days_of(book((2, "0"), (4, "1"), (5, "0"), (8, "0"), prices=EVERY_DAY)) == [4, 5]
 
-    def test_closed_and_reopened_across_one_weekend_owes_the_dates_of_both(self):
+    def test_closed_and_reopened_across_one_weekend_the_dates_of_both_are_due(self):
         assert days_of(book((4, "1"), (6, "0"), (9, "-2"), (10, "0"), prices=EVERY_DAY)) == [
             4,
             5,
@@ -128,7 +129,7 @@ class TestOwedRows:
         rows = listed(book((5, "1"), (6, "0"), (7, "3"), prices=EVERY_DAY))
         assert [(row.date.day, row.quantity) for row in rows] == [(5, 1), (8, 3), (9, 3), (10, 3)]
 
-    def test_an_empty_calendar_or_history_owes_nothing(self):
+    def test_of_an_empty_calendar_or_history_nothing_is_due(self):
         assert days_of(book((1, "1"), days=[])) == []
         assert days_of(book()) == []
 
@@ -406,7 +407,8 @@ class TestValues:
         assert row == ExpectedRow(
             "P", "S", day(10), Decimal(100), Decimal(1100), Decimal(850), Decimal("12.5"), day(10),
             Decimal("0.8"), day(10), 1, Decimal(1250), Decimal(1000), Decimal(150), Decimal(150),
-            Decimal(120), Decimal(30), "VALUED_CURRENT",
+            Decimal(120), Decimal(30),
+            "VALUED_CURRENT",
         )  # fmt: skip
 
     def test_a_short_position(self):
@@ -449,8 +451,8 @@ class TestValues:
     def test_half_even_ties_of_the_value_and_of_the_price_effect(self):
         # Value: 5e-10 * 0.5 = 2.5e-10: 2e-10. Gain local: 5e-10 - 2e-10 = 3e-10; * 0.5 = 1.5e-10:
         # 2e-10. Gain: 2e-10 - 7e-10 = -5e-10; the rest of it is -7e-10.
-        facts = (10, "0.0000000005", "0.0000000002", "0.0000000007")
-        row = last(book(facts, prices=[(10, "1")], base="GBP", rates={"USD/GBP": [(10, "0.5")]}))
+        records = (10, "0.0000000005", "0.0000000002", "0.0000000007")
+        row = last(book(records, prices=[(10, "1")], base="GBP", rates={"USD/GBP": [(10, "0.5")]}))
         found = (
             row.market_value,
             row.unrealized_gain_local,

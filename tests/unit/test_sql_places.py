@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SQL = re.compile(
-    r"\s*(SELECT|WITH|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|TRUNCATE|CREATE|ALTER|DROP|GRANT"
-    r"|REVOKE|COPY|VALUES|LOCK|CALL|DO|SET|RESET|SHOW|NOTIFY|LISTEN|UNLISTEN|ANALYZE|VACUUM|BEGIN"
+    r"\s*(SELECT|WITH|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|TRUNCATE|CREATE|ALTER|DROP"
+    r"|GRANT|REVOKE|COPY|VALUES|LOCK|CALL|DO|SET|RESET|SHOW|NOTIFY|LISTEN|UNLISTEN|ANALYZE|VACUUM|BEGIN"
     r"|COMMIT|ROLLBACK|SAVEPOINT)\s+[\w$(\"*']"
 )
 """How a statement begins: keywords are written in capitals here, so prose is not meant."""
@@ -18,8 +18,7 @@ SQL = re.compile(
 SESSION_CONTROL = re.compile(
     r"\s*(SET |RESET |NOTIFY |LISTEN |ANALYZE |CREATE TEMP TABLE |DROP TABLE )"
 )
-"""What Python of the engine may say to its own database session. Only temporary tables are
-dropped."""
+"""What Python of the engine may tell its own database session. It drops temporary tables only."""
 
 
 def modules(*folders: str) -> Iterator[Path]:
@@ -44,9 +43,9 @@ def sql_texts(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.JoinedStr):
             skipped |= {id(part) for part in node.values[1:]}
     for node in ast.walk(tree):
-        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if is_text and id(node) not in skipped and SQL.match(node.value):
-            yield node.lineno, node.value
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in skipped and SQL.match(text):
+                yield node.lineno, text
 
 
 @pytest.mark.parametrize("folder", ["actors", "console"])
