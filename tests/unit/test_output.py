@@ -8,7 +8,6 @@ import pytest
 from revalue.console.cli.correct import print_correction
 from revalue.console.cli.output import counted, format_ranges, on_dates, print_table, tidy
 from revalue.console.cli.status import watermarks, what_is_left
-from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct.corrections import FileCorrection
 from revalue.engine.operate.status import Status
 
