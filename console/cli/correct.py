@@ -216,7 +216,7 @@ def affected(made: Made) -> str:
     positions = f"up to {counted(made.positions, 'position')} affected"
     if isinstance(made, FileCorrection):
         return positions
-    return f"{positions} {on_dates([(each.first_date, each.last_date) for each in made.dates])}"
+    return f"{positions} {on_dates(made.dates)}"
 
 
 def _triggers(made: Made) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from revalue.engine.operate import eta
 from revalue.engine.operate.status import list_corrections, list_dead_letters, read_status
-from revalue.engine.postgres.database import OpenTransaction
+from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import statements
 from revalue.engine.settings import Settings
 

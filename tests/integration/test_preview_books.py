@@ -15,7 +15,7 @@ from tests.integration.test_preview import WRITTEN, new_rows, stored
 from tests.integration.test_valuation import CORRECTIONS, correct, load_book
 from tests.support import SETTINGS, engine, fetch
 
-KEYS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
+EPOCHS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
 SEEN = """SELECT portfolio_id, base_currency, date, sum(market_value)
           FROM position_valuations GROUP BY 1, 2, 3"""
 HORIZONS = """SELECT portfolio_id, max(business_date)

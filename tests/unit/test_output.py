@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from revalue.console.cli.correct import print_correction
-from revalue.console.cli.output import counted, format_ranges, on_dates, print_table, tidy
+from revalue.console.cli.output import counted, on_dates, print_table, tidy
 from revalue.console.cli.status import watermarks, what_is_left
+from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct.corrections import FileCorrection
 from revalue.engine.operate.status import Status
 
@@ -56,7 +57,8 @@ A, B = date(2016, 3, 15), date(2016, 3, 18)
 def test_ranges_of_dates_are_written_for_people_the_last_day_included(
     ranges: list[tuple[date | None, date | None]], alone: str, after_a_verb: str
 ) -> None:
-    assert (format_ranges(ranges), on_dates(ranges)) == (alone, after_a_verb)
+    found = [DateRange(first, last) for first, last in ranges]
+    assert (", ".join(map(str, found)), on_dates(found)) == (alone, after_a_verb)
 
 
 def test_one_thing_is_singular_and_thousands_are_separated() -> None:
