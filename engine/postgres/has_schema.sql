@@ -1,1 +1,2 @@
+-- Whether the database was ever migrated.
 SELECT to_regclass('alembic_version') IS NOT NULL

@@ -1,1 +1,2 @@
+-- The revision of the schema.
 SELECT version_num FROM alembic_version

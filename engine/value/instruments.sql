@@ -1,3 +1,4 @@
+-- The given instruments, under their number and that of their currency.
 SELECT i.instrument_no, i.security_id, c.currency_no, i.contract_multiplier,
        i.max_price_age_sessions
 FROM instruments i

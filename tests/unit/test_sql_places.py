@@ -77,13 +77,12 @@ def named(room: Path) -> tuple[set[str], list[re.Pattern[str]]]:
             match node:
                 case ast.Constant(value=str(text)):
                     names.add(text)
-                case ast.JoinedStr(values=parts):
+                case ast.Call(func=ast.Name(id="sql"), args=[ast.JoinedStr(values=parts)]):
                     regex = "".join(
                         re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"\w+"
                         for part in parts
                     )
-                    if re.search("[a-z]", regex):
-                        patterns.append(re.compile(regex))
+                    patterns.append(re.compile(regex))
     return names, patterns
 
 
