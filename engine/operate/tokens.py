@@ -93,7 +93,7 @@ async def create(
             )
         except asyncpg.UniqueViolationError as error:
             raise UsageError(
-                f"there is a valid token {name!r}: revoke it first, or take another name"
+                f"there is already a valid token {name!r}: revoke it first, or take another name"
             ) from error
     return _token(row), secret
 
