@@ -18,8 +18,8 @@ from revalue.engine.settings import Settings
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0
 _ANSWER_SECONDS = 60
-# Calls that may fail as "died" before the scheduler is considered gone. While Ray restarts an actor,
-# calls are answered or fail as "unavailable".
+# How many calls may fail as "died" before the scheduler is considered gone. While Ray restarts an
+# actor, calls are answered or fail as "unavailable".
 _MAX_DEATHS = 3
 
 _COUNTS = ("rows_written", "jobs_finished", "positions_invalidated", "tasks_lost", "jobs_fenced")
