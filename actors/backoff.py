@@ -13,7 +13,11 @@ _log = logs.logger("backoff")
 
 
 class Backoff:
-    """The pauses between the attempts at one thing."""
+    """The pauses between attempts of one operation.
+
+    Attributes:
+        failures: how many attempts have failed since the last success.
+    """
 
     def __init__(self, first_seconds: float = 0.2, max_seconds: float = 10.0) -> None:
         self._first = first_seconds
@@ -25,7 +29,7 @@ class Backoff:
         self.failures = 0
 
     async def pause(self) -> None:
-        """Wait after one more failure."""
+        """Count a failure and wait: the mean pause, times a random factor of 0.5 to 1.5."""
         seconds = min(self._first * 2 ** min(self.failures, 30), self._max)
         self.failures += 1
         await asyncio.sleep(seconds * (0.5 + random.random()))

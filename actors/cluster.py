@@ -23,10 +23,11 @@ _RUNS_ALREADY = (
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
-    """A block in which this process is connected to Ray.
+    """Connect this process to Ray for the duration of the block.
 
-    In this order: the Ray that it is connected to already (left as it is); the cluster at
-    `ray_address`, or that of the Ray job which this process is; a local Ray, started for the block.
+    The first of these that applies: the Ray that the process is connected to already (it stays
+    connected); the cluster at `ray_address`, or that of the Ray job which this process is; a local
+    Ray, started for the block.
 
     Raises:
         UsageError: Ray cannot be reached, or cannot be started.

@@ -1,6 +1,7 @@
-"""Steps that run concurrently, and waits that end.
+"""Steps that run concurrently, and waits with a time limit.
 
-asyncio.TaskGroup cancels the others when one fails; here each ends its transaction first.
+Not asyncio.TaskGroup: it cancels the others when one fails. Here each finishes its transaction
+first, and a permanent error is raised before a transient one.
 """
 
 import asyncio

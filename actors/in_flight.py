@@ -27,8 +27,8 @@ class InFlightTasks:
     """The tasks that the pool works on.
 
     Attributes:
-        is_setback: an attempt could not write and none has succeeded since, so what prevents it
-            may still be there.
+        is_setback: an attempt could not write and none has succeeded since, so the cause may still
+            exist.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class InFlightTasks:
         self._term = term
         self._progress = progress
         self._starts_per_second = settings.task_starts_per_second
-        self._waits = apply.RetryDelays(settings.retry_seconds, settings.recheck_seconds)
+        self._retry_delays = apply.RetryDelays(settings.retry_seconds, settings.recheck_seconds)
         self._max_deaths = apply.ALONE_AFTER_DEATHS + settings.max_attempts
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._next_start = 0.0
         self.is_setback = False
         metrics.TASKS_IN_FLIGHT.set_function(lambda: len(self._in_flight))
-        metrics.OLDEST_IN_FLIGHT.set_function(self._oldest)
+        metrics.OLDEST_IN_FLIGHT.set_function(self._oldest_seconds)
 
     def tasks(self) -> list[Task]:
         """The tasks in flight."""
@@ -55,7 +55,7 @@ class InFlightTasks:
         """How many more tasks may be created: as many as the pool takes, and one to follow."""
         return self._pool.capacity(work.lane) + 1 - self._running(work.lane) - len(work.queue)
 
-    def of(self, lane: Lane) -> int:
+    def count(self, lane: Lane) -> int:
         """How many tasks of the lane are in flight: running, or ended and not yet applied."""
         return sum(task.lane is lane for task, _ in self._in_flight.values())
 
@@ -124,7 +124,9 @@ class InFlightTasks:
         if done:
             with self._progress.timed("apply"):
                 await apply.apply(
-                    self._term, [self._in_flight[attempt][0] for attempt in done], self._waits
+                    self._term,
+                    [self._in_flight[attempt][0] for attempt in done],
+                    self._retry_delays,
                 )
             unfinished = [
                 self._in_flight[attempt][0]
@@ -147,7 +149,10 @@ class InFlightTasks:
         """Release the lane's queued tasks; no attempt is counted."""
         while work.queue:
             await apply.release(
-                self._term, work.queue[0], self._waits, reason="released: the scheduler was stopped"
+                self._term,
+                work.queue[0],
+                self._retry_delays,
+                reason="released: the scheduler was stopped",
             )
             work.queue.popleft()
 
@@ -165,12 +170,17 @@ class InFlightTasks:
             self._max_deaths if isinstance(failure, TaskLostError) and failure.died else None
         )
         failed = await apply.release(
-            self._term, task, self._waits, reason=reason, worker=worker, max_deaths=max_deaths
+            self._term,
+            task,
+            self._retry_delays,
+            reason=reason,
+            worker=worker,
+            max_deaths=max_deaths,
         )
         del self._in_flight[attempt]
         if failed:
             _log.error(
-                "job failed: its process died at every attempt, in the end alone in its task",
+                "job failed: its process died at every attempt, also when the job ran alone",
                 job=task.first_job_id,
             )
         if isinstance(failure, TaskLostError):
@@ -185,8 +195,8 @@ class InFlightTasks:
             self._progress.tasks_lost += 1
             metrics.TASKS_LOST.inc()
 
-    def _oldest(self) -> float:
-        """Seconds since the oldest start. The metrics server's thread calls it: it uses a copy."""
+    def _oldest_seconds(self) -> float:
+        """Seconds since the oldest start. Uses a copy: the metrics server's thread calls it."""
         return max(
             (monotonic() - begun for _, begun in list(self._in_flight.values())), default=0.0
         )

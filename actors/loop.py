@@ -33,15 +33,21 @@ from revalue.engine.stage.stage import live_lane_is_held
 _log = logs.logger("scheduler")
 
 _RETRY_JOBS = 50_000
-_LONGEST_HOLD_SECONDS = 0.5
-_LONGEST_GIVING_WAY_SECONDS = 0.25
-# For so long after the live lane has staged something, pages of history are small: the live lane's
-# next steps then share the machine with less.
+_MAX_HOLD_SECONDS = 0.5
+_MAX_GIVE_WAY_SECONDS = 0.25
+# Pages of history are small for this long after the live lane has staged something, so that they
+# slow down its next steps less.
 _SMALL_PAGES_SECONDS = 5
 
 
 class SchedulerLoop:
-    """One scheduler in one term. `run` ends when `stop` is called, or by raising TermLostError."""
+    """One scheduler in one term. `run` ends when `stop` is called, or by raising TermLostError.
+
+    A *turn* is one iteration of a lane: it takes each step of the protocol once.
+
+    Attributes:
+        progress: what it has done so far.
+    """
 
     def __init__(
         self,
@@ -51,8 +57,10 @@ class SchedulerLoop:
         term: Term,
         settings: Settings,
     ) -> None:
-        """Args:
-        readers: one per lane, as both are used at the same time.
+        """Create a scheduler that does not run yet.
+
+        Args:
+            readers: one per lane, because both lanes read at the same time.
         """
         self._database = database
         self._term = term
@@ -184,7 +192,7 @@ class SchedulerLoop:
         work.turns_begun += 1
         worked = await self._take_steps(work)
         is_waiting = work.is_held or (bool(work.queue) and not self.progress.paused)
-        work.is_idle = not worked and not self._in_flight.of(work.lane) and not is_waiting
+        work.is_idle = not worked and not self._in_flight.count(work.lane) and not is_waiting
         work.turns_ended = work.turns_begun
         self.progress.in_flight = len(self._in_flight.tasks())
         self.progress.idle = all(each.is_idle for each in self._lanes.values())
@@ -193,15 +201,15 @@ class SchedulerLoop:
         return worked
 
     async def _take_steps(self, work: LaneWork) -> bool:
-        asked = await self._term.control()
-        if asked.drain and not self._stopping:
+        control = await self._term.control()
+        if control.drain and not self._stopping:
             _log.info("draining, as an operator has asked", term=self._term.number)
             self.stop()
-        self.progress.paused = asked.paused
+        self.progress.paused = control.paused
         work.is_held = False
         if self._stopping:
             await self._in_flight.hand_back(work)
-        if self._stopping or asked.paused:
+        if self._stopping or control.paused:
             return await self._in_flight.apply_ended(work.lane)
         # Concurrently: the two long steps of a mass correction do not wait for each other.
         applied, created = await gather_all(
@@ -235,11 +243,13 @@ class SchedulerLoop:
         if not self.progress.idle:
             return False
         lanes = self._lanes.values()
-        asked = [work.turns_begun for work in lanes]
+        begun_before = [work.turns_begun for work in lanes]
         self.wake()
 
         def turned() -> bool:
-            return all(work.turns_ended > begun for work, begun in zip(lanes, asked, strict=True))
+            return all(
+                work.turns_ended > begun for work, begun in zip(lanes, begun_before, strict=True)
+            )
 
         async with self._turned:
             await self._turned.wait_for(lambda: turned() or self._ended or self.progress.trouble)
@@ -253,7 +263,7 @@ class SchedulerLoop:
         """Let the live lane finish its turn before a page of history, which would slow it down."""
         live = self._lanes[Lane.LIVE]
         async with self._turned:
-            until = monotonic() + _LONGEST_GIVING_WAY_SECONDS
+            until = monotonic() + _MAX_GIVE_WAY_SECONDS
             while self._is_turning and not live.is_idle and not live.is_held:
                 if not await arrives_within(self._turned.wait, until - monotonic()):
                     return
@@ -261,8 +271,8 @@ class SchedulerLoop:
     async def _is_live_held(self, live: LaneWork) -> bool:
         """Whether staging of the live lane waits for queued triggers to be fanned out.
 
-        Not for long: behind a mass correction that can take time, and staging some positions twice
-        is the lesser evil.
+        It waits for a short time only: a mass correction can take long, and staging some positions
+        twice costs less than waiting for it.
         """
         if not await live_lane_is_held(
             self._database, live_business_days=self._settings.live_business_days
@@ -270,7 +280,7 @@ class SchedulerLoop:
             live.held_since = None
             return False
         live.held_since = live.held_since or monotonic()
-        return monotonic() - live.held_since < _LONGEST_HOLD_SECONDS
+        return monotonic() - live.held_since < _MAX_HOLD_SECONDS
 
     async def _fan_out(self, work: LaneWork) -> bool:
         task_rows = self._settings.task_rows
@@ -283,16 +293,15 @@ class SchedulerLoop:
             step = await fan_out.fan_out(self._term, max_positions=max_positions, capacity=capacity)
         if step is None:
             return False
-        self._lanes[Lane.LIVE].wake.set()  # it may have waited for these triggers
+        self._lanes[Lane.LIVE].wake.set()  # it may be held until these triggers are fanned out
         self.progress.positions_invalidated += step.positions_invalidated
         work.queue.extend(step.tasks)
         self._count_created(work.lane, step.jobs)
         if step.positions_invalidated > step.positions_staged:
             work.forget_scan()
-        taken = logs.ranges((trigger, trigger) for trigger in step.trigger_ids)
         _log.info(
             "fanned out",
-            trigger=taken,
+            trigger=logs.ranges((trigger, trigger) for trigger in step.trigger_ids),
             positions_invalidated=step.positions_invalidated,
             term=self._term.number,
         )
@@ -326,13 +335,13 @@ class SchedulerLoop:
         seconds = self._settings.poll_seconds
         if (
             work.lane is Lane.HISTORY
-            and not self._in_flight.of(work.lane)
+            and not self._in_flight.count(work.lane)
             and not self.progress.paused
         ):
             due = await apply.seconds_to_next_retry(self._database)
             seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
         if work.is_held:
-            seconds = min(seconds, _LONGEST_HOLD_SECONDS)
+            seconds = min(seconds, _MAX_HOLD_SECONDS)
         if not await arrives_within(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
             work.look_again()
         work.wake.clear()

@@ -1,4 +1,4 @@
-"""What a scheduler has done since it started, as it reports to whoever asks."""
+"""Counts and times of a scheduler, which it reports to its callers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ class Progress:
     """What this scheduler has done since it started.
 
     Attributes:
-        statuses: jobs by status; reasons: jobs by failure reason.
-        seconds: by phase: those of all actors together (engine.core.tasks.TaskResult), and the
+        statuses: number of finished jobs by status; reasons: by failure reason.
+        seconds: by phase: the sums over all actors (engine.core.tasks.TaskResult), and the
             scheduler's own: fan out, scan (which includes deciding what is due), stage, apply.
         statements: sent to PostgreSQL by the actors.
         trouble: what the scheduler waits for, or None.
@@ -38,7 +38,7 @@ class Progress:
     trouble: str | None = None
 
     def count(self, result: TaskResult) -> None:
-        """Add a finished task."""
+        """Add the result of a finished task."""
         self.tasks_finished += 1
         self.jobs_finished += result.jobs
         self.rows_written += result.rows
@@ -56,7 +56,7 @@ class Progress:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """A block whose duration is added to the phase."""
+        """Add the duration of the block to the phase."""
         begun = perf_counter()
         try:
             yield

@@ -18,9 +18,9 @@ from revalue.engine.settings import Settings
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0
 _ANSWER_SECONDS = 60
-_MAX_DEATHS = (
-    3  # in a row: calls to an actor that Ray restarts are answered, or fail as "unavailable"
-)
+# How many calls may fail as "died" before the scheduler is considered gone. While Ray restarts an
+# actor, calls are answered or fail as "unavailable".
+_MAX_DEATHS = 3
 
 _COUNTS = ("rows_written", "jobs_finished", "positions_invalidated", "tasks_lost", "jobs_fenced")
 
@@ -78,7 +78,7 @@ class Runner:
             progress = self.progress()
             seconds = time.monotonic() - begun
             if on_progress is not None:
-                on_progress(_since(before, progress, seconds))
+                on_progress(_progress_since(before, progress, seconds))
             if progress["quiet"]:  # or ended: an operator has drained it
                 break
             time.sleep(_POLL_SECONDS)
@@ -91,7 +91,9 @@ class Runner:
         begun = time.monotonic()
         while not (progress := self.progress())["ended"]:
             if on_progress is not None:
-                on_progress(_since(dict.fromkeys(_COUNTS, 0), progress, time.monotonic() - begun))
+                on_progress(
+                    _progress_since(dict.fromkeys(_COUNTS, 0), progress, time.monotonic() - begun)
+                )
             time.sleep(_WATCH_SECONDS)
 
     def progress(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class Runner:
                 raise cause if isinstance(cause, RevalueError) else error from None
             except ray.exceptions.GetTimeoutError:
                 _log.warning(
-                    "the scheduler does not answer: its process or its node stands still",
+                    "the scheduler does not answer: its process or its node may be stopped",
                     seconds=_ANSWER_SECONDS,
                 )
                 continue
@@ -137,7 +139,9 @@ class Runner:
             return await read_status(database)
 
 
-def _since(before: dict[str, int], progress: dict[str, Any], seconds: float) -> RunProgress:
+def _progress_since(
+    before: dict[str, int], progress: dict[str, Any], seconds: float
+) -> RunProgress:
     return RunProgress(
         seconds=seconds,
         rows_written=progress["rows_written"] - before["rows_written"],
