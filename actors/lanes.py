@@ -12,9 +12,7 @@ from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.settings import Settings
-from revalue.engine.stage.stage import Scan, scan, stage
-
-PAGE_POSITIONS = 20_000
+from revalue.engine.stage.stage import PAGE_POSITIONS, Scan, scan, stage
 
 
 class LaneWork:

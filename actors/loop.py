@@ -15,7 +15,7 @@ from time import monotonic
 from revalue.actors.backoff import Backoff
 from revalue.actors.concurrency import arrives_within, gather_all, raise_most_serious
 from revalue.actors.in_flight import InFlightTasks
-from revalue.actors.lanes import PAGE_POSITIONS, LaneWork
+from revalue.actors.lanes import LaneWork
 from revalue.actors.progress import Progress
 from revalue.actors.protocols import Pool
 from revalue.engine import logs, metrics
@@ -28,7 +28,7 @@ from revalue.engine.operate.status import queue_depth
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
-from revalue.engine.stage.stage import live_lane_is_held
+from revalue.engine.stage.stage import PAGE_POSITIONS, live_lane_is_held
 
 _log = logs.logger("scheduler")
 

@@ -11,8 +11,6 @@ from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
 
-PAGE_POSITIONS = 20_000
-
 
 async def measure(database: Database, positions: int) -> dict[str, Any]:
     """Return positions, seconds, and the CPU seconds of this process and of PostgreSQL.
@@ -33,7 +31,7 @@ async def measure(database: Database, positions: int) -> dict[str, Any]:
             reader,
             Lane.HISTORY,
             cursor,
-            page_positions=PAGE_POSITIONS,
+            page_positions=stage.PAGE_POSITIONS,
             live_business_days=5,
         )
         found += len(page.positions)

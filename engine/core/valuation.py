@@ -20,6 +20,17 @@ from revalue.engine.core.market import (
 
 VALUED_CURRENT, VALUED_STALE = 0, 1
 
+AMOUNT_COLUMNS = (
+    "quantity",
+    "cost_basis_local",
+    "cost_basis",
+    "market_value_local",
+    "market_value",
+    "unrealized_gain_local",
+    "unrealized_gain",
+)
+"""The columns of a snapshot row that are amounts, of type AMOUNT."""
+
 SNAPSHOT_COLUMNS = (
     "position_id",
     "job_id",

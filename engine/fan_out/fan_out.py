@@ -22,7 +22,7 @@ from revalue.engine.value.inputs import read_business_days
 sql = statements(__package__)
 
 _NO_END = 2**63 - 1
-_NO_POSITIONS = NO_RANGES.select("position_id")
+_NO_POSITIONS = pl.DataFrame(schema={"position_id": pl.Int64})
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ Correct = Callable[[Connections], Awaitable[Any]]
 
 # An arbitrary number that only previews lock: the negative job ids of two plans are the same.
 _PREVIEW_LOCK = 7_263_548_202
-_PAGE_POSITIONS = 20_000
 _BEFORE = {
     "position_id": pl.Int64(),
     "date": pl.Date(),
@@ -195,7 +194,7 @@ def _due(
                 reader,
                 lane,
                 cursor,
-                page_positions=_PAGE_POSITIONS,
+                page_positions=stage.PAGE_POSITIONS,
                 live_business_days=settings.live_business_days,
             )
             pages.append(page)

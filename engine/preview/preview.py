@@ -13,6 +13,7 @@ import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.core.lifecycle import JobStatus
+from revalue.engine.core.valuation import AMOUNT_COLUMNS
 from revalue.engine.postgres.database import Database
 from revalue.engine.preview.dry_run import Correct, Estimate, Plan, plan_correction
 from revalue.engine.settings import Settings
@@ -21,21 +22,12 @@ from revalue.engine.value.valuer import compute
 __all__ = ["Estimate", "Mover", "PortfolioChange", "Preview", "preview"]
 
 _TOTAL = pl.Decimal(38, 10)
-_AMOUNTS = (
-    "quantity",
-    "cost_basis_local",
-    "cost_basis",
-    "market_value_local",
-    "market_value",
-    "unrealized_gain_local",
-    "unrealized_gain",
-)
 _ROWS: dict[str, pl.DataType] = {
     "position_id": pl.Int64(),
     **dict.fromkeys(("date", "price_date", "fx_date"), pl.Date()),
     **dict.fromkeys(("fx_path", "status"), pl.Int16()),
     **dict.fromkeys(("price", "fx_rate"), RATE),
-    **dict.fromkeys(_AMOUNTS, AMOUNT),
+    **dict.fromkeys(AMOUNT_COLUMNS, AMOUNT),
 }
 
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
+from revalue.engine.core.valuation import AMOUNT_COLUMNS
 from revalue.engine.errors import NotFoundError, NotYetKnownError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
@@ -28,15 +29,6 @@ MAX_LIMIT = 1_000
 
 Rows = list[dict[str, Any]]
 
-_AMOUNTS = (
-    "quantity",
-    "cost_basis_local",
-    "cost_basis",
-    "market_value_local",
-    "market_value",
-    "unrealized_gain_local",
-    "unrealized_gain",
-)
 _INPUTS = (
     "quantity",
     "cost_basis_local",
@@ -281,7 +273,9 @@ async def valuations(
         rows = await read_frame(
             connection, statement.positional, *(given[name] for name in statement.parameters)
         )
-    return rows.with_columns(pl.col(_AMOUNTS).cast(AMOUNT), pl.col("price", "fx_rate").cast(RATE))
+    return rows.with_columns(
+        pl.col(AMOUNT_COLUMNS).cast(AMOUNT), pl.col("price", "fx_rate").cast(RATE)
+    )
 
 
 async def _rows(connection: Connection, name: str, **values: Any) -> Rows:

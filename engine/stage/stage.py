@@ -17,14 +17,18 @@ from revalue.engine.value.inputs import read_business_days
 
 sql = statements(__package__)
 
+PAGE_POSITIONS = 20_000
+"""Positions per page of a scan or a fan-out: a larger page delays the live lane."""
+
 PROPOSED_POSITION = ("position_id", "calendar_no", "calendar_revision", "revision", "horizon")
 INVALIDATED_BY = ("trigger_id", "first_trigger_id")
 """Further columns of a fan-out's positions: the last and the first trigger that affect them."""
 
-NO_RANGES = pl.DataFrame(
-    schema={"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date, "rows": pl.Int32}
-)
-_NO_SPANS = NO_RANGES.drop("rows")
+# From schemas alone: a query here would start the threads of polars, for which a process that is
+# forked after the import would wait for ever.
+_SPANS = {"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date}
+_NO_SPANS = pl.DataFrame(schema=_SPANS)
+NO_RANGES = pl.DataFrame(schema={**_SPANS, "rows": pl.Int32})
 _OPEN = ("open_first", "open_last", "is_split")
 
 

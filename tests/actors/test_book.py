@@ -37,7 +37,7 @@ async def test_a_book_is_valued_on_the_ray_that_is_there_inside_of_a_running_loo
 def test_what_cannot_be_opened_or_run_says_so(bare_url: str) -> None:
     with pytest.raises(SchemaVersionError, match="run `revalue migrate`"):
         revalue.connect(bare_url)
-    with pytest.raises(UsageError, match="no PostgreSQL address"):
+    with pytest.raises(UsageError, match="is not a PostgreSQL address"):
         revalue.connect("mysql://somewhere")
     with pytest.raises(UsageError, match="no runtime 'dask'"):
         runtime("dask")
