@@ -28,7 +28,7 @@ from revalue.engine.errors import ValuationIncompleteError
 from revalue.engine.operate.status import Status, count_position_days
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.queries import totals_by_currency
+from revalue.engine.read.queries import read_price, totals_by_currency
 from revalue.engine.runtime import Run
 from revalue.engine.settings import Settings
 
@@ -129,12 +129,7 @@ def _value(runner: Runner, title: str) -> Run:
 
 
 async def _correct(database: Database) -> corrections.Correction:
-    async with database.connection() as connection:
-        old = await connection.fetchval(
-            "SELECT price FROM market_prices WHERE security_id = $1 AND price_date = $2",
-            SECURITY,
-            DAY,
-        )
+    old = await read_price(database, SECURITY, DAY)
     return await corrections.price(
         database, SECURITY, DAY, (old * FACTOR).quantize(Decimal("0.001"))
     )

@@ -133,7 +133,7 @@ async def test_a_correction_says_what_it_reaches(valued: str) -> None:
         (
             ("migrate", "nonsense"),
             2,
-            "no revision 'nonsense': `head`, `base`, or one of 0001, 0002",
+            "there is no revision 'nonsense': choose `head`, `base` or one of 0001, 0002",
         ),
         (("jobs", "show", "9" * 20), 2, f"'{'9' * 20}' is not the id of a job"),
         (("jobs", "retry", "9" * 20), 2, f"'{'9' * 20}' is not the id of a job"),
@@ -239,7 +239,7 @@ def test_errors_become_a_message_and_an_exit_code(
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    assert "it begins with postgresql://" in capsys.readouterr().err.replace("\n", " ")
+    assert "write postgresql://user@host/database" in capsys.readouterr().err.replace("\n", " ")
     monkeypatch.setattr(
         "sys.argv", ["revalue", "--database-url", "postgresql://nobody@127.0.0.1:1/none", "status"]
     )

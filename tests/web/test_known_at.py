@@ -307,7 +307,7 @@ async def test_what_is_recorded_last_is_what_the_positions_publish(
         """SELECT p.* FROM position_state p
            LEFT JOIN positions_at(clock_timestamp()) k USING (position_id)
            WHERE (p.published_epoch, p.published_open_dates)
-                 IS DISTINCT FROM (k.epoch, k.open_dates)""",
+                 IS DISTINCT FROM (k.published_epoch, k.open_dates)""",
     )
     assert wrong == []
     assert await fetch(database, "SELECT count(*) FROM moments WHERE at IS NULL") == [(0,)]
