@@ -17,6 +17,8 @@ from revalue.benchmarks.harness import Outcome
 from revalue.console.cli import bench
 from revalue.console.cli.main import app
 
+pytestmark = pytest.mark.slow
+
 
 def _bench(url: str, arguments: str) -> str:
     run = subprocess.run(

@@ -312,6 +312,7 @@ loaded_records = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.lists(
@@ -320,7 +321,7 @@ loaded_records = st.dictionaries(
         max_size=5,
     )
 )
-async def test_histories_open_dates_and_what_is_owed_follow_every_load(
+async def test_histories_open_dates_and_what_is_due_follow_every_load(
     server_url: str, template: str, loads: list[tuple[Facts, bool, int | None]]
 ) -> None:
     url = await fresh_database(
@@ -769,6 +770,7 @@ steps = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(steps, min_size=1, max_size=6))
 async def test_any_sequence_of_loads_of_two_positions_follows_the_model(

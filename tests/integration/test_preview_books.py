@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 
 from revalue.console.reference.reference import Book
@@ -14,6 +15,8 @@ from tests.conftest import drop_database, fresh_database
 from tests.integration.test_preview import WRITTEN, new_rows, stored
 from tests.integration.test_valuation import CORRECTIONS, correct, load_book
 from tests.support import SETTINGS, engine, fetch
+
+pytestmark = pytest.mark.slow
 
 EPOCHS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
 SEEN = """SELECT portfolio_id, base_currency, date, sum(market_value)

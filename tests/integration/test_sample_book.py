@@ -1,10 +1,14 @@
 """The whole sample book: all three million rows, digit for digit, against the reference."""
 
+import pytest
+
 from revalue.console import sample
 from revalue.console.cli.verify import verify_rows
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.postgres.database import Database
 from tests.support import engine, fetch
+
+pytestmark = pytest.mark.slow
 
 
 async def test_every_row_of_the_sample_book_is_the_oracles(url: str, database: Database) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from revalue.engine.read.explain import explain
 from tests.books import DAYS, ORDINARY_COSTS, ORDINARY_QUANTITIES, book_frames, books, histories
 from tests.conftest import drop_database, fresh_database
 from tests.support import SETTINGS, engine, execute, fetch
+
+pytestmark = pytest.mark.slow
 
 DAY = st.sampled_from(DAYS)
 NUMBER = st.integers(1, 10**14).map(lambda n: Decimal(n).scaleb(-10))
