@@ -107,6 +107,7 @@ def test_the_shell_completes_commands_arguments_and_options(words: str, expected
     assert (set(done.stdout.split()), done.stderr) == (expected, "")
 
 
+@pytest.mark.slow
 def test_completion_is_shown_and_installed(tmp_path: Path) -> None:
     command = Path(sys.executable).parent / "revalue"
 
@@ -255,6 +256,7 @@ async def test_with_consent_the_schema_goes_back(server_url: str, template: str)
         await drop_database(server_url, address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "exit_code", "revision"), [("n", 1, "0008"), ("y", 0, "0006")])
 async def test_on_a_terminal_one_is_asked(
     server_url: str, template: str, answer: str, exit_code: int, revision: str
@@ -294,6 +296,7 @@ def without(packages: tuple[str, ...], *arguments: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "package", "extra"),
     [
@@ -314,6 +317,7 @@ def test_a_command_without_its_extra_names_it(
     )
 
 
+@pytest.mark.slow
 def test_the_other_commands_need_no_extra(valued: str) -> None:
     assert without(OPTIONAL, "status", "--json", "--database-url", valued).returncode == 0
     assert without(OPTIONAL, "verify", "--all", "--database-url", valued).returncode == 0

@@ -10,6 +10,8 @@ from revalue.engine.errors import SchemaVersionError
 from revalue.engine.postgres import schema
 from tests.conftest import drop_database, fresh_database
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = """
     SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = 'public' AND c.relname NOT LIKE 'alembic%'

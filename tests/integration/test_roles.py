@@ -29,6 +29,8 @@ from tests.conftest import named
 from tests.support import DAYS, dates, engine, facts, load_small_book, prices
 from tests.web.test_api import client, got
 
+pytestmark = pytest.mark.slow
+
 CLOSED = {"api_tokens"}
 """Tables that only their owner reads."""
 

@@ -53,6 +53,7 @@ def record_processing(running: Engine, database: Database) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 async def test_tasks_in_flight_and_their_jobs_stay_within_the_capacity(
     url: str, database: Database
 ) -> None:
@@ -69,6 +70,7 @@ async def test_tasks_in_flight_and_their_jobs_stay_within_the_capacity(
         )
 
 
+@pytest.mark.slow
 async def test_jobs_that_become_due_together_are_retried_within_the_capacity(
     url: str, database: Database
 ) -> None:
@@ -123,6 +125,7 @@ async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
     ]
 
 
+@pytest.mark.slow
 async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
     url: str, database: Database
 ) -> None:
@@ -168,6 +171,7 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
 
 
+@pytest.mark.slow
 async def test_history_goes_on_in_small_pages_while_a_live_task_does_not_end(
     url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +329,7 @@ async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(
     ], "the attempt was counted"
 
 
+@pytest.mark.slow
 async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_valued(
     url: str, database: Database
 ) -> None:
