@@ -381,7 +381,6 @@ def inside(spans, number: int) -> bool:  # type: ignore[no-untyped-def]
     )
 
 
-# type: ignore[no-untyped-def]
 async def check_position(database, becomes, history, corrected, frontier, before, after) -> None:
     stored = await fetch(
         database,
