@@ -69,11 +69,16 @@ async def create(
     wrong = sorted(set(scopes) - set(SCOPES))
     if wrong or not scopes:
         raise UsageError(
-            f"scopes are {', '.join(SCOPES)}"
-            + (f", not {', '.join(wrong)}" if wrong else ": give at least one")
+            f"there is no scope {', '.join(map(repr, wrong))}: give read, operate or both"
+            if wrong
+            else "no scope is given: give read, operate or both"
         )
     if not name.strip() or (portfolios is not None and not portfolios):
-        raise UsageError("a token has a name, and a limit names portfolios")
+        raise UsageError(
+            "the name of the token is empty"
+            if not name.strip()
+            else "the limit to portfolios names no portfolio"
+        )
     if expires is not None and expires <= timedelta(0):
         raise UsageError("a token expires later than now")
     secret = _PREFIX + secrets.token_urlsafe(32)

@@ -57,7 +57,8 @@ def translated_errors() -> Iterator[None]:
         ) from error
     except asyncpg.RestrictViolationError as error:
         hint = f" {error.hint}" if error.hint else ""
-        raise CorrectionRefusedError(f"{error}.{hint}") from error
+        # Not str(error), which has the hint on a line of its own.
+        raise CorrectionRefusedError(f"{error.args[0]}.{hint}") from error
     except asyncpg.QueryCanceledError as error:
         raise StatementCancelledError(
             f"PostgreSQL ended the statement: {error}. Ask for less data, or try again later"
