@@ -1,4 +1,4 @@
-"""The wheel as a user installs it: one top-level name, which no folder of the user's can hide."""
+"""Revalue as a user installs it: one top-level name, which no folder of the user's can hide."""
 
 import os
 import shutil
@@ -21,9 +21,10 @@ ROOMS = ("engine", "actors", "console", "benchmarks", "migrations")
 
 @dataclass(frozen=True)
 class Installed:
-    """A Python whose only revalue is the wheel, and a folder with packages of the same names."""
+    """A Python with one revalue, and a folder that has packages with the names of its folders."""
 
     python: Path
+    home: Path
     folder: Path
     data_dir: Path
 
@@ -58,11 +59,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(
-    wheel: Path, tmp_path_factory: pytest.TempPathFactory, data_dir: Path
-) -> Iterator[Installed]:
+def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment without revalue but for the wheel; what revalue needs is that of the tests."""
-    place, folder = tmp_path_factory.mktemp("environment"), tmp_path_factory.mktemp("project")
+    place = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
     python = place / "bin/python"
     packages = place / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
@@ -72,11 +71,26 @@ def installed(
     options = ["--quiet", "--no-deps", "--no-index", "--ignore-installed"]
     command = ["pip", "--python", str(python), "install", *options, str(wheel)]
     subprocess.run([sys.executable, "-m", *command], check=True, timeout=300)
+    return python
+
+
+@pytest.fixture(scope="module", params=["wheel", "editable"])
+def installed(
+    request: pytest.FixtureRequest,
+    wheel_python: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    data_dir: Path,
+) -> Iterator[Installed]:
+    """The wheel in an environment of its own, and the editable install that the tests run from."""
+    folder = tmp_path_factory.mktemp("project")
     for name in ROOMS:
         (folder / name).mkdir()
         (folder / name / "__init__.py").write_text(f"raise RuntimeError('the user\\'s own {name}')")
-    own = data_dir / "wheel"  # a short path, as that of the server's socket has to be
-    yield Installed(python, folder, own)
+    own = data_dir / request.param  # a short path, as that of the server's socket has to be
+    if request.param == "wheel":
+        yield Installed(wheel_python, wheel_python.parents[1], folder, own)
+    else:
+        yield Installed(Path(sys.executable), ROOT / "revalue", folder, own)
     embedded.stop(own)
 
 
@@ -100,7 +114,7 @@ def test_it_is_imported_beside_packages_of_the_same_names(installed: Installed) 
     done = installed.run("-c", "import revalue; print(revalue.__file__, revalue.connect.__name__)")
     assert done.returncode == 0, done.stderr
     path, name = done.stdout.split()
-    assert Path(path).is_relative_to(installed.python.parents[1])
+    assert Path(path).is_relative_to(installed.home)
     assert name == "connect"
 
 
@@ -144,17 +158,3 @@ def test_the_demo_begins_there(installed: Installed) -> None:
         demo.send_signal(signal.SIGINT)
         _, errors = demo.communicate(timeout=180)
     assert seen[-1].startswith("2. sample book: 220,504 rows"), "".join(seen) + errors
-
-
-def test_an_editable_install_is_imported_beside_them_too(installed: Installed) -> None:
-    """The tests themselves run from one, or from a checkout."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import revalue.engine.book, sys; print(revalue.__file__)"],
-        cwd=installed.folder,
-        env=installed.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()) == ROOT / "revalue/__init__.py"
