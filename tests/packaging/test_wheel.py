@@ -157,4 +157,5 @@ def test_the_demo_begins_there(installed: Installed) -> None:
                 break
         demo.send_signal(signal.SIGINT)
         _, errors = demo.communicate(timeout=180)
-    assert seen[-1].startswith("2. sample book: 220,504 rows"), "".join(seen) + errors
+    reached = any(line.startswith("2. sample book: 220,504 rows") for line in seen)
+    assert reached, "".join(seen) + errors
