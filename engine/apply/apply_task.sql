@@ -28,3 +28,5 @@ INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_momen
 SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates, stale_moment
 FROM applied
 WHERE published_epoch > was_published
+ON CONFLICT (position_id, moment_id) DO UPDATE
+SET epoch = excluded.epoch, open_dates = excluded.open_dates, stale_moment = excluded.stale_moment

@@ -17,6 +17,7 @@ WITH extended AS (
     SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates
     FROM extended
     WHERE is_seen
-    ON CONFLICT (position_id, moment_id) DO UPDATE SET open_dates = excluded.open_dates
+    ON CONFLICT (position_id, moment_id) DO UPDATE
+    SET epoch = excluded.epoch, open_dates = excluded.open_dates
 )
 SELECT count(*) FROM extended

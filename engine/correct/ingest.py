@@ -180,6 +180,8 @@ async def load(
             counts = await upserts.replace_histories(connection, merge=merge)
         else:
             counts = await upserts.upsert(connection, kind.value)
+        # The transaction may go on, and load more.
+        await connection.execute("DROP TABLE incoming")
     return LoadResult(kind.value, len(frame), **counts)
 
 

@@ -44,6 +44,9 @@ WITH several AS (
            stale_moment
     FROM moved
     WHERE published_epoch > was_published
+    ON CONFLICT (position_id, moment_id) DO UPDATE
+    SET epoch = excluded.epoch, open_dates = excluded.open_dates,
+        stale_moment = excluded.stale_moment
 )
 INSERT INTO portfolio_valuation_jobs
     (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term, task_id,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from time import monotonic
@@ -45,6 +46,17 @@ def price_file(rows: dict[Any, str], security: str = "A") -> pl.DataFrame:
     return prices(security, rows)
 
 
+async def several(database: Database) -> Any:
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    await corrections.position(database, "P1", "A", DAYS[5], Decimal(4), Decimal(40), Decimal(40))
+    await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.2345"))
+    await corrections.position(database, "P2", "B", DAYS[6], Decimal(0), Decimal(0), Decimal(0))
+    await corrections.price(database, "B", DAYS[12], Decimal("61.25"))
+    return await corrections.position(
+        database, "P1", "A", DAYS[9], Decimal(-2), Decimal(20), Decimal(20)
+    )
+
+
 Act = Callable[[Database], Awaitable[Any]]
 ACTS: dict[str, Act] = {
     "a price": lambda d: corrections.price(d, "A", DAYS[7], Decimal("31.5")),
@@ -69,6 +81,7 @@ ACTS: dict[str, Act] = {
     "a file of positions": lambda d: corrections.file(
         d, facts("P1", "B", {DAYS[4]: "0", DAYS[9]: "5"})
     ),
+    "three positions, two prices and a rate": several,
 }
 
 
@@ -250,6 +263,28 @@ async def test_a_correction_that_reaches_nothing_is_said_to(
         await preview(database, lambda d: corrections.price(d, "Z", DAYS[0], Decimal(1)), SETTINGS)
     with pytest.raises(InvalidInputError):
         await preview(database, lambda d: corrections.price(d, "A", DAYS[0], Decimal(-1)), SETTINGS)
+
+
+async def test_a_record_after_the_horizon_and_a_price_of_a_weekend_go_together(
+    valued: Engine, database: Database
+) -> None:
+    """Both publish the position, for the first time in one transaction."""
+
+    async def both(inside: Database) -> Any:
+        await corrections.position(
+            inside, "P1", "A", DAYS[-1] + timedelta(days=3), Decimal(0), Decimal(0), Decimal(0)
+        )
+        await execute(
+            inside,
+            "INSERT INTO market_prices VALUES ('A', $1, 5, 'USD', 'PER_UNIT')",
+            DAYS[4] + timedelta(days=1),
+        )
+
+    told = await preview(database, both, SETTINGS)
+    assert (told.positions, told.position_days, told.portfolios) == (4, 0, [])
+    await both(database)
+    await valued.settle()
+    assert await fetch(database, "SELECT count(*) FROM position_state WHERE epoch > 0") == [(4,)]
 
 
 async def test_other_corrections_that_are_queued_are_not_in_it(

@@ -16,8 +16,9 @@ from revalue.engine.errors import CorrectionRefusedError, TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import DryRunTerm, Term
 from revalue.engine.postgres.arrow import Snapshot
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.postgres.statement import statements
+from revalue.engine.postgres.transaction_reader import TransactionReader
 from revalue.engine.stage import stage
 from revalue.engine.value import valuer
 from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
@@ -527,6 +528,45 @@ async def test_dates_no_longer_due_leave_pending_without_a_job_and_the_position_
     state = await state_of(database, "P1", "A")
     assert (state["epoch"], state["published_epoch"], state["watermark_date"]) == (1, 1, DAYS[-1])
     assert await fetch(database, "SELECT 1 FROM position_valuations WHERE security_id = 'A'") == []
+
+
+async def test_a_position_that_one_transaction_publishes_twice_has_the_last_publication(
+    url: str, database: Database
+) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        await running.settle()
+        state = await state_of(database, "P1", "A")
+        published = "SELECT count(*) FROM publications WHERE position_id = $1"
+        [[count]] = await fetch(database, published, state["position_id"])
+        closes = DAYS[-1] + timedelta(days=3)
+        async with database.transaction() as connection:
+            inside = OpenTransaction(connection)
+            term = Term(inside, running.term.number, running.term.holder)
+            await load(inside, Kind.POSITIONS, facts("P1", "A", {closes: "0"}))
+            # On the two days of a weekend, on which nothing is due.
+            await connection.execute(
+                "INSERT INTO market_prices VALUES ('A', $1, 5, 'USD', 'PER_UNIT')",
+                DAYS[4] + timedelta(days=1),
+            )
+            assert await fan_out.fan_out(term)
+            scanned = await asyncio.to_thread(
+                stage.scan,
+                TransactionReader(connection),
+                Lane.HISTORY,
+                0,
+                page_positions=100,
+                live_business_days=5,
+            )
+            staged = await stage.stage(
+                term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
+            )
+            assert (staged.positions, staged.jobs) == (1, 0)
+    assert await fetch(database, published, state["position_id"]) == [(count + 1,)]
+    assert await fetch(
+        database,
+        "SELECT epoch, upper(open_dates) FROM publications ORDER BY moment_id DESC LIMIT 1",
+    ) == [(state["epoch"] + 1, closes + timedelta(days=1))]
 
 
 # Steps 4 and 5: value, apply ------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +31,22 @@ CLOSE = {
     "date": DAYS[9].isoformat(),
     **dict.fromkeys(("quantity", "cost_basis_local", "cost_basis"), "0"),
 }
+OTHERS = [
+    {
+        "kind": "position",
+        "portfolio_id": portfolio,
+        "security_id": security,
+        "date": day.isoformat(),
+        "quantity": quantity,
+        "cost_basis_local": "10",
+        "cost_basis": "9.5",
+    }
+    for portfolio, security, day, quantity in (
+        ("P1", "A", DAYS[5], "4"),
+        ("P2", "A", DAYS[2], "-7.5"),
+        ("P1", "A", DAYS[11], "6"),
+    )
+]
 TABLES = (
     "market_prices fx_rates position_history position_state reprocessing_triggers "
     "portfolio_valuation_jobs daily_position_snapshots moments publications deferred_jobs"
@@ -60,14 +77,26 @@ async def test_a_preview_of_several_corrections_is_what_then_happens(
 ) -> None:
     stored = await everything(database)
     before = await values(database)
-    answer = await web.post("/corrections:preview", json=[PRICE, RATE, CLOSE])
+    answer = await web.post(
+        "/corrections:preview", json=[PRICE, OTHERS[0], RATE, CLOSE, *OTHERS[1:]]
+    )
     assert answer.status_code == 200, answer.text
     told = answer.json()
     assert await everything(database) == stored
-    assert [each["what"].split()[0] for each in told["correction"]] == ["price", "rate", "position"]
+    assert [each["what"].split()[0] for each in told["correction"]] == [
+        *("price", "position", "rate", "position", "position", "position")
+    ]
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
     await corrections.position(database, "P1", "B", DAYS[9], Decimal(0), Decimal(0), Decimal(0))
+    for other in OTHERS:
+        await corrections.position(
+            database,
+            other["portfolio_id"],
+            other["security_id"],
+            date.fromisoformat(other["date"]),
+            *(Decimal(other[name]) for name in ("quantity", "cost_basis_local", "cost_basis")),
+        )
     await valued.settle()
     after = await values(database)
     assert {line["portfolio_id"] for line in told["portfolios"]} == {"P1", "P2"}
