@@ -120,6 +120,20 @@ async def test_drain_does_not_wait_for_a_leader_that_is_missing_or_silent(
         await control.drain(database, seconds=0, lease_seconds=30)
 
 
+async def test_no_request_waits_for_an_open_transaction_of_the_scheduler(
+    url: str, database: Database
+) -> None:
+    leading = await Term.acquire(database, "leading", lease_seconds=30)
+    async with leading.transaction("fan_out"), asyncio.timeout(10):
+        since = await control.pause(database, "op")
+        assert await control.resume(database) == since
+        assert (await control.leader(database)).holder == "leading"
+        with pytest.raises(control.DrainTimeoutError):
+            await control.drain(database, seconds=0, lease_seconds=30)
+        assert (await leading.control()).drain
+        await leading.heartbeat()
+
+
 async def test_a_leader_that_died_just_now_is_distinguished_from_one_that_is_alive(
     url: str, database: Database
 ) -> None:
