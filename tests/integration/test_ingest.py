@@ -87,6 +87,25 @@ async def test_the_same_file_twice_changes_and_triggers_nothing(
     )
 
 
+async def test_loads_of_the_same_rows_use_up_no_numbers(book: Database) -> None:
+    """calendars.calendar_no is a smallint: 32,767 loads would use it up."""
+    frames = {kind: pl.DataFrame(GOOD[kind]) for kind in GOOD}
+    for kind, frame in frames.items():
+        await load(book, kind, frame)
+    frames["instruments"] = frames["instruments"].with_columns(currency=pl.lit("USD"))
+    changed = await load(book, "instruments", frames["instruments"])
+    assert (changed.inserted, changed.changed, changed.unchanged) == (0, 1, 0)
+    numbers = """SELECT sequencename, last_value FROM pg_sequences
+                 WHERE data_type <> 'bigint'::regtype"""
+    taken = dict(await fetch(book, numbers))
+    assert taken["calendars_calendar_no_seq"] == 1
+    assert taken["instruments_instrument_no_seq"] == 3
+    for _ in range(20):
+        for kind, frame in frames.items():
+            await load(book, kind, frame)
+    assert dict(await fetch(book, numbers)) == taken
+
+
 def changed(kind: str, **cells: object) -> pl.DataFrame:
     return pl.DataFrame(
         {**GOOD[kind], **{name: [value] for name, value in cells.items()}}, strict=False
