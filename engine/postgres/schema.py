@@ -4,8 +4,8 @@ There is no alembic.ini: Alembic runs over asyncpg, on a connection that this mo
 slow to import and most calls do not need it, so the functions that do import it themselves.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,7 @@ async def migrate(url: str, revision: str = "head") -> str:
 
     Raises:
         UsageError: there is no such revision.
+        CorrectionRefusedError: rows are in the way of a migration; those before it stay applied.
     """
     missing = sorted(_ROLES - await _run_alembic(url, revision))
     if revision == "head" and missing:
@@ -111,6 +112,7 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
     def run(connection: "Connection") -> None:
         connection.exec_driver_sql(sql("lock_migrations").text)
         current = MigrationContext.configure(connection).get_current_revision()
+        connection.commit()  # else all migrations would run in the transaction of this query
         below = (
             {each.revision for each in script.iterate_revisions(current, "base")}
             if current
@@ -123,10 +125,24 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
             command.upgrade(alembic_config(connection), revision)
 
     async with _sqlalchemy_connection(url) as connection:
-        await connection.run_sync(run)
-        await connection.commit()
+        with translated_errors(), _driver_errors():
+            await connection.run_sync(run)
+            await connection.commit()
         roles = sql("existing_roles").text
         return set(await connection.run_sync(lambda c: c.exec_driver_sql(roles).scalars()))
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Raise the driver's error instead of the one that SQLAlchemy has made of it."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        if error.orig is None or not isinstance(error.orig.__cause__, asyncpg.PostgresError):
+            raise
+        raise error.orig.__cause__ from error
 
 
 @asynccontextmanager
