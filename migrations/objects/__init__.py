@@ -17,6 +17,13 @@ How migration 0009 changes an object of 0008, for example the view position_stat
 
 Older migrations need no change: `definition` gives each the text of its own revision. Migrations
 before 0008 have their definitions inline.
+
+No function looks its tables up by the path of its caller. One in plpgsql gets a fixed search_path
+from `apply`. An SQL function that readers call has a body of BEGIN ATOMIC or RETURN, which is bound
+when it is created; a search_path of its own would keep the planner from inlining it. Such a
+function depends on the views that it reads: a migration that drops a view drops these functions
+first. The file of a SECURITY DEFINER function ends with REVOKE ... FROM PUBLIC: else anybody could
+attach the function to a table of their own, with columns of their own types.
 """
 
 from pathlib import Path
@@ -24,6 +31,8 @@ from pathlib import Path
 from alembic import op
 
 FOLDER = Path(__file__).parent
+
+_FIXED_PATHS_SINCE = "0009"
 
 
 def names() -> list[str]:
@@ -52,5 +61,19 @@ def apply(revision: str, *names: str) -> None:
     A DO block, because a file may have several statements and the driver accepts one at a time.
     """
     for name in names:
-        block = f"DO $object$ BEGIN\n{definition(name, revision)}\nEND $object$"
-        op.get_bind().exec_driver_sql(block)
+        text = definition(name, revision)
+        if revision >= _FIXED_PATHS_SINCE and "LANGUAGE plpgsql" in text:
+            text += _fix_search_path(name.removeprefix("functions/"))
+        op.get_bind().exec_driver_sql(f"DO $object$ BEGIN\n{text}\nEND $object$")
+
+
+def _fix_search_path(function: str) -> str:
+    """Return the statement that lets a function find the tables of the schema, whoever calls it.
+
+    pg_temp is last, because PostgreSQL searches it first where it is not named. Not FROM CURRENT:
+    that can contain the name of the user who calls.
+    """
+    return f"""
+EXECUTE format(
+    'ALTER FUNCTION {function} SET search_path = %I, pg_temp', current_schema());
+"""

@@ -1,12 +1,14 @@
 """Migrations upgrade from nothing and from every revision with its data, and downgrade again."""
 
 import asyncio
+import logging
+import re
 
 import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 
-from revalue.engine.errors import SchemaVersionError
+from revalue.engine.errors import CorrectionRefusedError, SchemaVersionError
 from revalue.engine.postgres import schema
 from tests.conftest import drop_database, fresh_database
 
@@ -204,6 +206,89 @@ async def test_a_position_has_the_numbers_of_its_portfolio_and_keeps_them(empty_
         await changing
     for each in (connection, other, third):
         await each.close()
+
+
+OUT_OF_BOUNDS = (
+    (
+        "INSERT INTO market_prices VALUES ('A', '20000-01-01', 1, 'USD', 'PER_UNIT')",
+        "market_prices: price of A on 20000-01-01",
+        "DELETE FROM market_prices WHERE price_date > '2200-12-31'",
+    ),
+    (
+        "INSERT INTO fx_rates SELECT 'EUR', 'CHF', date '1800-01-01' + n, 1 "
+        "FROM generate_series(0, 6) n",
+        "fx_rates: rate EUR/CHF on 1800-01-01, rate EUR/CHF on 1800-01-02, "
+        "rate EUR/CHF on 1800-01-03, rate EUR/CHF on 1800-01-04, rate EUR/CHF on 1800-01-05 "
+        "and 2 more",
+        "DELETE FROM fx_rates WHERE rate_date < '1900-01-01'",
+    ),
+    (
+        "INSERT INTO position_history VALUES (1, 1, '0024-01-02', 1, 1, 1)",
+        "position_history: record of P / A on 0024-01-02",
+        "DELETE FROM position_history WHERE position_date < '1900-01-01'",
+    ),
+    (
+        "UPDATE instruments SET contract_multiplier = 'NaN'",
+        "instruments: multiplier NaN of A",
+        "UPDATE instruments SET contract_multiplier = NULL",
+    ),
+    (
+        """INSERT INTO daily_position_snapshots
+           VALUES (1, 7, '2262-01-02', 0, '2024-01-02', NULL, NULL, 0, 5, 40, 36, 10, 0.9,
+                   50, 45, 10, 9);
+           INSERT INTO business_dates (calendar_id, business_date) VALUES ('KEPT', '2262-01-02')""",
+        "business_dates: 2262-01-02 of calendar KEPT, on which positions are valued",
+        "DELETE FROM daily_position_snapshots WHERE date > '2200-12-31'",
+    ),
+)
+"""Statements that the schema of 0008 accepts, how 0009 names their rows, and what removes them."""
+
+
+async def test_0009_names_the_rows_that_are_out_of_bounds_and_changes_nothing(
+    empty_url: str,
+) -> None:
+    await schema.migrate(empty_url, "0008")
+    connection = await asyncpg.connect(empty_url)
+    for statement in book_of("0008"):
+        await connection.execute(statement)
+    for insert, named, remove in OUT_OF_BOUNDS:
+        await connection.execute(insert)
+        with pytest.raises(CorrectionRefusedError, match=re.escape(named)) as refused:
+            await schema.migrate(empty_url)
+        assert "1900-01-01 to 2200-12-31" in str(refused.value)
+        assert await schema.current_revision(empty_url) == "0008"
+        await connection.execute(remove)
+    assert await schema.migrate(empty_url, "0009") == "0009"
+    await connection.close()
+
+
+async def test_0009_removes_business_dates_out_of_bounds_on_which_nothing_is_valued(
+    empty_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At 0008 such a date ends every scheduler, and cannot be deleted once it is scheduled."""
+    await schema.migrate(empty_url, "0008")
+    connection = await asyncpg.connect(empty_url)
+    for statement in (
+        *book_of("0008"),
+        """INSERT INTO business_dates (calendar_id, business_date)
+           VALUES ('KEPT', '20240-03-01'), ('KEPT', '0024-03-01'), ('OTHER', 'infinity')""",
+        """UPDATE position_state SET frontier_date = '20240-03-01', published_epoch = 1,
+               pending = '{[2024-01-03,2024-01-04),[20240-03-01,20240-03-02)}'""",
+    ):
+        await connection.execute(statement)
+    revisions = "SELECT sum(revision) FROM calendars"
+    before = await connection.fetchval(revisions)
+    logging.getLogger("revalue").propagate = True
+    assert await schema.migrate(empty_url, "0009") == "0009"
+    assert "20240-03-01 of calendar KEPT" in caplog.text
+    assert await connection.fetchval(revisions) == before + 2
+    assert await connection.fetchval("SELECT count(*) FROM business_dates") == 2
+    state = await connection.fetchrow(
+        """SELECT epoch, published_epoch, frontier_date::text, pending::text, at IS NOT NULL
+           FROM position_state JOIN moments ON moment_id = stale_moment"""
+    )
+    assert tuple(state) == (2, 1, "2024-01-03", "{[2024-01-03,2024-01-04)}", True)
+    await connection.close()
 
 
 async def test_another_schema_is_refused_with_what_to_do(empty_url: str) -> None:

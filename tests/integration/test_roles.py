@@ -31,7 +31,7 @@ from tests.web.test_api import client, got
 
 pytestmark = pytest.mark.slow
 
-CLOSED = {"api_tokens"}
+CLOSED = {"api_tokens", "moment_lock"}
 """Tables that only their owner reads."""
 
 

@@ -10,7 +10,8 @@
 CREATE OR REPLACE FUNCTION merged_reach(triggers bigint[], firsts bigint[])
 RETURNS TABLE (
     position_id bigint, dates datemultirange, first_trigger_id bigint, last_trigger_id bigint)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE
+BEGIN ATOMIC
     SELECT r.position_id, m.dates, m.first_trigger_id, m.last_trigger_id
     FROM trigger_reach r
     LEFT JOIN (
@@ -20,5 +21,5 @@ LANGUAGE sql STABLE AS $$
         WHERE t.trigger_id = ANY (triggers)
         GROUP BY t.kind, t.security_id, t.base_currency, t.quote_currency, t.calendar_id
     ) m ON m.first_trigger_id = r.trigger_id
-    WHERE r.trigger_id = ANY (firsts)
-$$;
+    WHERE r.trigger_id = ANY (firsts);
+END;

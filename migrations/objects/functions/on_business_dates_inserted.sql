@@ -6,7 +6,7 @@
 -- the calendar makes two writers agree on which of the two cases a date is. A writer with an older
 -- snapshot cannot know the last date, so every date counts as a correction.
 CREATE OR REPLACE FUNCTION on_business_dates_inserted() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     PERFORM 1 FROM calendars WHERE calendar_id IN (SELECT calendar_id FROM changed)
     ORDER BY calendar_id FOR NO KEY UPDATE;
@@ -23,3 +23,5 @@ BEGIN
     NOTIFY revalue_wake;
     RETURN NULL;
 END $$;
+
+REVOKE ALL ON FUNCTION on_business_dates_inserted FROM PUBLIC;

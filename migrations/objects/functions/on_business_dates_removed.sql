@@ -3,7 +3,7 @@
 -- The snapshots of such a date would belong to no business day. The lock on the calendar makes a
 -- concurrent staging of the date wait, or makes this statement see the frontier that it moved.
 CREATE OR REPLACE FUNCTION on_business_dates_removed() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     kept record;
 BEGIN
@@ -25,3 +25,5 @@ BEGIN
     NOTIFY revalue_wake;
     RETURN NULL;
 END $$;
+
+REVOKE ALL ON FUNCTION on_business_dates_removed FROM PUBLIC;

@@ -4,7 +4,7 @@
 -- The position records state their cost basis in the old currency, so no revaluation would be
 -- correct. The other fields affect all dates of the instrument's positions.
 CREATE OR REPLACE FUNCTION on_instrument_update() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF NEW.currency <> OLD.currency
        AND EXISTS (SELECT FROM position_state WHERE security_id = OLD.security_id) THEN
@@ -23,3 +23,5 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+
+REVOKE ALL ON FUNCTION on_instrument_update FROM PUBLIC;

@@ -2,7 +2,7 @@
 --
 -- Ordered rows: two writers that insert the same pairs wait for each other and do not deadlock.
 CREATE OR REPLACE FUNCTION on_prices_inserted() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO security_quote_currencies
     SELECT DISTINCT security_id, currency FROM changed ORDER BY 1, 2 ON CONFLICT DO NOTHING;
@@ -10,3 +10,5 @@ BEGIN
     FROM changed HAVING count(*) > 0;
     RETURN NULL;
 END $$;
+
+REVOKE ALL ON FUNCTION on_prices_inserted FROM PUBLIC;

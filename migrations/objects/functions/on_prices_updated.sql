@@ -3,7 +3,7 @@
 -- EXCEPT in both directions: an update that writes the same values is no correction, and one that
 -- moves a price to another date or security changes the old place and the new one.
 CREATE OR REPLACE FUNCTION on_prices_updated() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO security_quote_currencies
     SELECT DISTINCT security_id, currency FROM new_rows ORDER BY 1, 2 ON CONFLICT DO NOTHING;
@@ -15,3 +15,5 @@ BEGIN
     HAVING count(*) > 0;
     RETURN NULL;
 END $$;
+
+REVOKE ALL ON FUNCTION on_prices_updated FROM PUBLIC;

@@ -19,7 +19,8 @@ RETURNS TABLE (
     position_id bigint, portfolio_id text, security_id text, published_epoch integer,
     open_dates datemultirange, reprocessing_status text, state text, epoch integer,
     watermark_date date, frontier_date date, failure_reason text)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE
+BEGIN ATOMIC
     SELECT s.position_id, s.portfolio_id, s.security_id, s.published_epoch,
            s.published_open_dates, s.reprocessing_status, s.state, s.epoch, s.watermark_date,
            s.frontier_date, s.failure_reason
@@ -49,5 +50,5 @@ LANGUAGE sql STABLE AS $$
                 THEN 'IN_PROGRESS' ELSE 'CURRENT' END,
            NULL, NULL, NULL, NULL, NULL
     FROM publications_at(known_at) u JOIN position_state p ON p.position_id = u.position_id
-    WHERE known_at IS NOT NULL
-$$;
+    WHERE known_at IS NOT NULL;
+END;

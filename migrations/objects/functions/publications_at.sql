@@ -7,7 +7,8 @@ CREATE OR REPLACE FUNCTION publications_at(known_at timestamptz)
 RETURNS TABLE (
     position_id bigint, portfolio_id text, security_id text, published_epoch integer,
     open_dates datemultirange)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE
+BEGIN ATOMIC
     SELECT p.position_id, p.portfolio_id, p.security_id, p.published_epoch,
            p.published_open_dates
     FROM position_state p
@@ -22,5 +23,5 @@ LANGUAGE sql STABLE AS $$
         ORDER BY m.at DESC
         LIMIT 1
     ) u
-    WHERE known_at IS NOT NULL
-$$;
+    WHERE known_at IS NOT NULL;
+END;

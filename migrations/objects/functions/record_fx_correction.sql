@@ -1,8 +1,8 @@
 -- Insert one FX trigger per currency pair for the given changed rates, with the dates they affect.
 --
--- The reach of a rate is found like that of a price (record_price_correction). A pair has no row
--- of its own to lock, so an advisory lock per pair serialises its writers. The locks are taken in
--- the order of the pairs, so that two writers do not deadlock.
+-- The reach of a rate is found like that of a price (record_price_correction). The lock on the
+-- pair's row in currency_pairs serialises its writers; only this function inserts and locks these
+-- rows. Both is done in the order of the pairs, so that two writers do not deadlock.
 CREATE OR REPLACE FUNCTION record_fx_correction(bases text[], quotes text[], dates date[])
 RETURNS void
 LANGUAGE plpgsql AS $$
@@ -10,9 +10,13 @@ BEGIN
     IF cardinality(bases) = 0 THEN
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtextextended('revalue.fx:' || pair, 0))
-    FROM (SELECT DISTINCT b || '/' || q AS pair
-          FROM unnest(bases, quotes) AS u (b, q) ORDER BY 1) pairs;
+    INSERT INTO currency_pairs (base_currency, quote_currency)
+    SELECT DISTINCT b, q FROM unnest(bases, quotes) AS u (b, q) ORDER BY 1, 2
+    ON CONFLICT DO NOTHING;
+    PERFORM 1 FROM currency_pairs
+    WHERE (base_currency, quote_currency) IN (
+        SELECT b, q FROM unnest(bases, quotes) AS u (b, q))
+    ORDER BY base_currency, quote_currency FOR NO KEY UPDATE;
     WITH changed AS (
         SELECT c.base_currency, c.quote_currency, c.rate_date
         FROM unnest(bases, quotes, dates) AS c (base_currency, quote_currency, rate_date)
@@ -34,8 +38,8 @@ BEGIN
                    OVER (PARTITION BY base_currency, quote_currency ORDER BY rate_date) AS next
         FROM neighbours
     )
-    INSERT INTO reprocessing_triggers (kind, base_currency, quote_currency, dates)
-    SELECT 'FX', s.base_currency, s.quote_currency,
+    INSERT INTO reprocessing_triggers (kind, base_currency, quote_currency, moment_id, dates)
+    SELECT 'FX', s.base_currency, s.quote_currency, (SELECT current_moment()),
            range_agg(daterange(
                r.rate_date,
                CASE WHEN sees_committed_writes()
@@ -49,3 +53,5 @@ BEGIN
     ORDER BY s.base_currency, s.quote_currency;
     NOTIFY revalue_wake;
 END $$;
+
+REVOKE ALL ON FUNCTION record_fx_correction FROM PUBLIC;

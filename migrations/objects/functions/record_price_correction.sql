@@ -36,8 +36,8 @@ BEGIN
                lead(price_date) OVER (PARTITION BY security_id ORDER BY price_date) AS next
         FROM neighbours
     )
-    INSERT INTO reprocessing_triggers (kind, security_id, dates)
-    SELECT 'PRICE', s.security_id,
+    INSERT INTO reprocessing_triggers (kind, security_id, moment_id, dates)
+    SELECT 'PRICE', s.security_id, (SELECT current_moment()),
            range_agg(daterange(
                r.price_date,
                CASE WHEN sees_committed_writes()
@@ -50,3 +50,5 @@ BEGIN
     ORDER BY s.security_id;
     NOTIFY revalue_wake;
 END $$;
+
+REVOKE ALL ON FUNCTION record_price_correction FROM PUBLIC;

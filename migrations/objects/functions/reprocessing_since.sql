@@ -5,7 +5,8 @@
 -- NULL: it is not recorded. Meant for positions that are IN_PROGRESS, so it looks one up at a time.
 CREATE OR REPLACE FUNCTION reprocessing_since(reprocessing bigint, known_at timestamptz)
 RETURNS timestamptz
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE
+BEGIN ATOMIC
     SELECT min(s.at)
     FROM position_state p
     CROSS JOIN LATERAL (
@@ -28,5 +29,5 @@ LANGUAGE sql STABLE AS $$
           AND NOT isempty(
               r.dates * p.open_dates * datemultirange(daterange(NULL, p.frontier_date, '(]')))
     ) s
-    WHERE p.position_id = reprocessing AND s.at <= COALESCE(known_at, 'infinity')
-$$;
+    WHERE p.position_id = reprocessing AND s.at <= COALESCE(known_at, 'infinity');
+END;

@@ -4,7 +4,7 @@
 -- since could lie just outside of the scan, and the frontier would pass over it. Stage therefore
 -- compares the revision before it writes.
 CREATE OR REPLACE FUNCTION revise_calendars() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     -- An older snapshot does not show the frontiers that have reached the dates since.
     IF TG_OP <> 'INSERT' AND NOT sees_committed_writes() AND EXISTS (SELECT FROM changed) THEN
@@ -19,3 +19,5 @@ BEGIN
     WHERE calendar_id IN (SELECT calendar_id FROM changed);
     RETURN NULL;
 END $$;
+
+REVOKE ALL ON FUNCTION revise_calendars FROM PUBLIC;

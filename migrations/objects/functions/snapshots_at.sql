@@ -11,7 +11,8 @@ RETURNS TABLE (
     price numeric, price_date date, fx_rate numeric, fx_date date, fx_path smallint,
     market_value_local numeric, market_value numeric,
     unrealized_gain_local numeric, unrealized_gain numeric)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE
+BEGIN ATOMIC
     SELECT u.position_id, u.date, u.epoch, u.job_id, u.status, u.quantity, u.cost_basis_local,
            u.cost_basis, u.price, u.price_date, u.fx_rate, u.fx_date, u.fx_path,
            u.market_value_local, u.market_value, u.unrealized_gain_local, u.unrealized_gain
@@ -19,5 +20,5 @@ LANGUAGE sql STABLE AS $$
           FROM daily_position_snapshots s
           UNION ALL
           SELECT false, d.* FROM dated_snapshots d) u
-    WHERE CASE WHEN known_at IS NULL THEN u.is_now ELSE u.valued_at <= known_at END
-$$;
+    WHERE CASE WHEN known_at IS NULL THEN u.is_now ELSE u.valued_at <= known_at END;
+END;
