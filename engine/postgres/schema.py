@@ -27,7 +27,7 @@ sql = statements(__package__)
 
 _log = logs.logger("schema")
 
-_ROLES = {"revalue_engine", "revalue_reader"}
+_ROLES = {"revalue_engine", "revalue_reader", "revalue_writer"}
 
 
 @cache

@@ -1,7 +1,8 @@
 """The database roles.
 
-revalue_reader reads all that the API returns and writes nothing; revalue_engine runs the whole
-engine and defines nothing. Where they cannot be created, a log line says how to create them.
+revalue_reader reads all that the API returns and writes nothing; revalue_writer feeds market and
+reference data, and its writes are corrections; revalue_engine runs the whole engine and defines
+nothing. Where they cannot be created, a log line says how to create them.
 """
 
 import asyncio
@@ -22,11 +23,12 @@ from revalue.console.cli.verify import verify_rows
 from revalue.engine import logs
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.errors import AccessDeniedError
 from revalue.engine.operate import tokens
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 from tests.conftest import named
-from tests.support import DAYS, dates, engine, facts, load_small_book, prices
+from tests.support import DAYS, dates, engine, facts, fetch, load_small_book, prices
 from tests.web.test_api import client, got
 
 pytestmark = pytest.mark.slow
@@ -41,12 +43,13 @@ def signed_in(url: str, user: str) -> str:
 
 @pytest.fixture
 async def users(url: str) -> AsyncIterator[dict[str, str]]:
-    """Addresses of two login users, each a member of one role."""
+    """Addresses of login users, each a member of one role."""
     connection = await asyncpg.connect(url)
-    for role in ("reader", "engine"):
+    roles = ("reader", "writer", "engine")
+    for role in roles:
         await connection.execute(f"CREATE ROLE test_{role} LOGIN IN ROLE revalue_{role}")
-    yield {role: signed_in(url, f"test_{role}") for role in ("reader", "engine")}
-    await connection.execute("DROP ROLE test_reader, test_engine")
+    yield {role: signed_in(url, f"test_{role}") for role in roles}
+    await connection.execute("DROP ROLE test_reader, test_writer, test_engine")
     await connection.close()
 
 
@@ -188,6 +191,91 @@ async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
     await connection.close()
 
 
+async def test_the_writer_feeds_data_and_its_corrections_are_recorded(
+    url: str, database: Database, users: dict[str, str]
+) -> None:
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        await running.settle()
+        async with await Database.open(users["writer"]) as feed:
+            instrument = {
+                "security_id": ["A", "C"],
+                "currency": ["USD", "CHF"],
+                "max_price_age_sessions": [4, 4],
+            }
+            rate = {
+                "base_currency": ["EUR"],
+                "quote_currency": ["USD"],
+                "rate_date": [DAYS[8]],
+                "rate": ["1.3"],
+            }
+            await load(feed, Kind.INSTRUMENTS, pl.DataFrame(instrument))
+            await load(feed, Kind.PRICES, prices("A", {DAYS[2]: "77", date(2024, 1, 29): "78"}))
+            await load(feed, Kind.PRICES, prices("B", {date(2024, 1, 29): "79"}))
+            await load(feed, Kind.FX_RATES, pl.DataFrame(rate))
+            await load(feed, Kind.BUSINESS_DATES, dates([date(2024, 1, 13), date(2024, 1, 29)]))
+            await load(feed, Kind.BUSINESS_DATES, dates([date(2024, 1, 2)], calendar="NEW"))
+            with pytest.raises(AccessDeniedError):
+                await load(feed, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "1"}))
+        connection = await asyncpg.connect(users["writer"])
+        for statement in (
+            "DELETE FROM market_prices WHERE security_id = 'B' AND price_date = '2024-01-10'",
+            "DELETE FROM fx_rates WHERE rate_date = '2024-01-17'",
+            "UPDATE instruments SET max_price_age_sessions = 9 WHERE security_id = 'B'",
+            "DELETE FROM business_dates WHERE calendar_id = 'NEW'",
+        ):
+            assert not (await connection.execute(statement)).endswith(" 0")
+        await running.settle()
+    recorded = """SELECT count(*) FROM reprocessing_triggers
+                  WHERE kind <> 'POSITION' AND positions_invalidated > 0"""
+    assert (await fetch(database, recorded))[0][0] >= 7
+    found = await verify_rows(database, rows=None, seed=0)
+    assert (found.rows > 60, found.disagreements) == (True, 0), found.examples
+    await connection.close()
+
+
+WRITES = {
+    "market_prices": {"INSERT", "UPDATE", "DELETE"},
+    "fx_rates": {"INSERT", "UPDATE", "DELETE"},
+    "business_dates": {"INSERT (calendar_id)", "INSERT (business_date)", "DELETE"},
+    "calendars": {"INSERT (calendar_id)"},
+    "instruments": {
+        "INSERT (security_id)",
+        "INSERT (currency)",
+        "INSERT (contract_multiplier)",
+        "INSERT (max_price_age_sessions)",
+        "UPDATE (currency)",
+        "UPDATE (contract_multiplier)",
+        "UPDATE (max_price_age_sessions)",
+    },
+}
+"""All that revalue_writer may do to tables besides reading; columns where not all may be given."""
+
+
+async def test_the_writer_may_write_nothing_else(database: Database) -> None:
+    granted = await fetch(
+        database,
+        """SELECT c.relname, a.privilege_type
+           FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+           WHERE a.grantee = 'revalue_writer'::regrole AND a.privilege_type <> 'SELECT'
+           UNION ALL
+           SELECT c.relname, format('%s (%s)', a.privilege_type, t.attname)
+           FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid
+           CROSS JOIN LATERAL aclexplode(t.attacl) a
+           WHERE a.grantee = 'revalue_writer'::regrole
+           UNION ALL
+           SELECT p.proname, a.privilege_type
+           FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a
+           WHERE a.grantee = 'revalue_writer'::regrole""",
+    )
+    expected = {(table, what) for table, all_of in WRITES.items() for what in all_of}
+    assert set(granted) == expected
+    assert await fetch(
+        database,
+        "SELECT count(*) FROM pg_auth_members WHERE member = 'revalue_writer'::regrole",
+    ) == [(0,)]
+
+
 async def test_every_table_is_open_to_both_roles_or_closed_on_purpose(database: Database) -> None:
     """Default privileges give nothing: a migration that creates a table says who may read it."""
     async with database.connection() as connection:
@@ -234,7 +322,7 @@ async def test_roles_are_created_once_per_server_and_dropped_with_the_last_datab
     other_server: str,
 ) -> None:
     admin = await asyncpg.connect(other_server)
-    both = {"revalue_reader", "revalue_engine"}
+    every = {"revalue_reader", "revalue_writer", "revalue_engine"}
     await admin.execute("CREATE ROLE plain LOGIN")
     for name in ("unprivileged", "one", "two"):
         await admin.execute(f"CREATE DATABASE {name} OWNER plain")
@@ -253,7 +341,7 @@ async def test_roles_are_created_once_per_server_and_dropped_with_the_last_datab
         await asyncio.create_subprocess_exec(*call, address, "migrate") for address in (one, two)
     ]
     assert [await process.wait() for process in migrating] == [0, 0]
-    assert await roles(admin) == both
+    assert await roles(admin) == every
     owner = await asyncpg.connect(plain)
     assert not await owner.fetchval(
         "SELECT has_table_privilege('revalue_reader', 'position_state', 'SELECT')"
@@ -265,7 +353,7 @@ async def test_roles_are_created_once_per_server_and_dropped_with_the_last_datab
     await owner.close()
     await schema.migrate(plain, "base")  # plain may not drop roles
     await schema.migrate(one, "base")
-    assert await roles(admin) == both
+    assert await roles(admin) == every
     await admin.execute("CREATE ROLE person LOGIN IN ROLE revalue_reader")
     await schema.migrate(two, "base")
     assert await roles(admin) == {"revalue_reader"}  # someone is a member of it
