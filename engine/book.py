@@ -26,7 +26,8 @@ from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Connections, Database
-from revalue.engine.preview.preview import Preview, preview
+from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
+from revalue.engine.preview.preview import OnRows, Preview, preview
 from revalue.engine.read import queries
 from revalue.engine.read.explain import Explanation, explain
 from revalue.engine.runtime import OnProgress, Run, runtime
@@ -237,19 +238,40 @@ class Book:
         """
         return self._wait(self._correct(change))
 
-    def preview(self, change: Change, *, movers: int = 10) -> Preview:
-        """Return what `correct` would do: the real plan, computed and rolled back.
+    def preview(
+        self,
+        change: Change,
+        *,
+        movers: int = 10,
+        on_rows: OnRows | None = None,
+        on_progress: OnPreviewProgress | None = None,
+    ) -> Preview:
+        """Return what `correct` would do: it is made and rolled back, and valued.
 
         Args:
             change: as of `correct`.
             movers: how many movers per base currency, at most.
+            on_rows: called, in another thread, with each page of rows that would be written: the
+                columns of daily_position_snapshots without job_id and epoch.
+            on_progress: called, in another thread, with the number of position-days that are
+                valued, and of all of them.
 
         Raises:
-            WriteConflictError: the engine or a writer is at work on the same positions.
+            WriteConflictError: a writer is at work on the same data.
             PlanTooLongError: the plan would take longer than settings.preview_seconds.
+            PreviewTooLargeError: the preview would take too much memory.
             RevalueError: what `correct` raises.
         """
-        return self._wait(preview(self._database, change.apply, self.settings, movers=movers))
+        return self._wait(
+            preview(
+                self._database,
+                change.apply,
+                self.settings,
+                movers=movers,
+                on_rows=on_rows,
+                on_progress=on_progress,
+            )
+        )
 
     def value(self, *, on_progress: OnProgress | None = None) -> Run:
         """Value everything that is due, until nothing is left that can be valued.

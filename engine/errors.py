@@ -36,6 +36,10 @@ class NotYetKnownError(UsageError):
     """known_at is in the future."""
 
 
+class PreviewTooLargeError(UsageError):
+    """A preview would take too much memory. Preview fewer corrections, or fewer dates, at once."""
+
+
 class NotFoundError(PermanentError):
     """What was asked for does not exist."""
 
@@ -81,7 +85,7 @@ class StatementCancelledError(TransientError):
 
 
 class PlanTooLongError(TransientError):
-    """A preview would have locked its positions for longer than allowed; it was abandoned."""
+    """A preview would have locked what it corrects for longer than allowed; it was abandoned."""
 
 
 class WriteConflictError(TransientError):

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         10, gt=0, description="a scheduler without a heartbeat for longer is considered dead"
     )
     preview_seconds: float = Field(
-        30, gt=0, description="longest time that a preview may lock the positions it plans for"
+        30, gt=0, description="longest time that a preview may lock what it corrects"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", description="lowest level that is logged (JSON)"

@@ -30,7 +30,9 @@ async def read_frame(connection: Connection, query: str, *arguments: Any) -> pl.
     await connection.copy_from_query(query, *arguments, output=text, format="csv", header=True)
     text.seek(0)
     flags = [column.name for column in attributes if column.type.name == "bool"]
-    return pl.read_csv(text, schema=schema).with_columns(pl.col(name) == "t" for name in flags)
+    # In a thread: parsing a million rows would hold up the event loop.
+    rows = await asyncio.to_thread(pl.read_csv, text, schema=schema)
+    return rows.with_columns(pl.col(name) == "t" for name in flags)
 
 
 class TransactionReader:

@@ -1,1 +1,1 @@
-"""What a correction would do: the real plan, computed and rolled back."""
+"""What a correction would do: made and rolled back, and what it affects is valued."""

@@ -1,8 +1,9 @@
--- The dates that readers see now and that the corrected histories do not have any more.
-SELECT p.position_id, lower(r) AS first_date, upper(r) - 1 AS last_date
-FROM position_state p
+-- The dates of the reached positions that readers see now and that the corrected histories do not
+-- have any more. At most :limit ranges.
+SELECT r.position_id, lower(dates) AS first_date, upper(dates) - 1 AS last_date
+FROM reached_positions r
+JOIN position_state p USING (position_id)
 CROSS JOIN LATERAL unnest(
     (p.published_open_dates - p.open_dates)
-    * datemultirange(daterange(NULL, p.frontier_date, '(]'))) AS r
-WHERE p.trigger_id IN (
-    SELECT trigger_id FROM reprocessing_triggers WHERE xmin = pg_current_xact_id()::xid)
+    * datemultirange(daterange(NULL, p.frontier_date, '(]'))) AS dates
+LIMIT :limit

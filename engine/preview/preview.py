@@ -1,83 +1,38 @@
-"""Preview a correction: make, fan out and stage it in a rolled back transaction, then value it.
+"""Preview a correction: make it in a transaction that is rolled back, and value what it affects.
 
-The plan is made by the code that carries it out (engine.preview.dry_run), so the two cannot differ.
+What is affected, due and read is found by engine.preview.plan. It is valued in pages, after the
+transaction has ended, and each page is compared with what readers see and added up: memory does not
+grow with the number of position-days.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
-from revalue.engine.core.decimals import AMOUNT, RATE
-from revalue.engine.core.lifecycle import JobStatus
-from revalue.engine.core.valuation import AMOUNT_COLUMNS
+from revalue.engine.core.batching import assign_tasks
+from revalue.engine.core.decimals import AMOUNT
 from revalue.engine.postgres.database import Database
-from revalue.engine.preview.dry_run import Correct, Estimate, Plan, plan_correction
+from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.postgres.transaction_reader import read_frame
+from revalue.engine.preview.changes import Changes, Mover, PortfolioChange
+from revalue.engine.preview.plan import Correct, Estimate, Hold, Plan, plan_correction
 from revalue.engine.settings import Settings
+from revalue.engine.value.inputs import TaskInputs
 from revalue.engine.value.valuer import compute
 
-__all__ = ["Estimate", "Mover", "PortfolioChange", "Preview", "preview"]
+__all__ = ["Estimate", "Mover", "OnProgress", "OnRows", "PortfolioChange", "Preview", "preview"]
 
-_TOTAL = pl.Decimal(38, 10)
-_ROWS: dict[str, pl.DataType] = {
-    "position_id": pl.Int64(),
-    **dict.fromkeys(("date", "price_date", "fx_date"), pl.Date()),
-    **dict.fromkeys(("fx_path", "status"), pl.Int16()),
-    **dict.fromkeys(("price", "fx_rate"), RATE),
-    **dict.fromkeys(AMOUNT_COLUMNS, AMOUNT),
-}
+sql = statements(__package__)
 
+PAGE_ROWS = 250_000
+"""Position-days that are valued at once: about 300 MB. A position is never split."""
 
-@dataclass(frozen=True)
-class PortfolioChange:
-    """How much a correction changes a portfolio, on the date on which it changes most.
-
-    Attributes:
-        portfolio_id: the portfolio.
-        base_currency: the currency of the market values.
-        positions: its positions that would be revalued.
-        position_days: their position-days that would be revalued.
-        date: the date on which the sum of the market values changes most.
-        market_value_before: of the positions that would be revalued on that date, now.
-        market_value_after: the same after the correction.
-    """
-
-    portfolio_id: str
-    base_currency: str
-    positions: int
-    position_days: int
-    date: date
-    market_value_before: Decimal
-    market_value_after: Decimal
-
-    @property
-    def change(self) -> Decimal:
-        """market_value_after - market_value_before."""
-        return self.market_value_after - self.market_value_before
-
-
-@dataclass(frozen=True)
-class Mover:
-    """A position on the date on which its market value (base currency) changes most.
-
-    A missing value counts as 0: before, if the date is not valued yet; after, if the position is
-    not open on it any more.
-    """
-
-    portfolio_id: str
-    security_id: str
-    base_currency: str
-    date: date
-    market_value_before: Decimal
-    market_value_after: Decimal
-
-    @property
-    def change(self) -> Decimal:
-        """market_value_after - market_value_before."""
-        return self.market_value_after - self.market_value_before
+OnRows = Callable[[pl.DataFrame], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -97,8 +52,6 @@ class Preview:
         estimate: how long it would take; None: no finished job is recorded.
         values: portfolio_id, base_currency, date, market_value_before and market_value_after
             (Decimal(38, 10), base currency), for every date of `portfolios`.
-        rows: every row that would be written, in the columns of daily_position_snapshots without
-            job_id and epoch.
     """
 
     correction: Any
@@ -111,10 +64,9 @@ class Preview:
     waiting: dict[str, int]
     estimate: Estimate | None
     values: pl.DataFrame
-    rows: pl.DataFrame
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything except the frames."""
+        """Return everything except the frame."""
         named = ("correction", "positions", "position_days", "first_date", "last_date", "waiting")
         return {
             **{name: getattr(self, name) for name in named},
@@ -125,8 +77,28 @@ class Preview:
         }
 
 
+@dataclass(frozen=True)
+class _Page:
+    """Some positions of a plan, each with all of its dates.
+
+    inputs: what is valued; None: nothing.
+    seen: position_id, first_date, last_date (both included): which rows of readers are compared.
+    rows: position-days that are valued.
+    """
+
+    inputs: TaskInputs | None
+    seen: pl.DataFrame
+    rows: int
+
+
 async def preview(
-    database: Database, correct: Correct, settings: Settings, *, movers: int = 10
+    database: Database,
+    correct: Correct,
+    settings: Settings,
+    *,
+    movers: int = 10,
+    on_rows: OnRows | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Preview:
     """Return what a correction would do, without making it.
 
@@ -134,128 +106,143 @@ async def preview(
         database: needs two connections.
         correct: makes the correction on the database that it is given, for example
             `lambda database: corrections.price(database, ...)`.
-        settings: task sizes, max_attempts and preview_seconds.
+        settings: max_attempts and preview_seconds.
         movers: how many movers per base currency, at most.
+        on_rows: called, in another thread, with each page of rows that would be written: the
+            columns of daily_position_snapshots without job_id and epoch.
+        on_progress: called when the plan is made and after each page, with the number of
+            position-days that are valued, and of all of them.
 
     Raises:
-        WriteConflictError: the engine or a writer is at work on the same positions.
+        WriteConflictError: a writer is at work on the same data.
         PlanTooLongError: the plan would take longer than settings.preview_seconds.
+        PreviewTooLargeError: the preview would take too much memory.
         RevalueError: what `correct` raises.
     """
-    # If this call is cancelled, the plan still ends by itself: threads use its connection.
-    plan = await asyncio.shield(asyncio.create_task(plan_correction(database, correct, settings)))
-    return await asyncio.to_thread(_preview, plan, movers, settings)
-
-
-def _preview(plan: Plan, movers: int, settings: Settings) -> Preview:
-    valued = [compute(inputs, max_attempts=settings.max_attempts) for inputs in plan.inputs]
-    jobs = (
-        pl.concat([inputs.jobs.select("job_id", "position_id") for inputs in plan.inputs])
-        if valued
-        else None
-    )
-    outcomes = (
-        pl.concat([each.outcomes for each in valued]).join(jobs, on="job_id")
-        if jobs is not None
-        else None
-    )
-    stuck, waiting = _stuck(outcomes)
-    written = [each.rows for each in valued if len(each.rows)]
-    rows = pl.concat(written).drop("job_id", "epoch") if written else pl.DataFrame(schema=_ROWS)
-    lines = _lines(plan, rows, stuck)
-    values = _values(lines)
-    days = int(plan.ranges["rows"].sum())
+    async with database.transaction(isolation="repeatable_read", readonly=True) as readers:
+        hold = Hold(settings.preview_seconds)
+        planning = asyncio.create_task(plan_correction(database, readers, correct, hold, settings))
+        try:
+            plan = await asyncio.shield(planning)
+        except asyncio.CancelledError:
+            # The plan ends by itself, before its next statement: threads use its connection.
+            hold.abandon()
+            planning.add_done_callback(lambda task: task.cancelled() or task.exception())
+            raise
+        changes = Changes(plan.positions, movers)
+        done, total = 0, int(plan.ranges["rows"].sum())
+        for page in _pages(plan):
+            if on_progress is not None:
+                on_progress(done, total)
+            await _add(page, readers, changes, settings, on_rows)
+            done += page.rows
+    if on_progress is not None:
+        on_progress(done, total)
+    values = await asyncio.to_thread(changes.values)
+    first, last = plan.ranges.select(pl.col("first_date").min(), pl.col("last_date").max()).row(0)
     return Preview(
         correction=plan.correction,
         positions=len(plan.positions),
-        position_days=days,
-        first_date=plan.ranges["first_date"].min(),  # type: ignore[arg-type]
-        last_date=plan.ranges["last_date"].max(),  # type: ignore[arg-type]
-        portfolios=_portfolios(lines, values),
-        movers=_movers(lines, movers),
-        waiting=waiting,
+        position_days=total,
+        first_date=first,
+        last_date=last,
+        portfolios=await asyncio.to_thread(changes.portfolios, values),
+        movers=changes.movers(),
+        waiting=changes.waiting,
         estimate=plan.estimate,
         values=values,
-        rows=rows,
     )
 
 
-def _stuck(outcomes: pl.DataFrame | None) -> tuple[pl.Series, dict[str, int]]:
-    """Return the positions that would not complete, and their number by first failure reason."""
-    if outcomes is None:
-        return pl.Series(dtype=pl.Int64), {}
-    done = [JobStatus.COMPLETE.value, JobStatus.SKIPPED_NO_POSITION.value]
-    first = (
-        outcomes.filter(~pl.col("status").is_in(done))
-        .sort("position_id", "problem_date")
-        .unique("position_id", keep="first", maintain_order=True)
+def _pages(plan: Plan) -> Iterator[_Page]:
+    """Split a plan into pages of about PAGE_ROWS position-days, compared ones included."""
+    days = (pl.col("last_date") - pl.col("first_date")).dt.total_days() + 1
+    spans = pl.concat([plan.ranges, plan.leaving.with_columns(rows=days.cast(pl.Int32))]).sort(
+        "position_id"
     )
-    counted = first.group_by("failure_reason").len().sort("failure_reason")
-    return first["position_id"], dict(counted.iter_rows())
-
-
-def _lines(plan: Plan, rows: pl.DataFrame, stuck: pl.Series) -> pl.DataFrame:
-    """Return the market value before and after of each position and date; a missing one is 0."""
-    return (
-        plan.before.select("position_id", "date", before="market_value")
-        .join(
-            rows.select("position_id", "date", after="market_value"),
-            on=["position_id", "date"],
-            how="full",
-            coalesce=True,
-        )
-        .filter(~pl.col("position_id").is_in(stuck.implode()))
-        .join(plan.positions, on="position_id")
-        .with_columns(pl.col("before", "after").cast(_TOTAL).fill_null(pl.lit(0).cast(_TOTAL)))
-        .with_columns(change=pl.col("after") - pl.col("before"))
-    )
-
-
-def _values(lines: pl.DataFrame) -> pl.DataFrame:
-    return (
-        lines.group_by("portfolio_id", "base_currency", "date")
+    if spans.is_empty():
+        return
+    ends = (
+        assign_tasks(spans, PAGE_ROWS, first_job_id=1, first_task_id=1)
+        .group_by("task_id", maintain_order=True)
         .agg(
-            market_value_before=pl.col("before").sum(),
-            market_value_after=pl.col("after").sum(),
+            pl.col("position_id").first().alias("first"), pl.col("position_id").last().alias("last")
         )
-        .sort("portfolio_id", "date")
+    )
+    for _, first, last in ends.iter_rows():
+        mine = pl.col("position_id").is_between(first, last)
+        ranges = plan.ranges.filter(mine)
+        seen = pl.concat([ranges.drop("rows"), plan.leaving.filter(mine)])
+        inputs = None if ranges.is_empty() else _part(plan.inputs, mine)
+        yield _Page(inputs, seen, int(ranges["rows"].sum()))
+
+
+def _part(inputs: TaskInputs | None, mine: pl.Expr) -> TaskInputs:
+    """Return the inputs of some positions."""
+    assert inputs is not None, "where there are ranges there are inputs"
+    jobs = inputs.jobs.filter(mine)
+    prices = inputs.market.prices.join(
+        jobs.select("instrument_no").unique(), on="instrument_no", how="semi"
+    )
+    return replace(
+        inputs,
+        jobs=jobs,
+        history=inputs.history.filter(mine),
+        market=replace(inputs.market, prices=prices),
     )
 
 
-def _portfolios(lines: pl.DataFrame, values: pl.DataFrame) -> list[PortfolioChange]:
-    counts = lines.group_by("portfolio_id").agg(
-        positions=pl.col("position_id").n_unique(), position_days=pl.len()
+async def _add(
+    page: _Page,
+    readers: Connection,
+    changes: Changes,
+    settings: Settings,
+    on_rows: OnRows | None,
+) -> None:
+    """Value a page, read what readers see of it at the same time, and add it to the changes."""
+    before, (rows, outcomes) = await asyncio.gather(
+        _before(readers, page.seen), asyncio.to_thread(_value, page.inputs, settings)
     )
-    change = pl.col("market_value_after") - pl.col("market_value_before")
-    widest = (
-        values.sort("portfolio_id", change.abs(), "date", descending=[False, True, True])
-        .unique("portfolio_id", keep="first", maintain_order=True)
-        .join(counts, on="portfolio_id", maintain_order="left")
-    )
-    return [PortfolioChange(**row) for row in widest.iter_rows(named=True)]
+
+    def add() -> None:
+        if on_rows is not None and len(rows):
+            on_rows(rows)
+        changes.add(before, rows, outcomes)
+
+    await asyncio.to_thread(add)
 
 
-def _movers(lines: pl.DataFrame, limit: int) -> list[Mover]:
-    """Return one mover per position, the first `limit` per base currency.
+async def _before(readers: Connection, seen: pl.DataFrame) -> pl.DataFrame:
+    """Return what readers see now in the ranges."""
+    query = sql("published_rows").rendered(
+        positions=seen["position_id"],
+        first_days=seen["first_date"].to_physical(),
+        last_days=seen["last_date"].to_physical(),
+    )
+    rows = await read_frame(readers, query)
+    return rows.with_columns(pl.col("market_value").cast(AMOUNT))
 
-    Per currency, because amounts of two currencies cannot be compared.
-    """
-    size = pl.col("change").abs()
-    widest = (
-        lines.filter(pl.col("change") != 0)
-        .sort(size, "portfolio_id", "security_id", "date", descending=[True, False, False, True])
-        .unique("position_id", keep="first", maintain_order=True)
-        .group_by("base_currency", maintain_order=True)
-        .head(limit)
-        .sort("base_currency", size, descending=[False, True], maintain_order=True)
-        .rename({"before": "market_value_before", "after": "market_value_after"})
+
+def _value(inputs: TaskInputs | None, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows of a page, and the outcomes of its jobs with their position_id."""
+    if inputs is None:
+        return pl.DataFrame(schema=_NO_ROWS), pl.DataFrame(schema=_NO_OUTCOMES)
+    valued = compute(inputs, max_attempts=settings.max_attempts)
+    outcomes = valued.outcomes.join(inputs.jobs.select("job_id", "position_id"), on="job_id")
+    rows = (
+        valued.rows.drop("job_id", "epoch") if len(valued.rows) else pl.DataFrame(schema=_NO_ROWS)
     )
-    named = (
-        "portfolio_id",
-        "security_id",
-        "base_currency",
-        "date",
-        "market_value_before",
-        "market_value_after",
-    )
-    return [Mover(**row) for row in widest.select(named).iter_rows(named=True)]
+    return rows, outcomes.select(list(_NO_OUTCOMES))
+
+
+_NO_ROWS: dict[str, pl.DataType] = {
+    "position_id": pl.Int64(),
+    "date": pl.Date(),
+    "market_value": AMOUNT,
+}
+_NO_OUTCOMES: dict[str, pl.DataType] = {
+    "position_id": pl.Int64(),
+    "status": pl.String(),
+    "problem_date": pl.Date(),
+    "failure_reason": pl.String(),
+}

@@ -13,6 +13,9 @@ from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
 
+_PART_SPANS = 50_000
+_PART_DAYS = 2_000_000
+
 
 @dataclass(frozen=True)
 class TaskInputs:
@@ -43,43 +46,58 @@ def read_inputs(reader: Reader, task: Task) -> TaskInputs | None:
     """
     with reader.snapshot() as snapshot:
         jobs = snapshot.read(sql("jobs"), **task.parameters)
-        if jobs.is_empty():
-            return None
-        positions, needed = (
-            _spans(jobs, "position_id", "history_epoch"),
-            _spans(jobs, "instrument_no"),
-        )
-        days = {"first_days": positions["first_day"], "last_days": positions["last_day"]}
-        history = snapshot.read(
+        return None if jobs.is_empty() else read_inputs_of(snapshot, jobs)
+
+
+def read_inputs_of(snapshot: Snapshot, jobs: pl.DataFrame) -> TaskInputs:
+    """Read the inputs of jobs in an open snapshot. Blocks.
+
+    Args:
+        jobs: the columns of jobs.sql; at least one job.
+    """
+    positions = _spans(jobs, "position_id", "history_epoch")
+    history = [
+        snapshot.read(
             sql("history"),
-            positions=positions["position_id"],
-            epochs=positions["history_epoch"],
-            **days,
+            positions=part["position_id"],
+            epochs=part["history_epoch"],
+            first_days=part["first_day"],
+            last_days=part["last_day"],
         )
-        days = {"first_days": needed["first_day"], "last_days": needed["last_day"]}
-        prices = snapshot.read(sql("prices"), instruments=needed["instrument_no"], **days)
-        instruments = snapshot.read(sql("instruments"), instruments=needed["instrument_no"])
-        first_date, last_date = jobs.select(
-            pl.col("first_date").min(), pl.col("last_date").max()
-        ).row(0)
-        rates = snapshot.read(sql("rates"), first_date=first_date, last_date=last_date)
-        business_days = read_business_days(snapshot)
-        currencies = snapshot.read(sql("currencies"))
-        policy = snapshot.read(sql("policy"))
+        for part in _parts(positions)
+    ]
+    needed = _spans(jobs, "instrument_no")
+    prices = [
+        snapshot.read(
+            sql("prices"),
+            instruments=part["instrument_no"],
+            first_days=part["first_day"],
+            last_days=part["last_day"],
+        )
+        for part in _parts(needed)
+    ]
+    instruments = snapshot.read(sql("instruments"), instruments=needed["instrument_no"])
+    first_date, last_date = jobs.select(pl.col("first_date").min(), pl.col("last_date").max()).row(
+        0
+    )
+    rates = snapshot.read(sql("rates"), first_date=first_date, last_date=last_date)
+    business_days = read_business_days(snapshot)
+    currencies = snapshot.read(sql("currencies"))
+    policy = snapshot.read(sql("policy"))
     market = Market(
         business_days=business_days,
         currencies=currencies.select("currency_no", "major_no", "units_per_major"),
         instruments=instruments.drop("security_id").with_columns(
             pl.col("contract_multiplier").cast(pl.Decimal(38, 6))
         ),
-        prices=prices.with_columns(pl.col("price").cast(AMOUNT)),
+        prices=pl.concat(prices).with_columns(pl.col("price").cast(AMOUNT)),
         rates=rates.with_columns(pl.col("rate").cast(RATE)),
         pivot_no=int(policy["pivot_no"][0]),
         fx_max_age=int(policy["fx_max_age_sessions"][0]),
     )
     return TaskInputs(
         jobs=jobs,
-        history=history.with_columns(
+        history=pl.concat(history).with_columns(
             pl.col("quantity", "cost_basis_local", "cost_basis").cast(AMOUNT)
         ),
         market=market,
@@ -91,6 +109,16 @@ def read_inputs(reader: Reader, task: Task) -> TaskInputs | None:
 def read_business_days(snapshot: Snapshot) -> pl.DataFrame:
     """Read every business day of every calendar, numbered (see engine.core.calendar)."""
     return number_business_days(snapshot.read(sql("business_days")))
+
+
+def _parts(spans: pl.DataFrame) -> list[pl.DataFrame]:
+    """Split spans into parts for one statement each; those of a task of usual size are one part."""
+    days = (spans["last_day"] - spans["first_day"] + 1).cast(pl.Int64).cum_sum()
+    if len(spans) <= _PART_SPANS and days[-1] <= _PART_DAYS:
+        return [spans]
+    places = pl.int_range(len(spans), eager=True)
+    parts = spans.with_columns(_part=places // _PART_SPANS + (days - 1) // _PART_DAYS)
+    return [part.drop("_part") for part in parts.partition_by("_part", maintain_order=True)]
 
 
 def _spans(jobs: pl.DataFrame, *columns: str) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,11 +21,12 @@ from revalue.engine.errors import (
     InvalidInputError,
     NotFoundError,
     PlanTooLongError,
+    PreviewTooLargeError,
     StatementCancelledError,
     WriteConflictError,
 )
 from revalue.engine.postgres.database import Database
-from revalue.engine.preview import dry_run
+from revalue.engine.preview import changes, plan
 from revalue.engine.preview import preview as preview_module
 from revalue.engine.preview.preview import Estimate, Preview, compute, preview
 from tests.conftest import book_template, drop_database, fresh_database
@@ -109,6 +111,25 @@ async def stored(database: Database) -> dict[str, Any]:
     return held
 
 
+@asynccontextmanager
+async def held_while_reading(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Event]:
+    """Stop previews that read their inputs until the block ends; the event: one has stopped."""
+    loop = asyncio.get_running_loop()
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    real = plan.read_inputs_of
+
+    def held(*given: Any) -> Any:
+        loop.call_soon_threadsafe(reading.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(30)
+        return real(*given)
+
+    monkeypatch.setattr(plan, "read_inputs_of", held)
+    try:
+        yield reading
+    finally:
+        go_on.set()
+
+
 async def new_rows(database: Database, epochs: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows of epochs that are newer than those."""
     return await fetch(
@@ -122,15 +143,22 @@ async def new_rows(database: Database, epochs: list[tuple[Any, ...]]) -> list[tu
     )
 
 
+async def with_rows(database: Database, act: Act) -> tuple[Preview, list[tuple[Any, ...]]]:
+    """The preview, and the rows that would be written, by position and date."""
+    pages: list[pl.DataFrame] = []
+    told = await preview(database, act, SETTINGS, on_rows=pages.append)
+    return told, [row for page in pages for row in page.select(WRITTEN).iter_rows()]
+
+
 @pytest.mark.parametrize("name", ACTS)
 async def test_what_it_says_is_what_the_correction_then_does(
     name: str, valued: Engine, database: Database
 ) -> None:
     before = await stored(database)
-    told = await preview(database, ACTS[name], SETTINGS)
+    told, rows = await with_rows(database, ACTS[name])
     assert await stored(database) == before, "the preview left something behind"
     assert told.positions > 0
-    assert told.position_days == len(told.rows)
+    assert told.position_days == len(rows)
 
     epochs = await fetch(database, "SELECT position_id, epoch FROM position_state ORDER BY 1")
     visible = "SELECT portfolio_id, security_id, date, market_value FROM position_valuations"
@@ -138,7 +166,7 @@ async def test_what_it_says_is_what_the_correction_then_does(
     made = await ACTS[name](database)
     await valued.settle()
 
-    assert told.rows.select(WRITTEN).rows() == await new_rows(database, epochs), "the rows differ"
+    assert rows == await new_rows(database, epochs), "the rows differ"
     raised = await fetch(
         database,
         """SELECT count(*) FROM position_state p
@@ -184,11 +212,10 @@ async def test_nobody_is_woken_and_the_next_preview_is_the_same(
     listener = await asyncpg.connect(url)
     await listener.add_listener("revalue_wake", lambda *got: heard.append(str(got[-1])))
     try:
-        first = await preview(database, ACTS["a price"], SETTINGS)
-        second = await preview(database, ACTS["a price"], SETTINGS)
+        first, rows = await with_rows(database, ACTS["a price"])
+        second, same_rows = await with_rows(database, ACTS["a price"])
         both = await asyncio.gather(
-            preview(database, ACTS["a price"], SETTINGS),
-            preview(database, ACTS["a rate"], SETTINGS),
+            with_rows(database, ACTS["a price"]), with_rows(database, ACTS["a rate"])
         )
         assert heard == []
         await ACTS["a price"](database)
@@ -196,8 +223,7 @@ async def test_nobody_is_woken_and_the_next_preview_is_the_same(
         assert heard == [""]
     finally:
         await listener.close()
-    assert first.rows.equals(second.rows)
-    assert first.rows.equals(both[0].rows)
+    assert rows == same_rows == both[0][1] != both[1][1]
     assert first.as_dict() == {**second.as_dict(), "correction": first.correction}
 
 
@@ -290,10 +316,10 @@ async def test_a_record_after_the_horizon_and_a_price_of_a_weekend_go_together(
 async def test_other_corrections_that_are_queued_are_not_in_it(
     valued: Engine, database: Database
 ) -> None:
-    alone = await preview(database, ACTS["a price"], SETTINGS)
+    _, alone = await with_rows(database, ACTS["a price"])
     await corrections.price(database, "B", DAYS[1], Decimal(77))
-    gather_all = await preview(database, ACTS["a price"], SETTINGS)
-    assert gather_all.rows.equals(alone.rows)
+    _, beside = await with_rows(database, ACTS["a price"])
+    assert beside == alone
     assert await fetch(
         database, "SELECT count(*) FROM reprocessing_triggers WHERE fanned_out_at IS NULL"
     ) == [(1,)]
@@ -329,14 +355,30 @@ async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(
     )
 
 
-async def test_it_gives_way_to_a_writer_that_holds_the_positions(
+async def test_it_gives_way_to_a_writer_that_holds_what_it_corrects(
     valued: Engine, database: Database
 ) -> None:
     async with database.transaction() as writer:
         await writer.execute("SELECT 1 FROM position_state WHERE security_id = 'A' FOR UPDATE")
         with pytest.raises(WriteConflictError):
-            await preview(database, ACTS["a price"], SETTINGS)
-    assert (await preview(database, ACTS["a price"], SETTINGS)).positions == 4
+            await preview(database, ACTS["a position"], SETTINGS)
+        # A price changes no position: it does not wait.
+        assert (await preview(database, ACTS["a price"], SETTINGS)).positions == 4
+    assert (await preview(database, ACTS["a position"], SETTINGS)).positions == 1
+
+
+@pytest.mark.parametrize("name", ["a price", "a rate", "a file of prices"])
+async def test_the_positions_that_it_reaches_are_not_locked(
+    name: str, valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_while_reading(monkeypatch) as reading:
+        running = asyncio.create_task(preview(database, ACTS[name], SETTINGS))
+        await asyncio.wait_for(reading.wait(), 30)
+        async with database.transaction() as scheduler:
+            await scheduler.execute("SET LOCAL lock_timeout = '1s'")
+            changed = await scheduler.execute("UPDATE position_state SET revision = revision + 1")
+            assert changed == "UPDATE 8"
+    assert (await running).positions > 0
 
 
 async def test_the_engine_is_not_held_up_while_a_preview_values(
@@ -388,32 +430,76 @@ async def test_a_plan_that_takes_too_long_lets_go_of_the_positions(
     assert (await preview(database, ACTS["a price"], SETTINGS)).positions == 4
 
 
-async def test_one_that_is_cancelled_lets_go_of_the_positions(
+async def test_one_that_is_cancelled_lets_go_of_what_it_corrects(
     valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = asyncio.get_running_loop()
-    reading, go_on = asyncio.Event(), asyncio.Event()
-    real = dry_run.read_inputs
-
-    def held(*given: Any) -> Any:
-        loop.call_soon_threadsafe(reading.set)
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(30)
-        return real(*given)
-
-    monkeypatch.setattr(dry_run, "read_inputs", held)
-    running = asyncio.create_task(preview(database, ACTS["a price"], SETTINGS))
-    await asyncio.wait_for(reading.wait(), 30)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert await fetch(database, "SELECT count(*) FROM position_state WHERE epoch > 0") == [(0,)]
-    go_on.set()
+    free = """SELECT price FROM market_prices WHERE security_id = 'A' AND price_date = $1
+              FOR UPDATE SKIP LOCKED"""
+    async with held_while_reading(monkeypatch) as reading:
+        running = asyncio.create_task(preview(database, ACTS["a price"], SETTINGS))
+        await asyncio.wait_for(reading.wait(), 30)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await fetch(database, free, DAYS[7]) == []
     await ACTS["a price"](database)
     await asyncio.wait_for(valued.settle(), 30)
     assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
     idle = """SELECT count(*) FROM pg_stat_activity
               WHERE state LIKE 'idle in transaction%' AND datname = current_database()"""
     assert await fetch(database, idle) == [(0,)]
+
+
+async def test_a_preview_in_pages_is_the_same(
+    valued: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages of one position each, and positions that leave in pages of their own."""
+    gone = facts("P2", "A", {DAYS[0]: "0"})
+
+    async def act(inside: Database) -> Any:
+        await corrections.file(inside, price_file(dict.fromkeys(DAYS[2:7], "3.5")))
+        await corrections.rate(inside, "EUR", "USD", DAYS[3], Decimal("1.2345"))
+        return await load(inside, Kind.POSITIONS, gone)
+
+    whole, rows = await with_rows(database, act)
+    monkeypatch.setattr(preview_module, "PAGE_ROWS", 1)
+    monkeypatch.setattr(changes, "_ADDED_PAGES", 2)
+    seen: list[tuple[int, int]] = []
+    in_pages = await preview(database, act, SETTINGS, on_progress=lambda *told: seen.append(told))
+    assert in_pages.as_dict() == {**whole.as_dict(), "correction": in_pages.correction}
+    assert in_pages.values.equals(whole.values)
+    assert (await with_rows(database, act))[1] == rows
+    assert len(seen) > 5
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == ((0, len(rows)), (len(rows), len(rows)))
+    assert len(whole.portfolios) == 4
+    assert len({mover.portfolio_id for mover in whole.movers}) == 4
+
+
+@pytest.mark.parametrize(
+    ("module", "limit"),
+    [
+        (plan, "MAX_POSITIONS"),
+        (plan, "MAX_RANGES"),
+        (plan, "MAX_INPUT_ROWS"),
+        (changes, "MAX_PORTFOLIO_DAYS"),
+    ],
+)
+async def test_a_preview_that_would_take_too_much_memory_is_refused(
+    module: Any,
+    limit: str,
+    valued: Engine,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = await stored(database)
+    monkeypatch.setattr(preview_module, "PAGE_ROWS", 1)
+    monkeypatch.setattr(module, limit, 2)
+    with pytest.raises(PreviewTooLargeError, match="Preview"):
+        await preview(database, ACTS["a file of prices"], SETTINGS)
+    assert await stored(database) == before
+    monkeypatch.undo()
+    assert (await preview(database, ACTS["a file of prices"], SETTINGS)).positions == 4
 
 
 async def test_a_file_of_corrections_replaces_and_does_not_add(

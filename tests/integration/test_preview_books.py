@@ -9,12 +9,11 @@ from hypothesis import given, settings
 
 from revalue.console.reference.reference import Book
 from revalue.engine.postgres.database import Database
-from revalue.engine.preview.preview import preview
 from tests.books import books
 from tests.conftest import drop_database, fresh_database
-from tests.integration.test_preview import WRITTEN, new_rows, stored
+from tests.integration.test_preview import new_rows, stored, with_rows
 from tests.integration.test_valuation import CORRECTIONS, correct, load_book
-from tests.support import SETTINGS, engine, fetch
+from tests.support import engine, fetch
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +48,7 @@ async def held_against_the_act(
     before, epochs = await stored(database), await fetch(database, EPOCHS)
     horizons = dict(await fetch(database, HORIZONS))
     seen = {row[:3]: row[3] for row in await fetch(database, SEEN)}
-    told = await preview(database, lambda inside: correct(inside, book, correction), SETTINGS)
+    told, rows = await with_rows(database, lambda inside: correct(inside, book, correction))
     assert await stored(database) == before
     await correct(database, book, correction)
     await running.settle()
@@ -59,8 +58,7 @@ async def held_against_the_act(
         if now > was
     }
     assert len(raised) == told.positions
-    arrives_within = await new_rows(database, epochs)
-    assert told.rows.select(WRITTEN).rows() == arrives_within
+    assert rows == await new_rows(database, epochs)
     holes: dict[str, int] = {}
     for position, reason in await fetch(database, STUCK):
         if position in raised:
