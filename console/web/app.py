@@ -17,6 +17,7 @@ from revalue.console.web import (
 from revalue.console.web.correlation_id import Correlation
 from revalue.console.web.middleware import BodyLimit, HostNames
 from revalue.console.web.parameters import require_known_parameters
+from revalue.console.web.preview_queue import PreviewQueue
 from revalue.engine.read.queries import ReaderQueries, open_limited
 from revalue.engine.settings import Settings
 
@@ -39,6 +40,9 @@ def create_app(
     settings: Settings | None = None,
     feed: Mapping[str, Any] | None = None,
     body_bytes: int = 8_000_000,
+    preview_wait_seconds: float | None = 3,
+    preview_queue: int = 4,
+    preview_keep_seconds: float = 600,
 ) -> FastAPI:
     """Create the web application. It connects to the database when it starts to serve.
 
@@ -53,6 +57,10 @@ def create_app(
         settings: settings of the engine, for previews and for the estimated time; None: defaults.
         feed: options of the console's feed (console_feed.Feed).
         body_bytes: maximum size of a request body, in bytes.
+        preview_wait_seconds: a preview that takes longer goes on in the background; None: a call
+            waits as long as it takes.
+        preview_queue: number of previews that may wait for the one that runs.
+        preview_keep_seconds: how long the result of one in the background is kept.
     """
 
     @asynccontextmanager
@@ -61,15 +69,20 @@ def create_app(
             url, timeout_seconds=timeout_seconds, connections=connections
         )
         for_previews = await open_limited(
-            url, timeout_seconds=timeout_seconds, connections=2, application="revalue preview"
+            url,
+            timeout_seconds=app.state.settings.preview_seconds,
+            connections=2,
+            application="revalue preview",
         )
+        queue = PreviewQueue(max_waiting=preview_queue, keep_seconds=preview_keep_seconds)
         app.state.answers = answers
-        app.state.previews = corrections.Previews(for_previews)
+        app.state.previews = corrections.Previews(for_previews, queue, preview_wait_seconds)
         app.state.feed = console_feed.Feed(answers.database, app.state.settings, **dict(feed or {}))
         try:
             yield
         finally:
             await app.state.feed.close()
+            await queue.close()
             await answers.close()
             await for_previews.close()
 

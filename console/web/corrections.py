@@ -1,4 +1,6 @@
-"""Endpoints that preview corrections: what they would do. Nothing is written."""
+"""Endpoints that preview corrections: what they would do. Nothing is written.
+
+A preview that is not finished after a while goes on in the background (preview_queue)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,17 +10,20 @@ from io import BytesIO
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from revalue.console.web.auth import OperateCaller
 from revalue.console.web.parameters import require_text
-from revalue.console.web.problems import responses
-from revalue.console.web.responses import CSV, PARQUET, json_response
-from revalue.console.web.schemas import Preview, PreviewFile
+from revalue.console.web.preview_queue import PreviewQueue, PreviewTask, Work
+from revalue.console.web.problems import responses, status_of
+from revalue.console.web.responses import CSV, PARQUET, json_response, json_text
+from revalue.console.web.schemas import Preview, PreviewFile, PreviewProgress
 from revalue.engine.correct import corrections
-from revalue.engine.correct.parsing import Source, from_csv, from_parquet
+from revalue.engine.correct.parsing import Limits, Source, from_csv, from_parquet
+from revalue.engine.errors import RevalueError
 from revalue.engine.postgres.database import Connections, Database
-from revalue.engine.preview.preview import preview
+from revalue.engine.preview.preview import OnProgress, preview
 
 router = APIRouter(tags=["corrections"])
 
@@ -34,6 +39,7 @@ DecimalText = Annotated[
 ]
 Day = Annotated[date, Field(description="Date of the corrected record.")]
 MAX_CORRECTIONS = 100
+BODY_LIMITS = Limits(rows=1_000_000, columns=100, uncompressed_bytes=200_000_000)
 
 
 class _Body(BaseModel):
@@ -98,14 +104,18 @@ Corrections = Annotated[list[AnyCorrection], Field(min_length=1, max_length=MAX_
 
 
 class Previews:
-    """The database connections of previews, and a lock that lets one preview run at a time.
+    """What previews need: database connections, and the queue.
 
-    A preview holds the rows of its positions while it plans, so several would block each other.
+    Attributes:
+        database: a pool of two connections: a preview needs both.
+        queue: the previews of this server.
+        wait_seconds: how long a call waits for its preview; None: as long as it takes.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, queue: PreviewQueue, wait_seconds: float | None) -> None:
         self.database = database
-        self.running = asyncio.Lock()
+        self.queue = queue
+        self.wait_seconds = wait_seconds
 
 
 def _previews(request: Request) -> Previews:
@@ -114,12 +124,26 @@ def _previews(request: Request) -> Previews:
 
 
 UsePreviews = Annotated[Previews, Depends(_previews)]
+PreviewId = Annotated[str, PathParameter(min_length=1, max_length=100, description="Preview id.")]
+
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": PreviewProgress,
+        "description": "The preview takes longer: poll the URL in Location",
+        "headers": {
+            "Location": {
+                "description": "The URL of the preview.",
+                "schema": {"type": "string"},
+            }
+        },
+    }
+}
 
 
 @router.post(
     "/corrections:preview",
     response_model=Preview,
-    responses=responses(400, 403, 404, 409, 413, 422, 429, 503),
+    responses=_ACCEPTED | responses(400, 403, 404, 409, 413, 422, 429, 503),
     summary="Preview corrections",
 )
 async def preview_corrections(
@@ -130,9 +154,10 @@ async def preview_corrections(
 ) -> Response:
     """What one correction, or up to 100 corrections together, would do.
 
-    The plan is the real one, made in a transaction that is rolled back: nothing is written. One
-    preview runs at a time (else 429). It gives way to the engine and to other writers (503).
-    Refused for tokens that are limited to portfolios.
+    The corrections are made in a transaction that is rolled back: nothing is written. A preview
+    that takes longer than a few seconds goes on in the background (202). One preview runs at a time
+    and a few wait for it (else 429). It gives way to other writers (503). Refused for tokens that
+    are limited to portfolios.
     """
     caller.require_unlimited()
     wanted = body if isinstance(body, list) else [body]
@@ -141,13 +166,16 @@ async def preview_corrections(
         made = [await each.apply(database) for each in wanted]
         return [{"what": each.what, "old": each.old, "new": each.new} for each in made]
 
-    return await _run_preview(request, previews, correct)
+    async def work(on_progress: OnProgress) -> str:
+        return await _preview(request, previews, correct, on_progress)
+
+    return await _run_preview(request, previews, work)
 
 
 @router.post(
     "/corrections:preview-file",
     response_model=PreviewFile,
-    responses=responses(403, 409, 413, 415, 422, 429, 503),
+    responses=_ACCEPTED | responses(403, 409, 413, 415, 422, 429, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -159,28 +187,80 @@ async def preview_corrections(
 async def preview_file(request: Request, caller: OperateCaller, previews: UsePreviews) -> Response:
     """What a file of prices, fx_rates or positions would do, as `revalue correct file` takes it.
 
-    The file is CSV or Parquet, by Content-Type. If a row is invalid, the response is 422 and names
-    it. Otherwise as `/corrections:preview`.
+    The file is CSV or Parquet, by Content-Type, of at most 1,000,000 rows. If a row is invalid, the
+    response is 422 and names it. Otherwise as `/corrections:preview`.
     """
     caller.require_unlimited()
-    given = await asyncio.to_thread(
-        _read, request.headers.get("content-type", ""), await request.body()
-    )
+    read = _reader(request.headers.get("content-type", ""))
+    content = await request.body()
 
-    async def correct(database: Connections) -> dict[str, Any]:
-        made = vars(await corrections.file(database, given))
-        # The triggers are rolled back, so their ids mean nothing to the client.
-        return {name: value for name, value in made.items() if name != "trigger_ids"}
+    async def work(on_progress: OnProgress) -> str:
+        # Read when it is its turn: the rows of one file at a time are in memory.
+        given = await asyncio.to_thread(read, content)
 
-    return await _run_preview(request, previews, correct)
+        async def correct(database: Connections) -> dict[str, Any]:
+            made = vars(await corrections.file(database, given))
+            # The triggers are rolled back, so their ids mean nothing to the client.
+            return {name: value for name, value in made.items() if name != "trigger_ids"}
+
+        return await _preview(request, previews, correct, on_progress)
+
+    return await _run_preview(request, previews, work)
 
 
-def _read(content_type: str, content: bytes) -> Source:
+@router.get(
+    "/previews/{preview_id}",
+    response_model=PreviewProgress,
+    responses=responses(403, 404, 422),
+    summary="Read a preview",
+)
+async def read_preview(
+    preview_id: PreviewId, caller: OperateCaller, previews: UsePreviews
+) -> Response:
+    """The progress of a preview in the background, then its result.
+
+    A result is kept for ten minutes. A preview lives in the server that was asked for it.
+    """
+    caller.require_unlimited()
+    return json_response(_progress(_known(previews, preview_id)))
+
+
+@router.delete(
+    "/previews/{preview_id}",
+    response_model=PreviewProgress,
+    responses=responses(403, 404, 422),
+    summary="Cancel a preview",
+)
+async def cancel_preview(
+    preview_id: PreviewId, caller: OperateCaller, previews: UsePreviews
+) -> Response:
+    """Cancel a preview that waits or runs, and forget it. The response is its last state."""
+    caller.require_unlimited()
+    task = _known(previews, preview_id)
+    await previews.queue.drop(task)
+    return json_response(_progress(task))
+
+
+def _known(previews: Previews, preview_id: str) -> PreviewTask:
+    task = previews.queue.get(preview_id)
+    if task is None:
+        raise HTTPException(
+            404, f"this server has no preview {preview_id!r}: it has expired or never existed"
+        )
+    return task
+
+
+def _reader(content_type: str) -> Callable[[bytes], Source]:
+    """Return what reads a file of this type.
+
+    Raises:
+        HTTPException: 415 if there is none.
+    """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == CSV:
-        return from_csv(content, "the body")
+        return lambda content: from_csv(content, "the body", limits=BODY_LIMITS)
     if media_type == PARQUET:
-        return from_parquet(BytesIO(content), "the body")
+        return lambda content: from_parquet(BytesIO(content), "the body", limits=BODY_LIMITS)
     raise HTTPException(
         415,
         f"a file of {CSV} or {PARQUET} is required, "
@@ -188,11 +268,66 @@ def _read(content_type: str, content: bytes) -> Source:
     )
 
 
-async def _run_preview(
-    request: Request, previews: Previews, correct: Callable[[Connections], Awaitable[Any]]
-) -> Response:
-    if previews.running.locked():
-        raise HTTPException(429, "a preview is already running", {"Retry-After": "1"})
-    async with previews.running:
-        found = await preview(previews.database, correct, request.app.state.settings)
-    return json_response(found.as_dict())
+async def _preview(
+    request: Request,
+    previews: Previews,
+    correct: Callable[[Connections], Awaitable[Any]],
+    on_progress: OnProgress,
+) -> str:
+    settings = request.app.state.settings
+    found = await preview(previews.database, correct, settings, on_progress=on_progress)
+    return await asyncio.to_thread(lambda: json_text(found.as_dict()))
+
+
+async def _run_preview(request: Request, previews: Previews, work: Work) -> Response:
+    """Queue a preview, and wait for it a while."""
+    queue = previews.queue
+    if queue.is_full:
+        raise HTTPException(
+            429,
+            f"a preview is running, and {queue.max_waiting} others wait for it",
+            {"Retry-After": "1"},
+        )
+    task = queue.submit(work)
+    await queue.wait(task, previews.wait_seconds)
+    if not task.is_over:
+        location = f"{request.scope.get('root_path', '')}/previews/{task.preview_id}"
+        return json_response(_progress(task), 202, {"Location": location, "Retry-After": "1"})
+    await queue.drop(task)
+    if task.error is not None:
+        raise task.error
+    return json_response(task.result or "")
+
+
+def _progress(task: PreviewTask) -> str:
+    """Return a preview as JSON text. Its result is such a text already."""
+    told = json_text(
+        {
+            "preview_id": task.preview_id,
+            "state": task.state,
+            "created_at": task.created_at,
+            "position_days_valued": task.position_days_valued,
+            "position_days": task.position_days,
+            "expires_at": task.expires_at,
+            "problem": None if task.error is None else _problem(task.error),
+        }
+    )
+    return f'{told[:-1]}, "result": {task.result or "null"}}}'
+
+
+def _problem(error: Exception) -> dict[str, Any]:
+    """Return what an error would be as a response."""
+    name = type(error).__name__
+    if isinstance(error, RevalueError):
+        return {
+            "type": f"urn:revalue:{name}",
+            "title": name,
+            "status": status_of(error),
+            "detail": str(error),
+        }
+    return {
+        "type": "about:blank",
+        "title": "Internal Server Error",
+        "status": 500,
+        "detail": "unexpected error; see the log of the server",
+    }

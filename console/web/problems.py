@@ -44,7 +44,7 @@ _DESCRIPTIONS = {
     413: "Request body too large",
     415: "Unsupported media type",
     422: "The request does not match this description",
-    429: "A preview is already running",
+    429: "A preview is running, and others wait for it",
     503: "Service unavailable: the database is unavailable or busy, or the statement timed out",
 }
 
@@ -86,6 +86,12 @@ def install(app: FastAPI) -> None:
 
 
 async def _engine_error(request: Request, error: Exception) -> JSONResponse:
+    name = type(error).__name__
+    return problem(status_of(error), name, str(error), f"urn:revalue:{name}")
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status of an error of the engine."""
     status = 500
     if isinstance(error, NotFoundError):
         status = 404
@@ -99,8 +105,7 @@ async def _engine_error(request: Request, error: Exception) -> JSONResponse:
         status = 403
     elif isinstance(error, TransientError):
         status = 503
-    name = type(error).__name__
-    return problem(status, name, str(error), f"urn:revalue:{name}")
+    return status
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
@@ -134,4 +139,14 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     response = problem(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        # Starlette names the methods of the first route of the path only.
+        path = getattr(request.scope.get("route"), "path", None)
+        methods = {
+            method
+            for route in request.app.routes
+            if getattr(route, "path", None) == path
+            for method in getattr(route, "methods", None) or ()
+        }
+        response.headers["Allow"] = ", ".join(sorted(methods))
     return response

@@ -35,7 +35,14 @@ def build(arguments: dict[str, Any]) -> serve.Application:
 
     def application() -> FastAPI:
         """Create the application in the replica, with settings from its own REVALUE_ variables."""
-        return create_app(url, settings=Settings(**{}), hosts=["*"], require_token=True)
+        return create_app(
+            url,
+            settings=Settings(**{}),
+            hosts=["*"],
+            require_token=True,
+            # In the background it would be known to one replica, and polled at another.
+            preview_wait_seconds=None,
+        )
 
     return serve.deployment(
         serve.ingress(application)(), name="revalue", num_replicas=replicas

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -79,10 +80,20 @@ def rows_response(
     return Response(body, media_type=media_type, headers=headers)
 
 
-def json_response(body: dict[str, Any]) -> Response:
-    """Return one JSON object that is not to be cached."""
+def json_text(body: dict[str, Any]) -> str:
+    """Return a JSON object as text."""
+    return json.dumps(to_json_value(body))
+
+
+def json_response(
+    body: dict[str, Any] | str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return one JSON object, or its text, that is not to be cached."""
     return Response(
-        json.dumps(to_json_value(body)), media_type=JSON, headers={"Cache-Control": "no-store"}
+        body if isinstance(body, str) else json_text(body),
+        status_code=status,
+        media_type=JSON,
+        headers={"Cache-Control": "no-store", **(headers or {})},
     )
 
 

@@ -519,6 +519,35 @@ class PreviewFile(_Preview):
     correction: CorrectedFile = Field(description="The file of the request.")
 
 
+class PreviewProblem(_Model):
+    """Why a preview failed: what the call would have returned as a problem."""
+
+    type: str = Field(description="`urn:revalue:` and the name of the error, or about:blank.")
+    title: str = Field(description="Name of the error.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="What is wrong with the corrections.")
+
+
+class PreviewProgress(_Model):
+    """A preview in the background: its progress, then its result."""
+
+    preview_id: str = Field(description="Preview id.")
+    state: Literal["QUEUED", "RUNNING", "COMPLETE", "FAILED", "CANCELLED"] = Field(
+        description="QUEUED: it waits for another preview. COMPLETE: `result` is there. FAILED: "
+        "`problem` says why."
+    )
+    created_at: datetime = Field(description="When it was requested.")
+    position_days_valued: int = Field(description="Position-days that are valued.")
+    position_days: int | None = Field(
+        description="Position-days that will be valued; null: it is not planned yet."
+    )
+    expires_at: datetime | None = Field(
+        description="When the result is forgotten; null: it is not finished."
+    )
+    result: Preview | PreviewFile | None = Field(description="What the corrections would do.")
+    problem: PreviewProblem | None = Field(description="Why it failed.")
+
+
 class Health(_Model):
     """Service is healthy."""
 

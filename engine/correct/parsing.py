@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from revalue.engine.errors import InvalidInputError
 
@@ -126,6 +127,65 @@ class Source:
         return InputProblem(kind, column, len(index), hint, rows)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How large a file from somebody else may be when it is unpacked.
+
+    A Parquet file of a few kilobytes can hold billions of equal rows, or one cell of a gigabyte.
+
+    Attributes:
+        rows: number of rows, at most.
+        columns: number of columns, at most.
+        uncompressed_bytes: size of the columns of a Parquet file before compression, at most.
+    """
+
+    rows: int
+    columns: int
+    uncompressed_bytes: int
+
+    def require_parquet(self, content: BytesIO, place: str) -> None:
+        """Check a Parquet file by what its footer says.
+
+        Raises:
+            InvalidInputError: it is too large, or no Parquet.
+        """
+        try:
+            footer = pq.read_metadata(content)
+        except (pa.ArrowException, OSError) as error:
+            raise InvalidInputError(f"{place} cannot be read: {error}") from error
+        content.seek(0)
+        size = sum(
+            footer.row_group(group).column(column).total_uncompressed_size
+            for group in range(footer.num_row_groups)
+            for column in range(footer.num_columns)
+        )
+        rows = sum(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
+        self._require(place, "rows", rows, self.rows)
+        self._require(place, "columns", footer.num_columns, self.columns)
+        self._require(place, "bytes uncompressed", size, self.uncompressed_bytes)
+
+    def require_csv(self, content: bytes, place: str) -> None:
+        """Check the content of a CSV file.
+
+        Raises:
+            InvalidInputError: it is too large, or compressed.
+        """
+        if content.startswith(_COMPRESSED):
+            raise InvalidInputError(f"{place} cannot be read: it is compressed, and not CSV")
+        header, _, _ = content.partition(b"\n")
+        self._require(place, "columns", header.count(b",") + 1, self.columns)
+        self._require(place, "lines", content.count(b"\n"), self.rows + 1)
+
+    def _require(self, place: str, what: str, found: int, most: int) -> None:
+        if found > most:
+            raise InvalidInputError(
+                f"{place} is too large: {found:,} {what}, of {most:,} at most. Send it in parts"
+            )
+
+
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+"""How gzip, zstd and zlib begin: polars would unpack them unasked."""
+
 Input: TypeAlias = Path | str | pl.DataFrame | pa.Table | Source
 """What can be loaded: a file name, a polars frame, an Arrow table, or what `read` returned."""
 
@@ -159,12 +219,14 @@ def read(source: Input) -> Source:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
 
 
-def from_csv(content: bytes, place: str) -> Source:
+def from_csv(content: bytes, place: str, *, limits: Limits | None = None) -> Source:
     """Read the content of a CSV file; every column is text.
 
     Raises:
-        InvalidInputError: it is not CSV.
+        InvalidInputError: it is not CSV, or larger than the limits.
     """
+    if limits is not None:
+        limits.require_csv(content, place)
     try:
         frame = pl.read_csv(content, infer_schema=False)
     except pl.exceptions.PolarsError as error:
@@ -174,12 +236,19 @@ def from_csv(content: bytes, place: str) -> Source:
     return Source(frame, place, *((2, "line") if lines == len(frame) + 1 else (1, "row")))
 
 
-def from_parquet(content: Path | BytesIO, place: str) -> Source:
+def from_parquet(content: Path | BytesIO, place: str, *, limits: Limits | None = None) -> Source:
     """Read a Parquet file or its content.
 
+    Args:
+        content: a file; with limits, its content.
+        place: where it came from, for messages.
+        limits: how large it may be; None: as large as it is.
+
     Raises:
-        InvalidInputError: it is not Parquet.
+        InvalidInputError: it is not Parquet, or larger than the limits.
     """
+    if limits is not None and isinstance(content, BytesIO):
+        limits.require_parquet(content, place)
     try:
         return Source(pl.read_parquet(content, glob=False), place, 1, "row")
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -99,6 +99,10 @@ async def test_a_scope_does_not_include_the_other(
         )
     for path in READS:
         assert (await guarded.get(path, headers=bearing(operate))).status_code == 403
+    for method in ("GET", "DELETE"):
+        for token, status in ((read, 403), (operate, 404)):
+            answer = await guarded.request(method, "/previews/x", headers=bearing(token))
+            assert answer.status_code == status
     assert (await guarded.post(OPERATES[1], headers=bearing(operate), json=BODY)).status_code == 200
 
 
@@ -136,6 +140,9 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
     assert (await guarded.get("/reprocessing", headers=bearing(mine))).status_code == 403
     for path in OPERATES[1:]:
         assert (await guarded.post(path, headers=bearing(mine), json=BODY)).status_code == 403
+    for method in ("GET", "DELETE"):
+        answer = await guarded.request(method, "/previews/x", headers=bearing(mine))
+        assert answer.status_code == 403
     jobs = await fetch(
         database,
         "SELECT portfolio_id, max(job_id) "

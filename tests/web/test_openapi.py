@@ -131,7 +131,7 @@ def test_every_operation_describes_its_responses(served: str) -> None:
         for path, methods in DESCRIBED["paths"].items()
         for method, each in methods.items()
     ]
-    assert len(operations) == 14
+    assert len(operations) == 16
     for path, method, each in operations:
         assert each["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], path
         assert each["summary"], path
@@ -145,7 +145,9 @@ def test_every_operation_describes_its_responses(served: str) -> None:
             not is_open,
         ), path
         answer = requests.request(
-            method, base + path.format(portfolio="P1", security="A", job_id=1), timeout=10
+            method,
+            base + path.format(portfolio="P1", security="A", job_id=1, preview_id="x"),
+            timeout=10,
         )
         assert answer.status_code == (200 if is_open else 401), path
 

@@ -1,19 +1,23 @@
 """Requests that operate: previews of corrections, the retry of a job, and the estimated time."""
 
 import asyncio
+import gzip
 import io
 from collections.abc import AsyncIterator
-from datetime import date
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from revalue.engine.correct import corrections
 from revalue.engine.postgres.database import Database
+from revalue.engine.preview import preview as preview_module
 from revalue.engine.settings import Settings
-from tests.support import DAYS, Engine, execute, fetch, prices
+from tests.support import DAYS, Engine, execute, fetch, prices, until
 from tests.web.test_api import client, got
 
 PRICE = {"kind": "price", "security_id": "A", "date": DAYS[7].isoformat(), "price": "31.5"}
@@ -180,26 +184,207 @@ async def test_a_wrong_correction_is_a_problem(web: httpx.AsyncClient) -> None:
         ), answer.text
 
 
-async def test_previews_are_made_one_at_a_time_and_give_way(
-    url: str, database: Database, valued: Engine
-) -> None:
-    async with client(url, timeout_seconds=5) as web, database.transaction() as blocking:
+@asynccontextmanager
+async def a_writer(database: Database) -> AsyncIterator[None]:
+    """Holds the price that PRICE corrects, until the block ends."""
+    async with database.transaction() as blocking:
         await blocking.execute("UPDATE market_prices SET price = price WHERE security_id = 'A'")
-        first = asyncio.create_task(web.post("/corrections:preview", json=PRICE))
-        waits = (
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE application_name = 'revalue preview' AND wait_event_type = 'Lock'"
-        )
-        while (await fetch(database, waits))[0][0] == 0:
-            assert not first.done()
-        second = await web.post("/corrections:preview", json=PRICE)
-        assert (second.status_code, second.headers["retry-after"]) == (429, "1")
-        gave_way = await first
-        assert (gave_way.status_code, gave_way.json()["title"]) == (503, "WriteConflictError")
-    async with client(url, timeout_seconds=0.05) as web, database.transaction() as blocking:
-        await blocking.execute("UPDATE market_prices SET price = price WHERE security_id = 'A'")
+        yield
+
+
+async def until_locked(database: Database) -> None:
+    """Wait until a preview waits for another transaction."""
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name = 'revalue preview' AND wait_event_type = 'Lock'"
+    )
+
+    async def waiting() -> bool:
+        return bool((await fetch(database, waits))[0][0])
+
+    await until(waiting)
+
+
+async def test_a_preview_gives_way(url: str, database: Database, valued: Engine) -> None:
+    async with client(url) as web, a_writer(database):
+        answer = await web.post("/corrections:preview", json=PRICE)
+        assert (answer.status_code, answer.json()["title"]) == (503, "WriteConflictError")
+    short = Settings(preview_seconds=0.05)
+    async with client(url, settings=short) as web, a_writer(database):
         answer = await web.post("/corrections:preview", json=PRICE)
         assert (answer.status_code, answer.json()["title"]) == (503, "StatementCancelledError")
+
+
+async def test_one_preview_runs_a_few_wait_and_the_next_one_is_refused(
+    url: str, database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, go_on = held_previews(monkeypatch)
+    async with client(url, preview_queue=1, preview_wait_seconds=0) as web:
+        first = await web.post("/corrections:preview", json=PRICE)
+        await asyncio.wait_for(running.wait(), 30)
+        second = await web.post("/corrections:preview", json=RATE)
+        third = await web.post("/corrections:preview", json=PRICE)
+        assert [each.status_code for each in (first, second, third)] == [202, 202, 429]
+        assert third.headers["retry-after"] == "1"
+        assert third.json()["detail"] == "a preview is running, and 1 others wait for it"
+        go_on.set()
+        told = [await finished(web, each.headers["location"]) for each in (first, second)]
+        assert [each["result"]["correction"][0]["what"][:5] for each in told] == ["price", "rate "]
+        assert (await web.post("/corrections:preview", json=PRICE)).status_code == 202
+    async with client(url, preview_wait_seconds=30) as web:
+        answers = await asyncio.gather(
+            *(web.post("/corrections:preview", json=PRICE) for _ in range(6))
+        )
+        codes = sorted(answer.status_code for answer in answers)
+        assert codes == [200, 200, 200, 200, 200, 429]
+
+
+def held_previews(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Stop previews that are planned; return: one has stopped, and let them go on."""
+    running, go_on = asyncio.Event(), asyncio.Event()
+    real = preview_module._add
+
+    async def held(*given: Any) -> None:
+        running.set()
+        await asyncio.wait_for(go_on.wait(), 30)
+        await real(*given)
+
+    monkeypatch.setattr(preview_module, "_add", held)
+    return running, go_on
+
+
+async def test_a_preview_that_takes_longer_goes_on_in_the_background(
+    url: str, database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client(url) as web:
+        at_once = (await web.post("/corrections:preview", json=RATE)).json()
+    running, go_on = held_previews(monkeypatch)
+    async with client(url, preview_wait_seconds=0) as web:
+        answer = await web.post("/corrections:preview", json=RATE)
+        assert answer.status_code == 202, answer.text
+        other = await web.post("/corrections:preview", json=PRICE)
+        where = answer.headers["location"]
+        assert (where, answer.headers["retry-after"]) == (
+            f"/previews/{answer.json()['preview_id']}",
+            "1",
+        )
+        await asyncio.wait_for(running.wait(), 30)
+        told: Any = await got(web, where)
+        assert (told["state"], told["position_days_valued"], told["position_days"]) == (
+            "RUNNING",
+            0,
+            at_once["position_days"],
+        )
+        assert (told["result"], told["problem"], told["expires_at"]) == (None, None, None)
+        waits: Any = await got(web, other.headers["location"])
+        assert (waits["state"], waits["position_days"]) == ("QUEUED", None)
+        go_on.set()
+        told = await finished(web, where)
+        assert (told["state"], told["position_days_valued"], told["problem"]) == (
+            "COMPLETE",
+            at_once["position_days"],
+            None,
+        )
+        assert told["result"] == at_once
+        assert datetime.fromisoformat(told["expires_at"]) > datetime.now(UTC)
+        assert (await finished(web, other.headers["location"]))["state"] == "COMPLETE"
+        assert (await web.delete(where)).json()["result"] == at_once
+        for method in ("GET", "DELETE"):
+            assert (await web.request(method, where)).status_code == 404
+
+
+async def finished(web: httpx.AsyncClient, where: str) -> Any:
+    """The preview, when it is finished."""
+    told: Any = None
+
+    async def over() -> bool:
+        nonlocal told
+        told = await got(web, where)
+        return told["state"] not in ("QUEUED", "RUNNING")
+
+    await until(over)
+    return told
+
+
+async def test_a_preview_in_the_background_that_fails_says_why(
+    url: str, database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client(url, preview_wait_seconds=0) as web:
+        for body, status, title in (
+            ({**PRICE, "security_id": "Z"}, 404, "NotFoundError"),
+            ({**PRICE, "price": "-1"}, 422, "InvalidInputError"),
+        ):
+            answer = await web.post("/corrections:preview", json=body)
+            told = await finished(web, answer.headers["location"])
+            assert (told["state"], told["result"]) == ("FAILED", None)
+            assert (told["problem"]["status"], told["problem"]["title"]) == (status, title)
+            assert told["problem"]["type"] == f"urn:revalue:{title}"
+
+        async def fault(*given: Any) -> None:
+            raise ZeroDivisionError("a secret")
+
+        monkeypatch.setattr(preview_module, "_add", fault)
+        answer = await web.post("/corrections:preview", json=PRICE)
+        told = await finished(web, answer.headers["location"])
+        assert told["problem"]["status"] == 500
+        assert "secret" not in told["problem"]["detail"]
+
+
+async def test_a_preview_can_be_cancelled_and_its_result_expires(
+    url: str, database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, go_on = held_previews(monkeypatch)
+    async with client(url, preview_wait_seconds=0, preview_keep_seconds=0.05) as web:
+        first, second, third = [
+            (await web.post("/corrections:preview", json=body)).headers["location"]
+            for body in (PRICE, RATE, CLOSE)
+        ]
+        await asyncio.wait_for(running.wait(), 30)
+        for where in (second, first):  # one waits, the other runs
+            answer = await web.delete(where)
+            assert (answer.status_code, answer.json()["state"]) == (200, "CANCELLED")
+            assert (await web.get(where)).status_code == 404
+        go_on.set()
+
+        async def expired() -> bool:
+            return (await web.get(third)).status_code == 404
+
+        await until(expired)
+        idle = """SELECT count(*) FROM pg_stat_activity
+                  WHERE state LIKE 'idle in transaction%' AND datname = current_database()"""
+
+        async def ended() -> bool:
+            return await fetch(database, idle) == [(0,)]
+
+        await until(ended)
+    async with client(url, preview_wait_seconds=0) as web:
+        go_on.clear()
+        await web.post("/corrections:preview", json=PRICE)
+    # The server has stopped while it ran.
+    await until(ended)
+
+
+async def test_a_file_that_is_small_only_while_it_is_packed_is_refused(
+    web: httpx.AsyncClient,
+) -> None:
+    rows = prices("A", {DAYS[2]: "7"})
+    many, cell = io.BytesIO(), io.BytesIO()
+    pl.concat([rows] * 1_000_001).write_parquet(many)
+    rows.with_columns(security_id=pl.lit("A" * 201_000_000)).write_parquet(cell)
+    packed = gzip.compress(rows.write_csv().encode())
+    for content, kind, detail in (
+        (many.getvalue(), "application/vnd.apache.parquet", "1,000,001 rows, of 1,000,000 at most"),
+        (cell.getvalue(), "application/vnd.apache.parquet", "bytes uncompressed, of 200,000,000"),
+        (b"," * 1_000 + b"\n", "text/csv", "1,001 columns, of 100 at most"),
+        (b"a\n" * 1_000_002, "text/csv", "1,000,002 lines, of 1,000,001 at most"),
+        (packed, "text/csv", "it is compressed, and not CSV"),
+    ):
+        assert len(content) < 8_000_000
+        answer = await web.post(
+            "/corrections:preview-file", content=content, headers={"content-type": kind}
+        )
+        assert (answer.status_code, answer.json()["title"]) == (422, "InvalidInputError")
+        assert detail in answer.json()["detail"]
 
 
 async def test_a_failed_job_is_requeued(

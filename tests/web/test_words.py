@@ -85,7 +85,7 @@ def test_the_texts_are_found() -> None:
     page = "\n".join(page_texts().values())
     for text in ("Position-days left", "Corrections in progress", "Skip to the content"):
         assert text in page
-    assert "a preview is already running" in message_texts().values()
+    assert "a bearer token is required: see `revalue tokens create`" in message_texts().values()
 
 
 @pytest.mark.parametrize("texts", [openapi_texts, page_texts, message_texts])
