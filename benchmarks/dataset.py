@@ -38,6 +38,7 @@ _STATEMENTS = (
            SELECT datemultirange(daterange(min(business_date), NULL)) AS span
            FROM business_dates) s
        ORDER BY security_id, portfolio_id LIMIT $1::int""",
+    "SET LOCAL revalue.loading_positions = on",
     """INSERT INTO position_history
        SELECT position_id, 0, first_date, 100 + position_id % 900, 5000 + position_id % 100,
            4500 + position_id % 90

@@ -81,6 +81,7 @@ async def measure(
             """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
                SELECT 'X' || n, 'USD', 1000 FROM generate_series(1, 1000) n"""
         )
+        await connection.execute("SET revalue.loading_positions = on")
         for statement in _LIVE:
             await connection.execute(statement)
         await connection.execute(

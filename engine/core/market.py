@@ -22,7 +22,7 @@ class Market:
     """The market data and reference data of a valuation.
 
     business_days: see engine.core.calendar.
-    currencies: currency_no (i16), major_no (i16), units_per_major (i32: 1 or 100).
+    currencies: currency_no (i16), major_no (i16), units_per_major (i32: a power of ten).
     instruments: instrument_no (i32), currency_no (i16), contract_multiplier (Decimal(38,6), null:
         none), max_price_age_sessions (i32, business days).
     prices: instrument_no (i32), price_date, price (AMOUNT, as quoted), currency_no (i16, of the
@@ -201,7 +201,10 @@ def _unit_quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         .unique()
         .join(market.prices, on="instrument_no")
         .join(market.instruments.select("instrument_no", "contract_multiplier"), on="instrument_no")
-        .join(market.currencies, on="currency_no")
+        .join(
+            market.currencies.with_columns(unit=reciprocal(market.currencies["units_per_major"])),
+            on="currency_no",
+        )
     )
     hundredth = pl.lit("0.01").cast(pl.Decimal(38, 8))
     one = pl.lit(1).cast(pl.Decimal(38, 8))
@@ -212,11 +215,10 @@ def _unit_quotes(market: Market, wanted: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("contract_multiplier").cast(pl.Decimal(38, 8)))
         .otherwise(one)
     )
-    quotes = quotes.with_columns(
-        basis=basis, unit=pl.when(pl.col("units_per_major") == 100).then(hundredth).otherwise(one)
-    )
-    # Exact: a multiplier has 6 places, a hundredth 2 and a quoted price 10; a unit price has 18.
-    factor = product(quotes["basis"], quotes["unit"], 8)
+    quotes = quotes.with_columns(basis=basis)
+    # Exact: a multiplier has 6 places, and a power of ten up to 10^9 divides into 9. So the unit
+    # price is rounded once.
+    factor = product(quotes["basis"], quotes["unit"], 15)
     quotes = quotes.with_columns(
         product(quotes["price"], factor, 18).alias("quoted_price"),
         no_multiplier=(pl.col("quote_basis") == "PER_CONTRACT")

@@ -44,6 +44,8 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
         The number of position records that were inserted, changed, unchanged and removed, and of
         positions_corrected and positions_extended.
     """
+    # Else the database refuses to write position records.
+    await connection.execute("SET LOCAL revalue.loading_positions = on")
     if await sql("insert_positions").execute(connection) > _MANY_POSITIONS:
         await connection.execute("ANALYZE position_state")
     await sql("lock_positions").execute(connection)

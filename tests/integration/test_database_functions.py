@@ -300,6 +300,7 @@ async def test_an_open_transaction_does_not_hold_the_stamp_of_commits(
 
 
 async def test_dates_and_multipliers_of_inputs_have_bounds(writer: asyncpg.Connection) -> None:
+    await writer.execute("SET revalue.loading_positions = on")
     for insert in (
         "INSERT INTO business_dates (calendar_id, business_date) VALUES ('CAL', '{}')",
         "INSERT INTO market_prices VALUES ('A', '{}', 1, 'USD', 'PER_UNIT')",

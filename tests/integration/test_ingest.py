@@ -348,7 +348,9 @@ async def test_histories_open_dates_and_what_is_due_follow_every_load(
     )
     try:
         async with await Database.open(url) as database:
-            await execute(database, "DELETE FROM position_history")
+            await execute(
+                database, "SET revalue.loading_positions = on; DELETE FROM position_history"
+            )
             await execute(
                 database, "UPDATE position_state SET open_dates = '{}', published_open_dates = '{}'"
             )

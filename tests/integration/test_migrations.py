@@ -71,6 +71,7 @@ BOOK = {
            SELECT 'P', 'A', '{{[2024-01-02,)}}', '2024-01-02', 1, 1,
                   '{{[2024-01-02,2024-01-03)}}' {numbers}
            FROM calendars, currencies WHERE calendar_id = 'KEPT' AND currency = 'CHF'""",
+        "SET revalue.loading_positions = on",
         "INSERT INTO position_history VALUES (1, 1, '2024-01-02', 5, 40, 36)",
         """INSERT INTO reprocessing_triggers (kind, security_id, dates, {invalidated},
                                               fanned_out_at)

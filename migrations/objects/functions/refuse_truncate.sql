@@ -1,10 +1,11 @@
 -- Refuse TRUNCATE on a table whose rows are inputs of valuations.
 --
--- TRUNCATE shows a database trigger no rows, so it would change inputs without a correction.
+-- TRUNCATE shows a database trigger no rows, so it would change inputs without a correction. The
+-- hint is the database trigger's argument.
 CREATE OR REPLACE FUNCTION refuse_truncate() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'TRUNCATE of % would remove data without a correction', TG_TABLE_NAME
         USING ERRCODE = 'restrict_violation',
-              HINT = 'Use DELETE: it records which dates are affected.';
+              HINT = TG_ARGV[0];
 END $$;

@@ -6,7 +6,8 @@
 --
 -- The lock is a row that no role may lock, so that only a commit holds it. A writer that fires this
 -- before its commit (SET CONSTRAINTS ... IMMEDIATE) would hold it for as long as it stays open, so
--- that is refused. It is known by the statement that runs, or by one that called it.
+-- that is refused. It is known by the statement that runs, or by one that called it. So is PREPARE
+-- TRANSACTION, after which the lock would be held until COMMIT PREPARED.
 CREATE OR REPLACE FUNCTION stamp_moment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -20,6 +21,11 @@ BEGIN
             USING ERRCODE = 'restrict_violation',
                   HINT = 'Name your own constraints instead of ALL, '
                          'or set them to immediate before the first write.';
+    END IF;
+    IF current_query() ~* '\mprepare\s+transaction\M' THEN
+        RAISE EXCEPTION
+            'a transaction that writes inputs of valuations cannot be prepared (two-phase commit)'
+            USING ERRCODE = 'restrict_violation', HINT = 'Commit it in one phase.';
     END IF;
     PERFORM 1 FROM moment_lock FOR UPDATE;
     UPDATE moments

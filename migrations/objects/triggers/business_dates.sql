@@ -42,4 +42,14 @@ FOR EACH STATEMENT EXECUTE FUNCTION revise_calendars();
 
 CREATE OR REPLACE TRIGGER business_dates_truncated
 BEFORE TRUNCATE ON business_dates
-FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate(
+    'Use DELETE: it records which dates are affected.');
+
+ALTER TABLE business_dates ENABLE ALWAYS TRIGGER business_dates_truncated;
+
+CREATE OR REPLACE TRIGGER business_dates_replicated
+AFTER INSERT OR UPDATE OR DELETE ON business_dates
+FOR EACH ROW WHEN (current_setting('session_replication_role') = 'replica')
+EXECUTE FUNCTION refuse_replica_write();
+
+ALTER TABLE business_dates ENABLE REPLICA TRIGGER business_dates_replicated;

@@ -15,4 +15,14 @@ FOR EACH STATEMENT EXECUTE FUNCTION on_rates_updated();
 
 CREATE OR REPLACE TRIGGER fx_rates_truncated
 BEFORE TRUNCATE ON fx_rates
-FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate(
+    'Use DELETE: it records which dates are affected.');
+
+ALTER TABLE fx_rates ENABLE ALWAYS TRIGGER fx_rates_truncated;
+
+CREATE OR REPLACE TRIGGER fx_rates_replicated
+AFTER INSERT OR UPDATE OR DELETE ON fx_rates
+FOR EACH ROW WHEN (current_setting('session_replication_role') = 'replica')
+EXECUTE FUNCTION refuse_replica_write();
+
+ALTER TABLE fx_rates ENABLE REPLICA TRIGGER fx_rates_replicated;

@@ -4,3 +4,10 @@
 CREATE OR REPLACE TRIGGER instrument_updated
 AFTER UPDATE ON instruments
 FOR EACH ROW EXECUTE FUNCTION on_instrument_update();
+
+CREATE OR REPLACE TRIGGER instruments_replicated
+AFTER INSERT OR UPDATE OR DELETE ON instruments
+FOR EACH ROW WHEN (current_setting('session_replication_role') = 'replica')
+EXECUTE FUNCTION refuse_replica_write();
+
+ALTER TABLE instruments ENABLE REPLICA TRIGGER instruments_replicated;

@@ -15,4 +15,14 @@ FOR EACH STATEMENT EXECUTE FUNCTION on_prices_updated();
 
 CREATE OR REPLACE TRIGGER market_prices_truncated
 BEFORE TRUNCATE ON market_prices
-FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate(
+    'Use DELETE: it records which dates are affected.');
+
+ALTER TABLE market_prices ENABLE ALWAYS TRIGGER market_prices_truncated;
+
+CREATE OR REPLACE TRIGGER market_prices_replicated
+AFTER INSERT OR UPDATE OR DELETE ON market_prices
+FOR EACH ROW WHEN (current_setting('session_replication_role') = 'replica')
+EXECUTE FUNCTION refuse_replica_write();
+
+ALTER TABLE market_prices ENABLE REPLICA TRIGGER market_prices_replicated;

@@ -1,0 +1,18 @@
+-- Record a correction for every write to market_prices.
+--
+-- Once per statement, with all its rows: a file of prices is one correction per security.
+CREATE OR REPLACE TRIGGER prices_inserted
+AFTER INSERT ON market_prices REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION on_prices_inserted();
+
+CREATE OR REPLACE TRIGGER prices_deleted
+AFTER DELETE ON market_prices REFERENCING OLD TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION on_prices_deleted();
+
+CREATE OR REPLACE TRIGGER prices_updated
+AFTER UPDATE ON market_prices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION on_prices_updated();
+
+CREATE OR REPLACE TRIGGER market_prices_truncated
+BEFORE TRUNCATE ON market_prices
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncate();
