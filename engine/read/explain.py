@@ -158,11 +158,18 @@ class _Sentences:
     def flat(self) -> None:
         self._say("Quantity 0: values and gains are exactly 0; no price and no rate is needed")
 
-    def price(self, price: Decimal, currency: str, basis: str, day: date, age: int) -> None:
+    def price(
+        self, price: Decimal, currency: str, basis: str, day: date, age: int, first: date
+    ) -> None:
         self._major = self._book.currencies[currency][0]
+        limit = self._position["max_price_age_sessions"]
         self._say(
-            f"Price: {formatted(price)} {currency} {basis} of {day}, {age} business days old "
-            f"(limit {self._position['max_price_age_sessions']})"
+            f"Price: {formatted(price)} {currency} {basis} of {day}, "
+            + (
+                f"{_aged(age)} (limit {limit})"
+                if day >= first
+                else f"{self._before(first)}, so it counts as older than the limit of {limit}"
+            )
         )
 
     def unit_price(self, price: Decimal, factor: Decimal, units: int, unit: Decimal) -> None:
@@ -181,10 +188,18 @@ class _Sentences:
     def same(self, currency: str) -> None:
         self._say(f"FX: {currency} to itself is 1")
 
-    def too_old(self, pair: tuple[str, str], rate: Decimal, day: date, age: int) -> None:
+    def too_old(
+        self, pair: tuple[str, str], rate: Decimal, day: date, age: int, first: date
+    ) -> None:
+        limit = self._book.fx_max_age
         self._say(
-            f"FX {'/'.join(pair)}: {formatted(rate)} of {day}, {age} business days old: "
-            f"older than the limit of {self._book.fx_max_age}, not used"
+            f"FX {'/'.join(pair)}: {formatted(rate)} of {day}, "
+            + (
+                f"{_aged(age)}: older than the limit of {limit}, not used"
+                if day >= first
+                else f"{self._before(first)}, so it counts as older than the limit of {limit}: "
+                "not used"
+            )
         )
 
     def leg(
@@ -198,7 +213,7 @@ class _Sentences:
         is_direct = leg.path == DIRECT
         self._say(
             f"FX {source}/{target}: {'direct' if is_direct else 'inverse'}, {'/'.join(pair)} "
-            f"{formatted(rate)} of {day}, {age} business days old"
+            f"{formatted(rate)} of {day}, {_aged(age)}"
             + ("" if is_direct else f" = {formatted(leg.value)}")
         )
 
@@ -236,13 +251,28 @@ class _Sentences:
             f"{formatted(gain)} {self._base}"
         )
 
+    def out_of_range(self, what: str, value: Decimal) -> None:
+        self._say(
+            f"{what}: more than 18 digits before the point, which do not fit"
+            if value
+            else f"{what}: rounded to 0, which counts as none"
+        )
+
     def effects(self, price_effect: Decimal, fx_effect: Decimal) -> None:
         self._say(
             f"Of which price {formatted(price_effect)} and FX {formatted(fx_effect)} {self._base}"
         )
 
+    def _before(self, first: date) -> str:
+        """Say that a date is before the calendar begins, so that its age cannot be counted."""
+        return f"before the first business day of calendar {self._position['calendar_id']}, {first}"
+
     def _say(self, step: str) -> None:
         self._steps.append(step)
+
+
+def _aged(age: int) -> str:
+    return f"{age} business day{'' if age == 1 else 's'} old"
 
 
 def formatted(number: Decimal) -> str:

@@ -104,8 +104,11 @@ class Narrator(Protocol):
     def flat(self) -> None:
         """The quantity is 0: no price and no rate is needed."""
 
-    def price(self, price: Decimal, currency: str, basis: str, day: date, age: int) -> None:
-        """The last known price, as quoted, and its age in business days."""
+    def price(
+        self, price: Decimal, currency: str, basis: str, day: date, age: int, first: date
+    ) -> None:
+        """The last known price, as quoted, and its age in business days, counted from `first`, the
+        first one of the calendar."""
 
     def unit_price(self, price: Decimal, factor: Decimal, units: int, unit: Decimal) -> None:
         """The unit price in the major currency: price x factor / units, rounded."""
@@ -116,8 +119,10 @@ class Narrator(Protocol):
     def same(self, currency: str) -> None:
         """The conversion of a currency to itself."""
 
-    def too_old(self, pair: tuple[str, str], rate: Decimal, day: date, age: int) -> None:
-        """A quoted rate that is too old to be used."""
+    def too_old(
+        self, pair: tuple[str, str], rate: Decimal, day: date, age: int, first: date
+    ) -> None:
+        """A quoted rate that is too old to be used; see price."""
 
     def leg(
         self,
@@ -141,6 +146,9 @@ class Narrator(Protocol):
         gain: Decimal,
     ) -> None:
         """Values and gains, before they are compared with the limit of 18 digits."""
+
+    def out_of_range(self, what: str, value: Decimal) -> None:
+        """A result that is no number by the rules: it rounds to 0, or has more than 18 digits."""
 
     def effects(self, price_effect: Decimal, fx_effect: Decimal) -> None:
         """The split of the gain."""
@@ -194,6 +202,8 @@ class Rates:
         if self.narrator is not None:
             self.narrator.cross(source, target, first, second, value)
         if not ZERO < value < LIMIT:
+            if self.narrator is not None:
+                self.narrator.out_of_range(f"FX {source}/{target}", value)
             return None
         path = 16 * self.book.currencies[pivot][2] + 4 * first.path + second.path
         assert first.date is not None
@@ -224,7 +234,7 @@ class Rates:
         age = at + 1 - bisect_right(days, rate_date)
         if rate_date < days[0] or age > self.book.fx_max_age:
             if self.narrator is not None:
-                self.narrator.too_old(pair, rate, rate_date, age)
+                self.narrator.too_old(pair, rate, rate_date, age, days[0])
             return None
         return rate, rate_date, age
 
@@ -310,7 +320,8 @@ def position_rows(
                     EXACT.divide(EXACT.multiply(quoted_price, factor), Decimal(units_per_major))
                 )
         if narrator is not None:
-            narrator.price(quoted_price, quoted_in, basis, price_date, at + 1 - priced_through)
+            age = at + 1 - priced_through
+            narrator.price(quoted_price, quoted_in, basis, price_date, age, days[0])
         if price_date < days[0] or at + 1 - priced_through > max_age:
             yield Hole(position, day, f"PRICE_TOO_OLD {security} {day}")
             continue
@@ -358,6 +369,19 @@ def position_rows(
             and -LIMIT < gain_local < LIMIT
             and -LIMIT < gain < LIMIT
         ):
+            if narrator is not None:
+                amounts = {
+                    "Market value, local": value_local,
+                    "Market value": value,
+                    "Unrealized gain, local": gain_local,
+                    "Unrealized gain": gain,
+                }
+                for what, found in {"Unit price": unit, "Unit price, local": price}.items():
+                    if not ZERO < found < LIMIT:
+                        narrator.out_of_range(what, found)
+                for what, found in amounts.items():
+                    if not -LIMIT < found < LIMIT:
+                        narrator.out_of_range(what, found)
             yield Hole(position, day, f"OVERFLOW {security} {day}")
             continue
 

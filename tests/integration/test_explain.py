@@ -54,7 +54,7 @@ async def load_position(
     await load(database, Kind.POSITIONS, facts("P", "S", {DAY: quantity}))
 
 
-CASES: dict[str, tuple[dict[str, Any], str]] = {
+CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "a cross that rounds to 0 is no rate": (
         {
             "price": "1",
@@ -62,10 +62,12 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "rates": {"USD/EUR": "0.000000000000000001", "EUR/GBP": "0.1"},
         },
         f"FX_MISSING USD/GBP {DAY}",
+        "FX USD/GBP: rounded to 0, which counts as none",
     ),
     "a cross of 10^18 is no rate": (
         {"price": "1", "base": "GBP", "rates": {"USD/EUR": "1000000000", "EUR/GBP": "1000000000"}},
         f"FX_MISSING USD/GBP {DAY}",
+        "FX USD/GBP: more than 18 digits before the point, which do not fit",
     ),
     "a unit price that rounds to 0 is an overflow": (
         {
@@ -76,6 +78,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "rates": {"GBP/USD": "0.5"},
         },
         f"OVERFLOW S {DAY}",
+        "Unit price, local: rounded to 0, which counts as none",
     ),
     "a unit price of 10^18 before its conversion is an overflow": (
         {
@@ -86,6 +89,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "rates": {"GBP/USD": "0.000001"},
         },
         f"OVERFLOW S {DAY}",
+        "Unit price: more than 18 digits before the point, which do not fit",
     ),
 }
 
@@ -94,14 +98,14 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
 async def test_it_names_the_failure_reason_of_the_job(
     case: str, url: str, database: Database
 ) -> None:
-    given, reason = CASES[case]
+    given, reason, why = CASES[case]
     await load_position(database, **given)
     async with engine(url) as running:
         await running.settle()
     job = await fetch(database, "SELECT failure_reason FROM position_status")
     found = await explain(database, "P", "S", DAY)
     assert (found.verdict, found.missing, job) == ("MISSING", reason, [(reason,)])
-    assert found.steps[-1] == f"No number: {reason}"
+    assert found.steps[-2:] == [why, f"No number: {reason}"]
 
 
 WRONG = {
@@ -150,3 +154,32 @@ async def test_dates_on_which_no_row_is_due(url: str, database: Database) -> Non
     later = await explain(database, "P", "S", DAYS[9])
     assert later.verdict == "NOT_DUE"
     assert "not a business day" in later.steps[-1]
+
+
+async def test_what_is_dated_before_the_first_business_day_is_said_to_be(
+    url: str, database: Database
+) -> None:
+    """Its age cannot be counted: "1 business day old" and PRICE_TOO_OLD would explain nothing."""
+    await load_position(database, "2", base="EUR", rates={"USD/EUR": "0.9"})
+    await execute(database, "DELETE FROM business_dates WHERE business_date < $1", DAY)
+    first = f"before the first business day of calendar CAL, {DAY}"
+    await execute(database, "DELETE FROM fx_rates WHERE rate_date = $1", DAY)
+    found = await explain(database, "P", "S", DAY)
+    assert found.missing == f"FX_MISSING USD/EUR {DAY}"
+    assert found.steps[-2] == (
+        f"FX USD/EUR: 0.9 of {BEFORE}, {first}, so it counts as older than the limit of 5: not used"
+    )
+    await execute(database, "DELETE FROM market_prices WHERE price_date = $1", DAY)
+    found = await explain(database, "P", "S", DAY)
+    assert found.missing == f"PRICE_TOO_OLD S {DAY}"
+    assert found.steps[-2:] == [
+        f"Price: 2 USD PER_UNIT of {BEFORE}, {first}, so it counts as older than the limit of 3",
+        f"No number: PRICE_TOO_OLD S {DAY}",
+    ]
+
+
+async def test_one_business_day_is_not_days(url: str, database: Database) -> None:
+    await load_position(database, "2")
+    await execute(database, "DELETE FROM market_prices WHERE price_date = $1", DAY)
+    found = await explain(database, "P", "S", DAY)
+    assert any(f"of {BEFORE}, 1 business day old (limit 3)" in step for step in found.steps)
