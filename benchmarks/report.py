@@ -71,6 +71,7 @@ def _values(records: Record) -> dict[str, str]:
         "scan": _scan_text(records["scan"]),
         **_profile_values(records["profile"]),
         **_herd_values(records["herd"]),
+        **_preview_values(records["preview"]),
         **_estimate(records),
     }
 
@@ -229,6 +230,25 @@ def _profile_values(profiles: list[Record]) -> dict[str, str]:
             ["function", "calls", "own seconds"],
             [[f"`{f['name']}`", f"{f['calls']:,}", f["own_seconds"]] for f in large["functions"]],
         ),
+    }
+
+
+def _preview_values(record: Record) -> dict[str, str]:
+    return {
+        "preview": _table(
+            ["dates corrected", "positions", "position-days", "s", "peak of the process, MiB"],
+            [
+                [
+                    p["dates"],
+                    f"{p['positions']:,}",
+                    f"{p['position_days']:,}",
+                    f"{min(p['seconds']):.1f}",
+                    f"{p['peak_mib']:,}",
+                ]
+                for p in record["previews"]
+            ],
+        ),
+        "preview_size": f"{record['positions']:,} positions, {record['dates']} dates",
     }
 
 

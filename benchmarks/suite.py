@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from revalue.actors import cluster
-from revalue.benchmarks import harness, herd, profile_task, scan, table_variants
+from revalue.benchmarks import harness, herd, preview, profile_task, scan, table_variants
 from revalue.engine.errors import RevalueError
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database
@@ -79,6 +79,7 @@ class Suite:
             "scan": self._scan,
             "pool": self._pool,
             "herd": self._herd,
+            "preview": self._preview,
             "profile": self._profile,
             "growth": self._growth,
         }
@@ -182,6 +183,13 @@ class Suite:
         with cluster.connected(self._settings):
             return self._on_a_database(
                 lambda database: herd.measure(database, self._settings, positions, dates)
+            )
+
+    def _preview(self) -> Any:
+        positions, dates = (2_000, 10) if self._small else (80_000, 100)
+        with cluster.connected(self._settings):
+            return self._on_a_database(
+                lambda database: preview.measure(database, self._settings, positions, dates)
             )
 
     def _on_a_database(self, measure: Callable[[Database], Awaitable[Any]]) -> Any:

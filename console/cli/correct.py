@@ -25,6 +25,7 @@ from revalue.console.cli.output import (
     print_table,
     tidy,
 )
+from revalue.console.cli.progress import preview_line
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
@@ -172,7 +173,8 @@ def _correct(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool)
 
     async def run(database: Database) -> Made | Preview:
         if dry_run:
-            return await preview(database, correct, context.settings)
+            with preview_line(show=not as_json) as on_progress:
+                return await preview(database, correct, context.settings, on_progress=on_progress)
         made = await correct(database)
         corrections.log_correction(made)
         return made

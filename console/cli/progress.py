@@ -1,4 +1,4 @@
-"""Progress of a run on standard error, in one line that is redrawn."""
+"""Progress of a run or a preview on standard error, in one line that is redrawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from rich.live import Live
 from rich.table import Table
 
 from revalue.console.cli.output import counted, err
+from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.runtime import OnProgress, RunProgress
 
 
@@ -22,6 +23,22 @@ def progress_line(title: str, *, show: bool = True) -> Iterator[OnProgress | Non
         return
     with Live(console=err, refresh_per_second=8, transient=True) as live:
         yield lambda now: live.update(_line(title, now))
+
+
+@contextmanager
+def preview_line(*, show: bool = True) -> Iterator[OnPreviewProgress | None]:
+    """Draw how many position-days of a preview are valued, in this block.
+
+    Yields:
+        what to pass to the preview as `on_progress`; None if nothing is drawn.
+    """
+    if not show:
+        yield None
+        return
+    with Live("planning", console=err, refresh_per_second=8, transient=True) as live:
+        yield lambda valued, of_all: live.update(
+            f"valuing {valued:,} of {counted(of_all, 'position-day')}"
+        )
 
 
 def _line(title: str, now: RunProgress) -> Table:
