@@ -48,7 +48,8 @@ async def migrate(url: str, revision: str = "head") -> str:
         The revision that the schema has now, or `base`.
 
     Raises:
-        UsageError: there is no such revision.
+        UsageError: there is no such revision, or every database user may create functions in the
+            schema.
         CorrectionRefusedError: rows are in the way of a migration; those before it stay applied.
     """
     missing = sorted(_ROLES - await _run_alembic(url, revision))
@@ -112,6 +113,7 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
     def run(connection: "Connection") -> None:
         connection.exec_driver_sql(sql("lock_migrations").text)
         current = MigrationContext.configure(connection).get_current_revision()
+        open_schema = connection.exec_driver_sql(sql("schema_open_to_all").text).scalar()
         connection.commit()  # else all migrations would run in the transaction of this query
         below = (
             {each.revision for each in script.iterate_revisions(current, "base")}
@@ -121,6 +123,13 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
         target = script.get_current_head() if revision == "head" else revision
         if target == "base" or (target in below and target != current):
             command.downgrade(alembic_config(connection), revision)
+        elif open_schema is not None:
+            raise UsageError(
+                f'every database user may create functions in the schema "{open_schema}", and '
+                "functions of revalue, which have the rights of the owner of the tables, could "
+                f'call them: run REVOKE CREATE ON SCHEMA "{open_schema}" FROM PUBLIC, or migrate '
+                "with a search_path that begins with a schema of its own"
+            )
         else:
             command.upgrade(alembic_config(connection), revision)
 

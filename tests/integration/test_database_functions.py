@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from revalue.engine.errors import UsageError
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
@@ -209,6 +210,22 @@ async def test_a_reader_gets_no_rights_of_the_owner(url: str, reader: asyncpg.Co
                     FOR EACH STATEMENT EXECUTE FUNCTION public.{name}()"""
             )
     assert not await reader.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'")
+
+
+async def test_a_schema_in_which_everybody_may_create_functions_is_refused(
+    server_url: str,
+) -> None:
+    """As `public` is in a database that was made by PostgreSQL 14 or older."""
+    url = await fresh_database(server_url, None)
+    owner = await asyncpg.connect(url)
+    await owner.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    with pytest.raises(UsageError, match='REVOKE CREATE ON SCHEMA "public" FROM PUBLIC'):
+        await schema.migrate(url)
+    assert await schema.current_revision(url) is None
+    await owner.execute('REVOKE CREATE ON SCHEMA "public" FROM PUBLIC')
+    await owner.close()
+    assert await schema.migrate(url) == schema.head()
+    await drop_database(server_url, url)
 
 
 async def test_a_reader_holds_up_no_writer(

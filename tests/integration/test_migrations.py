@@ -292,6 +292,21 @@ async def test_0009_removes_business_dates_out_of_bounds_on_which_nothing_is_val
     await connection.close()
 
 
+async def test_0011_names_the_quotation_units_that_are_no_power_of_ten(empty_url: str) -> None:
+    await schema.migrate(empty_url, "0010")
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(
+        """INSERT INTO currencies (currency, major_currency, units_per_major)
+           VALUES ('MRk', 'MRU', 5), ('KWf', 'KWD', 1000)"""
+    )
+    with pytest.raises(CorrectionRefusedError, match="units are in the way.*: MRk is 1/5 MRU"):
+        await schema.migrate(empty_url)
+    assert await schema.current_revision(empty_url) == "0010"
+    await connection.execute("DELETE FROM currencies WHERE currency = 'MRk'")
+    assert await schema.migrate(empty_url, "0011") == "0011"
+    await connection.close()
+
+
 async def test_another_schema_is_refused_with_what_to_do(empty_url: str) -> None:
     with pytest.raises(SchemaVersionError, match="revalue migrate"):
         await schema.require_head(empty_url)
