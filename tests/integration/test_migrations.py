@@ -299,7 +299,7 @@ async def test_0011_names_the_quotation_units_that_are_no_power_of_ten(empty_url
         """INSERT INTO currencies (currency, major_currency, units_per_major)
            VALUES ('MRk', 'MRU', 5), ('KWf', 'KWD', 1000)"""
     )
-    with pytest.raises(CorrectionRefusedError, match="units are in the way.*: MRk is 1/5 MRU"):
+    with pytest.raises(CorrectionRefusedError, match=r"units are in the way.*: MRk is 1/5 MRU"):
         await schema.migrate(empty_url)
     assert await schema.current_revision(empty_url) == "0010"
     await connection.execute("DELETE FROM currencies WHERE currency = 'MRk'")
