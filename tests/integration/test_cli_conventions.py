@@ -25,6 +25,8 @@ __all__ = ["valued"]  # a fixture
 WIDE = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
 GLOBAL_OPTIONS = ("--database-url", "--data-dir", "--ray-address", "--log-level")
 
+HEAD = schema.head()
+
 
 def commands(group: Any, *names: str) -> Iterator[tuple[str, ...]]:
     """The names of every command and group below a group."""
@@ -183,7 +185,7 @@ async def test_json_stands_alone_on_standard_output(
         assert called.exit_code == 0, (arguments, called.output)
         return json.loads(called.stdout)
 
-    assert told("migrate") == {"revision": schema.head()}
+    assert told("migrate") == {"revision": HEAD}
     assert told("verify", "--all")["disagreements"] == 0
     assert told("load", "prices", str(file))["changed"] == 1
     assert told("correct", "price", "A", day, "56")["new"] == "56"
@@ -228,7 +230,10 @@ def test_every_command_that_prints_data_has_json() -> None:
     ("arguments", "loss"),
     [
         (("migrate", "base"), "this deletes every table of revalue with its data: portfolios, "),
-        (("migrate", "0006"), "this takes the schema from revision 0008 back to 0006 and deletes "),
+        (
+            ("migrate", "0006"),
+            f"this takes the schema from revision {HEAD} back to 0006 and deletes",
+        ),
         (("bench", "backfill"), "this drops the database revalue_bench on the server, "),
     ],
 )
@@ -237,7 +242,7 @@ async def test_what_deletes_data_needs_consent(
 ) -> None:
     got, message = code(url, *arguments)
     assert (got, message.startswith(loss), "; pass --yes to confirm" in message) == (2, True, True)
-    assert await fetch(database, "SELECT version_num FROM alembic_version") == [("0008",)]
+    assert await fetch(database, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 
 
 async def test_with_consent_the_schema_goes_back(server_url: str, template: str) -> None:
@@ -246,7 +251,7 @@ async def test_with_consent_the_schema_goes_back(server_url: str, template: str)
         assert run(address, "migrate", "0006", "--yes").stdout == (
             "the schema is at revision 0006\n"
         )
-        assert run(address, "migrate").stdout == "the schema is at revision 0008\n", "not asked"
+        assert run(address, "migrate").stdout == f"the schema is at revision {HEAD}\n", "not asked"
         assert run(address, "migrate", "base", "--yes").stdout == (
             "the schema is at revision base\n"
         )
@@ -258,7 +263,7 @@ async def test_with_consent_the_schema_goes_back(server_url: str, template: str)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("answer", "exit_code", "revision"), [("n", 1, "0008"), ("y", 0, "0006")])
+@pytest.mark.parametrize(("answer", "exit_code", "revision"), [("n", 1, HEAD), ("y", 0, "0006")])
 async def test_on_a_terminal_one_is_asked(
     server_url: str, template: str, answer: str, exit_code: int, revision: str
 ) -> None:
@@ -270,7 +275,7 @@ async def test_on_a_terminal_one_is_asked(
         os.close(ours)
         os.close(theirs)
         assert done.returncode == exit_code, done.stderr
-        assert "this takes the schema from revision 0008 back to 0006" in done.stderr
+        assert f"this takes the schema from revision {HEAD} back to 0006" in done.stderr
         assert "Go on? [y/N]" in done.stderr
         async with await Database.open(address) as opened:
             assert await fetch(opened, "SELECT version_num FROM alembic_version") == [(revision,)]
