@@ -9,11 +9,17 @@ import typer
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, out, print_json
-from revalue.console.reference.reference import PositionKey, compare, read_book
+from revalue.console.reference.reference import Comparison, compare, read_book
 from revalue.engine.errors import NotFoundError, RevalueError
 from revalue.engine.postgres.database import Database
+from revalue.engine.read.book_data import (
+    read_position_keys,
+    read_positions,
+    read_unfinished,
+    read_unusable,
+)
 
-_BATCH = 20
+_SAMPLE_BATCH, _BATCH = 20, 1_000
 _MAX_EXAMPLES = 20
 
 
@@ -23,15 +29,24 @@ class Verified:
 
     Attributes:
         positions: positions compared.
-        rows: rows compared.
-        disagreements: rows that differ, are missing, or should not be there.
+        rows: position-days compared.
+        disagreements: position-days that differ, are missing, or should not be there.
+        in_progress: position-days that are not compared: they are due, or a correction of their
+            position is in progress.
+        positions_in_progress: positions that have such.
+        waiting: position-days that have no value because data is missing.
         examples: the first disagreements, as sentences.
+        unusable: stored rows that no rule can use, for example a price of the year 20000.
     """
 
     positions: int
     rows: int
     disagreements: int
+    in_progress: int
+    positions_in_progress: int
+    waiting: int
     examples: tuple[str, ...]
+    unusable: tuple[str, ...] = ()
 
 
 def verify(
@@ -46,7 +61,8 @@ def verify(
 ) -> None:
     """Recompute stored rows with the reference valuation, an independent implementation.
 
-    It computes row by row in plain decimals. Exit code 1: a stored number differs in any digit.
+    It computes row by row in plain decimals. What is due, or of a position whose correction is in
+    progress, is counted and not compared. Exit code 1: a stored number differs in any digit.
     """
 
     async def run(database: Database) -> Verified:
@@ -56,16 +72,25 @@ def verify(
     if as_json:
         print_json(found)
     else:
-        out.print(describe(found))
+        out.print(describe(found), markup=False)
+        for row in found.unusable:
+            out.print(f"not used, because no rule can use it: {row}", markup=False)
     require_agreement(found)
 
 
 def describe(found: Verified) -> str:
     """Say in one line what was compared."""
-    return (
+    compared = (
         f"{counted(found.rows, 'row')} of {counted(found.positions, 'position')} recomputed one by "
         f"one in plain decimals: {counted(found.disagreements, 'disagreement')}"
     )
+    in_progress = (
+        f"{counted(found.in_progress, 'position-day')} of "
+        f"{counted(found.positions_in_progress, 'position')} in progress, not compared"
+    )
+    waiting = f"{counted(found.waiting, 'position-day')} without a value, because data is missing"
+    parts = (compared, in_progress if found.in_progress else "", waiting if found.waiting else "")
+    return "; ".join(part for part in parts if part)
 
 
 def require_agreement(found: Verified) -> None:
@@ -77,27 +102,49 @@ def require_agreement(found: Verified) -> None:
 async def verify_rows(database: Database, *, rows: int | None, seed: int) -> Verified:
     """Compare all positions, or positions chosen at random, with the reference valuation.
 
-    Everything is read in one transaction, so that the engine may work at the same time.
+    Everything is read in one transaction, so that the engine may work at the same time. Prices and
+    records are read a few positions at a time.
 
     Args:
+        database: the database to verify.
         rows: positions are added until at least this many rows are compared; None: all positions.
+        seed: of the random choice.
 
     Raises:
         NotFoundError: no positions are loaded.
     """
-    positions_done = rows_done = disagreements = 0
+    compared = Comparison()
+    positions_done = 0
     examples: list[str] = []
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        book = await read_book(connection)
-        positions: list[PositionKey] = sorted(book.records)
+        positions = await read_position_keys(connection)
         if not positions:
             raise NotFoundError("there is nothing to verify: no positions are loaded")
-        random.Random(seed).shuffle(positions)
-        while positions and (rows is None or rows_done < rows):
-            batch, positions = positions[:_BATCH], positions[_BATCH:]
-            found = await compare(connection, book, positions=batch)
-            positions_done += len(batch)
-            rows_done += found.rows_compared
-            disagreements += found.disagreements + found.missing + found.extra
+        unusable = await read_unusable(connection, _MAX_EXAMPLES)
+        unfinished = await read_unfinished(connection)
+        market = await read_book(connection, positions=())
+        size = _BATCH
+        if rows is not None:
+            random.Random(seed).shuffle(positions)
+            size = _SAMPLE_BATCH
+        while positions and (rows is None or compared.rows_compared < rows):
+            batch, positions = positions[:size], positions[size:]
+            book = await read_positions(connection, market, batch)
+            found = await compare(connection, book, positions=batch, unfinished=unfinished)
+            compared.add(found)
+            positions_done += sum(
+                1
+                for each in batch
+                if each not in unfinished or not unfinished[each].is_reprocessing
+            )
             examples += found.examples
-    return Verified(positions_done, rows_done, disagreements, tuple(examples[:_MAX_EXAMPLES]))
+    return Verified(
+        positions=positions_done,
+        rows=compared.rows_compared,
+        disagreements=compared.disagreements + compared.missing + compared.extra,
+        in_progress=compared.in_progress.total(),
+        positions_in_progress=len(compared.in_progress),
+        waiting=compared.hole_days,
+        examples=tuple(examples[:_MAX_EXAMPLES]),
+        unusable=tuple(unusable),
+    )

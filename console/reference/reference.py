@@ -4,13 +4,16 @@ That is engine.read.row_valuation: docs/valuation.md written out row by row, apa
 vectorised core. `revalue verify`, the demo and the tests use it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from revalue.engine.read.book_data import (
+    Unfinished,
     held_portfolios,
     one_snapshot,
     published_rows,
@@ -75,7 +78,10 @@ class Comparison:
         disagreements: of these, rows with a field that differs.
         missing: rows that are expected and not stored.
         extra: rows that are stored and not expected.
+        in_progress: of each position the number of rows that are expected and not compared: they
+            are due, or the position is being reprocessed.
         holes: the first hole of each position. Rows of later dates may be stored or not.
+        hole_days: the number of position-days that lack data.
         examples: the first 20 differences in words.
     """
 
@@ -83,6 +89,8 @@ class Comparison:
     disagreements: int = 0
     missing: int = 0
     extra: int = 0
+    in_progress: Counter[PositionKey] = field(default_factory=Counter)
+    hole_days: int = 0
     holes: dict[PositionKey, Hole] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
 
@@ -90,6 +98,12 @@ class Comparison:
     def agrees(self) -> bool:
         """Whether every stored row is as expected, and every expected row is stored."""
         return not (self.disagreements or self.missing or self.extra)
+
+    def add(self, other: "Comparison") -> None:
+        """Add the numbers of the comparison of other positions."""
+        for name in ("rows_compared", "disagreements", "missing", "extra", "hole_days"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.in_progress += other.in_progress
 
     def note(self, text: str) -> None:
         """Keep an example of a difference."""
@@ -101,6 +115,7 @@ class Comparison:
         for row in rows:
             if isinstance(row, ExpectedRow):
                 return row
+            self.hole_days += 1
             self.holes.setdefault(row.position, row)
         return None
 
@@ -115,7 +130,11 @@ class Comparison:
 
 
 async def compare(
-    connection: "Connection", book: Book, *, positions: Iterable[PositionKey] | None = None
+    connection: "Connection",
+    book: Book,
+    *,
+    positions: Iterable[PositionKey] | None = None,
+    unfinished: Mapping[PositionKey, Unfinished] = MappingProxyType({}),
 ) -> Comparison:
     """Compare every field of every row that readers see with the row that the rules give.
 
@@ -123,14 +142,19 @@ async def compare(
         connection: reads in one snapshot, or in the transaction that is open on it.
         book: the data, as `read_book` returns it.
         positions: only these positions; None: all of the book and all that are stored.
+        unfinished: positions whose due dates need not be stored yet. Nothing is compared of one
+            that is being reprocessed. Only with `positions`.
     """
     found = Comparison()
     rates = Rates(book)
+    wanted = set(book.records if positions is None else positions)
+    for position in sorted(wanted & unfinished.keys()):
+        if unfinished[position].is_reprocessing:
+            wanted.remove(position)
+            found.in_progress[position] += sum(1 for _ in position_rows(book, rates, position))
     by_portfolio: dict[str, list[str]] = {
         portfolio: [security for _, security in group]
-        for portfolio, group in groupby(
-            sorted(set(book.records if positions is None else positions)), key=itemgetter(0)
-        )
+        for portfolio, group in groupby(sorted(wanted), key=itemgetter(0))
     }
     async with one_snapshot(connection):
         if positions is None:
@@ -146,7 +170,7 @@ async def compare(
             stored = published_rows(
                 connection, portfolio, None if positions is None else securities
             )
-            await _compare_portfolio(found, expected, stored)
+            await _compare_portfolio(found, expected, stored, unfinished)
     return found
 
 
@@ -154,8 +178,17 @@ async def _compare_portfolio(
     found: Comparison,
     expected: Iterator[ExpectedRow | Hole],
     stored: AsyncIterator[list[ExpectedRow]],
+    unfinished: Mapping[PositionKey, Unfinished],
 ) -> None:
     """Merge two streams, both in the order of (security_id, date)."""
+
+    def take_missing(row: ExpectedRow) -> None:
+        due = unfinished.get(row[:2])
+        if due is not None and due.is_due(row.date):
+            found.in_progress[row[:2]] += 1
+        else:
+            found.take_missing(row)
+
     want = found.take_expected(expected)
     async for rows in stored:
         for have in rows:
@@ -164,7 +197,7 @@ async def _compare_portfolio(
                 want = found.take_expected(expected)
                 continue
             while want is not None and want[1:3] < have[1:3]:
-                found.take_missing(want)
+                take_missing(want)
                 want = found.take_expected(expected)
             if want is None or want[1:3] > have[1:3]:
                 found.extra += 1
@@ -186,5 +219,5 @@ async def _compare_portfolio(
                 )
             want = found.take_expected(expected)
     while want is not None:
-        found.take_missing(want)
+        take_missing(want)
         want = found.take_expected(expected)

@@ -5,11 +5,13 @@ The connection may be a bare one of the driver: nothing here needs the engine's 
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from revalue.engine.core.date_ranges import DateRange, date_ranges
 from revalue.engine.postgres.statement import statements
-from revalue.engine.read.row_valuation import Book, ExpectedRow
+from revalue.engine.read.row_valuation import Book, ExpectedRow, PositionKey
 
 if TYPE_CHECKING:
     import asyncpg
@@ -32,8 +34,16 @@ async def one_snapshot(connection: "Connection") -> AsyncIterator[None]:
         yield
 
 
-async def read_book(connection: "Connection") -> Book:
-    """Read the data of all positions."""
+async def read_book(
+    connection: "Connection", *, positions: Sequence[PositionKey] | None = None
+) -> Book:
+    """Read the data of positions.
+
+    Args:
+        connection: reads in one snapshot, or in the transaction that is open on it.
+        positions: whose records, and the prices of whose securities are read; None: of all. All
+            else is read in any case.
+    """
     async with one_snapshot(connection):
         policy = await sql("book_policy").one(connection)  # type: ignore[arg-type]
         book = Book(
@@ -56,17 +66,82 @@ async def read_book(connection: "Connection") -> Book:
         async for rows in _stream(connection, "book_business_dates"):
             for calendar_id, day in rows:
                 book.calendars[calendar_id].append(day)
-        async for rows in _stream(connection, "book_prices"):
-            for security, day, price, currency, basis in rows:
-                book.prices.setdefault(security, []).append((day, price, currency, basis))
         async for rows in _stream(connection, "book_rates"):
             for base, quote, day, rate in rows:
                 book.rates.setdefault((base, quote), []).append((day, rate))
-        async for rows in _stream(connection, "book_records"):
-            for portfolio, security, day, quantity, cost_local, cost in rows:
-                records = book.records.setdefault((portfolio, security), [])
-                records.append((day, quantity, cost_local, cost))
-    return book
+        return await read_positions(connection, book, positions)
+
+
+async def read_positions(
+    connection: "Connection", book: Book, positions: Sequence[PositionKey] | None
+) -> Book:
+    """Return the book with the records and prices of other positions; None: of all.
+
+    Args:
+        connection: in the transaction that read the book.
+        book: all else.
+        positions: as of read_book.
+    """
+    portfolios = securities = of_prices = None
+    if positions is not None:
+        portfolios = [portfolio for portfolio, _ in positions]
+        securities = [security for _, security in positions]
+        of_prices = list(set(securities))
+    read = replace(book, prices={}, records={})
+    async for rows in _stream(connection, "book_prices", of_prices):
+        for security, day, price, currency, basis in rows:
+            read.prices.setdefault(security, []).append((day, price, currency, basis))
+    async for rows in _stream(connection, "book_records", portfolios, securities):
+        for portfolio, security, day, quantity, cost_local, cost in rows:
+            records = read.records.setdefault((portfolio, security), [])
+            records.append((day, quantity, cost_local, cost))
+    return read
+
+
+async def read_position_keys(connection: "Connection") -> list[PositionKey]:
+    """Return all positions, so that those in one security follow each other."""
+    return [tuple(row) for row in await _all(connection, "book_positions")]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A position of which some dates are not what readers will see.
+
+    Attributes:
+        is_reprocessing: readers see what was published before; no date is what it will be.
+        frontier_date: the dates after it are due; None: all dates.
+        pending: these dates are due, too.
+    """
+
+    is_reprocessing: bool
+    frontier_date: date | None
+    pending: tuple[DateRange, ...]
+
+    def is_due(self, day: date) -> bool:
+        """Whether the date is still to be valued."""
+        if self.is_reprocessing or self.frontier_date is None or day > self.frontier_date:
+            return True
+        return any(
+            (each.first_date is None or each.first_date <= day)
+            and (each.last_date is None or day <= each.last_date)
+            for each in self.pending
+        )
+
+
+async def read_unfinished(connection: "Connection") -> dict[PositionKey, Unfinished]:
+    """Return the positions of which some dates are due or being reprocessed."""
+    return {
+        (portfolio, security): Unfinished(is_reprocessing, frontier, date_ranges(pending))
+        for portfolio, security, is_reprocessing, frontier, pending in await _all(
+            connection, "unfinished_positions"
+        )
+    }
+
+
+async def read_unusable(connection: "Connection", limit: int) -> list[str]:
+    """Return, as words, stored rows that no rule can use, and that are therefore not read."""
+    rows = await _all(connection, "unusable_rows", limit=limit)
+    return [f"{stored_in} {subject}: {value}" for stored_in, subject, value in rows]
 
 
 async def read_date(
