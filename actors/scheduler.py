@@ -13,7 +13,7 @@ from revalue.actors.loop import SchedulerLoop
 from revalue.actors.pool import ActorPool
 from revalue.engine import logs, metrics
 from revalue.engine.core.lifecycle import Lane
-from revalue.engine.errors import TransientError, UsageError
+from revalue.engine.errors import RevalueError, TransientError, UsageError
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.postgres.arrow import ArrowReader
@@ -50,9 +50,12 @@ class ValuationScheduler:
         self._serve_metrics()
         async with await retry_transient(self._open_database) as database:
             term = await retry_transient(lambda: self._acquire(database))
-            await self._lead(database, term)
-            with suppress(TransientError):  # the next scheduler then waits for the lease to end
-                await term.release()
+            try:
+                await self._lead(database, term)
+            finally:
+                # After an error too. If it fails, the next scheduler waits for the lease to end.
+                with suppress(RevalueError):
+                    await term.release()
 
     async def _lead(self, database: Database, term: Term) -> None:
         settings = self._settings
@@ -108,7 +111,7 @@ class ValuationScheduler:
             `metrics_port`; or `starting`, before it leads.
 
         Raises:
-            TermLostError, LeaderActiveError, SchemaVersionError, NoActorsError: what ended it.
+            TermLostError, LeaderActiveError, DatabaseSetupError, NoActorsError: what ended it.
         """
         if self._running.done():
             self._running.result()

@@ -46,16 +46,33 @@ class NotFoundError(PermanentError):
     exit_code = 4
 
 
-class SchemaVersionError(PermanentError):
-    """The database's schema is not the one that this version works with. Run `revalue migrate`."""
+class IncompleteInstallationError(PermanentError):
+    """A file of the package is missing. Install the package `revalue` again."""
+
+
+class DatabaseSetupError(PermanentError):
+    """The database lacks something that the engine needs, or has it in another form.
+
+    It is no fault of a job, and no retry helps: whatever is running stops.
+    """
 
     exit_code = 78  # EX_CONFIG
 
 
-class AccessDeniedError(PermanentError):
-    """PostgreSQL refuses this user, or the database does not exist."""
+class SchemaVersionError(DatabaseSetupError):
+    """The database's schema is not the one that this version works with. Run `revalue migrate`."""
+
+
+class AccessDeniedError(DatabaseSetupError):
+    """PostgreSQL refuses this user, or a right to it, or the database does not exist."""
 
     exit_code = 77  # EX_NOPERM
+
+
+class DataFaultError(PermanentError):
+    """PostgreSQL cannot work with a value or a stored row; nothing was written."""
+
+    exit_code = 65  # EX_DATAERR
 
 
 class CorrectionRefusedError(PermanentError):
@@ -77,7 +94,7 @@ class LeaderActiveError(PermanentError):
 
 
 class DatabaseUnavailableError(TransientError):
-    """PostgreSQL cannot be reached or went away."""
+    """PostgreSQL cannot be reached, went away, or cannot do its work at present."""
 
 
 class StatementCancelledError(TransientError):
@@ -89,7 +106,16 @@ class PlanTooLongError(TransientError):
 
 
 class WriteConflictError(TransientError):
-    """This transaction had to give way (deadlock, serialization failure, lock timeout)."""
+    """This transaction had to give way (deadlock, serialization failure, lock timeout).
+
+    Attributes:
+        is_lock_timeout: it was rolled back because another session holds a lock for longer than
+            this one waits.
+    """
+
+    def __init__(self, message: str, *, is_lock_timeout: bool = False) -> None:
+        super().__init__(message)
+        self.is_lock_timeout = is_lock_timeout
 
 
 class ValuationIncompleteError(RevalueError):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from revalue.engine.errors import LeaderActiveError, TermLostError
 from revalue.engine.fault_injection import fault_point
+from revalue.engine.postgres import schema
 from revalue.engine.postgres.backends import application_name, terminate_backends
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
@@ -120,12 +121,14 @@ class Term:
 
         Raises:
             TermLostError: the term is over.
+            SchemaVersionError: the schema was migrated meanwhile.
         """
         async with self._database.connection() as connection:
             row = await sql("requests").row(connection, term=self.number)
             if row is None:
                 raise await self._lost(connection)
-        return Control(**row)
+        schema.require(row["revision"])
+        return Control(row["paused"], row["drain"])
 
     async def heartbeat(self) -> None:
         """Record that this scheduler is alive.

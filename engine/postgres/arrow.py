@@ -3,29 +3,41 @@
 ADBC reads; pgpq encodes and asyncpg writes.
 """
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import NoReturn, Protocol
 from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import pyarrow as pa
+from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_manager import Error as AdbcError
 from pgpq import ArrowToPostgresBinaryEncoder
 
-from revalue.engine.errors import DatabaseUnavailableError
+from revalue.engine.postgres.database import require_access
+from revalue.engine.postgres.driver_errors import engine_error, unreachable
 from revalue.engine.postgres.statement import Connection, Literal, Statement
 
 _COPY_CHUNK_ROWS = 10_000
-# SQLSTATE classes of errors that the data causes (data exceptions, corrupted rows): they repeat
-# whenever the same rows are read.
-_CAUSED_BY_DATA = ("22", "XX")
+# How the driver tells that a connection cannot be opened or is lost: there is no SQLSTATE then.
+_LOST = (
+    AdbcStatusCode.IO,
+    AdbcStatusCode.CANCELLED,
+    AdbcStatusCode.TIMEOUT,
+    AdbcStatusCode.UNKNOWN,
+    AdbcStatusCode.INVALID_STATE,
+)
 
 _SESSION_OPTIONS = (
     "-c default_transaction_isolation=repeatable\\ read",
     "-c default_transaction_read_only=on",
     "-c jit=off",
+    # The driver compares names of types and functions with what the server writes without quotes.
+    "-c quote_all_identifiers=off",
     # As many processes read at the same time as there are cores: parallel workers would compete.
     "-c max_parallel_workers_per_gather=0",
 )
@@ -53,8 +65,13 @@ class ArrowSnapshot:
 
     def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
         """Return the rows of a SELECT in PostgreSQL's types; numerics are exact text to cast."""
-        self._cursor.execute(statement.rendered(**values))
-        return pl.DataFrame(pl.from_arrow(_with_storage_types(self._cursor.fetch_arrow_table())))
+        query = statement.rendered(**values)
+        try:
+            self._cursor.execute(query)
+            table = self._cursor.fetch_arrow_table()
+        except AdbcError as error:
+            _raise_translated(error, statement.name)
+        return pl.DataFrame(pl.from_arrow(_with_storage_types(table)))
 
 
 class ArrowReader:
@@ -65,6 +82,7 @@ class ArrowReader:
 
     def __init__(self, url: str) -> None:
         options = quote(" ".join(_SESSION_OPTIONS))
+        self._address = url
         self._url = f"{url}{'&' if '?' in url else '?'}options={options}"
         self._connection: adbc.Connection | None = None
 
@@ -75,26 +93,31 @@ class ArrowReader:
         A broken connection is dropped; the next call opens another.
 
         Raises:
-            DatabaseUnavailableError: the database cannot be read.
-            adbc_driver_manager.Error: the contents of the rows cannot be read.
+            DatabaseUnavailableError: PostgreSQL cannot be reached, or ended the connection.
+            DataFaultError: the contents of the rows cannot be read.
+            DatabaseSetupError: a table, a column or a right is missing.
         """
         try:
             if self._connection is None:
-                self._connection = adbc.connect(self._url)
+                self._connection = self._connect()
             with self._connection.cursor() as cursor:
                 yield ArrowSnapshot(cursor)
             self._connection.rollback()
         except AdbcError as error:
             self.close()
-            if (error.sqlstate or "").startswith(_CAUSED_BY_DATA):
-                raise
-            # The driver's message ends with the whole statement, which can list every position of
-            # a task.
-            message = str(error).partition("\nQuery was:")[0].strip()
-            raise DatabaseUnavailableError(f"reading from PostgreSQL failed: {message}") from error
+            _raise_translated(error)
         except BaseException:
             self.close()
             raise
+
+    def _connect(self) -> adbc.Connection:
+        try:
+            return adbc.connect(self._url)
+        except AdbcError as error:
+            # This driver does not give the SQLSTATE of a refused connection, the other one does.
+            with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
+                thread.submit(asyncio.run, require_access(self._address)).result()
+            _raise_translated(error)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -104,6 +127,18 @@ class ArrowReader:
                 connection.close()
             except AdbcError:
                 return  # it was already broken: nothing is left to close
+
+
+def _raise_translated(error: AdbcError, statement: str | None = None) -> NoReturn:
+    """Raise the engine's error for an error of PostgreSQL; raise one of the driver as it is."""
+    if error.sqlstate:
+        # The text goes on with the place in the statement, and the statement: every position of a
+        # task may be in it.
+        message = re.split(r"\nLINE |\n\nQuery was:|\s+SQLSTATE:", str(error))[0].strip()
+        raise engine_error(error.sqlstate, message, statement=statement) from error
+    if error.status_code in _LOST:
+        raise unreachable(str(error).strip()) from error
+    raise error
 
 
 def _with_storage_types(table: pa.Table) -> pa.Table:

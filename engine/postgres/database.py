@@ -12,68 +12,65 @@ from typing import Literal, Protocol
 import asyncpg
 
 from revalue.engine.core.tasks import Task
-from revalue.engine.errors import (
-    AccessDeniedError,
-    CorrectionRefusedError,
-    DatabaseUnavailableError,
-    StatementCancelledError,
-    UsageError,
-    WriteConflictError,
-)
-from revalue.engine.postgres.statement import Connection
-
-_CONFLICTS = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-)
-_DENIED = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-)
-_UNAVAILABLE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.PostgresSystemError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ObjectNotInPrerequisiteStateError,  # the database accepts no connections just now
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # the connection was cut in the middle of a statement
-    ConnectionError,
-    TimeoutError,
-    OSError,
-)
+from revalue.engine.errors import DatabaseUnavailableError, UsageError, WriteConflictError
+from revalue.engine.postgres.driver_errors import engine_error, unreachable
+from revalue.engine.postgres.statement import Connection, name_of
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise the engine's transient or permanent errors instead of the driver's errors."""
+    """Raise the engine's errors instead of the driver's errors (see driver_errors)."""
     try:
         yield
-    except _CONFLICTS as error:
-        raise WriteConflictError(
-            f"the transaction gave way to another one and can be run again: {error}"
-        ) from error
-    except asyncpg.RestrictViolationError as error:
-        hint = f" {error.hint}" if error.hint else ""
-        # Not str(error), which has the hint on a line of its own.
-        raise CorrectionRefusedError(f"{error.args[0]}.{hint}") from error
-    except asyncpg.QueryCanceledError as error:
-        raise StatementCancelledError(
-            f"PostgreSQL ended the statement: {error}. Ask for less data, or try again later"
-        ) from error
-    except _DENIED as error:
-        raise AccessDeniedError(
-            f"PostgreSQL refuses access: {error}. Check the address: user, password, database"
+    except asyncpg.InvalidCachedStatementError as error:
+        # The driver forgets its plans at this error: the statement may succeed when it is repeated.
+        raise WriteConflictError(f"the schema was changed under a statement: {error}") from error
+    except asyncpg.PostgresError as error:
+        message = error.args[0] + (f" ({error.detail})" if error.detail else "")
+        raise engine_error(
+            error.sqlstate,
+            message,
+            hint=error.hint,
+            statement=name_of(getattr(error, "query", None)),
         ) from error
     except asyncpg.ClientConfigurationError as error:
         raise UsageError(f"the database's address cannot be used: {error}") from error
-    except _UNAVAILABLE as error:
-        raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
+    except (
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # the connection was cut in the middle of a statement
+    ) as error:
+        raise unreachable(str(error)) from error
+    except OSError as error:
+        if error.filename is not None:  # of a file, not of a connection
+            raise
+        raise unreachable(str(error) or type(error).__name__) from error
+
+
+@contextmanager
+def _misuse_told(connection: Connection) -> Iterator[None]:
+    """Tell a wrong use of the driver as such: a lost connection is told by the same class."""
+    try:
+        yield
+    except asyncpg.InterfaceError as error:
+        if connection.is_closed():
+            raise
+        raise RuntimeError(f"asyncpg was used in a way that it refuses: {error}") from error
 
 
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+
+
+async def require_access(url: str) -> None:
+    """Connect and disconnect.
+
+    Raises:
+        DatabaseUnavailableError: PostgreSQL cannot be reached.
+        AccessDeniedError: it refuses this user, or has no such database.
+        UsageError: the address cannot be used.
+    """
+    with translated_errors():
+        connection = await asyncpg.connect(url, timeout=30)
+        await connection.close(timeout=30)
 
 
 class Connections(Protocol):
@@ -150,9 +147,22 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Give a connection without a transaction."""
-        with translated_errors():
-            async with self._pool.acquire() as connection:
-                yield connection
+        async with self._taken() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _taken(self) -> AsyncIterator[Connection]:
+        """Take a connection out of the pool for the duration of the block."""
+        try:
+            with translated_errors():
+                async with self._pool.acquire() as connection:
+                    with _misuse_told(connection):
+                        yield connection
+        except DatabaseUnavailableError:
+            # What happened to one connection has often happened to all: a failover, a server that
+            # is read-only for those that were opened at that time.
+            await self._pool.expire_connections()
+            raise
 
     @asynccontextmanager
     async def listening(
@@ -180,12 +190,11 @@ class Database:
         self, *, isolation: Isolation = "read_committed", readonly: bool = False
     ) -> AsyncIterator[Connection]:
         """Give a transaction: committed when the block ends, rolled back when it raises."""
-        with translated_errors():
-            async with (
-                self._pool.acquire() as connection,
-                connection.transaction(isolation=isolation, readonly=readonly),
-            ):
-                yield connection
+        async with (
+            self._taken() as connection,
+            connection.transaction(isolation=isolation, readonly=readonly),
+        ):
+            yield connection
 
 
 class OpenTransaction:

@@ -78,7 +78,11 @@ async def current_revision(url: str) -> str | None:
 
 async def require_head(url: str) -> None:
     """Raise SchemaVersionError unless the schema is the one that this version works with."""
-    revision = await current_revision(url)
+    require(await current_revision(url))
+
+
+def require(revision: str | None) -> None:
+    """Raise SchemaVersionError unless the revision is the one that this version works with."""
     if revision != head():
         raise SchemaVersionError(
             f"the database's schema is at revision {revision or 'none'}, this version works with "

@@ -12,11 +12,16 @@ import asyncpg
 import polars as pl
 from asyncpg.pool import PoolConnectionProxy
 
+from revalue.engine.errors import IncompleteInstallationError
+
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 Literal: TypeAlias = int | date | list[int] | pl.Series
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
+_SHOWN_CHARACTERS = 80
+
+_names: dict[str, str] = {}  # of the statements that were read, by the text that is sent
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,23 @@ def statements(package: str) -> Callable[[str], Statement]:
 
     @cache
     def statement(name: str) -> Statement:
-        text = files(package).joinpath(f"{name}.sql").read_text()
-        return Statement.parse(text, f"{package}/{name}.sql")
+        file = files(package).joinpath(f"{name}.sql")
+        try:
+            text = file.read_text()
+        except OSError as error:
+            raise IncompleteInstallationError(
+                f"the file {file} of the package revalue cannot be read: {error}. "
+                "Install the package again"
+            ) from error
+        parsed = Statement.parse(text, f"{package}/{name}.sql")
+        _names[parsed.positional] = parsed.name
+        return parsed
 
     return statement
+
+
+def name_of(query: str | None) -> str | None:
+    """Return the name of a statement that was sent, for messages; of another one, its beginning."""
+    if query is None:
+        return None
+    return _names.get(query) or " ".join(query.split())[:_SHOWN_CHARACTERS]

@@ -8,6 +8,7 @@ from revalue.engine.core.calendar import number_business_days
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.core.market import Market
 from revalue.engine.core.tasks import Task
+from revalue.engine.errors import DatabaseSetupError
 from revalue.engine.postgres.arrow import Reader, Snapshot
 from revalue.engine.postgres.statement import statements
 
@@ -43,6 +44,7 @@ def read_inputs(reader: Reader, task: Task) -> TaskInputs | None:
 
     Raises:
         DatabaseUnavailableError: the database cannot be read.
+        DatabaseSetupError: a table, a column, a right or the valuation policy is missing.
     """
     with reader.snapshot() as snapshot:
         jobs = snapshot.read(sql("jobs"), **task.parameters)
@@ -84,6 +86,11 @@ def read_inputs_of(snapshot: Snapshot, jobs: pl.DataFrame) -> TaskInputs:
     business_days = read_business_days(snapshot)
     currencies = snapshot.read(sql("currencies"))
     policy = snapshot.read(sql("policy"))
+    if policy.is_empty():
+        raise DatabaseSetupError(
+            "the table valuation_policy has no row: insert the pivot currency and the age limit of "
+            "FX rates again"
+        )
     market = Market(
         business_days=business_days,
         currencies=currencies.select("currency_no", "major_no", "units_per_major"),

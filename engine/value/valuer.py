@@ -12,7 +12,7 @@ from revalue.engine.core.lifecycle import FailureReason, JobStatus
 from revalue.engine.core.market import decode_pair
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS, Valued, value
-from revalue.engine.errors import TransientError
+from revalue.engine.errors import CorrectionRefusedError, DataFaultError, RevalueError
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.backends import application_name
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TRACEBACK_CHARACTERS = 8_000
+_OF_THE_DATA = (DataFaultError, CorrectionRefusedError)
 _OVERFLOW_RULE = (
     "A market value, gain or unit price does not fit NUMERIC(28,10): "
     "see docs/valuation.md, section 4."
@@ -66,15 +67,15 @@ class Valuer:
         """Value the task's jobs and commit the results.
 
         A job whose data makes reading, computing or writing fail is isolated by halving the task;
-        the other jobs are valued.
+        the other jobs are valued. No other error is a fault of a job.
 
         Raises:
             TransientError: nothing was written.
+            DatabaseSetupError: nothing was written, and nothing can be until an operator has
+                removed the cause.
         """
         try:
             return await self._attempt(task)
-        except TransientError:
-            raise
         except BaseException as error:  # from reading or writing: `compute` handles its own
             _reraise_unless_failure(error)
             if task.first_job_id == task.last_job_id:
@@ -192,11 +193,16 @@ def _failed_job(job: pl.DataFrame, error: BaseException, max_attempts: int) -> V
 
 
 def _reraise_unless_failure(error: BaseException) -> None:
-    """Raise a cancellation or an exit again; return for a failure.
+    """Return for an error that the data of a job can cause; raise any other one again.
 
-    A panic of polars or pgpq is a failure but not an Exception; each library has its own class.
+    Of the engine's own errors these are the two that say so: the others are of the database or of
+    its setup. A panic of polars or pgpq is a failure but not an Exception; each library has its own
+    class.
     """
-    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+    if isinstance(error, RevalueError):
+        if not isinstance(error, _OF_THE_DATA):
+            raise error
+    elif not isinstance(error, Exception) and type(error).__name__ != "PanicException":
         raise error
 
 

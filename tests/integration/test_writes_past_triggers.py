@@ -14,7 +14,7 @@ import pytest
 
 from revalue.console.reference.reference import compare, read_book
 from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.errors import CorrectionRefusedError
+from revalue.engine.errors import CorrectionRefusedError, DataFaultError
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database, named
@@ -174,7 +174,7 @@ async def test_another_value_of_a_quotation_unit_is_a_correction(
         assert await fetch(database, VALUED) == []
         await running.settle()
     assert await fetch(database, VALUED) == [(Decimal("0.85"), Decimal("27.625"))]
-    with pytest.raises(asyncpg.ForeignKeyViolationError, match="market_prices"):
+    with pytest.raises(DataFaultError, match="market_prices"):
         await execute(database, "DELETE FROM currencies WHERE currency = 'KWf'")
 
 
