@@ -48,8 +48,18 @@ _STATEMENTS = (
 )
 
 
+OPEN = """UPDATE calendars c SET opened_through = (
+          SELECT max(business_date) FROM business_dates b WHERE b.calendar_id = c.calendar_id)"""
+"""Opens every calendar through its last business date."""
+
+
 async def make_book(
-    database: Database, *, positions: int, dates: int, holders: int = HOLDERS
+    database: Database,
+    *,
+    positions: int,
+    dates: int,
+    holders: int = HOLDERS,
+    is_opened: bool = True,
 ) -> None:
     """Fill an empty migrated database with `positions` / `holders` securities (rounded up).
 
@@ -57,6 +67,7 @@ async def make_book(
         positions: number of positions.
         dates: number of business days.
         holders: number of portfolios, which all hold each security.
+        is_opened: whether the business days are opened; otherwise nothing is due.
     """
     values = (positions, dates, min(holders, positions))
     async with database.transaction() as connection:
@@ -66,6 +77,8 @@ async def make_book(
             for place, n in enumerate(numbers, 1):
                 statement = statement.replace(f"${n}", f"#{place}")  # noqa: PLW2901
             await connection.execute(statement.replace("#", "$"), *used)
+        if is_opened:
+            await connection.execute(OPEN)
     async with database.connection() as connection:
         for table in (
             "position_state",

@@ -19,7 +19,7 @@ from revalue.actors import cluster
 from revalue.benchmarks.baseline_duckdb import duckdb
 from revalue.benchmarks.baselines import Timed, per_job, sql, upper_bound
 from revalue.benchmarks.cost import Cost, Meter
-from revalue.benchmarks.dataset import CHECKSUM, HOLDERS, VISIBLE, make_book
+from revalue.benchmarks.dataset import CHECKSUM, HOLDERS, OPEN, VISIBLE, make_book
 from revalue.engine.errors import RevalueError, UsageError
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.backends import application_name
@@ -27,9 +27,10 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 
 WORKLOADS = {
-    "backfill": "",
-    "roll": """INSERT INTO business_dates SELECT 'BENCH', max(business_date) + 3
-               FROM business_dates""",
+    "backfill": OPEN,
+    "roll": f"""INSERT INTO business_dates SELECT 'BENCH', max(business_date) + 3
+                FROM business_dates;
+                {OPEN}""",
     "correction-day": """UPDATE market_prices SET price = price + 1
                          WHERE security_id = 'S000001' AND price_date = (
                              SELECT business_date FROM business_dates
@@ -142,7 +143,14 @@ async def run(
                 holders = (
                     positions if workload.startswith("correction") else min(HOLDERS, positions)
                 )
-                await make_book(database, positions=positions, dates=dates, holders=holders)
+                await make_book(
+                    database,
+                    positions=positions,
+                    dates=dates,
+                    holders=holders,
+                    # The scheduler is up and idle before the dates are opened, as it is in service.
+                    is_opened=workload != "backfill",
+                )
                 if workload in _PREPARED:
                     async with database.connection() as connection:
                         await connection.execute(_PREPARED[workload])
@@ -232,15 +240,6 @@ async def _engine(
 ) -> _Measured:
     """Start a scheduler; time from the committed input until every position is current."""
     statement = WORKLOADS[workload].format(middle=dates // 2)
-    async with database.connection() as connection:
-        opened = [
-            row[0] for row in await connection.fetch("SELECT business_date FROM business_dates")
-        ]
-        if workload == "backfill":
-            # The scheduler is up and idle before the dates are opened, as it is in service.
-            await connection.execute("ALTER TABLE business_dates DISABLE TRIGGER USER")
-            await connection.execute("DELETE FROM business_dates")
-            await connection.execute("ALTER TABLE business_dates ENABLE TRIGGER USER")
     scheduler = cluster.start_scheduler(database.url, settings)
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
     try:
@@ -251,12 +250,7 @@ async def _engine(
             meter = Meter()
             await meter.start(database)
             begun = perf_counter()
-            if workload == "backfill":
-                await connection.execute(
-                    "INSERT INTO business_dates SELECT 'BENCH', unnest($1::date[])", opened
-                )
-            else:
-                await connection.execute(statement)
+            await connection.execute(statement)
             progress = await quiet_again(scheduler, meter, say)
             seconds = perf_counter() - begun
             cost = await meter.stop(database)

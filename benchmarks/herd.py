@@ -14,7 +14,7 @@ import ray
 
 from revalue.actors import cluster
 from revalue.benchmarks.cost import Meter
-from revalue.benchmarks.dataset import make_book
+from revalue.benchmarks.dataset import OPEN, make_book
 from revalue.benchmarks.harness import all_connected, quiet_again
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
@@ -42,11 +42,11 @@ _LIVE = (
     """INSERT INTO position_history
        SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
        WHERE security_id = 'L'""",
+    OPEN,
 )
-_DAY = (
-    "INSERT INTO business_dates SELECT 'LIVE', max(business_date) + 1 FROM business_dates "
-    "WHERE calendar_id = 'LIVE'"
-)
+_DAY = f"""INSERT INTO business_dates SELECT 'LIVE', max(business_date) + 1 FROM business_dates
+           WHERE calendar_id = 'LIVE';
+           {OPEN}"""
 _WAITING = """SELECT count(*) FROM position_state WHERE security_id = 'L'
               AND watermark_date IS DISTINCT FROM (
                   SELECT max(business_date) FROM business_dates WHERE calendar_id = 'LIVE')"""

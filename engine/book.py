@@ -8,7 +8,7 @@ PlanTooLongError) the call may be repeated.
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,6 +23,7 @@ import pyarrow as pa
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.ingest import Kind, LoadResult, load
+from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Connections, Database
@@ -221,6 +222,30 @@ class Book:
         """
         return self._wait(load(self._database, kind, source, merge=merge))
 
+    def open(self, day: date, calendar: str | Sequence[str] | None = None) -> list[Opening]:
+        """Open the business days up to a day: the next `value` values them.
+
+        Loading business dates makes nothing due, so calendars can be loaded for years ahead. What
+        is opened already stays as it is.
+
+        Args:
+            day: the day. In each calendar that is named, it has to be a business day.
+            calendar: a calendar, or several. None: all, and because holidays differ each is opened
+                through its last business day at or before `day`.
+
+        Returns:
+            What was done to each calendar.
+
+        Raises:
+            NotFoundError: there is no such calendar.
+            InvalidInputError: the day is not a business day of a calendar that is named, or its
+                business dates are not loaded up to the day.
+            CorrectionRefusedError: a calendar is opened through a later day.
+            TransientError: the database is unavailable or busy.
+        """
+        calendars = [calendar] if isinstance(calendar, str) else calendar
+        return self._wait(open_calendars(self._database, day, calendars))
+
     def correct(self, change: Change) -> Correction | FileCorrection:
         """Make a correction. The affected position-days are restated by `value`.
 
@@ -273,13 +298,16 @@ class Book:
             )
         )
 
-    def value(self, *, on_progress: OnProgress | None = None) -> Run:
+    def value(self, *, through: date | None = None, on_progress: OnProgress | None = None) -> Run:
         """Value everything that is due, until nothing is left that can be valued.
+
+        Due are the business days that are opened (see `open`), and what corrections affect.
 
         Runs on the Ray that this process is connected to, else at settings.ray_address, else on a
         local Ray of its own.
 
         Args:
+            through: first open the business days of all calendars up to this day, as `open`.
             on_progress: called with the progress of the run.
 
         Returns:
@@ -287,8 +315,10 @@ class Book:
 
         Raises:
             LeaderActiveError: another scheduler is at work on this database.
-            RevalueError: what ended the run.
+            RevalueError: what `open` raises, or what ended the run.
         """
+        if through is not None:
+            self.open(through)
         run = runtime()
         try:
             asyncio.get_running_loop()

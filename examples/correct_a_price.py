@@ -17,7 +17,7 @@ from revalue.engine.postgres import embedded
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("business_dates", "portfolios", "instruments", "fx_rates", "prices", "positions")
-DAY = date(2024, 3, 5)
+DAY, LAST_DAY = date(2024, 3, 5), date(2024, 3, 6)
 
 
 def market_value(book: revalue.Book, portfolio: str, day: date) -> Decimal:
@@ -30,7 +30,7 @@ def market_value(book: revalue.Book, portfolio: str, day: date) -> Decimal:
 def main(book: revalue.Book) -> None:
     for kind in KINDS:
         book.load(kind, DATA / f"{kind}.csv")
-    book.value()
+    book.value(through=LAST_DAY)
     before = market_value(book, "GROWTH", DAY)
 
     # The vendor corrects the price of one day. What would that change? Nothing is written yet.

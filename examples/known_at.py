@@ -18,7 +18,7 @@ from revalue.engine.postgres import embedded
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("business_dates", "portfolios", "instruments", "fx_rates", "prices", "positions")
-DAY = date(2024, 3, 5)
+DAY, LAST_DAY = date(2024, 3, 5), date(2024, 3, 6)
 
 
 def row(book: revalue.Book, known_at: datetime | None = None) -> dict[str, object]:
@@ -32,7 +32,7 @@ def row(book: revalue.Book, known_at: datetime | None = None) -> dict[str, objec
 def main(book: revalue.Book) -> None:
     for kind in KINDS:
         book.load(kind, DATA / f"{kind}.csv")
-    book.value()
+    book.value(through=LAST_DAY)
     reported = row(book)
     report_time = datetime.now(UTC)  # the month's report goes out with this number
 

@@ -18,11 +18,12 @@ import revalue
 from revalue.engine.postgres import embedded
 
 DAYS = [date(2024, 3, 4), date(2024, 3, 5), date(2024, 3, 6)]
+NEXT_DAY = date(2024, 3, 7)
 
 # Amounts are text or Decimal, never float. Each frame refers only to those before it.
 BOOK = {
-    # The days on which positions are valued. The last one is the valuation horizon.
-    "business_dates": pl.DataFrame({"calendar_id": "XNYS", "business_date": DAYS}),
+    # The business days. They may be loaded for years ahead: a day is valued once it is opened.
+    "business_dates": pl.DataFrame({"calendar_id": "XNYS", "business_date": [*DAYS, NEXT_DAY]}),
     "portfolios": pl.DataFrame(
         {"portfolio_id": ["GROWTH"], "base_currency": ["EUR"], "calendar_id": ["XNYS"]}
     ),
@@ -70,6 +71,9 @@ def main(book: revalue.Book) -> None:
     for kind, frame in BOOK.items():
         loaded = book.load(kind, frame)
         print(f"{kind}: {loaded.rows} rows, {loaded.inserted} new")
+
+    for opening in book.open(DAYS[-1]):
+        print(f"{opening.calendar_id}: {opening.business_days} business days opened")
 
     run = book.value()
     print(f"{run.rows_written} position-days valued")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from revalue.engine.book import Book, FileOf, Position, Price, Rate, connect
     from revalue.engine.correct.corrections import Correction, FileCorrection
     from revalue.engine.correct.ingest import Kind, LoadResult
+    from revalue.engine.correct.openings import Opening
     from revalue.engine.errors import RevalueError
     from revalue.engine.runtime import Run
 
@@ -20,6 +21,7 @@ __all__ = [
     "FileOf",
     "Kind",
     "LoadResult",
+    "Opening",
     "Position",
     "Price",
     "Rate",
@@ -34,6 +36,7 @@ _HOMES = {
     ),
     **dict.fromkeys(("Correction", "FileCorrection"), "revalue.engine.correct.corrections"),
     **dict.fromkeys(("Kind", "LoadResult"), "revalue.engine.correct.ingest"),
+    "Opening": "revalue.engine.correct.openings",
     "RevalueError": "revalue.engine.errors",
     "Run": "revalue.engine.runtime",
 }

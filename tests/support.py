@@ -12,6 +12,7 @@ from revalue.actors.loop import SchedulerLoop
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.openings import open_calendars
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.backends import application_name
@@ -162,6 +163,12 @@ def facts(portfolio: str, security: str, rows: dict[date, str], cost: str = "100
     )
 
 
+async def open_days(database: Database, days: list[date], calendar: str = "CAL") -> None:
+    """Load business days, and open the calendar through the last of them."""
+    await load(database, Kind.BUSINESS_DATES, dates(days, calendar))
+    await open_calendars(database, max(days), [calendar])
+
+
 async def load_small_book(
     database: Database, *, portfolios: int = 3, days: list[date] = DAYS
 ) -> None:
@@ -171,7 +178,7 @@ async def load_small_book(
     """
     bases = ["USD" if n % 2 else "EUR" for n in range(1, portfolios + 1)]
     names = [f"P{n}" for n in range(1, portfolios + 1)]
-    await load(database, Kind.BUSINESS_DATES, dates(days))
+    await open_days(database, days)
     await load(
         database,
         Kind.PORTFOLIOS,

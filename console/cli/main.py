@@ -20,6 +20,7 @@ from revalue.console.cli import (
     explain,
     jobs,
     load,
+    openings,
     serve,
     status,
     tokens,
@@ -101,6 +102,7 @@ app.command("sample", rich_help_panel=_START)(load.load_sample)
 app.command("migrate", rich_help_panel=_DATA)(database.migrate)
 app.command("load", rich_help_panel=_DATA)(load.load)
 app.add_typer(correct.app, name="correct", rich_help_panel=_DATA)
+app.command("open", rich_help_panel=_WORK)(openings.open_days)
 app.command("value", rich_help_panel=_WORK)(value.value)
 app.command("explain", rich_help_panel=_WORK)(explain.explain)
 app.command("verify", rich_help_panel=_WORK)(verify.verify)

@@ -3,16 +3,19 @@
 import signal
 import sys
 from dataclasses import asdict
+from datetime import date
 from typing import Annotated, Any
 
 import typer
 
-from revalue.console.cli.arguments import Json
+from revalue.console.cli.arguments import Json, parse_date
 from revalue.console.cli.connection import migrated_database_url, with_database
 from revalue.console.cli.context import CliContext
+from revalue.console.cli.openings import print_openings
 from revalue.console.cli.output import counted, err, out, print_json
 from revalue.console.cli.progress import progress_line
 from revalue.console.cli.status import as_dict, print_status, what_is_left
+from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.errors import ValuationIncompleteError
 from revalue.engine.operate.status import read_status
 from revalue.engine.runtime import Run
@@ -25,6 +28,14 @@ class _Stopped(KeyboardInterrupt):
 
 def value(
     ctx: typer.Context,
+    through: Annotated[
+        date | None,
+        typer.Option(
+            parser=parse_date,
+            metavar="DATE",
+            help="First open the business days of all calendars up to DATE, as `revalue open`.",
+        ),
+    ] = None,
     watch: Annotated[
         bool,
         typer.Option(
@@ -45,7 +56,8 @@ def value(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Value all due position-days, until every position is current.
+    """Value all due position-days of the business days that are opened, until every position is
+    current.
 
     Exit code 5: some positions cannot be valued; the reasons are printed.
     """
@@ -57,6 +69,11 @@ def value(
     )
     url = migrated_database_url(settings)
     settings = settings.model_copy(update={"database_url": url})
+    opened: list[Opening] = []
+    if through is not None:
+        opened = with_database(settings, lambda database: open_calendars(database, through))
+        if not as_json:
+            print_openings(opened, through)
     runner = Runner(url, settings, take_over=take_over)
     try:
         with runner:
@@ -81,10 +98,10 @@ def value(
         status = with_database(settings, read_status)
         err.print(f"drained by an operator; {what_is_left(status)}", markup=False)
         if as_json:
-            print_json({"status": as_dict(status)})
+            print_json({"opened": opened, "status": as_dict(status)})
         return
     if as_json:
-        print_json(run_as_dict(run))
+        print_json({"opened": opened, **run_as_dict(run)})
     else:
         out.print(describe_run(run))
         print_status(run.status)

@@ -3,6 +3,7 @@
 20 large US stocks, rates of the ECB, trading sessions of the NYSE. data/README.md has the sources.
 """
 
+from datetime import date
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile
@@ -11,6 +12,9 @@ import polars as pl
 
 KINDS = ("business_dates", "portfolios", "instruments", "fx_rates", "prices", "positions")
 """In the order in which they must be loaded."""
+
+CALENDAR, LAST_DAY = "XNYS", date(2022, 12, 28)
+"""The calendar of all portfolios, and its last business day."""
 
 
 def frames() -> dict[str, pl.DataFrame]:

@@ -24,6 +24,7 @@ from revalue.console.cli.verify import describe as describe_verified
 from revalue.console.sample.chart import draw_totals
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, LoadResult, load
+from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import ValuationIncompleteError
 from revalue.engine.operate.status import Status, count_position_days
 from revalue.engine.postgres import schema
@@ -107,8 +108,9 @@ def run_demo(settings: Settings, folder: Path, *, show: bool = True) -> dict[str
 
 
 async def _load(database: Database) -> list[LoadResult]:
+    """Load the sample book, and open all its days."""
     frames = sample.frames()
-    return [
+    loaded = [
         await load(database, Kind(kind), frames[kind])
         for kind in track(
             frames,
@@ -118,6 +120,8 @@ async def _load(database: Database) -> list[LoadResult]:
             disable=not err.is_terminal,
         )
     ]
+    await open_calendars(database, sample.LAST_DAY, [sample.CALENDAR])
+    return loaded
 
 
 def _value(runner: Runner, title: str) -> Run:

@@ -17,12 +17,12 @@ def due_ranges(
     """Return the contiguous ranges of dates that have to be valued.
 
     Due are the pending dates of positions that are not staged, and for each position the dates
-    after its frontier up to its horizon (the last business day of its calendar). Dates on which the
-    position is not open are not due.
+    after its frontier up to its horizon. Dates on which the position is not open are not due.
 
     Args:
         positions: position_id (i64), calendar_no (i16), staged (bool: jobs exist for the pending
-            dates), frontier_date (null: nothing was scheduled yet).
+            dates), frontier_date (null: nothing was scheduled yet), horizon (the last business day
+            of its calendar that is to be valued).
         pending: position_id, first_date, last_date (both included): the due dates up to the
             frontier.
         open_spans: position_id, first_date, last_date (both included, last_date null: still open):
@@ -36,8 +36,6 @@ def due_ranges(
         number of business days in the range), sorted by position_id and first_date. Ranges without
         a business day are left out.
     """
-    horizons = business_days.group_by("calendar_no").agg(horizon=pl.col("date").max())
-    positions = positions.join(horizons, on="calendar_no")
     unscheduled = positions.select(
         "position_id",
         "calendar_no",

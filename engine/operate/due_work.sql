@@ -9,9 +9,7 @@ WITH due AS (
                CASE WHEN p.frontier_date IS NULL THEN '[]' ELSE '(]' END)) AS dates
     FROM position_state p
     JOIN portfolios f USING (portfolio_id)
-    JOIN (SELECT calendar_id, max(business_date) AS horizon
-          FROM business_dates GROUP BY calendar_id) h
-        USING (calendar_id)
+    JOIN calendar_horizons h USING (calendar_id)
     WHERE (NOT isempty(p.pending) OR p.frontier_date IS NULL OR p.frontier_date < h.horizon)
       AND NOT EXISTS (
           SELECT FROM portfolio_valuation_jobs w

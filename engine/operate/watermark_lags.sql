@@ -6,7 +6,5 @@ SELECT GREATEST(
        count(*) AS positions
 FROM position_state p
 JOIN portfolios f USING (portfolio_id)
-JOIN (SELECT calendar_id, max(business_date) AS horizon
-      FROM business_dates GROUP BY calendar_id) h
-    USING (calendar_id)
+JOIN calendar_horizons h USING (calendar_id)
 GROUP BY 1

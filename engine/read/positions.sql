@@ -1,5 +1,6 @@
--- The positions of a portfolio on the last business date at or before :as_of, as readers see them
--- now (:known_at NULL) or saw them at :known_at. One row per open position after security :after.
+-- The positions of a portfolio on the last opened business date at or before :as_of, as readers see
+-- them now (:known_at NULL) or saw them at :known_at. One row per open position after security
+-- :after.
 --
 -- A position without a value says why it has none. Of the past that reason is not recorded, and
 -- neither are the state, the watermark and the failure reason: they are NULL.

@@ -34,7 +34,7 @@ class Book:
     """Everything that a valuation depends on. Every list is sorted by its date.
 
     Attributes:
-        calendars: calendar_id -> business dates.
+        calendars: calendar_id -> the business dates that are opened.
         portfolios: portfolio_id -> (base_currency, calendar_id).
         instruments: security_id -> (currency, contract_multiplier, max_price_age_sessions).
         prices: security_id -> (date, price as quoted, currency of the quotation, quote_basis).

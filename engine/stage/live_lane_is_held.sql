@@ -7,8 +7,8 @@ SELECT EXISTS (
       AND (upper_inf(dates) OR upper(dates) > (
           SELECT min(COALESCE(
               (SELECT business_date FROM business_dates d
-               WHERE d.calendar_id = c.calendar_id
+               WHERE d.calendar_id = c.calendar_id AND d.business_date <= c.opened_through
                ORDER BY business_date DESC
                OFFSET :business_days LIMIT 1),
               '-infinity'))
-          FROM calendars c)))
+          FROM calendar_horizons h JOIN calendars c USING (calendar_id))))

@@ -2,6 +2,7 @@
 --
 -- The live lane (:live 1) has the positions of which only the newest dates are due: all other dates
 -- are staged, and they are at most :business_days behind. Each position is in exactly one lane.
+-- The horizon is the last business date that is opened; nothing is due where there is none.
 -- is_split: the position is open more than once; scan_open_dates reads its spans.
 -- CASE lets the planner estimate half of the positions. It would estimate few, and sort all of them
 -- for each page.
@@ -19,6 +20,7 @@ FROM (
                    AS live_floor
         FROM calendars
         JOIN business_dates USING (calendar_id)
+        WHERE business_date <= opened_through
         GROUP BY calendar_no, revision
     ) c USING (calendar_no)
     WHERE p.position_id > :cursor

@@ -114,7 +114,7 @@ def read_inputs_of(snapshot: Snapshot, jobs: pl.DataFrame) -> TaskInputs:
 
 
 def read_business_days(snapshot: Snapshot) -> pl.DataFrame:
-    """Read every business day of every calendar, numbered (see engine.core.calendar)."""
+    """Read every opened business day of every calendar, numbered (see engine.core.calendar)."""
     return number_business_days(snapshot.read(sql("business_days")))
 
 

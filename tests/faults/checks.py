@@ -11,9 +11,8 @@ from revalue.engine.postgres.database import Database
 VIOLATIONS = {
     "watermark <= frontier <= horizon": """
         SELECT p.position_id FROM position_state p JOIN portfolios f USING (portfolio_id)
-        WHERE p.watermark_date > p.frontier_date
-           OR p.frontier_date > (SELECT max(business_date) FROM business_dates b
-           WHERE b.calendar_id = f.calendar_id)""",
+        JOIN calendars c USING (calendar_id)
+        WHERE p.watermark_date > p.frontier_date OR p.frontier_date > c.opened_through""",
     "published <= epoch": "SELECT position_id FROM position_state WHERE published_epoch > epoch",
     "no hole below the watermark": """
         SELECT p.position_id, b.business_date

@@ -194,6 +194,7 @@ class Corrector:
             await connection.execute(
                 "INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING", day
             )
+            await connection.execute("UPDATE calendars SET opened_through = $1", day)
             await connection.execute(
                 """INSERT INTO market_prices (security_id, price_date, price, currency, quote_basis)
                    SELECT s, $1, CASE s WHEN 'R' THEN $2 ELSE 50 END, 'USD', 'PER_UNIT'

@@ -186,6 +186,7 @@ async def test_json_stands_alone_on_standard_output(
         return json.loads(called.stdout)
 
     assert told("migrate") == {"revision": HEAD}
+    assert told("open", DAYS[-1].isoformat())[0]["business_days"] == 0
     assert told("verify", "--all")["disagreements"] == 0
     assert told("load", "prices", str(file))["changed"] == 1
     assert told("correct", "price", "A", day, "56")["new"] == "56"

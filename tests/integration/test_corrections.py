@@ -19,6 +19,7 @@ from tests.support import (
     facts,
     fetch,
     load_small_book,
+    open_days,
     prices,
     state_of,
 )
@@ -140,7 +141,7 @@ async def test_a_new_day_is_valued_in_the_live_lane_and_raises_no_epoch(
     for security in ("A", "B"):
         await load(database, Kind.PRICES, prices(security, {day: "60"}))
     before = await rows(database)
-    await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", day)
+    await open_days(database, [day])
     await valued.settle()
     assert {(at, epoch) for _, at, epoch, _ in await rows(database) - before} == {(day, 0)}
     lanes = await fetch(

@@ -9,7 +9,7 @@ import pytest
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
-from tests.support import DAYS, dates, engine, execute, facts, fetch, prices
+from tests.support import DAYS, engine, execute, facts, fetch, open_days, prices
 
 DAY, BEFORE = DAYS[7], DAYS[6]
 
@@ -27,7 +27,7 @@ async def load_position(
 ) -> None:
     """One position P / S in USD, with a price and rates of BEFORE and DAY."""
     days = [BEFORE, DAY]
-    await load(database, Kind.BUSINESS_DATES, dates(DAYS[:8]))
+    await open_days(database, DAYS[:8])
     await load(
         database,
         Kind.PORTFOLIOS,

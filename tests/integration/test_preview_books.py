@@ -20,8 +20,7 @@ pytestmark = pytest.mark.slow
 EPOCHS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
 SEEN = """SELECT portfolio_id, base_currency, date, sum(market_value)
           FROM position_valuations GROUP BY 1, 2, 3"""
-HORIZONS = """SELECT portfolio_id, max(business_date)
-              FROM portfolios JOIN business_dates USING (calendar_id) GROUP BY 1"""
+HORIZONS = "SELECT portfolio_id, opened_through FROM portfolios JOIN calendars USING (calendar_id)"
 STUCK = """SELECT position_id, failure_reason FROM position_status
            WHERE state IN ('WAITING_FOR_DATA', 'FAILED') AND published_epoch < epoch"""
 
@@ -75,7 +74,7 @@ async def held_against_the_act(
         "date",
         pl.col("market_value_after") - pl.col("market_value_before"),
     )
-    # A date after a calendar's last opens a day there: what comes on it corrects nothing.
+    # On a date that was not opened before, what comes corrects nothing.
     corrected = {
         position: change
         for position, change in changed.items()

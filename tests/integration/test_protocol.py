@@ -12,6 +12,7 @@ from revalue.engine.apply import apply
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import CorrectionRefusedError, TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import DryRunTerm, Term
@@ -32,6 +33,7 @@ from tests.support import (
     facts,
     fetch,
     load_small_book,
+    open_days,
     prices,
     state_of,
 )
@@ -155,15 +157,18 @@ async def test_a_writer_of_a_security_waits_for_the_writer_before_it(database: D
     ]
 
 
-async def test_a_date_at_the_end_opens_a_day_and_a_date_in_between_is_a_correction(
+async def test_a_date_among_the_opened_ones_is_a_correction_and_a_later_one_is_nothing(
     database: Database,
 ) -> None:
     await load(database, Kind.BUSINESS_DATES, dates([DAYS[0], DAYS[2]]))
+    await load(database, Kind.BUSINESS_DATES, dates([DAYS[1], DAYS[6]]))
     assert await queued(database) == []
-    await load(database, Kind.BUSINESS_DATES, dates([DAYS[3]]))
+    await open_days(database, [DAYS[4]])
     assert await queued(database) == []
-    await load(database, Kind.BUSINESS_DATES, dates([DAYS[1], DAYS[4]]))
-    assert await queued(database) == [("CALENDAR", "CAL", f"{{[{DAYS[1]},)}}")]
+    await load(database, Kind.BUSINESS_DATES, dates([DAYS[5], DAYS[7]]))
+    assert await queued(database) == []
+    await load(database, Kind.BUSINESS_DATES, dates([DAYS[3], DAYS[8]]))
+    assert await queued(database) == [("CALENDAR", "CAL", f"{{[{DAYS[3]},)}}")]
 
 
 async def test_what_cannot_be_corrected_is_refused(url: str, database: Database) -> None:
@@ -171,7 +176,7 @@ async def test_what_cannot_be_corrected_is_refused(url: str, database: Database)
     async with engine(url) as running:
         await running.settle()
     refused = {
-        "cannot be closed again": "DELETE FROM business_dates WHERE business_date = '2024-01-03'",
+        "cannot be removed": "DELETE FROM business_dates WHERE business_date = '2024-01-03'",
         "cost basis in USD": "UPDATE instruments SET currency = 'EUR' WHERE security_id = 'A'",
         "cannot change: it has positions": "UPDATE portfolios SET base_currency = 'EUR'",
         "without a correction": "TRUNCATE market_prices",
@@ -434,7 +439,7 @@ async def test_a_position_that_both_lanes_have_scanned_is_staged_by_one(
     await load_small_book(database)
     async with engine(url) as running:
         await running.settle()
-        await load(database, Kind.BUSINESS_DATES, dates([DAYS[-1] + timedelta(days=3)]))
+        await open_days(database, [DAYS[-1] + timedelta(days=3)])
         kept = stage.scan(running.reader, Lane.HISTORY, 0, page_positions=100, live_business_days=5)
         live = stage.scan(running.reader, Lane.LIVE, 0, page_positions=100, live_business_days=5)
         first = await stage.stage(running.term, live, Lane.LIVE, task_rows=100, capacity_rows=100)
@@ -444,22 +449,21 @@ async def test_a_position_that_both_lanes_have_scanned_is_staged_by_one(
     assert (first.jobs, second.jobs) == (6, 0)
 
 
-async def test_a_date_that_was_closed_since_the_scan_does_not_become_the_frontier(
+async def test_what_was_scanned_before_an_opening_is_left_for_the_next_scan(
     url: str, database: Database
 ) -> None:
-    """Otherwise it would not be valued when it opens again."""
     await load_small_book(database, portfolios=1)
-    opened = DAYS[-1] + timedelta(days=3)
+    first, second = DAYS[-1] + timedelta(days=3), DAYS[-1] + timedelta(days=4)
     async with engine(url) as running:
         await running.settle()
-        await load(database, Kind.BUSINESS_DATES, dates([opened]))
+        await open_days(database, [first])
         scanned = await scan_all(running)
-        await execute(database, "DELETE FROM business_dates WHERE business_date = $1", opened)
+        await open_days(database, [second])
         await stage.stage(running.term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100)
         assert (await state_of(database, "P1", "A"))["frontier_date"] == DAYS[-1]
-        await load(database, Kind.BUSINESS_DATES, dates([opened]))
         await running.settle()
-    assert await fetch(database, "SELECT max(date) FROM position_valuations") == [(opened,)]
+    valued = "SELECT DISTINCT date FROM position_valuations WHERE date > $1 ORDER BY 1"
+    assert await fetch(database, valued, DAYS[-1]) == [(first,), (second,)]
 
 
 async def test_a_date_is_not_closed_while_positions_are_staged_onto_it(
@@ -479,22 +483,30 @@ async def test_a_date_is_not_closed_while_positions_are_staged_onto_it(
                 )
 
 
-async def test_a_writer_with_an_old_snapshot_cannot_close_a_date(
-    url: str, database: Database
+@pytest.mark.parametrize(
+    "write",
+    [
+        "DELETE FROM business_dates WHERE business_date = '2024-01-29'",
+        "INSERT INTO business_dates VALUES ('CAL', '2024-01-28')",
+    ],
+)
+async def test_a_writer_with_an_old_snapshot_does_not_overlook_an_opening(
+    write: str, database: Database
 ) -> None:
-    """It would not see that positions were staged onto the date since: they would be current, with
-    a row on a date that is not a business day."""
+    """It would remove a date on which positions are valued, or change ages without a correction."""
     await load_small_book(database, portfolios=1)
-    close = "DELETE FROM business_dates WHERE business_date = $1"
-    async with engine(url) as running, database.connection() as writer:
+    opened = DAYS[-1] + timedelta(days=3)
+    await load(database, Kind.BUSINESS_DATES, dates([opened]))
+    async with database.connection() as writer:
         transaction = writer.transaction(isolation="repeatable_read")
         await transaction.start()
-        assert await writer.fetchval("SELECT max(frontier_date) FROM position_state") is None
-        await running.settle()
-        with pytest.raises(asyncpg.RestrictViolationError, match="reads committed data"):
-            await writer.execute(close, DAYS[-1])
+        assert await writer.fetchval("SELECT opened_through FROM calendars") == DAYS[-1]
+        await open_calendars(database, opened)
+        with pytest.raises(asyncpg.SerializationError):
+            await writer.execute(write)
         await transaction.rollback()
-    assert await fetch(database, "SELECT max(business_date) FROM business_dates") == [(DAYS[-1],)]
+    stored = await fetch(database, "SELECT business_date FROM business_dates ORDER BY 1")
+    assert [day for (day,) in stored] == [*DAYS, opened]
 
 
 async def test_ids_that_both_lanes_take_at_once_are_never_the_same(database: Database) -> None:

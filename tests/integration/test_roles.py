@@ -28,7 +28,7 @@ from revalue.engine.operate import tokens
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 from tests.conftest import named
-from tests.support import DAYS, dates, engine, facts, fetch, load_small_book, prices
+from tests.support import DAYS, dates, engine, facts, fetch, load_small_book, open_days, prices
 from tests.web.test_api import client, got
 
 pytestmark = pytest.mark.slow
@@ -137,10 +137,8 @@ async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
             )
             # Removes the record before.
             await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 4): "0"}))
-            await load(
-                database,
-                Kind.BUSINESS_DATES,
-                dates([date(2024, 1, 29), *(date(2024, 2, day) for day in range(5, 10))]),
+            await open_days(
+                database, [date(2024, 1, 29), *(date(2024, 2, day) for day in range(5, 10))]
             )
             await running.settle()  # the last prices become too old, so jobs wait
             async with client(users["engine"]) as web:

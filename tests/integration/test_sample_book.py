@@ -5,6 +5,7 @@ import pytest
 from revalue.console import sample
 from revalue.console.cli.verify import verify_rows
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.openings import open_calendars
 from revalue.engine.postgres.database import Database
 from tests.support import engine, fetch
 
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.slow
 async def test_every_row_of_the_sample_book_is_the_oracles(url: str, database: Database) -> None:
     for kind, frame in sample.frames().items():
         await load(database, Kind(kind), frame)
+    await open_calendars(database, sample.LAST_DAY)
     async with engine(url) as running:
         await running.settle()
     assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}

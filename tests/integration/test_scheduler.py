@@ -33,6 +33,7 @@ from tests.support import (
     facts,
     fetch,
     load_small_book,
+    open_days,
     until,
 )
 
@@ -158,7 +159,7 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
         await execute(
             database, "INSERT INTO market_prices SELECT 'B', $1, 9, 'USD', 'PER_UNIT'", tomorrow
         )
-        await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", tomorrow)
+        await open_days(database, [tomorrow])
         running.loop.wake()
         while (await fetch(database, waiting, tomorrow))[0][0]:
             if not await running.loop.run_once():
@@ -205,9 +206,7 @@ async def test_history_goes_on_in_small_pages_while_a_live_task_does_not_end(
         monkeypatch.setattr(fan_out, "fan_out", noted)
         running.pool.run = gated  # type: ignore[method-assign]
         work = asyncio.create_task(running.loop.run())
-        await execute(
-            database, "INSERT INTO business_dates VALUES ('CAL', $1)", DAYS[-1] + timedelta(days=3)
-        )
+        await open_days(database, [DAYS[-1] + timedelta(days=3)])
         await until(live_waits)
         await execute(
             database,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from revalue.console.reference.reference import Book, Comparison, compare, read_book
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.openings import open_calendars
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
 from tests.books import DAYS, ORDINARY_COSTS, ORDINARY_QUANTITIES, book_frames, books, histories
@@ -33,7 +34,7 @@ CORRECTIONS = st.lists(
         st.tuples(st.just("no rate"), st.integers(0, 9), DAY),
         st.tuples(st.just("age"), st.integers(0, 3), st.integers(0, 6)),
         st.tuples(st.just("policy"), st.sampled_from(["EUR", "USD"]), st.integers(0, 6)),
-        st.tuples(st.just("date"), DAY),
+        st.tuples(st.just("date"), DAY, st.booleans()),
         st.tuples(
             st.just("facts"),
             st.integers(0, 9),
@@ -65,6 +66,8 @@ async def load_book(database: Database, book: Book) -> None:
     )
     for kind, frame in frames.items():
         await load(database, kind, frame)
+    for calendar, days in book.calendars.items():
+        await open_calendars(database, days[-1], [calendar])
     await execute(
         database,
         "UPDATE instruments SET contract_multiplier = NULL WHERE security_id = ANY ($1)",
@@ -125,13 +128,19 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
                 pivot,
                 age,
             )
-        case ("date", day):
+        case ("date", day, opens):
             await execute(
                 database,
                 """INSERT INTO business_dates SELECT calendar_id, $1 FROM calendars
                    ON CONFLICT DO NOTHING""",
                 day,
             )
+            if opens:
+                await execute(
+                    database,
+                    "UPDATE calendars SET opened_through = $1 WHERE opened_through < $1",
+                    day,
+                )
         case ("facts", number, facts, merge) if book.records:
             position = sorted(book.records)[number % len(book.records)]
             changed = Book(**{**vars(book), "records": {position: facts}})

@@ -49,7 +49,7 @@ from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
 from tests.faults.checks import VIOLATIONS
 from tests.integration.test_valuation import check
-from tests.support import dates, engine, facts, prices, weekdays
+from tests.support import dates, engine, facts, open_days, prices, weekdays
 
 T = TypeVar("T")
 
@@ -90,7 +90,8 @@ async def load_book(database: Database) -> None:
     B has no price on its second day, and its prices are too old after one day.
     """
     opened = [day for day in DAYS[:OPENED] if day != LEFT_OUT]
-    await load(database, Kind.BUSINESS_DATES, dates(opened))
+    await open_days(database, opened)
+    await load(database, Kind.BUSINESS_DATES, dates(DAYS[OPENED:]))
     await load(
         database,
         Kind.PORTFOLIOS,
@@ -278,22 +279,20 @@ class Store(RuleBasedStateMachine):
             load(self.database, Kind.POSITIONS, facts(*position, {day: quantity}), merge=merge)
         )
 
-    @rule(scanned=LANES, closes=st.sampled_from("nnny"))
-    def open_next_date(self, scanned: tuple[Lane, ...], closes: str) -> None:
-        """Both lanes may have scanned the date before either stages it; it may also be closed again
-        before that."""
+    @rule(scanned=LANES)
+    def open_next_date(self, scanned: tuple[Lane, ...]) -> None:
+        """Both lanes may have scanned the date before either stages it."""
         self.run(
             self.write(
-                """INSERT INTO business_dates SELECT 'CAL', min(day) FROM unnest($1::date[]) AS day
-                   WHERE day > (SELECT max(business_date) FROM business_dates)
-                   HAVING count(*) > 0""",
-                DAYS,
+                """UPDATE calendars SET opened_through = later.day
+                   FROM (SELECT min(business_date) AS day
+                         FROM business_dates JOIN calendars USING (calendar_id)
+                         WHERE business_date > opened_through) AS later
+                   WHERE later.day IS NOT NULL"""
             )
         )
         for lane in scanned:
             self.scan_lane(lane)
-        if closes == "y":
-            self.run(self._close_the_last_date())
 
     @precondition(lambda self: not self.is_inserted)
     @rule()
@@ -305,25 +304,40 @@ class Store(RuleBasedStateMachine):
             )
         )
 
-    @rule()
-    def close_the_last_date(self) -> None:
-        """Refused if, and only if, a position is scheduled on it."""
-        self.run(self._close_the_last_date())
+    @rule(day=st.sampled_from(DAYS), is_removed=st.booleans())
+    def change_a_date_ahead(self, day: date, is_removed: bool) -> None:
+        """A date that is not opened comes and goes and changes nothing; an opened one stays."""
+        self.run(self._change_a_date_ahead(day, is_removed))
 
-    async def _close_the_last_date(self) -> None:
-        """Keep one date at least: without dates nothing is due, and positions stay BEHIND."""
-        last, others, scheduled = await self.outside.fetchrow(
-            "SELECT max(business_date), count(*) - 1, (SELECT max(frontier_date) "
-            "FROM position_state) FROM business_dates"
+    async def _change_a_date_ahead(self, day: date, is_removed: bool) -> None:
+        queued = "SELECT max(trigger_id) FROM reprocessing_triggers"
+        opened, triggers = await self.outside.fetchrow(
+            f"SELECT opened_through, ({queued}) FROM calendars"
         )
-        if not others:
-            return
-        refused = False
-        try:
-            await self.write("DELETE FROM business_dates WHERE business_date = $1", last)
-        except CorrectionRefusedError:
-            refused = True
-        assert refused == (scheduled is not None and scheduled >= last)
+        if day > opened:
+            await self.write(
+                "DELETE FROM business_dates WHERE business_date = $1"
+                if is_removed
+                else "INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING",
+                day,
+            )
+            assert await self.outside.fetchval(queued) == triggers
+        elif is_removed and day != LEFT_OUT:
+            with pytest.raises(CorrectionRefusedError, match="is opened through"):
+                await self.write("DELETE FROM business_dates WHERE business_date = $1", day)
+
+    @rule()
+    def move_the_opening_back(self) -> None:
+        """It is refused."""
+        self.run(self._move_back())
+
+    async def _move_back(self) -> None:
+        with pytest.raises(CorrectionRefusedError, match="cannot be moved back"):
+            await self.write(
+                """UPDATE calendars SET opened_through = (
+                       SELECT max(business_date) FROM business_dates
+                       WHERE business_date < opened_through)"""
+            )
 
     # The scheduler that leads ---------------------------------------------------------------------
 

@@ -46,20 +46,25 @@ def disjoint(
     return laid
 
 
-@given(positions, st.sets(st.integers(0, DAYS - 1), min_size=1))
-def test_due_ranges_cover_exactly_the_due_business_days(drawn: list, open_days: set[int]) -> None:  # type: ignore[type-arg]
+@given(positions, st.sets(st.integers(0, DAYS - 1), min_size=1), st.integers(0, DAYS))
+def test_due_ranges_cover_exactly_the_due_business_days(  # type: ignore[type-arg]
+    drawn: list, all_days: set[int], later: int
+) -> None:
+    """The last `later` business days are after the horizon: nothing is due on them."""
     business_days = number_business_days(
-        pl.DataFrame(
-            {"calendar_no": [1] * len(open_days), "date": [day(n) for n in open_days]}
-        ).cast({"calendar_no": pl.Int16})
+        pl.DataFrame({"calendar_no": [1] * len(all_days), "date": [day(n) for n in all_days]}).cast(
+            {"calendar_no": pl.Int16}
+        )
     )
+    open_days = set(sorted(all_days)[: max(1, len(all_days) - later)])
     horizon = max(open_days)
     rows, pending_rows, open_rows, expected = [], [], [], set()
     for position, (drawn_frontier, staged, pending_drawn, open_drawn) in enumerate(drawn):
         frontier = None if drawn_frontier is None else min(drawn_frontier, horizon)
         pending = [] if frontier is None else disjoint(pending_drawn, frontier)
         opened = disjoint(open_drawn)
-        rows.append((position, 1, staged, None if frontier is None else day(frontier)))
+        scheduled = None if frontier is None else day(frontier)
+        rows.append((position, 1, staged, scheduled, day(horizon)))
         pending_rows += [(position, day(a), day(b)) for a, b in pending if b is not None]
         open_rows += [(position, day(a), None if b is None else day(b)) for a, b in opened]
         for n in open_days:
@@ -77,6 +82,7 @@ def test_due_ranges_cover_exactly_the_due_business_days(drawn: list, open_days: 
                 "calendar_no": pl.Int16,
                 "staged": pl.Boolean,
                 "frontier_date": pl.Date,
+                "horizon": pl.Date,
             },
             orient="row",
         ),

@@ -20,6 +20,7 @@ from revalue.console import sample
 from revalue.console.web.app import create_app
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.openings import open_calendars
 from revalue.engine.operate.status import list_corrections
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
@@ -61,12 +62,13 @@ async def main() -> None:
 
 
 async def book(database: Database) -> None:
-    """Load the last years of the sample book."""
+    """Load the last years of the sample book, and open its days."""
     for kind, frame in sample.frames().items():
         recent = (
             frame.filter(pl.col(DATES[kind]).is_between(SINCE, LAST)) if kind in DATES else frame
         )
         await load(database, Kind(kind), recent)
+    await open_calendars(database, LAST)
 
 
 async def take_pictures(running: Engine, opened: Browser, base: str) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from decimal import Decimal
 
 import httpx
@@ -15,7 +16,7 @@ from revalue.console.web.app import create_app
 from revalue.engine.correct import corrections
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
-from tests.support import DAYS, Engine, execute
+from tests.support import DAYS, Engine, execute, open_days
 
 JSON = dict[str, object]
 
@@ -212,7 +213,7 @@ async def test_a_total_names_the_lines_it_lacks(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:
     await execute(database, "DELETE FROM market_prices WHERE security_id = 'A'")
-    await execute(database, "INSERT INTO business_dates VALUES ('CAL', '2024-01-29')")
+    await open_days(database, [date(2024, 1, 29)])
     await valued.settle()
     total = (await got(web, "/portfolios/P1/valuation", from_="2024-01-29", to="2024-01-29"))[
         "items"

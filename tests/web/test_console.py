@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from decimal import Decimal
 
 import asyncpg
@@ -15,7 +16,7 @@ from revalue.engine.correct import corrections
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
-from tests.support import DAYS, Engine, execute, fetch
+from tests.support import DAYS, Engine, execute, fetch, open_days
 from tests.web.browser import browser, page, serving
 
 FEED = {"seconds": 0.1}
@@ -97,7 +98,7 @@ async def test_a_line_without_a_value_is_named_and_is_no_zero(
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > $1", DAYS[-2]
     )
-    await execute(database, "INSERT INTO business_dates VALUES ('CAL', '2024-01-29')")
+    await open_days(database, [date(2024, 1, 29)])
     await valued.settle()
     await console.goto("#/portfolio/P1?date=2024-01-29")
     line = console.locator("tr[data-security=A]")

@@ -20,12 +20,12 @@ from tests.support import (
     DAYS,
     SETTINGS,
     Engine,
-    dates,
     engine,
     execute,
     facts,
     fetch,
     load_small_book,
+    open_days,
     prices,
 )
 from tests.web.test_api import client
@@ -138,9 +138,7 @@ async def test_every_answer_that_was_read_can_be_read_again(
                 await running.loop.run_once()
             await running.settle()
             await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
-            await load(
-                database, Kind.BUSINESS_DATES, dates([date(2024, 1, 29), date(2024, 1, 30)])
-            )  # no prices yet
+            await open_days(database, [date(2024, 1, 29), date(2024, 1, 30)])  # no prices yet
             await running.settle()
             await corrections.position(
                 database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0)
@@ -153,11 +151,7 @@ async def test_every_answer_that_was_read_can_be_read_again(
             )
             later = facts("P2", "A", {date(2024, 2, 1): "0"})  # after the frontier: no correction
             await load(database, Kind.POSITIONS, later, merge=True)
-            await load(
-                database,
-                Kind.BUSINESS_DATES,
-                dates([date(2024, 1, 31), date(2024, 2, 1), date(2024, 2, 2)]),
-            )
+            await open_days(database, [date(2024, 1, 31), date(2024, 2, 1), date(2024, 2, 2)])
             await running.settle()
             await corrections.position(
                 database, "P1", "A", DAYS[6], Decimal(5), Decimal(50), Decimal(50)
@@ -210,7 +204,7 @@ async def test_rows_of_a_job_that_got_part_of_the_way_came_before_the_rest(
         database, "UPDATE instruments SET max_price_age_sessions = 1 WHERE security_id = 'A'"
     )
     await running.settle()
-    await load(database, Kind.BUSINESS_DATES, dates(new))
+    await open_days(database, new)
     await running.settle()  # 01-29 by Friday's price; the later dates wait
     async with client(url) as web:
         recorder = Recorder(web)

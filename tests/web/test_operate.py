@@ -17,7 +17,7 @@ from revalue.engine.correct import corrections
 from revalue.engine.postgres.database import Database
 from revalue.engine.preview import preview as preview_module
 from revalue.engine.settings import Settings
-from tests.support import DAYS, Engine, execute, fetch, prices, until
+from tests.support import DAYS, Engine, execute, fetch, open_days, prices, until
 from tests.web.test_api import client, got
 
 PRICE = {"kind": "price", "security_id": "A", "date": DAYS[7].isoformat(), "price": "31.5"}
@@ -417,10 +417,7 @@ async def test_how_long_it_will_take(url: str, database: Database, valued: Engin
             1,
             None,
         )  # its positions are not counted yet
-        await execute(
-            database,
-            "INSERT INTO business_dates VALUES ('CAL', '2024-01-29'), ('CAL', '2024-01-30')",
-        )
+        await open_days(database, [date(2024, 1, 29), date(2024, 1, 30)])
         while (await got(web, "/reprocessing"))["triggers_queued"]:
             await valued.loop.run_once()
         told = await got(web, "/reprocessing")

@@ -17,7 +17,7 @@ from revalue.console.web.content_negotiation import choose_media_type
 from revalue.engine.correct import corrections
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
-from tests.support import DAYS, Engine, execute
+from tests.support import DAYS, Engine, execute, open_days
 from tests.web.test_api import client, got
 
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
@@ -85,7 +85,7 @@ async def test_decimals_and_dates_have_types_in_a_table(web: httpx.AsyncClient) 
 async def test_a_page_without_rows_or_values_has_the_same_columns(
     web: httpx.AsyncClient, database: Database
 ) -> None:
-    await execute(database, "INSERT INTO business_dates VALUES ('CAL', '2024-01-29')")
+    await open_days(database, [date(2024, 1, 29)])
     full, empty, null = (
         f"/portfolios/P1/positions?as_of={day}" for day in (DAYS[3], "2001-01-01", "2024-01-29")
     )

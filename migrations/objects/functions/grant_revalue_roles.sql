@@ -13,11 +13,12 @@ CREATE OR REPLACE FUNCTION grant_revalue_roles() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     readable constant text := '
-        alembic_version, currencies, calendars, business_dates, portfolios, instruments,
-        market_prices, security_quote_currencies, fx_rates, currency_pairs, valuation_policy,
-        position_state, position_history, reprocessing_triggers, portfolio_valuation_jobs,
-        deferred_jobs, dead_letters, fenced_attempts, daily_position_snapshots, scheduler_term,
-        moments, publications, job_parts, position_conversions, trigger_reach, queued_positions,
+        alembic_version, currencies, calendars, calendar_openings, business_dates, portfolios,
+        instruments, market_prices, security_quote_currencies, fx_rates, currency_pairs,
+        valuation_policy, position_state, position_history, reprocessing_triggers,
+        portfolio_valuation_jobs, deferred_jobs, dead_letters, fenced_attempts,
+        daily_position_snapshots, scheduler_term, moments, publications, job_parts,
+        calendar_horizons, position_conversions, trigger_reach, queued_positions,
         position_status, position_valuations, dated_snapshots';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN

@@ -1,7 +1,8 @@
--- Refuse to remove a business date on which positions are valued.
+-- Refuse to remove a business date that is opened.
 --
--- The snapshots of such a date would belong to no business day. The lock on the calendar makes a
--- concurrent staging of the date wait, or makes this statement see the frontier that it moved.
+-- Positions are valued on it, or are about to be: their snapshots would belong to no business day.
+-- Later dates can be removed at any time. The lock on the calendar makes a concurrent opening of
+-- the date wait, or makes this statement see it.
 CREATE OR REPLACE FUNCTION on_business_dates_removed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -9,18 +10,17 @@ DECLARE
 BEGIN
     PERFORM 1 FROM calendars WHERE calendar_id IN (SELECT calendar_id FROM removed)
     ORDER BY calendar_id FOR NO KEY UPDATE;
-    SELECT r.calendar_id, r.business_date, count(*) AS positions INTO kept
-    FROM removed r
-    JOIN portfolios f USING (calendar_id)
-    JOIN position_state p
-      ON p.portfolio_id = f.portfolio_id AND p.frontier_date >= r.business_date
-    GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 1;
+    SELECT r.calendar_id, r.business_date, c.opened_through INTO kept
+    FROM removed r JOIN calendars c USING (calendar_id)
+    WHERE r.business_date <= c.opened_through
+    ORDER BY r.calendar_id, r.business_date
+    LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION
-            'business date % of calendar % cannot be closed again: % positions are valued on it',
-            kept.business_date, kept.calendar_id, kept.positions
+            'business date % of calendar % cannot be removed: the calendar is opened through %',
+            kept.business_date, kept.calendar_id, kept.opened_through
             USING ERRCODE = 'restrict_violation',
-                  HINT = 'Only dates after the frontier of every position can be closed again.';
+                  HINT = 'Only dates after opened_through can be removed.';
     END IF;
     NOTIFY revalue_wake;
     RETURN NULL;
