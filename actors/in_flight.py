@@ -39,7 +39,7 @@ class InFlightTasks:
         self._term = term
         self._progress = progress
         self._starts_per_second = settings.task_starts_per_second
-        self._retry_delays = apply.RetryDelays(settings.retry_seconds, settings.recheck_seconds)
+        self._retry_seconds = settings.retry_seconds
         self._max_deaths = apply.ALONE_AFTER_DEATHS + settings.max_attempts
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
         self._next_start = 0.0
@@ -126,7 +126,7 @@ class InFlightTasks:
                 await apply.apply(
                     self._term,
                     [self._in_flight[attempt][0] for attempt in done],
-                    self._retry_delays,
+                    retry_seconds=self._retry_seconds,
                 )
             unfinished = [
                 self._in_flight[attempt][0]
@@ -151,7 +151,7 @@ class InFlightTasks:
             await apply.release(
                 self._term,
                 work.queue[0],
-                self._retry_delays,
+                retry_seconds=self._retry_seconds,
                 reason="released: the scheduler was stopped",
             )
             work.queue.popleft()
@@ -172,7 +172,7 @@ class InFlightTasks:
         failed = await apply.release(
             self._term,
             task,
-            self._retry_delays,
+            retry_seconds=self._retry_seconds,
             reason=reason,
             worker=worker,
             max_deaths=max_deaths,

@@ -60,6 +60,6 @@ async def _valued(database: Database, positions: int) -> None:
     )
     for task in staged.tasks:
         await valuer.run(task)
-        await apply.apply(term, [task], apply.RetryDelays(1, 1))
+        await apply.apply(term, [task], retry_seconds=2)
     reader.close()
     await valuer.close()

@@ -222,7 +222,9 @@ class Book:
         """
         return self._wait(load(self._database, kind, source, merge=merge))
 
-    def open(self, day: date, calendar: str | Sequence[str] | None = None) -> list[Opening]:
+    def open(
+        self, day: date, calendar: str | Sequence[str] | None = None, *, back: bool = False
+    ) -> list[Opening]:
         """Open the business days up to a day: the next `value` values them.
 
         Loading business dates makes nothing due, so calendars can be loaded for years ahead. What
@@ -232,6 +234,8 @@ class Book:
             day: the day. In each calendar that is named, it has to be a business day.
             calendar: a calendar, or several. None: all, and because holidays differ each is opened
                 through its last business day at or before `day`.
+            back: also move calendars back that are opened through a later day. The values of the
+                days after it are withdrawn; `known_at` still has them.
 
         Returns:
             What was done to each calendar.
@@ -240,11 +244,11 @@ class Book:
             NotFoundError: there is no such calendar.
             InvalidInputError: the day is not a business day of a calendar that is named, or its
                 business dates are not loaded up to the day.
-            CorrectionRefusedError: a calendar is opened through a later day.
+            CorrectionRefusedError: a calendar is opened through a later day, and `back` is not set.
             TransientError: the database is unavailable or busy.
         """
         calendars = [calendar] if isinstance(calendar, str) else calendar
-        return self._wait(open_calendars(self._database, day, calendars))
+        return self._wait(open_calendars(self._database, day, calendars, back=back))
 
     def correct(self, change: Change) -> Correction | FileCorrection:
         """Make a correction. The affected position-days are restated by `value`.

@@ -49,9 +49,6 @@ class Settings(BaseSettings):
     retry_seconds: float = Field(
         2, gt=0, description="mean wait before the second attempt; doubled for each further attempt"
     )
-    recheck_seconds: float = Field(
-        900, gt=0, description="mean wait before a job that waits for data is checked again"
-    )
     poll_seconds: float = Field(
         5, gt=0, description="how often the scheduler looks for work without a notification"
     )

@@ -42,7 +42,23 @@ def data_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server_url(data_dir: Path) -> str:
-    return embedded.start(data_dir)
+    """A server that does not wait for the disk.
+
+    What it has committed survives the death of any process, which is all that tests do to it, and
+    not the loss of power. Each test has a database of its own, so most of the time of a test that
+    writes little was that of flushing copies of a template.
+    """
+    url = embedded.start(data_dir)
+
+    async def without_flushes() -> None:
+        connection = await asyncpg.connect(url)
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            await connection.execute(f"ALTER SYSTEM SET {name} = off")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.close()
+
+    asyncio.run(without_flushes())
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from revalue.engine.value.valuer import Valuer
 
-SETTINGS = Settings(
-    task_starts_per_second=1_000, poll_seconds=0.2, recheck_seconds=600, retry_seconds=0.05
-)
+SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, retry_seconds=0.05)
 
 
 class LocalPool:

@@ -247,7 +247,7 @@ def print_preview(told: Preview) -> None:
     _print_movers(told.movers)
     if told.waiting:
         print_table(
-            "Would wait for data; readers keep their present values",
+            "Would lack data on some dates, which then show no number",
             ("reason", "positions"),
             told.waiting.items(),
         )

@@ -22,8 +22,22 @@ Calendar = Annotated[
 ]
 
 
+Back = Annotated[
+    bool,
+    typer.Option(
+        "--back",
+        help="Also move calendars back that are opened through a later day: the values of the days "
+        "after DATE are withdrawn.",
+    ),
+]
+
+
 def open_days(
-    ctx: typer.Context, day: Day, calendar: Calendar = None, as_json: Json = False
+    ctx: typer.Context,
+    day: Day,
+    calendar: Calendar = None,
+    back: Back = False,
+    as_json: Json = False,
 ) -> None:
     """Open the business days up to DATE, of all calendars: the next `revalue value` values them.
 
@@ -32,7 +46,7 @@ def open_days(
     """
 
     async def run(database: Database) -> list[Opening]:
-        return await open_calendars(database, day, calendar or None)
+        return await open_calendars(database, day, calendar or None, back=back)
 
     openings = CliContext.of(ctx).run(run)
     if as_json:
@@ -55,5 +69,8 @@ def describe(opening: Opening, day: date) -> str:
     last = "" if through == day else f", the last business day at or before {day}"
     if not opening.business_days:
         return f"{calendar}: opened through {through} already{last}"
+    if opening.business_days < 0:
+        closed = counted(-opening.business_days, "business day")
+        return f"{calendar}: moved back to {through}{last}; {closed} closed again"
     opened = counted(opening.business_days, "business day")
     return f"{calendar}: opened through {through}{last}; {opened} opened"

@@ -62,7 +62,16 @@ def watermarks(status: Status) -> str:
         valued = f"all watermarks at {first}"
     else:
         valued = f"watermarks from {first or 'none'} to {last}"
-    return f"{valued}, horizon {status.horizon or 'none'}"
+    return f"{valued}, horizon {status.horizon or 'none'}{_holes(status)}"
+
+
+def _holes(status: Status) -> str:
+    """Say from when to when dates have no value, and that later dates are valued all the same."""
+    first, last = status.first_hole, status.last_hole
+    if first is None:
+        return ""
+    dates = f"on {first}" if first == last else f"from {first} to {last}"
+    return f"; holes (dates without a value) {dates}, valued through {status.frontier_of_holes}"
 
 
 def positions_by_state(status: Status) -> str:

@@ -48,7 +48,7 @@ __all__ = [
 def expected_rows(
     book: Book, positions: Iterable[PositionKey] | None = None
 ) -> Iterator[ExpectedRow | Hole]:
-    """Yield the due rows of each position by date, up to its first hole, which is the last item.
+    """Yield the due rows of each position by date; a date that lacks data is a Hole.
 
     Args:
         book: the data.
@@ -56,10 +56,7 @@ def expected_rows(
     """
     rates = Rates(book)
     for position in sorted(book.records) if positions is None else positions:
-        for row in position_rows(book, rates, position):
-            yield row
-            if isinstance(row, Hole):
-                break
+        yield from position_rows(book, rates, position)
 
 
 def fields(row: ExpectedRow) -> str:
@@ -77,10 +74,11 @@ class Comparison:
         rows_compared: rows that are both expected and stored.
         disagreements: of these, rows with a field that differs.
         missing: rows that are expected and not stored.
-        extra: rows that are stored and not expected.
+        extra: rows that are stored and not expected, on a hole too.
         in_progress: of each position the number of rows that are expected and not compared: they
             are due, or the position is being reprocessed.
-        holes: the first hole of each position. Rows of later dates may be stored or not.
+        holes: of each position the hole that its status tells: the first one that does not wait
+            for data, else the first one.
         hole_days: the number of position-days that lack data.
         examples: the first 20 differences in words.
     """
@@ -116,13 +114,13 @@ class Comparison:
             if isinstance(row, ExpectedRow):
                 return row
             self.hole_days += 1
-            self.holes.setdefault(row.position, row)
+            told = self.holes.get(row.position)
+            if told is None or (told.waits and not row.waits):
+                self.holes[row.position] = row
         return None
 
     def take_missing(self, row: ExpectedRow) -> None:
-        """Count an expected row that is not stored, unless its position has a hole before it."""
-        if row[:2] in self.holes:
-            return
+        """Count an expected row that is not stored."""
         self.missing += 1
         self.note(
             f"{row.portfolio_id} {row.security_id} {row.date}: missing, expected {fields(row)}"

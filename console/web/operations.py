@@ -13,12 +13,15 @@ from revalue.console.web.schemas import (
     DeadLetters,
     Health,
     Jobs,
+    OpenDays,
+    OpenedCalendars,
     Reprocessing,
     RetriedJob,
     StuckPositions,
 )
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import JobStatus
+from revalue.engine.correct.openings import open_calendars
 from revalue.engine.operate import eta
 from revalue.engine.operate.status import (
     MAX_ID,
@@ -99,7 +102,7 @@ async def jobs(
     summary="Retry a job",
 )
 async def retry(answers: Queries, caller: OperateCaller, job_id: JobId) -> Response:
-    """Requeue a job that failed or waits for data, with its attempts counted anew.
+    """Value again what a job could not value: a job that failed, or its dates that wait for data.
 
     409 if there is nothing to retry: the job is done, superseded or in progress.
     """
@@ -118,7 +121,25 @@ async def retry(answers: Queries, caller: OperateCaller, job_id: JobId) -> Respo
         security=found["security_id"],
         by=caller.name,
     )
-    return json_response({"job_id": job_id, "status": "PENDING"})
+    retried = await read_job(answers.database, job_id)
+    return json_response({"job_id": job_id, "status": retried["status"]})
+
+
+@router.post(
+    "/calendars:open",
+    response_model=OpenedCalendars,
+    responses=responses(403, 404, 409, 422, 503),
+    summary="Open business days",
+)
+async def open_days(answers: Queries, caller: OperateCaller, wanted: OpenDays) -> Response:
+    """Open calendars through a day, all of them or none. Opening a day again changes nothing.
+
+    Refused for tokens that are limited to portfolios: a calendar serves many.
+    """
+    caller.require_unlimited()
+    names = None if wanted.calendar_id is None else [wanted.calendar_id]
+    opened = await open_calendars(answers.database, wanted.date, names, back=wanted.back)
+    return json_response({"items": [asdict(each) for each in opened]})
 
 
 @router.get(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from revalue.console.web.responses import OTHER_MEDIA_TYPES
+from revalue.engine import logs
 from revalue.engine.errors import (
     AccessDeniedError,
     CorrectionRefusedError,
@@ -23,6 +24,8 @@ from revalue.engine.errors import (
     TransientError,
     UsageError,
 )
+
+_log = logs.logger("web")
 
 
 class Problem(BaseModel):
@@ -86,8 +89,10 @@ def install(app: FastAPI) -> None:
 
 
 async def _engine_error(request: Request, error: Exception) -> JSONResponse:
-    name = type(error).__name__
-    return problem(status_of(error), name, str(error), f"urn:revalue:{name}")
+    name, status = type(error).__name__, status_of(error)
+    if status == 500:  # of the server or its database: its operator has to see it
+        _log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    return problem(status, name, str(error), f"urn:revalue:{name}")
 
 
 def status_of(error: Exception) -> int:

@@ -64,6 +64,17 @@ Horizon = Annotated[
     Day | None, Field(description="Last business day that is to be valued; null: there is none.")
 ]
 FailureReason = Annotated[str | None, Field(description="Why it waits or failed.")]
+FirstHole = Annotated[
+    Day | None,
+    Field(
+        description="First date without a value for want of data; null: there is none, or with "
+        "`known_at`."
+    ),
+]
+LastHole = Annotated[
+    Day | None,
+    Field(description="Last date without a value for want of data; later dates are valued."),
+]
 ReprocessingSince = Annotated[
     datetime | None,
     Field(description="When the first correction that is not shown yet was committed."),
@@ -133,7 +144,10 @@ class Line(_Model):
     watermark_date: Watermark
     state: State | None = Field(description="State of the position; null with `known_at`.")
     reprocessing_status: ReprocessingStatus
-    failure_reason: FailureReason
+    failure_reason: str | None = Field(description="Why the line has no value.")
+    first_hole: FirstHole
+    last_hole: LastHole
+    frontier_date: Day | None = Field(description="Last date up to which it was scheduled.")
     reprocessing_since: ReprocessingSince
 
 
@@ -150,10 +164,8 @@ class Total(_Model):
     lines: int = Field(description="Positions that are open on the day.")
     lines_valued: int = Field(description="Lines with a value.")
     lines_stale: int = Field(description="Lines valued with a price or rate of an earlier day.")
-    lines_waiting: int | None = Field(
-        description="Lines without a value that wait for data or failed; null with `known_at`."
-    )
-    lines_missing: int = Field(description="Other lines without a value.")
+    lines_waiting: int = Field(description="Lines without a value for want of data (holes).")
+    lines_missing: int = Field(description="Lines that are not valued yet.")
     lines_reprocessing: int = Field(description="Lines that are being reprocessed.")
     stale: list[str] = Field(description="Securities of the stale lines, at most 20.")
     without_value: list[str] = Field(description="Securities of lines without value, at most 20.")
@@ -231,6 +243,8 @@ class _Position(_Model):
     frontier_date: Day | None = Field(description="Last date up to which it was scheduled.")
     horizon: Horizon
     failure_reason: FailureReason
+    first_hole: FirstHole
+    last_hole: LastHole
     reprocessing_since: ReprocessingSince
 
 
@@ -319,9 +333,14 @@ class Reprocessing(_Model):
     )
     last_watermark: Day | None = Field(description="Latest watermark.")
     horizon: Horizon
+    first_hole: FirstHole
+    last_hole: LastHole
+    frontier_of_holes: Day | None = Field(
+        description="Date up to which the positions with holes are valued but for their holes."
+    )
     reasons: list[Reason] = Field(description="Why positions wait or failed.")
     triggers_queued: int = Field(description="Corrections that are not fanned out yet.")
-    jobs_deferred: int = Field(description="Jobs that wait for data or for their next retry.")
+    jobs_deferred: int = Field(description="Jobs that wait for their next retry.")
     dead_letters: int = Field(description="Jobs that failed for good and are still due.")
     term: int = Field(description="Number of the newest scheduler term.")
     holder: str | None = Field(description="Scheduler that leads; null: none.")
@@ -357,7 +376,9 @@ class Job(_Model):
     epoch: Epoch
     first_date: FirstDate
     last_date: LastDate
-    valued_through: Day | None = Field(description="Last date that the job has valued.")
+    valued_through: Day | None = Field(
+        description="Last date of the job once it is done: every date is valued or a hole."
+    )
     attempt_count: Attempts
     rows_written: int | None = Field(description="Rows that the job has written.")
     failure_reason: FailureReason
@@ -411,6 +432,8 @@ class StuckPosition(_Model):
     epoch: Epoch
     published_epoch: PublishedEpoch
     failure_reason: FailureReason
+    first_hole: FirstHole
+    last_hole: LastHole
     since: datetime | None = Field(
         description="When its job was staged, or when the correction was committed."
     )
@@ -423,11 +446,48 @@ class StuckPositions(_Model):
     next: int | None = Field(description="`after` of the next page; null: this is the last.")
 
 
+class OpenDays(_Model):
+    """Business days to open."""
+
+    date: Day = Field(description="Day to open through.")
+    calendar_id: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Calendar, of which the day is a business day; null: all calendars, each "
+        "through its last business day at or before the day.",
+    )
+    back: bool = Field(
+        default=False,
+        description="Also move calendars back that are opened through a later day. The values of "
+        "the days after it are withdrawn.",
+    )
+
+
+class OpenedCalendar(_Model):
+    """What opening has done to a calendar."""
+
+    calendar_id: str = Field(description="Calendar.")
+    opened_before: Day | None = Field(description="Through which day it was opened before.")
+    opened_through: Day | None = Field(description="Through which day it is opened now.")
+    business_days: int = Field(
+        description="Number of business days that were opened; negative: that were closed again."
+    )
+
+
+class OpenedCalendars(_Model):
+    """What opening has done."""
+
+    items: list[OpenedCalendar] = Field(description="One entry per calendar, by calendar_id.")
+
+
 class RetriedJob(_Model):
-    """A job that was requeued."""
+    """A job that was retried."""
 
     job_id: int = Field(description="Job id.")
-    status: Literal["PENDING"] = Field(description="Status of the job: it runs next.")
+    status: Literal["PENDING", "SUPERSEDED"] = Field(
+        description="PENDING: the job runs next. SUPERSEDED: its dates without a value are due "
+        "again, under a new epoch and with a new job."
+    )
 
 
 class PreviewedCorrection(_Model):

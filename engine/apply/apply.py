@@ -1,7 +1,6 @@
 """Step 5, apply results, and what happens to unfinished jobs: defer, release, recover, retry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
@@ -18,33 +17,16 @@ ALONE_AFTER_DEATHS = 5
 _CALENDAR_DAYS, _BUSINESS_DAYS = 7, 5  # of a week: deferred jobs are packed by calendar days
 
 
-@dataclass(frozen=True)
-class RetryDelays:
-    """Mean delays of deferred jobs.
-
-    retry_seconds: before the second attempt of a failed job; doubled for each further attempt.
-    recheck_seconds: before a job that waits for data is checked again.
-    """
-
-    retry_seconds: float
-    recheck_seconds: float
-
-
-async def apply(term: Term, tasks: Sequence[Task], delays: RetryDelays) -> None:
+async def apply(term: Term, tasks: Sequence[Task], *, retry_seconds: float) -> None:
     """Apply the results of finished attempts, in one transaction.
 
-    What the tasks valued is no longer pending; complete positions are published; unfinished jobs
-    are deferred. Applying a task twice changes nothing: its dates become pending again only under a
-    new epoch.
+    What the tasks valued is no longer pending, and dates without a value are holes; complete
+    positions are published; unfinished jobs are deferred. Applying a task twice changes nothing:
+    its dates become pending again only under a new epoch.
     """
     ranges = _job_ranges(tasks)
     async with term.transaction("apply") as connection:
-        await sql("defer_tasks").execute(
-            connection,
-            **ranges,
-            retry_seconds=delays.retry_seconds,
-            recheck_seconds=delays.recheck_seconds,
-        )
+        await sql("defer_tasks").execute(connection, **ranges, retry_seconds=retry_seconds)
         await sql("supersede_fenced").execute(connection, **ranges)
         for task in tasks:
             await avoid_nested_loops(connection, task)
@@ -54,8 +36,8 @@ async def apply(term: Term, tasks: Sequence[Task], delays: RetryDelays) -> None:
 async def release(
     term: Term,
     task: Task,
-    delays: RetryDelays,
     *,
+    retry_seconds: float,
     reason: str,
     worker: str | None = None,
     max_deaths: int | None = None,
@@ -83,7 +65,7 @@ async def release(
             reason=reason,
             max_deaths=max_deaths,
         )
-    await apply(term, [task], delays)
+    await apply(term, [task], retry_seconds=retry_seconds)
     return failed
 
 

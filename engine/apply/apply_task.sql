@@ -1,6 +1,8 @@
--- Apply what one task has valued: remove the dates from what is pending, and publish the positions
--- that are complete.
+-- Apply what one task has valued: remove its dates from what is pending, add those without a value
+-- to the holes, and publish the positions that are complete.
 --
+-- A position whose epoch is published already shows new holes at once. A date that was withdrawn
+-- counts again when it is valued again, if it is a business day.
 -- CASE and the range of positions: see value/jobs.sql.
 WITH valued AS (
     SELECT j.position_id, j.epoch,
@@ -9,24 +11,50 @@ WITH valued AS (
     WHERE j.job_id BETWEEN :first_job AND :last_job
       AND CASE WHEN j.task_id = :task AND j.valued_through IS NOT NULL THEN true END
     GROUP BY j.position_id, j.epoch
+), lacking AS (
+    SELECT h.position_id, h.epoch,
+           range_agg(daterange(h.first_date, h.last_date, '[]')) AS holes
+    FROM position_holes h
+    JOIN portfolio_valuation_jobs j USING (job_id)
+    WHERE h.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task
+    GROUP BY h.position_id, h.epoch
 ), applied AS (
     UPDATE position_state p
     SET pending = p.pending - v.dates,
+        holes = p.holes + v.holes,
         published_epoch = CASE WHEN isempty(p.pending - v.dates)
                                THEN p.epoch ELSE p.published_epoch END,
         published_open_dates = CASE WHEN isempty(p.pending - v.dates)
-                                    THEN p.open_dates ELSE p.published_open_dates END
-    FROM valued v
-    JOIN position_state w USING (position_id)
+                                    THEN p.open_dates ELSE p.published_open_dates END,
+        withdrawn = p.withdrawn - v.valued_again,
+        published_hidden = CASE
+            WHEN isempty(p.pending - v.dates) OR p.published_epoch = p.epoch
+            THEN p.holes + v.holes + (p.withdrawn - v.valued_again)
+            ELSE p.published_hidden END
+    FROM (
+        SELECT v.position_id, v.epoch, v.dates, COALESCE(l.holes, '{}') AS holes,
+               w.published_epoch AS was_published, w.published_hidden AS was_hidden,
+               CASE WHEN isempty(w.withdrawn) THEN '{}'
+                    ELSE business_days_among(w.calendar_no, w.withdrawn * v.dates)
+                    END AS valued_again
+        FROM valued v
+        LEFT JOIN lacking l USING (position_id, epoch)
+        JOIN position_state w USING (position_id)
+        WHERE w.position_id BETWEEN :first_position AND :last_position
+    ) v
     WHERE p.position_id = v.position_id AND p.epoch = v.epoch
       AND p.position_id BETWEEN :first_position AND :last_position
-      AND w.position_id BETWEEN :first_position AND :last_position
-    RETURNING p.position_id, p.published_epoch, p.published_open_dates, p.stale_moment,
-              w.published_epoch AS was_published
+    RETURNING p.position_id, p.published_epoch, p.published_open_dates, p.published_hidden,
+              p.stale_moment, p.invalidated_moment, v.was_published, v.was_hidden
 )
-INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)
-SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates, stale_moment
+INSERT INTO publications
+    (position_id, moment_id, epoch, open_dates, hidden, stale_moment, invalidated_moment)
+SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates,
+       published_hidden, CASE WHEN published_epoch > was_published THEN stale_moment END,
+       CASE WHEN published_epoch > was_published THEN invalidated_moment END
 FROM applied
-WHERE published_epoch > was_published
+WHERE published_epoch > was_published OR published_hidden <> was_hidden
 ON CONFLICT (position_id, moment_id) DO UPDATE
-SET epoch = excluded.epoch, open_dates = excluded.open_dates, stale_moment = excluded.stale_moment
+SET epoch = excluded.epoch, open_dates = excluded.open_dates, hidden = excluded.hidden,
+    stale_moment = COALESCE(excluded.stale_moment, publications.stale_moment),
+    invalidated_moment = COALESCE(excluded.invalidated_moment, publications.invalidated_moment)

@@ -7,8 +7,7 @@
 WITH abandoned AS (
     SELECT j.job_id, j.deaths + (:max_deaths::integer IS NOT NULL)::integer AS deaths,
            p.epoch = j.epoch AND j.deaths + 1 >= :max_deaths::integer IS TRUE AS fails,
-           format('UNEXPECTED_ERROR %s %s', p.security_id,
-                  COALESCE(j.valued_through + 1, j.first_date)) AS failure
+           format('UNEXPECTED_ERROR %s %s', p.security_id, j.first_date) AS failure
     FROM portfolio_valuation_jobs j
     JOIN position_state p USING (position_id)
     WHERE j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task

@@ -4,7 +4,6 @@
 -- A task has one lane and a new id. Its jobs lie close together, because statements read the id
 -- range from its first to its last job. A job whose process died shares a task with fewer other
 -- jobs each time, and after :alone_after deaths with none.
--- Checking a job that waits for data again is not a failure, so it does not count as an attempt.
 WITH due AS (
     SELECT d.job_id, j.lane,
            CASE WHEN j.deaths >= :alone_after::integer THEN 1
@@ -36,10 +35,9 @@ WITH due AS (
 ), begun AS (
     UPDATE portfolio_valuation_jobs j
     SET status = 'PROCESSING', task_id = :first_task + t.task_no - 1, term = :term,
-        finished_at = NULL,
-        attempt_count = j.attempt_count + CASE j.status WHEN 'PENDING' THEN 1 ELSE 0 END
+        attempt_count = j.attempt_count + 1
     FROM taken t
-    WHERE j.job_id = t.job_id AND j.status IN ('PENDING', 'WAITING_FOR_DATA')
+    WHERE j.job_id = t.job_id AND j.status = 'PENDING'
     RETURNING j.job_id, j.position_id, j.task_id, j.lane,
               (j.last_date - j.first_date) * 5 / 7 + 1 AS rows
 )

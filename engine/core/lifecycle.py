@@ -4,14 +4,18 @@ from enum import StrEnum
 
 
 class JobStatus(StrEnum):
-    """PENDING and WAITING_FOR_DATA -> PROCESSING -> any other; FAILED -> PENDING by an operator."""
+    """PENDING -> PROCESSING -> any other.
+
+    FAILED without a valuation -> PENDING by an operator. WAITING_FOR_DATA and FAILED ->
+    SUPERSEDED when the dates without a value are due again under a new epoch.
+    """
 
     PENDING = "PENDING"  # will be retried, not before a given time
     PROCESSING = "PROCESSING"  # belongs to a task
     COMPLETE = "COMPLETE"  # every due date of the range has its row
     SKIPPED_NO_POSITION = "SKIPPED_NO_POSITION"  # no date of the range is due
-    WAITING_FOR_DATA = "WAITING_FOR_DATA"  # valued up to a date whose price or rate is missing
-    FAILED = "FAILED"  # a dead letter records why
+    WAITING_FOR_DATA = "WAITING_FOR_DATA"  # valued, but for dates that lack a price or rate
+    FAILED = "FAILED"  # not valued, or not on every date; a dead letter records why
     SUPERSEDED = "SUPERSEDED"  # the position has a newer epoch
 
 

@@ -57,19 +57,21 @@ class Valued:
     """The result of a valuation.
 
     rows: SNAPSHOT_COLUMNS, sorted by position_id and date.
-    outcomes: one row per job: job_id, status (JobStatus), valued_through (the last date that is
-        done, or null), rows_written (i32), reason (FailureReason, or null); and instrument_no,
-        problem_date, problem_pair (`encode_pair`) of the first date that could not be valued.
+    holes: the dates that could not be valued: position_id, epoch, job_id, first_date, last_date
+        (both included), reason (FailureReason), instrument_no, problem_pair (`encode_pair`). One
+        row per run of business days with the same reason and pair, sorted by job_id and first_date.
+    outcomes: one row per job: job_id, status (JobStatus), valued_through (the last date, if the job
+        is done; else null), rows_written (i32); and of the hole that decides the status: reason,
+        instrument_no, problem_date, problem_pair, all null if the job has no hole.
     """
 
     rows: pl.DataFrame
+    holes: pl.DataFrame
     outcomes: pl.DataFrame
 
 
 def value(jobs: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
-    """Value every due date of every job.
-
-    A job is valued up to the day before its first date that cannot be valued.
+    """Value every due date of every job whose inputs are there; the other dates are holes.
 
     Args:
         jobs: job_id, position_id (i64), epoch (i32), first_date, last_date (both included),
@@ -81,21 +83,10 @@ def value(jobs: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
     held = _expand_holdings(jobs, history, market.business_days)
     priced = _add_prices(held, market)
     valued = _compute_values(priced)
-    holes = (
-        valued.filter(pl.col("problem").is_not_null())
-        .group_by("job_id")
-        .agg(pl.all().sort_by("date").first())
-        .select(
-            "job_id",
-            problem_date="date",
-            reason="problem",
-            problem_pair="problem_pair",
-        )
-    )
-    rows = valued.join(
-        holes.select("job_id", "problem_date"), on="job_id", how="left", maintain_order="left"
-    ).filter(pl.col("problem_date").is_null() | (pl.col("date") < pl.col("problem_date")))
-    return Valued(rows.select(SNAPSHOT_COLUMNS), _outcomes(jobs, rows, holes))
+    lacking = pl.col("problem").is_not_null()
+    rows = valued.filter(~lacking).select(SNAPSHOT_COLUMNS)
+    holes = _runs(valued.filter(lacking))
+    return Valued(rows, holes, _outcomes(jobs, rows, holes))
 
 
 def _expand_holdings(
@@ -195,12 +186,42 @@ def _compute_values(priced: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _runs(lacking: pl.DataFrame) -> pl.DataFrame:
+    """Return the dates without a value as runs of business days; see Valued.holes."""
+    same = pl.all_horizontal(
+        pl.col(name).eq_missing(pl.col(name).shift(1)) for name in ("job_id", "problem", "pair")
+    )
+    next_day = pl.col("day_no") == pl.col("day_no").shift(1) + 1
+    # The pair matters to a missing rate only: other reasons have any.
+    of_pair = pl.col("problem") == FailureReason.FX_MISSING.value
+    return (
+        lacking.with_columns(pair=pl.when(of_pair).then("problem_pair"))
+        .with_columns(run=(~(same & next_day).fill_null(False)).cum_sum())
+        .group_by("run", maintain_order=True)
+        .agg(
+            pl.col("position_id", "epoch", "job_id").first(),
+            first_date=pl.col("date").first(),
+            last_date=pl.col("date").last(),
+            reason=pl.col("problem").first(),
+            instrument_no=pl.col("instrument_no").first(),
+            problem_pair=pl.col("pair").first(),
+        )
+        .drop("run")
+    )
+
+
 def _outcomes(jobs: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame) -> pl.DataFrame:
     counts = rows.group_by("job_id").agg(rows_written=pl.len().cast(pl.Int32))
-    before_hole = pl.col("problem_date") - pl.duration(days=1)
-    waiting = [reason.value for reason in FailureReason if reason.waits]
+    waits = pl.col("reason").is_in([reason.value for reason in FailureReason if reason.waits])
+    # A hole that waits for data fills by itself; one that does not is told first.
+    deciding = (
+        holes.sort("job_id", waits, "first_date")
+        .group_by("job_id", maintain_order=True)
+        .first()
+        .select("job_id", "reason", "problem_pair", problem_date="first_date")
+    )
     status = (
-        pl.when(pl.col("reason").is_in(waiting))
+        pl.when(waits)
         .then(pl.lit(JobStatus.WAITING_FOR_DATA.value))
         .when(pl.col("reason").is_not_null())
         .then(pl.lit(JobStatus.FAILED.value))
@@ -210,7 +231,7 @@ def _outcomes(jobs: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame) -> pl
     )
     return (
         jobs.join(counts, on="job_id", how="left", maintain_order="left")
-        .join(holes, on="job_id", how="left", maintain_order="left")
+        .join(deciding, on="job_id", how="left", maintain_order="left")
         .with_columns(pl.col("rows_written").fill_null(0))
         .select(
             "job_id",
@@ -220,9 +241,6 @@ def _outcomes(jobs: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame) -> pl
             "problem_date",
             "problem_pair",
             status=status,
-            valued_through=pl.when(pl.col("reason").is_null())
-            .then("last_date")
-            .when(before_hole >= pl.col("first_date"))
-            .then(before_hole),
+            valued_through="last_date",
         )
     )

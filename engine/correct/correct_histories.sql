@@ -18,8 +18,12 @@ SET epoch = p.epoch + 1,
     trigger_id = t.trigger_id,
     stale_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id
                         ELSE p.stale_moment END,
+    invalidated_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id
+                              ELSE p.invalidated_moment END,
     open_dates = c.open_dates,
-    pending = p.pending
-        + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')) * c.open_dates
+    pending = (p.pending
+               + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')))
+              * c.open_dates,
+    holes = (p.holes - c.affected) * c.open_dates
 FROM changed_positions c, recorded t
 WHERE p.position_id = c.position_id AND c.is_correction

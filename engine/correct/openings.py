@@ -31,7 +31,8 @@ class Opening:
         calendar_id: the calendar.
         opened_before: through which business date it was opened before; None: nothing was.
         opened_through: through which business date it is opened now; None: nothing is.
-        business_days: how many business days were opened; 0: nothing has changed.
+        business_days: how many business days were opened; negative: how many were closed again; 0:
+            nothing has changed.
     """
 
     calendar_id: str
@@ -41,11 +42,16 @@ class Opening:
 
 
 async def open_calendars(
-    database: Connections, day: date, calendars: Sequence[str] | None = None
+    database: Connections,
+    day: date,
+    calendars: Sequence[str] | None = None,
+    *,
+    back: bool = False,
 ) -> list[Opening]:
     """Open calendars through a day, all of them or none: what is due up to it is to be valued.
 
-    Opening a day that is opened already changes nothing.
+    Opening a day that is opened already changes nothing. Days after a calendar that is moved back
+    are withdrawn: under a new epoch they show no number, and `known_at` still has what was seen.
 
     Args:
         database: where the calendars are.
@@ -53,6 +59,7 @@ async def open_calendars(
         calendars: the calendars. None: all; each is opened through its last business date at or
             before `day`, because holidays differ. A calendar that begins after `day` stays as it
             is, and so does one that ends before `day` if no portfolio has it.
+        back: also move calendars back that are opened through a later day.
 
     Returns:
         One entry per calendar, by calendar_id.
@@ -61,7 +68,7 @@ async def open_calendars(
         NotFoundError: there is no such calendar, or none at all.
         InvalidInputError: the day is not a business date of a calendar that is named, or a calendar
             ends before it.
-        CorrectionRefusedError: a calendar is opened through a later day.
+        CorrectionRefusedError: a calendar is opened through a later day, and `back` is not set.
         In each case nothing is opened.
     """
     if calendars is not None and not calendars:
@@ -71,7 +78,7 @@ async def open_calendars(
         await sql("lock_calendars").execute(connection, calendars=names)
         found = await sql("calendars_to_open").fetch(connection, day=day, calendars=names)
         _require_calendars(names, {row["calendar_id"] for row in found})
-        openings = [_opening(row, day, is_named=names is not None) for row in found]
+        openings = [_opening(row, day, is_named=names is not None, back=back) for row in found]
         for each in openings:
             if each.business_days:
                 await sql("open_calendar").execute(
@@ -103,7 +110,7 @@ def _require_calendars(names: list[str] | None, found: set[str]) -> None:
         )
 
 
-def _opening(row: Any, day: date, *, is_named: bool) -> Opening:
+def _opening(row: Any, day: date, *, is_named: bool, back: bool) -> Opening:
     """Decide through which date a calendar is opened; `row` is one of calendars_to_open."""
     calendar, before, last, after = (
         row["calendar_id"],
@@ -114,10 +121,10 @@ def _opening(row: Any, day: date, *, is_named: bool) -> Opening:
     ends_before = last != day and after is None
     if not is_named and (last is None or (ends_before and not row["is_used"])):
         return Opening(calendar, before, before, 0)
-    if before is not None and day < before:
+    if before is not None and day < before and not back:
         raise CorrectionRefusedError(
-            f"calendar {calendar} is opened through {before}, which is after {day}, and cannot be "
-            "moved back. Nothing was opened"
+            f"calendar {calendar} is opened through {before}, which is after {day}. To close the "
+            "days after it again and withdraw their values, pass --back. Nothing was opened"
         )
     if ends_before:
         raise InvalidInputError(

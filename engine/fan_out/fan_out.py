@@ -48,7 +48,7 @@ class FannedOut:
     positions_invalidated: number of positions whose epoch was raised.
     positions_staged: how many of them were staged at the same time.
     jobs: number of jobs created for those.
-    jobs_superseded: number of deferred jobs of older epochs that were ended.
+    jobs_superseded: number of unfinished jobs, deferred, waiting or failed, that were ended.
     trigger_ids: the triggers, ascending.
     tasks: the tasks of the created jobs.
     """
@@ -102,7 +102,9 @@ async def fan_out(
             "last": _NO_END if finished else end,
         }
         positions, ranges, task_rows = _NO_POSITIONS, NO_RANGES, 1
-        if capacity is not None and capacity.rows > 0:
+        # Positions of which dates are withdrawn are left to the scan: their frontiers may go back.
+        withdraws = any(row["withdraws"] for row in queue)
+        if capacity is not None and capacity.rows > 0 and not withdraws:
             positions, ranges = await asyncio.to_thread(_plan_jobs, capacity, page)
             task_rows = capacity.task_rows
         tasks = await propose_jobs(
@@ -113,7 +115,12 @@ async def fan_out(
         await sql("progress").execute(
             connection, triggers=triggers, cursor=end, invalidated=invalidated, finished=finished
         )
-        superseded = await sql("supersede_deferred").execute(connection) if invalidated else 0
+        superseded = 0
+        if invalidated:
+            superseded += await sql("supersede_unfinished").execute(connection)
+            superseded += await sql("supersede_waiting").execute(
+                connection, firsts=firsts, cursor=cursor, last=page["last"]
+            )
     return FannedOut(
         triggers=len(triggers),
         finished=finished,

@@ -2,6 +2,12 @@
 -- pending. A position for which jobs were proposed (staged_positions, staged_jobs), and which was
 -- not changed since, is staged at the same time; the others wait for the scan.
 --
+-- stale_moment: the first commit among the corrections that touch the dates of the position. A
+-- position that is reprocessing already keeps the earlier one.
+-- Dates that were taken out of the calendar, or closed again, are withdrawn: the frontier goes back
+-- to the horizon, and nothing is due on them.
+-- What changes is computed from the row that is locked (p), which may be newer than the one that
+-- was read before (w).
 -- NOT IN is hashed, whatever the planner estimates. It estimates few staged positions, and an anti
 -- join would loop over all of them for each affected position.
 -- Jobs are inserted as in stage/create_jobs.sql. One statement for both would have to find the rows
@@ -11,16 +17,18 @@ WITH staged AS (
     SET epoch = p.epoch + 1,
         revision = p.revision + 1,
         trigger_id = k.trigger_id,
-        stale_moment = CASE WHEN p.published_epoch = p.epoch THEN k.moment_id
+        stale_moment = CASE WHEN p.published_epoch = p.epoch THEN k.stale_moment
                             ELSE p.stale_moment END,
+        invalidated_moment = CASE WHEN p.published_epoch = p.epoch THEN (SELECT current_moment())
+                                  ELSE p.invalidated_moment END,
         staged_epoch = p.epoch + 1,
-        pending = k.dates
+        pending = k.dates,
+        holes = p.holes - k.dates
     FROM (
-        SELECT k.position_id, k.revision, k.trigger_id, t.moment_id,
+        SELECT k.position_id, k.revision, k.trigger_id, k.stale_moment,
                COALESCE(s.dates, datemultirange(daterange(k.first_date, k.last_date, '[]')))
                    AS dates
         FROM staged_positions k
-        JOIN reprocessing_triggers t ON t.trigger_id = k.first_trigger_id
         LEFT JOIN (
             SELECT position_id, range_agg(daterange(j.first_date, j.last_date, '[]')) AS dates
             FROM staged_jobs j
@@ -37,26 +45,52 @@ WITH staged AS (
     SET epoch = p.epoch + 1,
         revision = p.revision + 1,
         trigger_id = r.last_trigger_id,
-        stale_moment = CASE WHEN p.published_epoch = p.epoch THEN (
-                                SELECT t.moment_id FROM reprocessing_triggers t
-                                WHERE t.trigger_id = r.first_trigger_id)
+        stale_moment = CASE WHEN p.published_epoch = p.epoch THEN r.stale_moment
                             ELSE p.stale_moment END,
-        pending = p.pending
-                  + r.dates * datemultirange(daterange(NULL, p.frontier_date, '(]')) * p.open_dates
+        invalidated_moment = CASE WHEN p.published_epoch = p.epoch THEN (SELECT current_moment())
+                                  ELSE p.invalidated_moment END,
+        frontier_date = CASE WHEN isempty(r.withdrawn) THEN p.frontier_date
+                             ELSE LEAST(p.frontier_date, r.horizon) END,
+        pending = (p.pending
+                   + r.dates * datemultirange(daterange(NULL, p.frontier_date, '(]'))
+                     * p.open_dates)
+                  * CASE WHEN isempty(r.withdrawn) THEN '{(,)}'
+                         ELSE datemultirange(daterange(NULL, r.horizon, '(]')) END,
+        holes = (p.holes - r.dates)
+                * CASE WHEN isempty(r.withdrawn) THEN '{(,)}'
+                       ELSE datemultirange(daterange(NULL, r.horizon, '(]')) END,
+        withdrawn = p.withdrawn
+                    + CASE WHEN isempty(r.withdrawn) THEN '{}'
+                           ELSE r.withdrawn * datemultirange(daterange(NULL, p.frontier_date, '(]'))
+                                + datemultirange(daterange(
+                                    LEAST(p.frontier_date, r.horizon), p.frontier_date, '(]'))
+                           END
     FROM (
-        SELECT r.position_id, range_agg(r.dates) AS dates,
+        SELECT r.position_id, range_agg(r.dates) AS dates, range_agg(r.withdrawn) AS withdrawn,
                max(r.last_trigger_id) AS last_trigger_id,
-               min(r.first_trigger_id) AS first_trigger_id
+               (array_agg(first.moment_id ORDER BY first.at))[1] AS stale_moment,
+               (SELECT h.horizon FROM calendar_horizons h JOIN calendars c USING (calendar_id)
+                WHERE c.calendar_no = w.calendar_no) AS horizon
         FROM merged_reach(:triggers::bigint[], :firsts::bigint[]) r
+        JOIN position_state w ON w.position_id = r.position_id
+        LEFT JOIN LATERAL (
+            SELECT t.moment_id, t.at
+            FROM unnest(r.moments, r.moment_times, r.moment_dates) AS t (moment_id, at, dates)
+            WHERE NOT isempty(
+                (t.dates * w.open_dates + r.withdrawn)
+                * datemultirange(daterange(NULL, COALESCE(w.frontier_date, '-infinity'), '(]')))
+            ORDER BY t.at
+            LIMIT 1
+        ) first ON true
         WHERE r.position_id > :cursor AND r.position_id <= :last
+          AND w.position_id > :cursor AND w.position_id <= :last
           AND r.position_id NOT IN (SELECT position_id FROM staged)
-        GROUP BY r.position_id
+        GROUP BY r.position_id, w.calendar_no
     ) r
     WHERE p.position_id = r.position_id AND p.position_id > :cursor AND p.position_id <= :last
       AND NOT isempty(
-              r.dates
-              * datemultirange(daterange(NULL, COALESCE(p.frontier_date, '-infinity'), '(]'))
-              * p.open_dates)
+              (r.dates * p.open_dates + r.withdrawn)
+              * datemultirange(daterange(NULL, COALESCE(p.frontier_date, '-infinity'), '(]')))
     RETURNING 1
 ), jobs AS (
     INSERT INTO portfolio_valuation_jobs

@@ -6,7 +6,7 @@ FROM dead_letters d
 JOIN portfolio_valuation_jobs j USING (job_id)
 JOIN position_state p USING (position_id)
 WHERE (NOT :still_failed::boolean
-       OR (j.status = 'FAILED' AND j.epoch = p.epoch AND d.requeued_at IS NULL))
+       OR (j.status = 'FAILED' AND d.requeued_at IS NULL))
   AND (:portfolios::text[] IS NULL OR p.portfolio_id = ANY (:portfolios))
   AND (:before::bigint IS NULL OR d.dead_letter_id < :before)
 ORDER BY d.dead_letter_id DESC

@@ -14,7 +14,7 @@ WITH due AS (
       AND NOT EXISTS (
           SELECT FROM portfolio_valuation_jobs w
           WHERE NOT isempty(p.pending) AND w.position_id = p.position_id AND w.epoch = p.epoch
-            AND w.status IN ('WAITING_FOR_DATA', 'FAILED'))
+            AND w.status = 'FAILED' AND w.valued_through IS NULL)
     GROUP BY 1, 3
 ), counted AS (
     SELECT d.positions,

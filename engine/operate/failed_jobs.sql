@@ -1,7 +1,6 @@
--- The jobs that failed for good, with dates that are still due under the current epoch.
+-- The jobs that failed for good: those of an older epoch are superseded.
 SELECT DISTINCT j.job_id
 FROM dead_letters d
 JOIN portfolio_valuation_jobs j USING (job_id)
-JOIN position_state p USING (position_id)
-WHERE j.status = 'FAILED' AND j.epoch = p.epoch
+WHERE j.status = 'FAILED'
 ORDER BY j.job_id

@@ -31,10 +31,13 @@ class Status:
             scheduled, or there is none.
         last_watermark: the latest watermark of a position; None: there is none.
         horizon: the last business day that is to be valued, of any calendar.
+        first_hole: the first date on which a position has no value for want of data; None: none.
+        last_hole: the last such date.
+        frontier_of_holes: up to which date the positions with holes are valued but for their holes.
         reasons: (first word of the failure reason, number of positions, one example) of the
             positions that wait for data or failed.
         triggers_queued: corrections that are not fanned out yet.
-        jobs_deferred: jobs that wait for data or for their next retry.
+        jobs_deferred: jobs that wait for their next retry.
         dead_letters: jobs that failed for good and whose dates are still due.
         term: the number of the last scheduler term.
         holder: who holds the term; None: nobody.
@@ -48,6 +51,9 @@ class Status:
     first_watermark: date | None
     last_watermark: date | None
     horizon: date | None
+    first_hole: date | None
+    last_hole: date | None
+    frontier_of_holes: date | None
     reasons: list[tuple[str, int, str]]
     triggers_queued: int
     jobs_deferred: int
@@ -77,13 +83,18 @@ async def read_status(database: Connections) -> Status:
         reasons = await sql("status_reasons").fetch(connection)
         work = await sql("status_work").one(connection)
     firsts = [row["first_watermark"] for row in states]
-    lasts = [row["last_watermark"] for row in states if row["last_watermark"] is not None]
-    horizons = [row["horizon"] for row in states if row["horizon"] is not None]
+
+    def known(column: str) -> list[date]:
+        return [row[column] for row in states if row[column] is not None]
+
     return Status(
         positions={row["state"]: row["positions"] for row in states},
         first_watermark=min(firsts) if firsts and None not in firsts else None,
-        last_watermark=max(lasts, default=None),
-        horizon=max(horizons, default=None),
+        last_watermark=max(known("last_watermark"), default=None),
+        horizon=max(known("horizon"), default=None),
+        first_hole=min(known("first_hole"), default=None),
+        last_hole=max(known("last_hole"), default=None),
+        frontier_of_holes=min(known("frontier_of_holes"), default=None),
         reasons=[(row["reason"], row["positions"], row["example"]) for row in reasons],
         **dict(work),
     )
@@ -203,11 +214,11 @@ async def list_stuck_positions(
 
 
 async def retry_jobs(database: Connections, job_ids: list[int]) -> list[int]:
-    """Requeue failed and waiting jobs now, with their attempt count reset.
+    """Requeue failed jobs, with their attempt count reset, and make holes due again.
 
     Returns:
-        The ids of the jobs that were requeued: not those that are finished, in flight, superseded
-        or unknown.
+        The ids of the jobs of which something is valued again: not those that are complete, in
+        flight, superseded or unknown.
     """
     async with database.transaction() as connection:
         rows = await sql("retry_jobs").fetch(connection, jobs=job_ids)

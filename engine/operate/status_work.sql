@@ -7,8 +7,7 @@ SELECT (SELECT count(*) FROM reprocessing_triggers WHERE fanned_out_at IS NULL) 
        (SELECT count(DISTINCT job_id)
         FROM dead_letters d
         JOIN portfolio_valuation_jobs j USING (job_id)
-        JOIN position_state p USING (position_id)
-        WHERE j.status = 'FAILED' AND p.epoch = j.epoch) AS dead_letters,
+        WHERE j.status = 'FAILED') AS dead_letters,
        (SELECT COALESCE(sum(jobs_abandoned), 0) FROM fenced_attempts) AS zombie_jobs_fenced,
        t.paused_at, t.paused_by, t.term, t.holder,
        extract(epoch FROM clock_timestamp() - t.heartbeat_at)::double precision

@@ -2,6 +2,7 @@
 -- that waits or failed, else since the correction was committed that the position reprocesses.
 SELECT s.position_id, s.portfolio_id, s.security_id, s.state, s.reprocessing_status,
        s.watermark_date, s.epoch, s.published_epoch, s.failure_reason,
+       lower(s.holes) AS first_hole, upper(s.holes) - 1 AS last_hole,
        COALESCE(j.created_at,
                 CASE WHEN s.reprocessing_status = 'IN_PROGRESS'
                      THEN reprocessing_since(s.position_id, NULL) END) AS since

@@ -91,12 +91,20 @@ class Changes:
         self._widest: list[pl.DataFrame] = []
         self._waiting: dict[str, int] = {}
 
-    def add(self, before: pl.DataFrame, rows: pl.DataFrame, outcomes: pl.DataFrame) -> None:
+    def add(
+        self,
+        before: pl.DataFrame,
+        rows: pl.DataFrame,
+        holes: pl.DataFrame,
+        outcomes: pl.DataFrame,
+    ) -> None:
         """Add a page.
 
         Args:
             before: position_id, date, market_value: what readers see now.
             rows: position_id, date, market_value: what they would see.
+            holes: position_id, first_date, last_date: the dates that would have no value. They are
+                in no sum, neither before nor after.
             outcomes: position_id, status, problem_date, failure_reason: of each job.
 
         Raises:
@@ -105,7 +113,8 @@ class Changes:
         stuck = _stuck(outcomes)
         for reason, count in stuck.group_by("failure_reason").len().iter_rows():
             self._waiting[reason] = self._waiting.get(reason, 0) + count
-        lines = self._lines(before, rows, stuck["position_id"])
+        failed = stuck.join(holes, on="position_id", how="anti")
+        lines = self._lines(before, rows, holes, failed["position_id"])
         if lines.is_empty():
             return
         self._counts.append(
@@ -154,9 +163,13 @@ class Changes:
         self._add_up()
         return [Mover(**row) for part in self._widest for row in part.iter_rows(named=True)]
 
-    def _lines(self, before: pl.DataFrame, rows: pl.DataFrame, stuck: pl.Series) -> pl.DataFrame:
+    def _lines(
+        self, before: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame, failed: pl.Series
+    ) -> pl.DataFrame:
         """Return the market value before and after of each position and date; 0 where missing."""
         zero = pl.lit(0).cast(_TOTAL)
+        if len(holes):
+            before = _outside(before, holes)
         return (
             before.select("position_id", "date", before="market_value")
             .join(
@@ -165,7 +178,7 @@ class Changes:
                 how="full",
                 coalesce=True,
             )
-            .filter(~pl.col("position_id").is_in(stuck.implode()))
+            .filter(~pl.col("position_id").is_in(failed.implode()))
             .join(self._positions, on="position_id")
             .with_columns(pl.col("before", "after").cast(_TOTAL).fill_null(zero))
         )
@@ -198,6 +211,17 @@ def _stuck(outcomes: pl.DataFrame) -> pl.DataFrame:
         .unique("position_id", keep="first", maintain_order=True)
         .select("position_id", "failure_reason")
     )
+
+
+def _outside(rows: pl.DataFrame, ranges: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows whose date is in no range (both ends included) of their position."""
+    inside = rows.join_where(
+        ranges.select(of="position_id", first="first_date", last="last_date"),
+        pl.col("position_id") == pl.col("of"),
+        pl.col("date") >= pl.col("first"),
+        pl.col("date") <= pl.col("last"),
+    )
+    return rows.join(inside, on=["position_id", "date"], how="anti")
 
 
 def _widest(lines: pl.DataFrame, limit: int) -> pl.DataFrame:

@@ -181,7 +181,7 @@ def _jobs(ranges: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
         ranges.drop("rows")
         .with_row_index("job_id")
         .join(
-            positions.drop(*_OPEN, "staged", "frontier_date", *_NAMES[1:]),
+            positions.drop(*_OPEN, "staged", "frontier_date", "horizon", *_NAMES[1:]),
             on="position_id",
             maintain_order="left",
         )

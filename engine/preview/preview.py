@@ -45,7 +45,7 @@ class Preview:
         position_days: their position-days that would be revalued.
         first_date: the first of these dates; None: there is none.
         last_date: the last of these dates; None: there is none.
-        portfolios: the change per portfolio, by portfolio_id; without positions that would wait.
+        portfolios: the change per portfolio, by portfolio_id; without dates that would lack data.
         movers: the biggest changes per base currency, the biggest first.
         waiting: number of positions that would not complete, by failure reason; readers would
             continue to see the present values.
@@ -200,14 +200,14 @@ async def _add(
     on_rows: OnRows | None,
 ) -> None:
     """Value a page, read what readers see of it at the same time, and add it to the changes."""
-    before, (rows, outcomes) = await asyncio.gather(
+    before, (rows, holes, outcomes) = await asyncio.gather(
         _before(readers, page.seen), asyncio.to_thread(_value, page.inputs, settings)
     )
 
     def add() -> None:
         if on_rows is not None and len(rows):
             on_rows(rows)
-        changes.add(before, rows, outcomes)
+        changes.add(before, rows, holes, outcomes)
 
     await asyncio.to_thread(add)
 
@@ -223,22 +223,33 @@ async def _before(readers: Connection, seen: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col("market_value").cast(AMOUNT))
 
 
-def _value(inputs: TaskInputs | None, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows of a page, and the outcomes of its jobs with their position_id."""
+def _value(
+    inputs: TaskInputs | None, settings: Settings
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the rows of a page, its holes, and the outcomes of its jobs with their position_id."""
     if inputs is None:
-        return pl.DataFrame(schema=_NO_ROWS), pl.DataFrame(schema=_NO_OUTCOMES)
+        return (
+            pl.DataFrame(schema=_NO_ROWS),
+            pl.DataFrame(schema=_NO_HOLES),
+            pl.DataFrame(schema=_NO_OUTCOMES),
+        )
     valued = compute(inputs, max_attempts=settings.max_attempts)
     outcomes = valued.outcomes.join(inputs.jobs.select("job_id", "position_id"), on="job_id")
     rows = (
         valued.rows.drop("job_id", "epoch") if len(valued.rows) else pl.DataFrame(schema=_NO_ROWS)
     )
-    return rows, outcomes.select(list(_NO_OUTCOMES))
+    return rows, valued.holes.select(list(_NO_HOLES)), outcomes.select(list(_NO_OUTCOMES))
 
 
 _NO_ROWS: dict[str, pl.DataType] = {
     "position_id": pl.Int64(),
     "date": pl.Date(),
     "market_value": AMOUNT,
+}
+_NO_HOLES: dict[str, pl.DataType] = {
+    "position_id": pl.Int64(),
+    "first_date": pl.Date(),
+    "last_date": pl.Date(),
 }
 _NO_OUTCOMES: dict[str, pl.DataType] = {
     "position_id": pl.Int64(),

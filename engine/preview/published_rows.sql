@@ -12,6 +12,6 @@ CROSS JOIN LATERAL (
     WHERE s.position_id = r.position_id
       AND s.date BETWEEN DATE '1970-01-01' + r.first_day AND DATE '1970-01-01' + r.last_day
       AND s.epoch <= p.published_epoch
-      AND s.date <@ p.published_open_dates
+      AND s.date <@ p.published_open_dates AND NOT s.date <@ p.published_hidden
     ORDER BY s.date, s.epoch DESC
 ) s

@@ -4,7 +4,8 @@
 -- A date that a correction of the position closed has the numbers it had. When a number was shown
 -- that was superseded before there were moments is not known.
 WITH publication AS (
-    SELECT u.position_id, u.epoch, u.open_dates @> :date::date AS is_open, m.at
+    SELECT u.position_id, u.epoch,
+           u.open_dates @> :date::date AND NOT u.hidden @> :date::date AS is_open, m.at
     FROM position_state p
     JOIN publications u USING (position_id)
     JOIN moments m USING (moment_id)

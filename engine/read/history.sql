@@ -8,6 +8,7 @@ SELECT DISTINCT ON (s.date)
 FROM publications_at(:known_at::timestamptz) k
 JOIN snapshots_at(:known_at::timestamptz) s
   ON s.position_id = k.position_id AND s.epoch <= k.published_epoch AND s.date <@ k.open_dates
+ AND NOT s.date <@ k.hidden
 WHERE k.portfolio_id = :portfolio AND k.security_id = :security
   AND s.date > :after AND s.date BETWEEN :first_date AND :last_date
 ORDER BY s.date, s.epoch DESC

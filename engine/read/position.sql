@@ -7,7 +7,7 @@ SELECT p.portfolio_id, p.security_id, k.state, k.reprocessing_status, k.epoch, k
         WHERE b.calendar_id = f.calendar_id
         ORDER BY b.business_date DESC
         LIMIT 1) AS horizon,
-       k.failure_reason,
+       k.failure_reason, lower(k.holes) AS first_hole, upper(k.holes) - 1 AS last_hole,
        CASE WHEN k.reprocessing_status = 'IN_PROGRESS'
             THEN reprocessing_since(k.position_id, :known_at::timestamptz)
             END AS reprocessing_since

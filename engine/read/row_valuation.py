@@ -86,6 +86,11 @@ class Hole(NamedTuple):
     date: date
     reason: str
 
+    @property
+    def waits(self) -> bool:
+        """Whether new data can fill it; else the number does not fit."""
+        return not self.reason.startswith("OVERFLOW")
+
 
 class Rate(NamedTuple):
     """A conversion rate, the date it is of (None: SAME) and its fx_path."""

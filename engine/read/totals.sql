@@ -2,11 +2,11 @@
 -- them at :known_at: the sums, and how many open positions (lines) the sums are of.
 --
 -- A line without a value is counted and named, never summed as 0: a total over such lines is not
--- complete. Of the past it is not recorded why a line had no value: lines_waiting is NULL, and all
--- such lines are lines_missing. A portfolio whose positions had published nothing has no totals.
+-- complete. lines_waiting: a value is missing for a known reason (a hole); lines_missing: not
+-- valued yet. A portfolio whose positions had published nothing has no totals.
 WITH positions AS MATERIALIZED (
-    SELECT k.position_id, k.security_id, k.published_epoch, k.open_dates, k.reprocessing_status,
-           COALESCE(k.state IN ('WAITING_FOR_DATA', 'FAILED'), false) AS waits
+    SELECT k.position_id, k.security_id, k.published_epoch, k.open_dates, k.hidden,
+           k.reprocessing_status
     FROM positions_at(:known_at::timestamptz) k
     WHERE k.portfolio_id = :portfolio
 ), days AS (
@@ -20,9 +20,9 @@ WITH positions AS MATERIALIZED (
 SELECT d.date, sum(v.market_value) AS market_value, sum(v.unrealized_gain) AS unrealized_gain,
        count(k.position_id) AS lines, count(v.status) AS lines_valued,
        count(*) FILTER (WHERE v.status = 1) AS lines_stale,
-       CASE WHEN :known_at::timestamptz IS NULL
-            THEN count(*) FILTER (WHERE v.status IS NULL AND k.waits) END AS lines_waiting,
-       count(*) FILTER (WHERE v.status IS NULL AND NOT k.waits) AS lines_missing,
+       count(*) FILTER (WHERE w.waits) AS lines_waiting,
+       count(*) FILTER (WHERE k.position_id IS NOT NULL AND v.status IS NULL AND NOT w.waits)
+           AS lines_missing,
        count(*) FILTER (WHERE k.reprocessing_status = 'IN_PROGRESS') AS lines_reprocessing,
        COALESCE((array_agg(k.security_id ORDER BY k.security_id)
                  FILTER (WHERE v.status = 1))[1:20], '{}') AS stale,
@@ -35,8 +35,14 @@ LEFT JOIN LATERAL (
     SELECT s.status, s.market_value, s.unrealized_gain
     FROM snapshots_at(:known_at::timestamptz) s
     WHERE s.position_id = k.position_id AND s.date = d.date AND s.epoch <= k.published_epoch
+      AND NOT k.hidden @> d.date
     ORDER BY s.epoch DESC
     LIMIT 1
 ) v ON true
+CROSS JOIN LATERAL (
+    SELECT COALESCE(
+        k.hidden @> d.date
+        AND hole_reason(k.position_id, k.published_epoch, d.date) IS NOT NULL, false) AS waits
+) w
 GROUP BY d.date
 ORDER BY d.date

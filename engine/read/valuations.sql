@@ -5,7 +5,8 @@
 -- and an anti-join of all is faster than a sort of all.
 WITH positions AS MATERIALIZED (
     SELECT k.position_id, k.portfolio_id, k.security_id, f.base_currency,
-           i.currency AS local_currency, k.reprocessing_status, k.published_epoch, k.open_dates
+           i.currency AS local_currency, k.reprocessing_status, k.published_epoch, k.open_dates,
+           k.hidden
     FROM positions_at(:known_at::timestamptz) k
     JOIN portfolios f USING (portfolio_id)
     JOIN instruments i USING (security_id)
@@ -20,6 +21,7 @@ SELECT k.portfolio_id, k.security_id, s.date, k.base_currency, k.local_currency,
 FROM positions k
 JOIN snapshots_at(:known_at::timestamptz) s
   ON s.position_id = k.position_id AND s.epoch <= k.published_epoch AND s.date <@ k.open_dates
+ AND NOT s.date <@ k.hidden
 WHERE (:first_date::date IS NULL OR s.date >= :first_date)
   AND (:last_date::date IS NULL OR s.date <= :last_date)
   AND NOT EXISTS (

@@ -26,7 +26,10 @@ WITH several AS (
                                THEN p.epoch ELSE p.published_epoch END,
         published_open_dates = CASE WHEN k.dates IS NULL
                                          AND (p.staged_epoch <> p.epoch OR isempty(p.pending))
-                                    THEN p.open_dates ELSE p.published_open_dates END
+                                    THEN p.open_dates ELSE p.published_open_dates END,
+        published_hidden = CASE WHEN k.dates IS NULL
+                                     AND (p.staged_epoch <> p.epoch OR isempty(p.pending))
+                                THEN p.holes + p.withdrawn ELSE p.published_hidden END
     FROM (
         -- What was published matters only where nothing is due: only there this publishes.
         SELECT o.position_id, o.revision, o.horizon, o.dates, w.published_epoch AS was_published
@@ -37,11 +40,12 @@ WITH several AS (
     WHERE p.position_id = k.position_id AND p.revision = k.revision
       AND p.position_id BETWEEN :first_position AND :last_position
     RETURNING p.position_id, p.epoch, p.trigger_id, p.published_epoch, p.published_open_dates,
-              p.stale_moment, k.was_published
+              p.published_hidden, p.stale_moment, p.invalidated_moment, k.was_published
 ), published AS (
-    INSERT INTO publications (position_id, moment_id, epoch, open_dates, stale_moment)
+    INSERT INTO publications
+        (position_id, moment_id, epoch, open_dates, hidden, stale_moment, invalidated_moment)
     SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates,
-           stale_moment
+           published_hidden, stale_moment, invalidated_moment
     FROM moved
     WHERE published_epoch > was_published
     ON CONFLICT (position_id, moment_id) DO UPDATE

@@ -4,6 +4,7 @@
 -- are staged, and they are at most :business_days behind. Each position is in exactly one lane.
 -- The horizon is the last business date that is opened; nothing is due where there is none.
 -- is_split: the position is open more than once; scan_open_dates reads its spans.
+-- A position whose frontier is after the horizon waits for the fan-out that takes it back.
 -- CASE lets the planner estimate half of the positions. It would estimate few, and sort all of them
 -- for each page.
 SELECT position_id, calendar_no, calendar_revision, revision, staged, frontier_date, horizon,
@@ -24,7 +25,9 @@ FROM (
         GROUP BY calendar_no, revision
     ) c USING (calendar_no)
     WHERE p.position_id > :cursor
-      AND (p.staged_epoch <> p.epoch OR p.frontier_date IS NULL OR p.frontier_date < c.horizon)
+      AND CASE WHEN p.frontier_date <= c.horizon
+               THEN p.staged_epoch <> p.epoch OR p.frontier_date < c.horizon
+               ELSE p.frontier_date IS NULL END
 ) due
 WHERE CASE WHEN is_live IS TRUE THEN :live::integer = 1 ELSE :live::integer = 0 END
 ORDER BY position_id

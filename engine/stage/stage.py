@@ -21,8 +21,9 @@ PAGE_POSITIONS = 20_000
 """Positions per page of a scan or a fan-out: a larger page delays the live lane."""
 
 PROPOSED_POSITION = ("position_id", "calendar_no", "calendar_revision", "revision", "horizon")
-INVALIDATED_BY = ("trigger_id", "first_trigger_id")
-"""Further columns of a fan-out's positions: the last and the first trigger that affect them."""
+INVALIDATED_BY = ("trigger_id", "stale_moment")
+"""Further columns of a fan-out's positions: the last trigger that affects them, and the first
+commit of one."""
 
 # From schemas alone: a query here would start the threads of polars, for which a process that is
 # forked after the import would wait for ever.

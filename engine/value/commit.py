@@ -15,6 +15,7 @@ from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
 
+HOLE_COLUMNS = ("position_id", "epoch", "job_id", "first_date", "last_date", "reason", "subject")
 OUTCOME_COLUMNS = (
     "job_id",
     "status",
@@ -29,16 +30,18 @@ async def commit_results(
     database: Database,
     task: Task,
     rows: pl.DataFrame,
+    holes: pl.DataFrame,
     outcomes: pl.DataFrame,
     encoded: list[bytes],
     lap: Callable[[str], None] = lambda _: None,
 ) -> tuple[int, int]:
-    """Commit one task's rows and outcomes in one transaction.
+    """Commit one task's rows, holes and outcomes in one transaction.
 
-    Rows of fenced jobs are dropped.
+    Rows and holes of fenced jobs are dropped.
 
     Args:
         rows: columns of daily_position_snapshots, sorted by position_id and date.
+        holes: columns of position_holes (HOLE_COLUMNS): the dates that have no value.
         outcomes: one row per job, with OUTCOME_COLUMNS.
         encoded: `rows`, encoded by encode_binary_copy before, so that the transaction is short.
         lap: called with "mark" when jobs are marked, "copy" when rows are copied and "commit" when
@@ -60,6 +63,7 @@ async def commit_results(
             if len(rows):
                 rows = rows.filter(~pl.col("job_id").is_in(fenced))
                 encoded = encode_binary_copy(rows)
+            holes = holes.filter(~pl.col("job_id").is_in(fenced))
             await sql("record_fenced").execute(connection, task=task.task_id, jobs=fenced)
         if outcomes["traceback"].null_count() < len(outcomes):
             await sql("insert_dead_letters").execute(connection, task=task.task_id)
@@ -67,6 +71,8 @@ async def commit_results(
         lap("mark")
         if len(rows):
             await copy_encoded(connection, "daily_position_snapshots", rows.columns, encoded)
+        if len(holes):
+            await copy_frame(connection, "position_holes", holes.select(HOLE_COLUMNS))
         fault_point("value.copied")
         lap("copy")
     lap("commit")

@@ -1,12 +1,10 @@
--- The jobs that still belong to this attempt and have their position's current epoch. Partly valued
--- jobs resume after valued_through.
+-- The jobs that still belong to this attempt and have their position's current epoch.
 --
 -- CASE hides the predicate from the planner. It has no statistics of a new task's id, would
 -- estimate one row, and would pick nested loops over whole tables for thousands of jobs.
 -- Positions from :first_position to :last_position are those of the task, and perhaps others: where
 -- the task is dense, reading the whole range once is cheaper than one lookup per position.
-SELECT j.job_id, j.position_id, j.epoch,
-       COALESCE(j.valued_through + 1, j.first_date) AS first_date, j.last_date, j.attempt_count,
+SELECT j.job_id, j.position_id, j.epoch, j.first_date, j.last_date, j.attempt_count,
        p.history_epoch, p.calendar_no, i.instrument_no, lc.currency_no AS local_no,
        p.base_currency_no AS base_no
 FROM portfolio_valuation_jobs j

@@ -18,7 +18,7 @@ from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement, statements
-from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
+from revalue.engine.value.commit import HOLE_COLUMNS, OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import TaskInputs, read_inputs
 
 sql = statements(__package__)
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 
 _TRACEBACK_CHARACTERS = 8_000
 _OF_THE_DATA = (DataFaultError, CorrectionRefusedError)
+_NO_HOLES = pl.DataFrame(
+    schema=dict(
+        zip(
+            HOLE_COLUMNS,
+            (pl.Int64, pl.Int32, pl.Int64, pl.Date, pl.Date, pl.String, pl.String),
+            strict=True,
+        )
+    )
+)
 _OVERFLOW_RULE = (
     "A market value, gain or unit price does not fit NUMERIC(28,10): "
     "see docs/valuation.md, section 4."
@@ -100,7 +109,13 @@ class Valuer:
         encoded = encode_binary_copy(rows) if len(rows) else []
         clock.lap("encode")
         fenced, written = await commit_results(
-            self._database, task, rows, outcomes.select(OUTCOME_COLUMNS), encoded, clock.lap
+            self._database,
+            task,
+            rows,
+            valued.holes,
+            outcomes.select(OUTCOME_COLUMNS),
+            encoded,
+            clock.lap,
         )
         return TaskResult(
             task,
@@ -138,7 +153,9 @@ class Valuer:
                 )
             ),
         )
-        fenced, _ = await commit_results(self._database, task, pl.DataFrame(), outcome, [])
+        fenced, _ = await commit_results(
+            self._database, task, pl.DataFrame(), _NO_HOLES, outcome, []
+        )
         return TaskResult(
             task, jobs=1, rows=0, fenced=fenced, statuses={status: 1}, reasons={reason: 1}
         )
@@ -150,10 +167,16 @@ def compute(inputs: TaskInputs, *, max_attempts: int) -> Valued:
     A job whose data makes the computation fail gets a failed outcome; nothing is raised.
 
     Returns:
-        The valuation; its outcomes also have failure_reason and traceback.
+        The valuation; its outcomes also have failure_reason and traceback, its holes HOLE_COLUMNS.
     """
     valued = _concatenate(list(_value_or_halve(inputs, max_attempts)))
-    return replace(valued, outcomes=_with_failure_reasons(valued.outcomes, inputs))
+    return replace(
+        valued,
+        holes=_with_subjects(valued.holes, inputs).select(HOLE_COLUMNS)
+        if len(valued.holes)
+        else _NO_HOLES,
+        outcomes=_with_failure_reasons(valued.outcomes, inputs),
+    )
 
 
 def _value_or_halve(inputs: TaskInputs, max_attempts: int) -> "Iterator[Valued]":
@@ -189,7 +212,7 @@ def _failed_job(job: pl.DataFrame, error: BaseException, max_attempts: int) -> V
         valued_through=pl.lit(None, dtype=pl.Date),
         traceback=pl.lit(trace, dtype=pl.String),
     )
-    return Valued(pl.DataFrame(), outcome)
+    return Valued(pl.DataFrame(), pl.DataFrame(), outcome)
 
 
 def _reraise_unless_failure(error: BaseException) -> None:
@@ -219,8 +242,10 @@ def _after_failure(
 def _concatenate(parts: list[Valued]) -> Valued:
     """Return the parts of a task, in order, as one."""
     rows = [part.rows for part in parts if len(part.rows)]
+    holes = [part.holes for part in parts if len(part.holes)]
     return Valued(
         pl.concat(rows) if rows else pl.DataFrame(schema=dict.fromkeys(SNAPSHOT_COLUMNS, pl.Null)),
+        pl.concat(holes) if holes else _NO_HOLES,
         pl.concat([part.outcomes for part in parts]),
     )
 
@@ -229,10 +254,21 @@ def _with_failure_reasons(outcomes: pl.DataFrame, inputs: TaskInputs) -> pl.Data
     """Add failure_reason as docs/valuation.md words it: reason, security or currency pair, date."""
     if outcomes["reason"].null_count() == len(outcomes):
         return outcomes.with_columns(failure_reason=pl.lit(None, dtype=pl.String))
+    return _with_subjects(outcomes, inputs).with_columns(
+        failure_reason=pl.format("{} {} {}", "reason", "subject", "problem_date")
+    )
+
+
+def _with_subjects(problems: pl.DataFrame, inputs: TaskInputs) -> pl.DataFrame:
+    """Add `subject`: what is missing, a security or a currency pair.
+
+    Args:
+        problems: reason, instrument_no and problem_pair, and any other columns.
+    """
     names = inputs.currencies.with_columns(pl.col("currency_no").cast(pl.Int64))
     base_no, quote_no = decode_pair("problem_pair")
     named = (
-        outcomes.with_columns(first=base_no, second=quote_no)
+        problems.with_columns(first=base_no, second=quote_no)
         .join(inputs.securities, on="instrument_no", how="left", maintain_order="left")
         .join(
             names.rename({"currency_no": "first", "currency": "from"}),
@@ -249,9 +285,7 @@ def _with_failure_reasons(outcomes: pl.DataFrame, inputs: TaskInputs) -> pl.Data
     )
     of_pair = pl.col("reason") == FailureReason.FX_MISSING.value
     subject = pl.when(of_pair).then(pl.format("{}/{}", "from", "to")).otherwise("security_id")
-    return named.with_columns(
-        failure_reason=pl.format("{} {} {}", "reason", subject, "problem_date")
-    )
+    return named.with_columns(subject=subject)
 
 
 def _count_by(frame: pl.DataFrame, column: str) -> dict[str, int]:

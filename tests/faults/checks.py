@@ -12,7 +12,10 @@ VIOLATIONS = {
     "watermark <= frontier <= horizon": """
         SELECT p.position_id FROM position_state p JOIN portfolios f USING (portfolio_id)
         JOIN calendars c USING (calendar_id)
-        WHERE p.watermark_date > p.frontier_date OR p.frontier_date > c.opened_through""",
+        WHERE p.watermark_date > p.frontier_date
+           OR (p.frontier_date > c.opened_through AND NOT EXISTS (
+               SELECT FROM reprocessing_triggers
+               WHERE fanned_out_at IS NULL AND NOT isempty(withdrawn)))""",
     "published <= epoch": "SELECT position_id FROM position_state WHERE published_epoch > epoch",
     "no hole below the watermark": """
         SELECT p.position_id, b.business_date

@@ -172,13 +172,17 @@ async def test_a_late_price_heals_the_positions_that_wait_for_it_and_holds_up_no
         assert await fetch(
             database, "SELECT DISTINCT state FROM position_status WHERE security_id = 'B'"
         ) == [("CURRENT",)]
-        assert await fetch(database, "SELECT count(*) FROM deferred_jobs") == [(2,)]
+        holes = """SELECT DISTINCT lower(holes), upper(holes) - 1 FROM position_status
+                   WHERE security_id = 'A'"""
+        assert await fetch(database, holes) == [(DAYS[8], DAYS[12])]
+        valued = "SELECT count(*) FROM position_valuations WHERE security_id = 'A'"
+        assert await fetch(database, valued) == [(2 * (len(DAYS) - 5),)]  # later dates too
         await load(database, Kind.PRICES, prices("A", {DAYS[8]: "70"}))
         await running.settle()
-        assert await fetch(database, "SELECT count(*) FROM deferred_jobs") == [(2,)]
+        assert await fetch(database, holes) == [(DAYS[12], DAYS[12])]
         await load(database, Kind.PRICES, prices("A", {DAYS[11]: "71"}))
         await running.settle()
-        assert await fetch(database, "SELECT count(*) FROM deferred_jobs") == [(0,)]
+        assert await fetch(database, holes) == [(None, None)]
     await agrees(database)
     assert await fetch(database, "SELECT 1 FROM dead_letters") == []
 

@@ -151,7 +151,7 @@ CORRECTIONS = (
     (
         """INSERT INTO public.business_dates (calendar_id, business_date)
            VALUES ('CAL', '2024-01-06')""",
-        ("CALENDAR", "{[2024-01-06,)}"),
+        ("CALENDAR", "{[2024-01-06,2024-01-07)}"),
     ),
     (
         "UPDATE public.instruments SET max_price_age_sessions = 9 WHERE security_id = 'A'",

@@ -66,9 +66,10 @@ BOOK = {
         "INSERT INTO fx_rates VALUES ('EUR', 'USD', '2024-01-02', 1.1)",
     ),
     "0002": (
-        """INSERT INTO position_state (portfolio_id, security_id, open_dates, frontier_date, epoch,
+        """INSERT INTO position_state (portfolio_id, security_id, open_dates,
+                                       published_open_dates, frontier_date, epoch,
                                        staged_epoch, pending {number_columns})
-           SELECT 'P', 'A', '{{[2024-01-02,)}}', '2024-01-02', 1, 1,
+           SELECT 'P', 'A', '{{[2024-01-02,)}}', '{{[2024-01-02,)}}', '2024-01-02', 1, 1,
                   '{{[2024-01-02,2024-01-03)}}' {numbers}
            FROM calendars, currencies WHERE calendar_id = 'KEPT' AND currency = 'CHF'""",
         "SET revalue.loading_positions = on",
@@ -89,6 +90,7 @@ BOOK = {
         """INSERT INTO fenced_attempts (task_id, {abandoned}, jobs_superseded)
            VALUES (9, 2, 4)""",
     ),
+    "0012": ("UPDATE calendars SET opened_through = '2024-01-03' WHERE calendar_id = 'KEPT'",),
 }
 """A small book: the statements by the revision that creates their tables."""
 
@@ -119,7 +121,7 @@ async def stored(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, 
     )
     values: dict[str, list[object]] = {}
     for (table,) in tables:
-        for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY ctid"):
+        for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, ctid"):
             for name, value in row.items():
                 values.setdefault(f"{table}.{renamed.get(name, name)}", []).append(value)
     return values

@@ -21,7 +21,7 @@ from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import DatabaseUnavailableError, TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
-from revalue.engine.operate.status import read_status, retry_jobs
+from revalue.engine.operate.status import list_jobs, read_status, retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.value import valuer
 from tests.support import (
@@ -72,10 +72,10 @@ async def test_tasks_in_flight_and_their_jobs_stay_within_the_capacity(
 
 
 @pytest.mark.slow
-async def test_jobs_that_become_due_together_are_retried_within_the_capacity(
+async def test_holes_that_become_due_together_are_valued_within_the_capacity(
     url: str, database: Database
 ) -> None:
-    """Jobs that wait for one price become due together: no more are PROCESSING than fit."""
+    """Holes of many positions become due together: no more jobs are PROCESSING than fit."""
     await load_small_book(database, portfolios=30)
     await execute(database, "DELETE FROM market_prices WHERE price_date > $1", DAYS[4])
     async with engine(
@@ -85,7 +85,8 @@ async def test_jobs_that_become_due_together_are_retried_within_the_capacity(
         assert (await read_status(database)).positions == {"WAITING_FOR_DATA": 60}
         processing = record_processing(running, database)
         done = len(running.pool.ran)
-        await execute(database, "UPDATE deferred_jobs SET not_before = now()")
+        waiting = [job["job_id"] for job in await list_jobs(database, limit=100)]
+        assert len(await retry_jobs(database, waiting)) == 60
         await running.settle()
         assert len(running.pool.ran) - done >= 30
         assert max(processing) <= 3 * running.pool.capacity(Lane.HISTORY)
@@ -115,7 +116,15 @@ async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
         await execute(
             database, "UPDATE portfolio_valuation_jobs SET lane = 'LIVE' WHERE job_id = $1", jobs[1]
         )
-        await execute(database, "UPDATE deferred_jobs SET not_before = now()")
+        await execute(
+            database,
+            "UPDATE portfolio_valuation_jobs "
+            "SET status = 'PENDING', valued_through = NULL, finished_at = NULL",
+        )
+        await execute(
+            database,
+            "INSERT INTO deferred_jobs SELECT job_id, now() FROM portfolio_valuation_jobs",
+        )
         tasks = await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=2)
         tasks += await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=2)
     far = 1_000_000
@@ -427,10 +436,10 @@ async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_te
     assert shown == [(Decimal(8),)]
 
 
-async def test_jobs_that_wait_for_data_are_checked_again_without_a_trigger(
+async def test_holes_are_valued_when_an_operator_retries_them_without_a_trigger(
     url: str, database: Database
 ) -> None:
-    """When its delay is over, a job resumes after what it has valued and writes nothing twice."""
+    """Data that came past the database triggers: a retry values the holes, and nothing else."""
     await load_small_book(database, portfolios=1)
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
@@ -447,12 +456,18 @@ async def test_jobs_that_wait_for_data_are_checked_again_without_a_trigger(
         )
         await running.settle()
         assert (await read_status(database)).positions == {"CURRENT": 1, "WAITING_FOR_DATA": 1}
-        await execute(database, "UPDATE deferred_jobs SET not_before = now()")
+        waiting = await list_jobs(database, status="WAITING_FOR_DATA")
+        await retry_jobs(database, [job["job_id"] for job in waiting])
         await running.settle()
         assert (await read_status(database)).is_current
         jobs = await fetch(
             database,
-            """SELECT status::text, attempt_count, rows_written FROM portfolio_valuation_jobs
+            """SELECT status::text, epoch, rows_written FROM portfolio_valuation_jobs
                ORDER BY job_id""",
         )
-        assert jobs == [("COMPLETE", 1, len(DAYS))] * 2
+        valued = 8  # to DAYS[4], and the three business days that its price may be old
+        assert sorted(jobs) == [
+            ("COMPLETE", 0, len(DAYS)),
+            ("COMPLETE", 1, len(DAYS) - valued),
+            ("SUPERSEDED", 0, valued),
+        ]

@@ -7,11 +7,10 @@ import pytest
 
 from revalue.console.cli.verify import Verified, describe, verify_rows
 from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code
-from tests.support import DAYS, Engine, dates, engine, execute, fetch, weekdays
+from tests.support import DAYS, Engine, engine, execute, fetch, open_days, weekdays
 
 ROWS = 4 * len(DAYS)
 WRONG = """UPDATE daily_position_snapshots SET market_value = market_value + 1
@@ -65,7 +64,7 @@ async def test_a_correction_in_progress_is_no_disagreement(
 async def test_dates_that_are_due_are_in_progress_and_the_others_are_compared(
     valued: Engine, database: Database
 ) -> None:
-    await load(database, Kind.BUSINESS_DATES, dates(weekdays(DAYS[-1], 3)[1:]))
+    await open_days(database, weekdays(DAYS[-1], 3)[1:])
     found = await verified(database)
     assert (found.rows, found.disagreements) == (ROWS, 0)
     assert (found.positions, found.in_progress, found.positions_in_progress) == (4, 8, 4)

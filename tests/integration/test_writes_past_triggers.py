@@ -18,7 +18,7 @@ from revalue.engine.errors import CorrectionRefusedError, DataFaultError
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database, named
-from tests.support import dates, engine, execute, facts, fetch, prices, until
+from tests.support import engine, execute, facts, fetch, open_days, prices, until
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ DAY = date(2024, 1, 2)
 
 async def load_kuwaiti_book(database: Database, unit: str, price: str) -> None:
     """Load 32.5 shares of K, in KWD, quoted in a unit of it."""
-    await load(database, Kind.BUSINESS_DATES, dates([DAY], calendar="KW"))
+    await open_days(database, [DAY], calendar="KW")
     portfolio = {"portfolio_id": ["KW"], "base_currency": ["KWD"], "calendar_id": ["KW"]}
     await load(database, Kind.PORTFOLIOS, pl.DataFrame(portfolio))
     instrument = {

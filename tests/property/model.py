@@ -6,7 +6,8 @@ tests.property.model --big` checks the large bounds; `--mutation NAME` shows how
 fails.
 
 Dates are bits of a mask. A value is the set of corrections that it was computed from, so a row is
-correct if its set equals the committed corrections. Time and the amounts are not modelled.
+correct if its set equals the committed corrections; a date that lacks a price has no value. Time
+and the amounts are not modelled.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from itertools import pairwise
 from time import perf_counter
 from typing import NamedTuple
 
-RUNNING, FREE, WAITING, DEFERRED, COMPLETE = "running", "free", "waiting", "deferred", "complete"
+RUNNING, FREE, DONE = "running", "free", "done"
 # Phases of an attempt; FINISHING holds locks on the jobs that it has marked.
 BEGUN, READ, FINISHING = range(3)
 # Phases of a scheduler: before its first recovery, in its loop, after a database error.
@@ -28,25 +29,26 @@ AHEAD, BEGUN_BEFORE, PASSED = range(3)
 
 
 class Job(NamedTuple):
+    """holes: of a job that is done, the dates that have no value."""
+
     number: int
     epoch: int
     dates: int
     status: str
     task: int
-    valued: int
+    holes: int
 
 
 class Work(NamedTuple):
     """What an attempt has computed for a job.
 
-    rows: pairs of date and value. valued: the dates that it has completed.
+    rows: pairs of date and value. holes: the dates that have none.
     """
 
     job: int
     epoch: int
     rows: tuple[tuple[int, int], ...]
-    complete: bool
-    valued: int
+    holes: int
 
 
 class Attempt(NamedTuple):
@@ -77,8 +79,10 @@ class State(NamedTuple):
     # The data, and the changes that may still happen.
     prices: int  # mask of the price corrections that are committed
     facts: int  # version of the position's history
-    horizon: int  # number of business days
-    closings: int  # how often a date that is not scheduled may still close
+    missing: int  # mask of the dates that are not business days now
+    horizon: int  # the calendar is opened through this many dates
+    closings: int  # how often the opening may still be moved back
+    removals: int  # how often a business day may still be taken out or put back
     faults: int  # how many faults may still happen
     # The position's row of position_state.
     epoch: int
@@ -87,10 +91,13 @@ class State(NamedTuple):
     staged: int
     frontier: int
     pending: int
+    holes: int
+    withdrawn: int
     open: int
     published_open: int
+    published_hidden: int
     # The other tables.
-    triggers: tuple[tuple[int, int], ...]  # (dates, cursor)
+    triggers: tuple[tuple[int, int, int], ...]  # (dates, dates taken out or closed, cursor)
     jobs: tuple[Job, ...]
     # Per date: pairs of epoch and value, in the order of epochs.
     rows: tuple[tuple[tuple[int, int], ...], ...]
@@ -110,9 +117,12 @@ class Bounds:
         dates: number of dates; opened: of these, open at the start; open: dates of the position.
         prices: per price correction, the dates that it reaches.
         late: per price correction, the dates that have no price before it.
+        gone: per price correction, the dates that have no price after it.
         positions: per correction of the position, the dates that change, and the dates that are
             open from then on.
-        faults, closings: how many may happen.
+        faults: how many may happen.
+        closings: how often the opening may be moved back by a date.
+        removals: how often the date `removable` may be taken out of the calendar or put back.
         settled: whether the opened dates are valued at the start.
     """
 
@@ -121,18 +131,26 @@ class Bounds:
     open: int = 0b111
     prices: tuple[int, ...] = (0b010,)
     late: tuple[int, ...] = (0,)
+    gone: tuple[int, ...] = (0,)
     positions: tuple[tuple[int, int], ...] = ((0b110, 0b011),)
     faults: int = 1
     closings: int = 0
+    removals: int = 0
+    removable: int = 1
     settled: bool = True
 
 
 MUTATIONS = {
     "job ids fence attempts": "finishing checks the job's number only, not its task and status",
-    "no fence of attempts": "finishing checks that the job is running, not whose it is",
     "no epochs at the end": "neither finishing nor applying checks the epoch",
     "apply any epoch": "dates that were valued under an older epoch leave pending",
-    "apply the whole job": "a partly valued job is applied as if it were complete",
+    "apply forgets holes": "a date without a value leaves pending as if it had one",
+    "a hole blocks": "dates after the first one without a value are not valued",
+    "a hole shows the old number": "readers see an older epoch's row on a date without a value",
+    "a correction keeps the hole": "a correction does not make the dates that lack data due again",
+    "closing keeps the frontier": "moving the opening back does not move the frontier",
+    "withdrawn rows are shown": "readers see rows of dates that were closed or taken out",
+    "what was withdrawn stays hidden": "a withdrawn date that is valued again is not shown",
     "publish at once": "applying publishes although dates are pending",
     "publish when staged": "staging publishes the new epoch",
     "rows under the newest epoch": "rows are stored under the position's epoch, "
@@ -144,7 +162,6 @@ MUTATIONS = {
     "trigger after the write": "the trigger of a price is a transaction of its own",
     "stage any revision": "a position is staged although it has changed since the scan",
     "stage keeps the revision": "two lanes that have scanned a position both stage it",
-    "stage a closed date": "a date that was closed again since the scan becomes the frontier",
     "status ignores triggers": "a position is called current while a queued trigger reaches it",
     "readers see the newest": "readers take the newest epoch, not the published one",
     "readers see what is open": "readers see open_dates, not published_open_dates",
@@ -162,6 +179,10 @@ _FENCES = {
 REDUNDANT = {
     "finish any epoch": "finishing does not check the epoch: applying does, "
     "and the rows stay under their own epoch",
+    "no fence of attempts": "finishing checks that the job is running, not whose it is: "
+    "a job commits once, with all of its dates",
+    "stage an old calendar": "a calendar that was changed since the scan is staged: "
+    "its trigger is queued, and takes the frontier back",
 }
 
 
@@ -210,9 +231,10 @@ class Model:
         """Return the value of a date according to the data; None if a price is missing."""
         used = 0
         for number, reach in enumerate(self.bounds.prices):
-            if self.bounds.late[number] >> day & 1 and not prices >> number & 1:
+            corrected = prices >> number & 1
+            if (self.bounds.gone if corrected else self.bounds.late)[number] >> day & 1:
                 return None
-            if reach >> day & 1 and prices >> number & 1:
+            if reach >> day & 1 and corrected:
                 used |= 1 << number
         for number, (changed, _) in enumerate(self.bounds.positions[:facts]):
             if changed >> day & 1:
@@ -222,14 +244,19 @@ class Model:
     def start(self) -> State:
         b = self.bounds
         frontier = b.opened if b.settled else 0
+        worth = [self.value(day, 0, 0) for day in range(b.dates)]
+        scheduled = [day for day in bits(b.open) if day < frontier]
+        holes = sum(1 << day for day in scheduled if worth[day] is None)
         rows = tuple(
-            ((0, 0),) if day < frontier and b.open >> day & 1 else () for day in range(b.dates)
+            ((0, worth[day] or 0),) if day in scheduled and worth[day] is not None else ()
+            for day in range(b.dates)
         )
         return State(
-            prices=0, facts=0, horizon=b.opened, closings=b.closings, faults=b.faults, epoch=0,
-            published=0, history_epoch=0, staged=0, frontier=frontier, pending=0, open=b.open,
-            published_open=b.open, triggers=(), jobs=(), rows=rows, term=0, last_job=0,
-            last_task=0, attempts=(), schedulers=(),
+            prices=0, facts=0, missing=0, horizon=b.opened, closings=b.closings,
+            removals=b.removals, faults=b.faults, epoch=0, published=0, history_epoch=0, staged=0,
+            frontier=frontier, pending=0, holes=holes, withdrawn=0, open=b.open,
+            published_open=b.open, published_hidden=holes, triggers=(), jobs=(), rows=rows, term=0,
+            last_job=0, last_task=0, attempts=(), schedulers=(),
         )  # fmt: skip
 
     # The transitions ------------------------------------------------------------------------------
@@ -269,29 +296,47 @@ class Model:
         for number, reach in enumerate(b.prices):
             if not s.prices >> number & 1:
                 written = s._replace(prices=s.prices | 1 << number)
-                with_trigger = written._replace(
-                    triggers=tuple(sorted((*s.triggers, (reach, AHEAD))))
-                )
-                yield f"price {number} is corrected", False, with_trigger
+                yield f"price {number} is corrected", False, _triggered(written, reach)
                 if "trigger after the write" in self.broken:
                     yield f"price {number} is corrected, its writer dies", False, written
         if s.facts < len(b.positions):
             yield "the position is corrected", False, self._correct_position(s)
         if s.horizon < b.dates:
-            yield "a date opens", False, s._replace(horizon=s.horizon + 1)
-        if s.closings and s.horizon > max(s.frontier, 1):
-            yield "a date closes", False, s._replace(horizon=s.horizon - 1, closings=s.closings - 1)
+            yield "a date opens", False, self._new_calendar(s._replace(horizon=s.horizon + 1))
+        if s.closings and s.horizon > 1:
+            closed = s._replace(horizon=s.horizon - 1, closings=s.closings - 1)
+            after = ((1 << b.dates) - 1) & ~((1 << closed.horizon) - 1)
+            triggered = _triggered(closed, after, after)
+            yield "the opening is moved back", False, self._new_calendar(triggered)
+        if s.removals and s.horizon > b.removable:
+            day = 1 << b.removable
+            changed = s._replace(missing=s.missing ^ day, removals=s.removals - 1)
+            taken = day if changed.missing else 0
+            name = "a business day is taken out" if taken else "a business day is put back"
+            yield name, False, self._new_calendar(_triggered(changed, day, taken))
+
+    def _new_calendar(self, s: State) -> State:
+        """Raise the calendar's revision: earlier scans cannot be staged, so they are forgotten."""
+        return s if "stage an old calendar" in self.broken else self._forget_scans(s)
+
+    def _forget_scans(self, s: State) -> State:
+        return s._replace(
+            schedulers=tuple(me._replace(live=None, history=None) for me in s.schedulers)
+        )
 
     def _correct_position(self, s: State) -> State:
         changed, opened = self.bounds.positions[s.facts]
         scheduled = (1 << s.frontier) - 1
         s = self._stale(s._replace(facts=s.facts + 1, open=opened))
         if not changed & scheduled:
-            published_open = opened if s.published >= s.history_epoch else s.published_open
+            published_open = opened if s.published == s.epoch else s.published_open
             return s._replace(published_open=published_open)
         epoch = s.epoch if "correct without raising" in self.broken else s.epoch + 1
         return s._replace(
-            epoch=epoch, history_epoch=epoch, pending=s.pending | changed & scheduled & opened
+            epoch=epoch,
+            history_epoch=epoch,
+            pending=(s.pending | changed & scheduled) & opened,
+            holes=s.holes & ~changed & opened,
         )
 
     # Step 4, in its three parts -------------------------------------------------------------------
@@ -351,16 +396,14 @@ class Model:
                 )
 
     def _compute(self, s: State, job: Job) -> Work:
-        rows = []
-        valued = job.valued
-        for day in bits(job.dates & ~job.valued):
+        rows, holes = [], 0
+        for day in bits(job.dates & s.open & ~s.missing):
             worth = self.value(day, s.prices, s.facts)
-            if worth is None:
-                return Work(job.number, job.epoch, tuple(rows), False, valued)
-            if s.open >> day & 1:
+            if worth is None or (holes and "a hole blocks" in self.broken):
+                holes |= 1 << day
+            else:
                 rows.append((day, worth))
-            valued |= 1 << day
-        return Work(job.number, job.epoch, tuple(rows), True, valued)
+        return Work(job.number, job.epoch, tuple(rows), holes)
 
     def _may_finish(self, s: State, attempt: Attempt, work: Work) -> bool:
         job = next((job for job in s.jobs if job.number == work.job), None)
@@ -380,8 +423,7 @@ class Model:
                 rows[day] = tuple(sorted((*rows[day], (epoch, worth))))
             for number, job in enumerate(jobs):
                 if job.number == work.job:
-                    status = COMPLETE if work.complete else WAITING
-                    jobs[number] = job._replace(status=status, valued=job.valued | work.valued)
+                    jobs[number] = job._replace(status=DONE, holes=work.holes)
         return s._replace(rows=tuple(rows), jobs=tuple(jobs))
 
     def _stale(self, s: State) -> State:
@@ -429,10 +471,12 @@ class Model:
         self, s: State, me: Scheduler
     ) -> Iterator[tuple[str, bool, State, Scheduler]]:
         yield from self._fan_out(s, me)
-        unstaged = s.staged < s.epoch
+        unstaged = s.staged < s.epoch and s.frontier <= s.horizon
         due = (
-            ((1 << s.horizon) - 1) & ~((1 << s.frontier) - 1) | (s.pending if unstaged else 0)
-        ) & s.open
+            (((1 << s.horizon) - 1) & ~((1 << s.frontier) - 1) | (s.pending if unstaged else 0))
+            & s.open
+            & ~s.missing
+        )
         scan = Scan(True, s.horizon, due & ((1 << s.horizon) - 1))
         if me.live is None and not unstaged and 0 < s.frontier < s.horizon:
             yield "a lane is scanned", True, s, me._replace(live=scan)
@@ -457,13 +501,6 @@ class Model:
         due = [job for job in s.jobs if job.status == FREE]
         if due:
             yield "free jobs are retried", True, *self._retry(s, me, due)
-        waiting = [job for job in s.jobs if job.status == DEFERRED]
-        if waiting and s.faults:
-            yield (
-                "waiting jobs are looked at",
-                False,
-                *self._retry(s._replace(faults=s.faults - 1), me, waiting),
-            )
         for task, reported in me.held:
             without = me._replace(held=tuple(h for h in me.held if h[0] != task))
             if reported:
@@ -487,12 +524,12 @@ class Model:
     def _fan_out(self, s: State, me: Scheduler) -> Iterator[tuple[str, bool, State, Scheduler]]:
         if not s.triggers:
             return
-        cursor = max(cursor for _, cursor in s.triggers)
-        group = [dates for dates, at in s.triggers if at == cursor]
-        others = tuple(t for t in s.triggers if t[1] != cursor)
+        cursor = max(cursor for *_, cursor in s.triggers)
+        group = [trigger for trigger in s.triggers if trigger[2] == cursor]
+        others = tuple(t for t in s.triggers if t[2] != cursor)
 
-        def at(cursor: int) -> tuple[tuple[int, int], ...]:
-            return tuple(sorted((*others, *((dates, cursor) for dates in group))))
+        def at(cursor: int) -> tuple[tuple[int, int, int], ...]:
+            return tuple(sorted((*others, *((dates, out, cursor) for dates, out, _ in group))))
 
         me = me._replace(live=None, history=None)
         if cursor == PASSED:
@@ -505,28 +542,43 @@ class Model:
                 s._replace(triggers=at(BEGUN_BEFORE)),
                 me,
             )
-        reach = 0
-        for dates in group:
+        reach = taken = 0
+        for dates, out, _ in group:
             reach |= dates
-        raised = self._raise(s, reach & s.open & ((1 << s.frontier) - 1))
+            taken |= out
+        raised = self._raise(s, reach, taken)
         yield "fan out, not the last page", True, raised._replace(triggers=at(PASSED)), me
         yield "fan out, the last page", True, raised._replace(triggers=others), me
         if "cursor before positions" in self.broken and s.faults:
             skipped = s._replace(triggers=at(PASSED), faults=s.faults - 1)
             yield "fan out dies after the cursor", False, skipped, me._replace(phase=DISTURBED)
 
-    def _raise(self, s: State, reach: int) -> State:
-        if not reach:
+    def _raise(self, s: State, reach: int, taken: int) -> State:
+        scheduled = (1 << s.frontier) - 1
+        reached = reach & s.open & scheduled
+        if not reached and not taken & scheduled:
             return s
         if "fan out without raising" in self.broken:
-            return self._stale(s._replace(pending=s.pending | reach))
-        jobs = tuple(job for job in s.jobs if job.status not in (FREE, DEFERRED))
-        return self._stale(s._replace(epoch=s.epoch + 1, pending=s.pending | reach, jobs=jobs))
+            return self._stale(s._replace(pending=s.pending | reached))
+        frontier = s.frontier
+        if taken and "closing keeps the frontier" not in self.broken:
+            frontier = min(frontier, s.horizon)
+        still = (1 << frontier) - 1
+        jobs = tuple(job for job in s.jobs if job.status != FREE)
+        holes = s.holes if "a correction keeps the hole" in self.broken else s.holes & ~reached
+        return self._stale(
+            s._replace(
+                epoch=s.epoch + 1,
+                frontier=frontier,
+                pending=(s.pending | reached) & still,
+                holes=holes & still,
+                withdrawn=s.withdrawn | taken & scheduled | scheduled & ~still,
+                jobs=jobs,
+            )
+        )
 
     def _stage(self, s: State, scan: Scan) -> tuple[State, int | None]:
         if not scan.fresh and "stage any revision" not in self.broken:
-            return s, None
-        if scan.horizon > s.horizon and "stage a closed date" not in self.broken:
             return s, None
         pending = (s.pending if s.staged == s.epoch else 0) | scan.due
         ranges = list(runs(scan.due))
@@ -534,16 +586,13 @@ class Model:
             Job(s.last_job + n, s.epoch, dates, RUNNING, s.last_task + 1, 0)
             for n, dates in enumerate(ranges, start=1)
         )
-        published, published_open = s.published, s.published_open
-        if not pending or "publish when staged" in self.broken:
-            published, published_open = s.epoch, s.open
         s = s._replace(
             pending=pending,
             frontier=scan.horizon,
             staged=s.epoch,
-            published=published,
-            published_open=published_open,
         )
+        if not pending or "publish when staged" in self.broken:
+            s = self._publish(s)
         if "stage keeps the revision" not in self.broken:
             s = self._stale(s)
         if not jobs:
@@ -566,25 +615,35 @@ class Model:
         s = self._shrink(s, [job for job in mine if job.epoch == s.epoch or any_epoch])
         jobs = []
         for job in s.jobs:
-            if job in mine and job.status != COMPLETE and job.epoch < s.epoch:
+            if job in mine and job.status != DONE and job.epoch < s.epoch:
                 continue  # superseded
-            jobs.append(
-                job._replace(status=DEFERRED) if job in mine and job.status == WAITING else job
-            )
+            jobs.append(job)
         return s._replace(jobs=tuple(jobs))
 
     def _shrink(self, s: State, jobs: list[Job]) -> State:
-        valued = 0
-        for job in jobs:
-            valued |= (
-                job.dates if job.valued and "apply the whole job" in self.broken else job.valued
-            )
-        if not valued:
+        done = [job for job in jobs if job.status == DONE]
+        if not done:
             return s
-        pending = s.pending & ~valued
-        if pending and "publish at once" not in self.broken:
-            return s._replace(pending=pending)
-        return s._replace(pending=pending, published=s.epoch, published_open=s.open)
+        pending, holes, withdrawn = s.pending, s.holes, s.withdrawn
+        for job in done:
+            pending &= ~job.dates
+            holes |= 0 if "apply forgets holes" in self.broken else job.holes
+            if "what was withdrawn stays hidden" not in self.broken:
+                withdrawn &= ~(job.dates & ~s.missing)
+        s = s._replace(pending=pending, holes=holes, withdrawn=withdrawn)
+        if pending and "publish at once" not in self.broken and s.published < s.epoch:
+            return s
+        return self._publish(s)
+
+    def _publish(self, s: State) -> State:
+        """Show the epoch."""
+        holes = 0 if "a hole shows the old number" in self.broken else s.holes
+        withdrawn = 0 if "withdrawn rows are shown" in self.broken else s.withdrawn
+        return s._replace(
+            published=s.epoch,
+            published_open=s.open,
+            published_hidden=holes | withdrawn,
+        )
 
     def _recover(self, s: State, me: Scheduler) -> State:
         keeps = "recovery frees nothing" in self.broken or (
@@ -600,12 +659,7 @@ class Model:
         s = s._replace(jobs=tuple(jobs))
         if s.pending and "recovery applies nothing" not in self.broken:
             s = self._shrink(s, [job for job in s.jobs if job.epoch == s.epoch])
-        return s._replace(
-            jobs=tuple(
-                j._replace(status=DEFERRED) if j.status == WAITING and j.epoch == s.epoch else j
-                for j in s.jobs
-            )
-        )
+        return s
 
     def _normal(self, s: State) -> State:
         """Drop what no transition can read again, and number jobs and tasks from 1."""
@@ -613,7 +667,7 @@ class Model:
         jobs = tuple(
             job
             for job in s.jobs
-            if job.status != COMPLETE
+            if job.status != DONE
             or job.task in held
             or (job.epoch == s.epoch and job.dates & s.pending)
         )
@@ -644,77 +698,96 @@ class Model:
         newest = s.epoch if "readers see the newest" in self.broken else s.published
         cut = s.open if "readers see what is open" in self.broken else s.published_open
         seen = {}
+        cut &= ~s.published_hidden
         for day in bits(cut & ((1 << self.bounds.dates) - 1)):
             rows = [row for row in s.rows[day] if row[0] <= newest]
             if rows:
                 seen[day] = rows[-1]
         return seen
 
-    def is_called_current(self, s: State) -> bool:
-        reached = any(dates & s.open & ((1 << s.frontier) - 1) for dates, _ in s.triggers)
-        queued = reached and "status ignores triggers" not in self.broken
-        return s.published == s.epoch and not queued and not s.pending and s.frontier == s.horizon
+    def is_reached(self, s: State) -> bool:
+        scheduled = s.open & ((1 << s.frontier) - 1)
+        reached = any(dates & scheduled for dates, *_ in s.triggers)
+        return reached and "status ignores triggers" not in self.broken
+
+    def is_finished(self, s: State) -> bool:
+        """Whether the position is called CURRENT, or WAITING_FOR_DATA if it has holes."""
+        return (
+            s.published == s.epoch
+            and not self.is_reached(s)
+            and not s.pending
+            and s.frontier == s.horizon
+        )
 
     def is_quiescent(self, s: State) -> bool:
-        """Whether nothing is left to do: every date is valued, or waits for a price."""
-        if s.triggers or s.staged < s.epoch or s.frontier != s.horizon:
-            return False
-        blocked = 0
-        for job in s.jobs:
-            left = job.dates & ~job.valued
-            if job.epoch == s.epoch and job.status in (WAITING, DEFERRED) and left:
-                first = (left & -left).bit_length() - 1
-                if self.value(first, s.prices, s.facts) is None:
-                    blocked |= left
-        return not s.pending & ~blocked
+        """Whether nothing is left to do: every date is valued, or known to lack data."""
+        return not s.triggers and s.staged == s.epoch and self.is_finished(s)
 
     def wrong(self, s: State) -> str | None:
         """Return the invariant that the state breaks, or None."""
-        if s.published > s.epoch or s.staged > s.epoch or not s.frontier <= s.horizon:
-            return "4 published_epoch <= epoch, frontier <= horizon"
+        if s.published > s.epoch or s.staged > s.epoch:
+            return "4 published_epoch and staged_epoch <= epoch"
+        if s.frontier > s.horizon and not s.triggers:
+            return "4 a frontier beyond the horizon has a queued trigger"
+        scheduled = (1 << s.frontier) - 1
+        if s.holes & (s.pending | ~scheduled) or s.holes & ~s.open:
+            return "4 a hole is a scheduled, open date that is not pending"
         for rows in s.rows:
             if any(a[0] == b[0] for a, b in pairwise(rows)):
                 return "7 nothing is stored twice"
         seen = self.visible(s)
         worth = [self.value(day, s.prices, s.facts) for day in range(self.bounds.dates)]
-        if self.is_called_current(s):
-            due = set(bits(s.open & ((1 << s.horizon) - 1)))
-            if set(seen) != due or any(seen[day][1] != worth[day] for day in due):
-                return "1 what is called current is what the data says"
-        ahead = 0
-        for dates, cursor in s.triggers:
-            if cursor != PASSED:
-                ahead |= dates
+        if self.is_finished(s):
+            due = set(bits(s.open & ~s.missing & ((1 << s.horizon) - 1)))
+            lacking = {day for day in due if worth[day] is None}
+            if lacking != set(bits(s.holes)):
+                return "1 the holes of a finished position are the dates that lack data"
+            if set(seen) != due - lacking or any(seen[day][1] != worth[day] for day in seen):
+                return "1 what is called finished is what the data says"
+        ahead = _ahead(s)
         if s.published == s.epoch:
             for day, row in seen.items():
                 if row[1] != worth[day] and not ahead >> day & 1:
                     return "2 a visible row that is wrong has a queued trigger"
-        for day in bits(s.open & ((1 << s.frontier) - 1) & ~s.pending):
+        for day in bits(s.holes):
+            if worth[day] is not None and not ahead >> day & 1:
+                return "6 a hole whose data is there has a queued trigger"
+        for day in bits(s.open & scheduled & ~s.missing & ~s.pending & ~s.holes & ~ahead):
             if not s.rows[day]:
-                return "3 no hole before the frontier"
-            if s.rows[day][-1][1] != worth[day] and not ahead >> day & 1:
+                return "3 no date without a row before the frontier"
+            if s.rows[day][-1][1] != worth[day]:
                 return "6 a correction that committed is never lost"
         return None
 
     def wrong_step(self, s: State, t: State) -> str | None:
         """Return the invariant that the transition breaks, or None."""
-        if t.epoch < s.epoch or t.published < s.published or t.frontier < s.frontier:
-            return "4 epochs and the frontier never go down"
-        gone = s.pending & ~t.pending
-        if gone and t.epoch != s.epoch:
+        if t.epoch < s.epoch or t.published < s.published:
+            return "4 epochs never go down"
+        if t.frontier < s.frontier and t.epoch == s.epoch:
+            return "4 the frontier goes down only under a new epoch"
+        gone = s.pending & ~t.pending & t.open & ~t.missing
+        if gone & ((1 << t.frontier) - 1) and t.epoch != s.epoch:
             return "5 a correction takes nothing out of pending"
-        for day in bits(gone & t.open):
-            if not any(row[0] == t.epoch for row in t.rows[day]):
-                return "5 pending shrinks by what is committed under the epoch"
+        if t.epoch == s.epoch:
+            if s.holes & ~t.holes:
+                return "5 a hole ends only under a new epoch"
+            for day in bits(gone & ~t.holes & ~_ahead(t)):
+                if not any(row[0] == t.epoch for row in t.rows[day]):
+                    return "5 pending shrinks by what is committed under the epoch"
         if t.published == s.published and (
             t.rows is not s.rows
             or t.published_open != s.published_open
+            or t.published_hidden != s.published_hidden
             or t.open != s.open
             or t.epoch != s.epoch
         ):
             before, after = self.visible(s), self.visible(t)
             if any(after.get(day) != row for day, row in before.items()):
                 return "2 readers never see two histories mixed"
+            if s.published == s.epoch:
+                added = {day: row for day, row in after.items() if day not in before}
+                if any(row[0] != t.epoch and s.withdrawn >> day & 1 for day, row in added.items()):
+                    return "2 a withdrawn row is never seen again"
         return None
 
 
@@ -766,6 +839,19 @@ def _locked(s: State, number: int) -> bool:
     return any(
         a.phase == FINISHING and any(work.job == number for work in a.work) for a in s.attempts
     )
+
+
+def _ahead(s: State) -> int:
+    """Return the dates of the triggers that have not reached the position yet."""
+    ahead = 0
+    for dates, _, cursor in s.triggers:
+        if cursor != PASSED:
+            ahead |= dates
+    return ahead
+
+
+def _triggered(s: State, dates: int, taken: int = 0) -> State:
+    return s._replace(triggers=tuple(sorted((*s.triggers, (dates, taken, AHEAD)))))
 
 
 def _released(job: Job) -> Job:
@@ -890,20 +976,28 @@ def _mark_leading_to(good: bytearray, edges: array) -> None:  # type: ignore[typ
                 good[edges[at]] = changed = True
 
 
-# The first valuation of a position whose last date has no price yet, with two faults. Then: a price
-# correction, a position correction that closes the position, a date that opens, one that closes
-# again, and one fault anywhere.
+# A date whose price comes late, two faults; an opening that is moved back; and with one fault
+# anywhere: a business day that is taken out and put back; late data and a position correction that
+# closes the position; a price that comes late and is deleted again.
 SMALL = (
-    Bounds(opened=3, positions=(), prices=(0b110,), late=(0b100,), faults=2, settled=False),
-    Bounds(closings=1),
+    Bounds(opened=3, positions=(), prices=(0b010,), late=(0b010,), faults=2, settled=False),
+    Bounds(prices=(0b100,), positions=(), closings=1, faults=0),
+    Bounds(opened=3, prices=(0b010,), positions=(), removals=2),
+    Bounds(prices=(0b010,), late=(0b010,)),
+    Bounds(prices=(0b010, 0b010), late=(0b010, 0), gone=(0, 0b010), positions=()),
 )
 BIG = (
-    Bounds(faults=2, closings=1),
-    Bounds(settled=False),
+    Bounds(prices=(0b100,), positions=(), closings=1),
+    Bounds(prices=(0b100,), late=(0b100,), positions=((0b100, 0b011),), closings=1, faults=0),
+    Bounds(faults=2),
+    Bounds(settled=False, late=(0b010,)),
+    Bounds(closings=1),
+    Bounds(prices=(0b010,), positions=(), closings=1, removals=2),
     Bounds(
-        prices=(0b010, 0b100), late=(0, 0), positions=((0b110, 0b011), (0b100, 0b111)), faults=0
+        prices=(0b010, 0b100), late=(0, 0b100), gone=(0b010, 0),
+        positions=((0b110, 0b011), (0b100, 0b111)), faults=0,
     ),
-)
+)  # fmt: skip
 RACES = (Bounds(faults=0),)
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from itertools import count
 from typing import Any, ClassVar, TypeVar
 
@@ -36,9 +36,10 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.core.valuation import Valued
 from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.errors import CorrectionRefusedError, TermLostError
+from revalue.engine.errors import TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
+from revalue.engine.operate.status import retry_jobs
 from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.database import Database, Isolation
 from revalue.engine.postgres.statement import Connection
@@ -62,6 +63,7 @@ INVARIANTS = {
         SELECT p.portfolio_id, p.security_id, b.business_date
         FROM position_state p JOIN business_dates b ON b.business_date <= p.frontier_date
         WHERE p.open_dates @> b.business_date AND NOT p.pending @> b.business_date
+          AND NOT p.holes @> b.business_date
           AND NOT EXISTS (SELECT FROM daily_position_snapshots s
                           WHERE s.position_id = p.position_id AND s.date = b.business_date)
           AND NOT EXISTS (SELECT FROM queued_positions q WHERE q.position_id = p.position_id)"""
@@ -75,7 +77,6 @@ DAYS = weekdays(date(2024, 1, 1), 9)
 LEFT_OUT = DAYS[2]  # not a business day at first
 OPENED = 6
 POSITIONS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
-NOW = apply.RetryDelays(retry_seconds=0, recheck_seconds=0)
 
 DAY = st.sampled_from(DAYS[:8])
 SECURITY = st.sampled_from(["A", "B"])
@@ -216,8 +217,8 @@ class Store(RuleBasedStateMachine):
         self.attempts: list[Attempt] = []
         self.reported: dict[int, Task] = {}
         self.known: list[Task] = []
-        self.is_inserted = False
         self.seen: Seen = {}
+        self.looks: dict[datetime, list[tuple[Any, ...]]] = {}
         self.epochs: dict[int, tuple[int, ...]] = {}
 
     async def _acquire(self) -> Term:
@@ -294,50 +295,53 @@ class Store(RuleBasedStateMachine):
         for lane in scanned:
             self.scan_lane(lane)
 
-    @precondition(lambda self: not self.is_inserted)
-    @rule()
-    def insert_the_date_left_out(self) -> None:
-        self.is_inserted = True
-        self.run(
-            self.write(
-                "INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING", LEFT_OUT
-            )
-        )
-
     @rule(day=st.sampled_from(DAYS), is_removed=st.booleans())
-    def change_a_date_ahead(self, day: date, is_removed: bool) -> None:
-        """A date that is not opened comes and goes and changes nothing; an opened one stays."""
-        self.run(self._change_a_date_ahead(day, is_removed))
+    def change_a_business_day(self, day: date, is_removed: bool) -> None:
+        """A business day comes or goes: among the opened ones a correction, later on nothing."""
+        self.run(self._change_a_business_day(day, is_removed))
 
-    async def _change_a_date_ahead(self, day: date, is_removed: bool) -> None:
+    async def _change_a_business_day(self, day: date, is_removed: bool) -> None:
         queued = "SELECT max(trigger_id) FROM reprocessing_triggers"
-        opened, triggers = await self.outside.fetchrow(
-            f"SELECT opened_through, ({queued}) FROM calendars"
+        opened, before, triggers = await self.outside.fetchrow(
+            f"""SELECT opened_through, (SELECT count(*) FROM business_dates
+                                        WHERE business_date < opened_through), ({queued})
+                FROM calendars"""
+        )
+        if is_removed and day == opened and not before:
+            return
+        await self.write(
+            "DELETE FROM business_dates WHERE business_date = $1"
+            if is_removed
+            else "INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING",
+            day,
         )
         if day > opened:
-            await self.write(
-                "DELETE FROM business_dates WHERE business_date = $1"
-                if is_removed
-                else "INSERT INTO business_dates VALUES ('CAL', $1) ON CONFLICT DO NOTHING",
-                day,
-            )
             assert await self.outside.fetchval(queued) == triggers
-        elif is_removed and day != LEFT_OUT:
-            with pytest.raises(CorrectionRefusedError, match="is opened through"):
-                await self.write("DELETE FROM business_dates WHERE business_date = $1", day)
+
+    @rule(scanned=LANES)
+    def move_the_opening_back(self, scanned: tuple[Lane, ...]) -> None:
+        """The last opened day is closed again, although positions may be valued on it."""
+        for lane in scanned:
+            self.scan_lane(lane)
+        self.run(
+            self.write(
+                """UPDATE calendars SET opened_through = earlier.day
+                   FROM (SELECT max(business_date) AS day
+                         FROM business_dates JOIN calendars USING (calendar_id)
+                         WHERE business_date < opened_through) AS earlier
+                   WHERE earlier.day IS NOT NULL"""
+            )
+        )
 
     @rule()
-    def move_the_opening_back(self) -> None:
-        """It is refused."""
-        self.run(self._move_back())
+    def an_operator_retries(self) -> None:
+        """Holes are due again, whether or not their data are there."""
+        self.run(self._retry_holes())
 
-    async def _move_back(self) -> None:
-        with pytest.raises(CorrectionRefusedError, match="cannot be moved back"):
-            await self.write(
-                """UPDATE calendars SET opened_through = (
-                       SELECT max(business_date) FROM business_dates
-                       WHERE business_date < opened_through)"""
-            )
+    async def _retry_holes(self) -> None:
+        jobs = await self.outside.fetch("SELECT DISTINCT job_id FROM current_holes")
+        retried = await retry_jobs(self.database, [job for (job,) in jobs])
+        assert sorted(retried) == sorted(job for (job,) in jobs)
 
     # The scheduler that leads ---------------------------------------------------------------------
 
@@ -456,7 +460,9 @@ class Store(RuleBasedStateMachine):
         self.run(self._apply([ready[pick % len(ready)]]))
 
     async def _apply(self, numbers: list[int]) -> None:
-        await apply.apply(self.me.term, [self.me.held[number] for number in numbers], NOW)
+        await apply.apply(
+            self.me.term, [self.me.held[number] for number in numbers], retry_seconds=0
+        )
         for number in numbers:
             del self.me.held[number]
 
@@ -481,7 +487,7 @@ class Store(RuleBasedStateMachine):
             "valued_through, '[]'))",
             task.task_id,
         )
-        await apply.apply(self.me.term, [task], NOW)
+        await apply.apply(self.me.term, [task], retry_seconds=0)
         assert held or await self.outside.fetch(positions) == before
 
     @precondition(lambda self: self.me.held)
@@ -494,7 +500,7 @@ class Store(RuleBasedStateMachine):
             self.run(self._retry())
 
     async def _abandon(self, number: int) -> None:
-        await apply.release(self.me.term, self.me.held[number], NOW, reason="abandoned")
+        await apply.release(self.me.term, self.me.held[number], retry_seconds=0, reason="abandoned")
         del self.me.held[number]
 
     @rule()
@@ -529,9 +535,9 @@ class Store(RuleBasedStateMachine):
                 case "retry":
                     await apply.retry_due(old.term, max_jobs=50, task_rows=100, capacity=50)
                 case "apply":
-                    await apply.apply(old.term, [task], NOW)
+                    await apply.apply(old.term, [task], retry_seconds=0)
                 case "release":
-                    await apply.release(old.term, task, NOW, reason="zombie")
+                    await apply.release(old.term, task, retry_seconds=0, reason="zombie")
                 case "recover":
                     await apply.recover(old.term)
                 case "heartbeat":
@@ -578,7 +584,12 @@ class Store(RuleBasedStateMachine):
         }
         encoded = encode_binary_copy(rows) if len(rows) else []
         fenced, written = await commit_results(
-            database or self.database, attempt.task, rows, outcomes.select(OUTCOME_COLUMNS), encoded
+            database or self.database,
+            attempt.task,
+            rows,
+            attempt.valued.holes,
+            outcomes.select(OUTCOME_COLUMNS),
+            encoded,
         )
         kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
         assert (fenced, written) == (len(outcomes) - len(own), len(kept)), (
@@ -638,6 +649,7 @@ class Store(RuleBasedStateMachine):
                 assert await self.outside.fetch(query) == [], name
             await self._epochs_rise()
             await self._readers_see_one_history()
+            await self._what_is_seen_has_a_moment()
             await self._current_is_right()
 
     async def _epochs_rise(self) -> None:
@@ -647,7 +659,9 @@ class Store(RuleBasedStateMachine):
         )
         for position, *now in rows:
             before = self.epochs.get(position, (0, 0, -1))
-            assert all(a >= b for a, b in zip(now, before, strict=True)), (position, before, now)
+            assert now[0] >= before[0], (position, before, now)
+            assert now[1] >= before[1], (position, before, now)
+            assert now[2] >= before[2] or now[0] > before[0], "a frontier back in its epoch"
             self.epochs[position] = tuple(now)
 
     async def _readers_see_one_history(self) -> None:
@@ -675,20 +689,56 @@ class Store(RuleBasedStateMachine):
         self.seen = seen
 
     async def _current_is_right(self) -> None:
-        """No row called current contradicts the data, and a CURRENT position lacks no row."""
-        current, others = [], []
+        """No row called current contradicts the data. A CURRENT position lacks no row, and one that
+        waits for data lacks exactly its holes."""
+        finished, others = [], []
         for row in await self.outside.fetch(
             "SELECT portfolio_id, security_id, state FROM position_status "
             "WHERE reprocessing_status = 'CURRENT'"
         ):
-            (current if row["state"] == "CURRENT" else others).append((row[0], row[1]))
-        if not current and not others:
+            done = row["state"] in ("CURRENT", "WAITING_FOR_DATA")
+            (finished if done else others).append((row[0], row[1]))
+        if not finished and not others:
             return
         book = await read_book(self.outside)
-        whole = await compare(self.outside, book, positions=current)
-        assert whole.agrees and not whole.holes, "\n".join(whole.examples)  # noqa: PT018
+        whole = await compare(self.outside, book, positions=finished)
+        assert whole.agrees, "\n".join(whole.examples)
+        waiting = await self.outside.fetch(
+            "SELECT portfolio_id, security_id, failure_reason FROM position_status "
+            "WHERE NOT isempty(holes) AND state = 'WAITING_FOR_DATA' "
+            "AND reprocessing_status = 'CURRENT'"
+        )
+        assert {(row[0], row[1]): row[2] for row in waiting} == {
+            position: hole.reason for position, hole in whole.holes.items()
+        }
         part = await compare(self.outside, book, positions=others)
         assert not part.disagreements and not part.extra, "\n".join(part.examples)  # noqa: PT018
+
+    async def _look(self, known_at: datetime | None) -> list[tuple[Any, ...]]:
+        """Return what readers are told of every position, now or at a past time."""
+        return [
+            tuple(row)
+            for row in await self.outside.fetch(
+                """SELECT position_id, published_epoch, open_dates, hidden, reprocessing_status,
+                          CASE WHEN reprocessing_status = 'IN_PROGRESS'
+                               THEN reprocessing_since(position_id, $1) END
+                   FROM positions_at($1) ORDER BY 1""",
+                known_at,
+            )
+        ]
+
+    async def _what_is_seen_has_a_moment(self) -> None:
+        """Nothing that readers see changes without a moment."""
+        moment = await self.outside.fetchval("SELECT max(at) FROM moments")
+        seen = await self._look(None)
+        if moment is not None:
+            assert self.looks.setdefault(moment, seen) == seen, f"changed since {moment}"
+
+    async def _the_past_stays(self) -> None:
+        """Asked again, every look gets the answer that it got then."""
+        for moment, seen in self.looks.items():
+            again = await self._look(moment)
+            assert again == seen, f"known at {moment}: {seen}, asked again: {again}"
 
     def teardown(self) -> None:
         try:
@@ -714,6 +764,7 @@ class Store(RuleBasedStateMachine):
             if await self._only_waits():
                 break
         await self._holds()
+        await self._the_past_stays()
         await check(self.database)
 
     async def _only_waits(self) -> bool:

@@ -74,6 +74,7 @@ def status(positions: dict[str, int], **others: Any) -> Status:
     """A status in which nothing else is to be said."""
     nothing = {"reasons": [], "triggers_queued": 0, "jobs_deferred": 0, "dead_letters": 0}
     dates = {"first_watermark": A, "last_watermark": A, "horizon": B}
+    dates |= {"first_hole": None, "last_hole": None, "frontier_of_holes": None}
     leader = {"term": 1, "holder": None, "heartbeat_age_seconds": None}
     return Status(positions, **{**nothing, **dates, **leader, **others})
 

@@ -143,7 +143,9 @@ class TestDueRows:
             prices=[(2, "1"), (3, "1"), (8, "1"), (10, "1")],
             max_age=0,
         )
-        assert days_of(a_book) == [2, 3, "PRICE_TOO_OLD S 2024-01-04"]
+        assert days_of(a_book) == [
+            2, 3, "PRICE_TOO_OLD S 2024-01-04", "PRICE_TOO_OLD S 2024-01-05", 8, 9, 10,
+        ]  # fmt: skip
 
     def test_only_the_positions_asked_for(self):
         a_book = book((10, "1"), prices=EVERY_DAY)
@@ -159,12 +161,14 @@ class TestPrice:
     def test_the_age_is_counted_in_business_dates(self):
         # Price of Thursday the 4th: Friday is business day 1, Monday the 8th is 2, the 9th is 3.
         a_book = book((4, "1"), prices=[(4, "10")], max_age=2)
-        assert days_of(a_book) == [4, 5, 8, "PRICE_TOO_OLD S 2024-01-09"]
+        too_old = ["PRICE_TOO_OLD S 2024-01-09", "PRICE_TOO_OLD S 2024-01-10"]
+        assert days_of(a_book) == [4, 5, 8, *too_old]
 
     def test_a_price_of_a_weekend_has_age_1_on_monday_and_is_stale(self):
         # Business dates b with the 6th < b <= the 8th: the 8th alone.
         a_book = book((8, "1"), prices=[(6, "10")], max_age=1)
-        assert days_of(a_book) == [8, "PRICE_TOO_OLD S 2024-01-09"]
+        too_old = ["PRICE_TOO_OLD S 2024-01-09", "PRICE_TOO_OLD S 2024-01-10"]
+        assert days_of(a_book) == [8, *too_old]
         assert listed(a_book)[0][6:8] == (10, day(6))
         assert listed(a_book)[0].valuation_status == "VALUED_STALE"
 
@@ -174,12 +178,15 @@ class TestPrice:
         assert listed(a_book)[2] == hole("PRICE_TOO_OLD S 2024-01-03", 3)
 
     def test_no_price_yet_is_missing(self):
-        assert days_of(book((1, "1"), prices=[(2, "10")])) == ["PRICE_MISSING S 2024-01-01"]
+        found = days_of(book((1, "1"), prices=[(2, "10")]))
+        first, last_one = "PRICE_MISSING S 2024-01-01", "PRICE_TOO_OLD S 2024-01-10"
+        assert found == [first, 2, 3, 4, 5, 8, 9, last_one]
 
     def test_a_price_before_the_first_business_date_is_too_old(self):
         # It would have age 1 on the 3rd, were its date a business date.
         a_book = book((3, "1"), prices=[(2, "10")], days=[3, 4], max_age=99)
-        assert days_of(a_book) == ["PRICE_TOO_OLD S 2024-01-03"]
+        too_old = ["PRICE_TOO_OLD S 2024-01-03", "PRICE_TOO_OLD S 2024-01-04"]
+        assert days_of(a_book) == too_old
 
     def test_the_last_price_counts_though_it_is_before_the_position(self):
         assert last(book((9, "1"), prices=[(1, "1"), (5, "7")]))[6:8] == (7, day(5))
@@ -339,7 +346,8 @@ class TestRate:
         a_book = book(
             (8, "1"), prices=EVERY_DAY, days=[8, 9], base="GBP", rates={"USD/GBP": [(5, "0.8")]}
         )
-        assert days_of(a_book) == ["FX_MISSING USD/GBP 2024-01-08"]
+        missing = ["FX_MISSING USD/GBP 2024-01-08", "FX_MISSING USD/GBP 2024-01-09"]
+        assert days_of(a_book) == missing
 
     def test_cross_of_every_kind_of_leg(self):
         # Path: 16 * 2 (EUR) + 4 * first + second.

@@ -107,7 +107,7 @@ async def test_a_line_without_a_value_is_named_and_is_no_zero(
     await expect(console.locator("tr[data-security=B]")).to_contain_text("stale")
     await expect(console.locator("#sum-without")).to_have_text("1")
     await expect(console.locator("#sum-market")).to_have_text(await _total(database))
-    await expect(console.locator("circle.partial")).to_have_count(1)
+    await expect(console.locator("circle.partial")).to_have_count(len(DAYS) + 1)
     await console.goto("")
     await expect(console.locator("#part-reasons")).to_contain_text("PRICE")
 
@@ -149,21 +149,24 @@ async def test_a_number_is_explained_by_keyboard(
     )
 
 
-async def test_a_number_whose_correction_waits_is_not_called_missing(
+async def test_a_date_that_lacks_data_shows_no_number_and_says_why(
     console: Page, database: Database, valued: Engine
 ) -> None:
+    """Its newest number was corrected away; a date without a gap says where the gap is."""
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[3]
     )
     await valued.settle()
     await console.goto(f"#/portfolio/P1?date={DAYS[10]}")
-    await console.get_by_role("button", name="A: market value").click()
+    await console.get_by_role("button", name="A: waiting for data").click()
     dialog = console.get_by_role("dialog")
-    await expect(dialog).to_contain_text(
-        "that of the published version: data are missing for the correction"
-    )
+    await expect(dialog).to_contain_text("No number: data are missing.")
     await expect(dialog).to_contain_text(f"No number: PRICE_TOO_OLD A {DAYS[10]}")
-    await expect(dialog.locator("#explain-value")).to_contain_text("USD")
+    await expect(dialog.locator("#explain-value")).to_contain_text("no value")
+    await console.keyboard.press("Escape")
+    await console.goto(f"#/portfolio/P1?date={DAYS[5]}")
+    line = console.locator('tr[data-security="A"]')
+    await expect(line).to_contain_text("no value on ")
 
 
 async def test_a_retry_requeues_the_job(console: Page, database: Database, valued: Engine) -> None:
@@ -179,7 +182,7 @@ async def test_a_retry_requeues_the_job(console: Page, database: Database, value
     await expect(console.locator(f"tr[data-job='{job}']")).to_have_count(0)
     assert await fetch(
         database, "SELECT status::text FROM portfolio_valuation_jobs WHERE job_id = $1", job
-    ) == [("PENDING",)]
+    ) == [("SUPERSEDED",)]
     assert await fetch(database, "SELECT count(*) FROM dead_letters WHERE requeued_at IS NULL") == [
         (0,)
     ]

@@ -44,6 +44,8 @@ NOT_RECORDED = {
     "watermark_date",
     "frontier_date",
     "failure_reason",
+    "first_hole",
+    "last_hole",
     "epoch",
     "first_watermark",
 }

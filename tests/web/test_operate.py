@@ -396,10 +396,11 @@ async def test_a_failed_job_is_requeued(
     await valued.settle()
     waiting = (await got(web, "/jobs?status=WAITING_FOR_DATA"))["items"]
     job = waiting[0]["job_id"]
-    assert (await web.post(f"/jobs/{job}:retry")).json() == {"job_id": job, "status": "PENDING"}
+    again = (await web.post(f"/jobs/{job}:retry")).json()
+    assert again == {"job_id": job, "status": "SUPERSEDED"}
     assert await fetch(
-        database, "SELECT count(*) FROM deferred_jobs WHERE not_before <= clock_timestamp()"
-    ) == [(1,)]
+        database, "SELECT lower(pending), isempty(holes) FROM position_state WHERE epoch = 2"
+    ) == [(DAYS[7], True)]
     [[done]] = await fetch(
         database, "SELECT min(job_id) FROM portfolio_valuation_jobs WHERE status = 'COMPLETE'"
     )
@@ -443,3 +444,19 @@ async def test_how_long_it_will_take(url: str, database: Database, valued: Engin
         told = await got(web, "/reprocessing")
         assert told["remaining_position_days"] >= 8
         assert told["estimated_seconds"] is None  # no scheduler is running
+
+
+async def test_days_are_opened_and_closed_again(web: httpx.AsyncClient) -> None:
+    last = {"date": DAYS[-1].isoformat()}
+    [again] = (await web.post("/calendars:open", json=last)).json()["items"]
+    assert (again["calendar_id"], again["business_days"]) == ("CAL", 0)
+    earlier = {"date": DAYS[-3].isoformat(), "calendar_id": "CAL"}
+    assert (await web.post("/calendars:open", json=earlier)).status_code == 409
+    [moved] = (await web.post("/calendars:open", json={**earlier, "back": True})).json()["items"]
+    assert (moved["opened_through"], moved["business_days"]) == (DAYS[-3].isoformat(), -2)
+    for wrong, status in (
+        ({"calendar_id": "NONE"}, 404),
+        ({"date": "2024-01-06", "back": True}, 422),
+    ):
+        answer = await web.post("/calendars:open", json={**earlier, **wrong})
+        assert answer.status_code == status, answer.text

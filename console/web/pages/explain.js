@@ -58,7 +58,7 @@ export async function explain(portfolio, security, date) {
 function explained(found) {
   const isWaiting = found.verdict === "REPROCESSING" && found.missing;
   const [state, text] = isWaiting
-    ? ["WAITING_FOR_DATA", "The number shown is that of the published version: data are missing for the correction."]
+    ? ["WAITING_FOR_DATA", "Being reprocessed: data are missing, so the date will show no number."]
     : VERDICTS[found.verdict];
   const shown = found.stored?.market_value;
   return [

@@ -2,7 +2,7 @@
 
 import { get, getAll, position, Refused } from "./api.js";
 import { valueChart } from "./charts.js";
-import { count, counted, decimal, h, redraw, sentence, table as createTable, timeText, write } from "./dom.js";
+import { count, counted, dateRange, decimal, h, redraw, sentence, table as createTable, timeText, write } from "./dom.js";
 import { explain } from "./explain.js";
 
 const RANGES = [
@@ -12,10 +12,6 @@ const RANGES = [
   ["5 years", 1827],
 ];
 const WHY = { WAITING_FOR_DATA: "waiting for data", FAILED: "failed", NOT_VALUED: "missing" };
-const LATER = {
-  CURRENT: { WAITING_FOR_DATA: "waits on a later date", FAILED: "failed on a later date" },
-  IN_PROGRESS: { WAITING_FOR_DATA: "the correction waits for data", FAILED: "the correction failed" },
-};
 const RELOAD_MS = 1500;
 const PHONE = matchMedia("(max-width: 34rem)");
 
@@ -270,7 +266,7 @@ function line(each, explainLine) {
           shown,
         );
   const flags = [
-    each.reprocessing_status === "IN_PROGRESS" && (why || !(each.state in LATER.IN_PROGRESS))
+    each.reprocessing_status === "IN_PROGRESS"
       ? h("span", { class: "flag", data: { state: "REPROCESSING" } }, "being reprocessed")
       : null,
     each.valuation_status === "VALUED_STALE"
@@ -287,11 +283,11 @@ function line(each, explainLine) {
           why,
         )
       : null,
-    !why && ["WAITING_FOR_DATA", "FAILED"].includes(each.state)
+    !why && each.first_hole
       ? h(
           "span",
-          { class: "flag", data: { state: each.state }, title: each.failure_reason },
-          LATER[each.reprocessing_status][each.state],
+          { class: "flag", data: { state: "WAITING_FOR_DATA" }, title: `Valued through ${each.frontier_date}` },
+          `no value on ${dateRange(each.first_hole, each.last_hole)}`,
         )
       : null,
   ].filter(Boolean);

@@ -19,7 +19,8 @@ DECLARE
         portfolio_valuation_jobs, deferred_jobs, dead_letters, fenced_attempts,
         daily_position_snapshots, scheduler_term, moments, publications, job_parts,
         calendar_horizons, position_conversions, trigger_reach, queued_positions,
-        position_status, position_valuations, dated_snapshots';
+        position_status, position_valuations, dated_snapshots,
+        position_holes, removed_business_dates, current_holes';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());
@@ -51,7 +52,7 @@ BEGIN
             calendars, business_dates, portfolios, instruments, market_prices,
             security_quote_currencies, fx_rates, position_state, position_history,
             reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters,
-            fenced_attempts, daily_position_snapshots, publications, job_parts
+            fenced_attempts, daily_position_snapshots, publications, position_holes
             TO revalue_engine;
         GRANT INSERT (xid) ON moments TO revalue_engine;
         GRANT UPDATE ON

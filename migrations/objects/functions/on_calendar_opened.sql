@@ -1,8 +1,10 @@
--- Check a change of calendars.opened_through and record it in calendar_openings.
+-- Check a change of calendars.opened_through, record it in calendar_openings, and correct what was
+-- valued on days that it closes again.
 --
 -- The row is locked, and every writer of business dates locks it too, so the dates that are seen
 -- here are those that the opening is for. The revision is raised, so that what was scanned before
--- the opening is not staged after it.
+-- the change is not staged after it. Moving back withdraws the days after the new date: the fan-out
+-- takes the frontiers back, under a new epoch.
 CREATE OR REPLACE FUNCTION on_calendar_opened() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -12,11 +14,11 @@ BEGIN
     IF NEW.opened_through IS NOT DISTINCT FROM OLD.opened_through THEN
         RETURN NEW;
     END IF;
-    IF NEW.opened_through IS NULL OR NEW.opened_through < OLD.opened_through THEN
-        RAISE EXCEPTION 'calendar % is opened through % and cannot be moved back to %',
-            NEW.calendar_id, OLD.opened_through, COALESCE(NEW.opened_through::text, 'no date')
+    IF NEW.opened_through IS NULL THEN
+        RAISE EXCEPTION 'calendar % is opened through %: it cannot be closed as a whole',
+            NEW.calendar_id, OLD.opened_through
             USING ERRCODE = 'restrict_violation',
-                  HINT = 'Open a later business date, or leave the calendar as it is.';
+                  HINT = 'Move it back to a business date.';
     END IF;
     SELECT max(business_date) FILTER (WHERE business_date <= NEW.opened_through),
            min(business_date) FILTER (WHERE business_date > NEW.opened_through)
@@ -29,6 +31,12 @@ BEGIN
             COALESCE(earlier::text, 'none'), COALESCE(later::text, 'none')
             USING ERRCODE = 'restrict_violation',
                   HINT = 'Open through one of these, or load the business date first.';
+    END IF;
+    IF NEW.opened_through < OLD.opened_through THEN
+        INSERT INTO reprocessing_triggers (kind, calendar_id, moment_id, dates, withdrawn)
+        SELECT 'CALENDAR', NEW.calendar_id, (SELECT current_moment()), closed, closed
+        FROM (SELECT datemultirange(daterange(NEW.opened_through, OLD.opened_through, '(]'))) AS d
+            (closed);
     END IF;
     INSERT INTO calendar_openings (calendar_id, opened_through)
     VALUES (NEW.calendar_id, NEW.opened_through);

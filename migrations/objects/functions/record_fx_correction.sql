@@ -1,11 +1,15 @@
 -- Insert one FX trigger per currency pair for the given changed rates, with the dates they affect.
 --
+-- The pivot currency is kept with the trigger: which conversions a rate affects depends on it. The
+-- lock makes a change of the policy wait for this transaction, or is a change that it sees.
 -- The reach of a rate is found like that of a price (record_price_correction). The lock on the
 -- pair's row in currency_pairs serialises its writers; only this function inserts and locks these
 -- rows. Both is done in the order of the pairs, so that two writers do not deadlock.
 CREATE OR REPLACE FUNCTION record_fx_correction(bases text[], quotes text[], dates date[])
 RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+    pivot text;
 BEGIN
     IF cardinality(bases) = 0 THEN
         RETURN;
@@ -17,6 +21,7 @@ BEGIN
     WHERE (base_currency, quote_currency) IN (
         SELECT b, q FROM unnest(bases, quotes) AS u (b, q))
     ORDER BY base_currency, quote_currency FOR NO KEY UPDATE;
+    SELECT fx_pivot_currency INTO pivot FROM valuation_policy FOR SHARE;
     WITH changed AS (
         SELECT c.base_currency, c.quote_currency, c.rate_date
         FROM unnest(bases, quotes, dates) AS c (base_currency, quote_currency, rate_date)
@@ -38,8 +43,9 @@ BEGIN
                    OVER (PARTITION BY base_currency, quote_currency ORDER BY rate_date) AS next
         FROM neighbours
     )
-    INSERT INTO reprocessing_triggers (kind, base_currency, quote_currency, moment_id, dates)
-    SELECT 'FX', s.base_currency, s.quote_currency, (SELECT current_moment()),
+    INSERT INTO reprocessing_triggers
+        (kind, base_currency, quote_currency, pivot_currency, moment_id, dates)
+    SELECT 'FX', s.base_currency, s.quote_currency, pivot, (SELECT current_moment()),
            range_agg(daterange(
                r.rate_date,
                CASE WHEN sees_committed_writes()

@@ -1,5 +1,6 @@
 -- The published valuation of each position and date: the snapshot of the greatest published epoch,
--- if the position exists on that date by the published history.
+-- if the position exists on that date by the published history. A date that has no value under that
+-- epoch is hidden: the number of an older one is never shown for it.
 --
 -- A position that a queued trigger affects is IN_PROGRESS, although its epoch is not raised yet.
 -- price_effect is not limited to 18 digits before the point, as the gains are: a gain that fits
@@ -20,7 +21,7 @@ JOIN portfolios f USING (portfolio_id)
 JOIN instruments i USING (security_id)
 JOIN daily_position_snapshots s
   ON s.position_id = p.position_id AND s.epoch <= p.published_epoch
- AND s.date <@ p.published_open_dates
+ AND s.date <@ p.published_open_dates AND NOT s.date <@ p.published_hidden
 CROSS JOIN LATERAL (
     SELECT EXISTS (SELECT FROM reprocessing_triggers WHERE fanned_out_at IS NULL)
            AND EXISTS (SELECT FROM queued_positions k WHERE k.position_id = p.position_id)

@@ -1,13 +1,17 @@
--- The positions that a trigger will invalidate which is not fanned out yet.
+-- The positions that a trigger concerns which is not fanned out yet.
 --
--- Their stored values may be outdated already, so readers must not call them current. A reader of
--- many rows asks first whether such a trigger exists at all: that question is answered once per
--- statement. COALESCE: a position that was never scheduled has no values that a trigger could make
--- wrong, and without it a range up to a NULL frontier would be endless instead of empty.
+-- Their stored values may be outdated already, so readers must not call them current. It is judged
+-- by what readers see, the published open dates and the opened days, because that is recorded:
+-- asked again later about this moment, they get the same answer (queued_positions_at). It is never
+-- less than what the fan-out will invalidate. A reader of many rows asks first whether such a
+-- trigger exists at all: that question is answered once per statement.
 CREATE OR REPLACE VIEW queued_positions AS
 SELECT r.position_id
-FROM trigger_reach r JOIN position_state p USING (position_id)
+FROM trigger_reach r
+JOIN position_state p USING (position_id)
+JOIN calendars c USING (calendar_no)
 WHERE r.fanned_out_at IS NULL
   AND NOT isempty(
-      r.dates * p.open_dates
-      * datemultirange(daterange(NULL, COALESCE(p.frontier_date, '-infinity'), '(]')));
+      (r.dates * datemultirange(daterange(NULL, COALESCE(c.opened_through, '-infinity'), '(]'))
+       + r.withdrawn)
+      * p.published_open_dates);
