@@ -5,6 +5,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -89,10 +90,12 @@ def install(app: FastAPI) -> None:
 
 
 async def _engine_error(request: Request, error: Exception) -> JSONResponse:
-    name, status = type(error).__name__, status_of(error)
+    name, status, detail = type(error).__name__, status_of(error), str(error)
     if status == 500:  # of the server or its database: its operator has to see it
         _log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
-    return problem(status, name, str(error), f"urn:revalue:{name}")
+        correlation_id = structlog.contextvars.get_contextvars().get("correlation_id")
+        detail = f"{detail}; see correlation_id {correlation_id} in the log"
+    return problem(status, name, detail, f"urn:revalue:{name}")
 
 
 def status_of(error: Exception) -> int:

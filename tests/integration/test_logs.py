@@ -105,6 +105,7 @@ async def test_a_request_can_be_found_again_in_the_log(
     own = failed.headers["x-correlation-id"]
     assert (failed.status_code, failed.headers["content-type"]) == (500, "application/problem+json")
     assert "run `revalue migrate`" in failed.json()["detail"]
+    assert own in failed.json()["detail"]
     assert len(own) == 32
     retried, error = (line for line in lines.read_all() if line["logger"] == "revalue.web")
     assert (retried["job"], retried["portfolio"], retried["correlation_id"]) == (

@@ -162,6 +162,7 @@ MUTATIONS = {
     "trigger after the write": "the trigger of a price is a transaction of its own",
     "stage any revision": "a position is staged although it has changed since the scan",
     "stage keeps the revision": "two lanes that have scanned a position both stage it",
+    "stage an old calendar": "a calendar that was changed since the scan is staged",
     "status ignores triggers": "a position is called current while a queued trigger reaches it",
     "readers see the newest": "readers take the newest epoch, not the published one",
     "readers see what is open": "readers see open_dates, not published_open_dates",
@@ -181,8 +182,6 @@ REDUNDANT = {
     "and the rows stay under their own epoch",
     "no fence of attempts": "finishing checks that the job is running, not whose it is: "
     "a job commits once, with all of its dates",
-    "stage an old calendar": "a calendar that was changed since the scan is staged: "
-    "its trigger is queued, and takes the frontier back",
 }
 
 
@@ -531,7 +530,8 @@ class Model:
         def at(cursor: int) -> tuple[tuple[int, int, int], ...]:
             return tuple(sorted((*others, *((dates, out, cursor) for dates, out, _ in group))))
 
-        me = me._replace(live=None, history=None)
+        # A lane may be staging what it has scanned at this moment, so scans are not forgotten here:
+        # the revisions alone keep an old one from being staged.
         if cursor == PASSED:
             yield "fan out ends", True, s._replace(triggers=others), me
             return
@@ -547,8 +547,10 @@ class Model:
             reach |= dates
             taken |= out
         raised = self._raise(s, reach, taken)
-        yield "fan out, not the last page", True, raised._replace(triggers=at(PASSED)), me
-        yield "fan out, the last page", True, raised._replace(triggers=others), me
+        then = raised._replace(triggers=at(PASSED))
+        yield "fan out, not the last page", True, then, _stale_of(me, then)
+        then = raised._replace(triggers=others)
+        yield "fan out, the last page", True, then, _stale_of(me, then)
         if "cursor before positions" in self.broken and s.faults:
             skipped = s._replace(triggers=at(PASSED), faults=s.faults - 1)
             yield "fan out dies after the cursor", False, skipped, me._replace(phase=DISTURBED)

@@ -34,8 +34,18 @@ READS = (
     "/reprocessing",
 )
 LISTS = ("/jobs", "/dead-letters", "/positions/stuck")
-OPERATES = ("/jobs/1:retry", "/corrections:preview", "/corrections:preview-file")
+OPERATES = (
+    "/jobs/1:retry",
+    "/corrections:preview",
+    "/corrections:preview-file",
+    "/calendars:open",
+)
 BODY = {"kind": "price", "security_id": "A", "date": DAYS[3].isoformat(), "price": "12"}
+OPEN = {"date": DAYS[-1].isoformat()}
+
+
+def body_of(path: str) -> dict[str, str]:
+    return OPEN if path == "/calendars:open" else BODY
 
 
 @pytest.fixture
@@ -80,7 +90,9 @@ async def test_nobody_is_served_without_a_valid_token(
             ), (path, headers)
             assert answer.headers["www-authenticate"].startswith("Bearer")
         for path in OPERATES:
-            assert (await guarded.post(path, headers=headers, json=BODY)).status_code == 401
+            assert (
+                await guarded.post(path, headers=headers, json=body_of(path))
+            ).status_code == 401
     for path in READS:
         assert (await guarded.get(path, headers=bearing(good))).status_code == 200, path
     assert (await guarded.get("/health/ready")).status_code == 200
@@ -92,7 +104,7 @@ async def test_a_scope_does_not_include_the_other(
     _, read = await tokens.create(database, "read", ["read"])
     _, operate = await tokens.create(database, "operate", ["operate"])
     for path in OPERATES:
-        answer = await guarded.post(path, headers=bearing(read), json=BODY)
+        answer = await guarded.post(path, headers=bearing(read), json=body_of(path))
         assert (answer.status_code, "lacks the scope 'operate'" in answer.json()["detail"]) == (
             403,
             True,
@@ -139,7 +151,9 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
             ) == (403, True), path
     assert (await guarded.get("/reprocessing", headers=bearing(mine))).status_code == 403
     for path in OPERATES[1:]:
-        assert (await guarded.post(path, headers=bearing(mine), json=BODY)).status_code == 403
+        assert (
+            await guarded.post(path, headers=bearing(mine), json=body_of(path))
+        ).status_code == 403
     for method in ("GET", "DELETE"):
         answer = await guarded.request(method, "/previews/x", headers=bearing(mine))
         assert answer.status_code == 403
