@@ -247,7 +247,8 @@ def print_preview(told: Preview) -> None:
     _print_movers(told.movers)
     if told.waiting:
         print_table(
-            "Would lack data on some dates, which then show no number",
+            f"{counted(told.without_value, 'position-day')} would have no value, because data is "
+            "missing",
             ("reason", "positions"),
             told.waiting.items(),
         )

@@ -555,7 +555,11 @@ class _Preview(_Model):
     first_date: Day | None = Field(description="First of these dates; null: none.")
     last_date: Day | None = Field(description="Last of these dates, included; null: none.")
     waiting: dict[str, int] = Field(
-        description="Positions that would wait for data or fail, by failure reason."
+        description="Positions with a date that would have no value, or that would fail, by the "
+        "failure reason."
+    )
+    without_value: int = Field(
+        description="Position-days that would have no value, because data is missing."
     )
     portfolios: list[PreviewedPortfolio] = Field(description="Affected portfolios.")
     movers: list[PreviewedMover] = Field(

@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import polars as pl
 
-from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import PreviewTooLargeError
 
 MAX_PORTFOLIO_DAYS = 5_000_000
@@ -33,7 +32,7 @@ class PortfolioChange:
         portfolio_id: the portfolio.
         base_currency: the currency of the market values.
         positions: its positions that would be revalued.
-        position_days: their position-days that would be revalued.
+        position_days: their position-days that would be revalued and have a value.
         date: the date on which the sum of the market values changes most.
         market_value_before: of the positions that would be revalued on that date, now.
         market_value_after: the same after the correction.
@@ -74,8 +73,29 @@ class Mover:
         return self.market_value_after - self.market_value_before
 
 
+@dataclass(frozen=True)
+class ValuedPage:
+    """What a page of positions would have.
+
+    Attributes:
+        rows: position_id, date, market_value.
+        holes: position_id, first_date, last_date (both included) and rows, the number of business
+            days: dates without a value, because data is missing or the value is too large.
+        reasons: position_id and failure_reason of the positions that have holes or fail.
+        failed: position_id of those that would not be valued, because of an unexpected error.
+    """
+
+    rows: pl.DataFrame
+    holes: pl.DataFrame
+    reasons: pl.DataFrame
+    failed: pl.Series
+
+
 class Changes:
-    """The sums over all pages. Each position is in one page, with all of its dates."""
+    """The sums over all pages. Each position is in one page, with all of its dates.
+
+    without_value: number of position-days that would have no value.
+    """
 
     def __init__(self, positions: pl.DataFrame, movers: int) -> None:
         """Begin with no page.
@@ -90,31 +110,22 @@ class Changes:
         self._counts: list[pl.DataFrame] = []
         self._widest: list[pl.DataFrame] = []
         self._waiting: dict[str, int] = {}
+        self.without_value = 0
 
-    def add(
-        self,
-        before: pl.DataFrame,
-        rows: pl.DataFrame,
-        holes: pl.DataFrame,
-        outcomes: pl.DataFrame,
-    ) -> None:
+    def add(self, before: pl.DataFrame, valued: ValuedPage) -> None:
         """Add a page.
 
         Args:
             before: position_id, date, market_value: what readers see now.
-            rows: position_id, date, market_value: what they would see.
-            holes: position_id, first_date, last_date: the dates that would have no value. They are
-                in no sum, neither before nor after.
-            outcomes: position_id, status, problem_date, failure_reason: of each job.
+            valued: what they would see.
 
         Raises:
             PreviewTooLargeError: there are too many portfolios and dates to add up.
         """
-        stuck = _stuck(outcomes)
-        for reason, count in stuck.group_by("failure_reason").len().iter_rows():
+        for reason, count in valued.reasons.group_by("failure_reason").len().iter_rows():
             self._waiting[reason] = self._waiting.get(reason, 0) + count
-        failed = stuck.join(holes, on="position_id", how="anti")
-        lines = self._lines(before, rows, holes, failed["position_id"])
+        self.without_value += int(valued.holes["rows"].sum())
+        lines = self._lines(before, valued)
         if lines.is_empty():
             return
         self._counts.append(
@@ -134,7 +145,7 @@ class Changes:
 
     @property
     def waiting(self) -> dict[str, int]:
-        """Number of positions that would not complete, by failure reason."""
+        """Number of positions with a date without a value, or that fail, by the reason."""
         return dict(sorted(self._waiting.items()))
 
     def values(self) -> pl.DataFrame:
@@ -163,24 +174,32 @@ class Changes:
         self._add_up()
         return [Mover(**row) for part in self._widest for row in part.iter_rows(named=True)]
 
-    def _lines(
-        self, before: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame, failed: pl.Series
-    ) -> pl.DataFrame:
-        """Return the market value before and after of each position and date; 0 where missing."""
+    def _lines(self, before: pl.DataFrame, valued: ValuedPage) -> pl.DataFrame:
+        """Return the market value before and after of each position and date; 0 where missing.
+
+        Without dates that would have no value, and positions that would fail: nothing can be said
+        of their change.
+        """
         zero = pl.lit(0).cast(_TOTAL)
-        if len(holes):
-            before = _outside(before, holes)
-        return (
+        lines = (
             before.select("position_id", "date", before="market_value")
             .join(
-                rows.select("position_id", "date", after="market_value"),
+                valued.rows.select("position_id", "date", after="market_value"),
                 on=["position_id", "date"],
                 how="full",
                 coalesce=True,
             )
-            .filter(~pl.col("position_id").is_in(failed.implode()))
-            .join(self._positions, on="position_id")
-            .with_columns(pl.col("before", "after").cast(_TOTAL).fill_null(zero))
+            .filter(~pl.col("position_id").is_in(valued.failed.implode()))
+        )
+        if len(valued.holes):
+            lacking = (
+                lines.select("position_id", "date")
+                .join(valued.holes, on="position_id")
+                .filter(pl.col("date").is_between("first_date", "last_date"))
+            )
+            lines = lines.join(lacking, on=["position_id", "date"], how="anti")
+        return lines.join(self._positions, on="position_id").with_columns(
+            pl.col("before", "after").cast(_TOTAL).fill_null(zero)
         )
 
     def _add_up(self) -> None:
@@ -200,28 +219,6 @@ class Changes:
                 f"the preview would add up {len(self._sums[0]):,} pairs of portfolio and date, of "
                 f"{MAX_PORTFOLIO_DAYS:,} at most. Preview corrections of fewer dates at once"
             )
-
-
-def _stuck(outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Return position_id and failure_reason of the positions that would not complete."""
-    done = [JobStatus.COMPLETE.value, JobStatus.SKIPPED_NO_POSITION.value]
-    return (
-        outcomes.filter(~pl.col("status").is_in(done))
-        .sort("position_id", "problem_date")
-        .unique("position_id", keep="first", maintain_order=True)
-        .select("position_id", "failure_reason")
-    )
-
-
-def _outside(rows: pl.DataFrame, ranges: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows whose date is in no range (both ends included) of their position."""
-    inside = rows.join_where(
-        ranges.select(of="position_id", first="first_date", last="last_date"),
-        pl.col("position_id") == pl.col("of"),
-        pl.col("date") >= pl.col("first"),
-        pl.col("date") <= pl.col("last"),
-    )
-    return rows.join(inside, on=["position_id", "date"], how="anti")
 
 
 def _widest(lines: pl.DataFrame, limit: int) -> pl.DataFrame:

@@ -15,10 +15,12 @@ import polars as pl
 
 from revalue.engine.core.batching import assign_tasks
 from revalue.engine.core.decimals import AMOUNT
+from revalue.engine.core.eligibility import cut_to_business_days
+from revalue.engine.core.lifecycle import FailureReason
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
-from revalue.engine.preview.changes import Changes, Mover, PortfolioChange
+from revalue.engine.preview.changes import Changes, Mover, PortfolioChange, ValuedPage
 from revalue.engine.preview.plan import Correct, Estimate, Hold, Plan, plan_correction
 from revalue.engine.settings import Settings
 from revalue.engine.value.inputs import TaskInputs
@@ -45,10 +47,13 @@ class Preview:
         position_days: their position-days that would be revalued.
         first_date: the first of these dates; None: there is none.
         last_date: the last of these dates; None: there is none.
-        portfolios: the change per portfolio, by portfolio_id; without dates that would lack data.
+        portfolios: the change per portfolio, by portfolio_id; without dates that would have no
+            value.
         movers: the biggest changes per base currency, the biggest first.
-        waiting: number of positions that would not complete, by failure reason; readers would
-            continue to see the present values.
+        waiting: number of positions with a date that would have no value, or that would fail, by
+            the reason; of several dates the first one, but what waits for no data comes first.
+        without_value: position-days that would have no value, because data is missing or the value
+            is too large.
         estimate: how long it would take; None: no finished job is recorded.
         values: portfolio_id, base_currency, date, market_value_before and market_value_after
             (Decimal(38, 10), base currency), for every date of `portfolios`.
@@ -62,12 +67,16 @@ class Preview:
     portfolios: list[PortfolioChange]
     movers: list[Mover]
     waiting: dict[str, int]
+    without_value: int
     estimate: Estimate | None
     values: pl.DataFrame
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything except the frame."""
-        named = ("correction", "positions", "position_days", "first_date", "last_date", "waiting")
+        named = (
+            *("correction", "positions", "position_days", "first_date", "last_date"),
+            *("waiting", "without_value"),
+        )
         return {
             **{name: getattr(self, name) for name in named},
             "portfolios": [{**vars(each), "change": each.change} for each in self.portfolios],
@@ -149,6 +158,7 @@ async def preview(
         portfolios=await asyncio.to_thread(changes.portfolios, values),
         movers=changes.movers(),
         waiting=changes.waiting,
+        without_value=changes.without_value,
         estimate=plan.estimate,
         values=values,
     )
@@ -200,14 +210,14 @@ async def _add(
     on_rows: OnRows | None,
 ) -> None:
     """Value a page, read what readers see of it at the same time, and add it to the changes."""
-    before, (rows, holes, outcomes) = await asyncio.gather(
+    before, valued = await asyncio.gather(
         _before(readers, page.seen), asyncio.to_thread(_value, page.inputs, settings)
     )
 
     def add() -> None:
-        if on_rows is not None and len(rows):
-            on_rows(rows)
-        changes.add(before, rows, holes, outcomes)
+        if on_rows is not None and len(valued.rows):
+            on_rows(valued.rows)
+        changes.add(before, valued)
 
     await asyncio.to_thread(add)
 
@@ -223,37 +233,40 @@ async def _before(readers: Connection, seen: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col("market_value").cast(AMOUNT))
 
 
-def _value(
-    inputs: TaskInputs | None, settings: Settings
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the rows of a page, its holes, and the outcomes of its jobs with their position_id."""
+def _value(inputs: TaskInputs | None, settings: Settings) -> ValuedPage:
     if inputs is None:
-        return (
-            pl.DataFrame(schema=_NO_ROWS),
-            pl.DataFrame(schema=_NO_HOLES),
-            pl.DataFrame(schema=_NO_OUTCOMES),
-        )
+        return _NOTHING
     valued = compute(inputs, max_attempts=settings.max_attempts)
-    outcomes = valued.outcomes.join(inputs.jobs.select("job_id", "position_id"), on="job_id")
-    rows = (
-        valued.rows.drop("job_id", "epoch") if len(valued.rows) else pl.DataFrame(schema=_NO_ROWS)
+    jobs = inputs.jobs.select("job_id", "position_id", "calendar_no")
+    outcomes = valued.outcomes.join(jobs, on="job_id").filter(pl.col("reason").is_not_null())
+    waits = pl.col("reason").is_in([reason.value for reason in FailureReason if reason.waits])
+    holes = cut_to_business_days(
+        valued.holes.join(jobs.select("job_id", "calendar_no"), on="job_id"),
+        inputs.market.business_days,
     )
-    return rows, valued.holes.select(list(_NO_HOLES)), outcomes.select(list(_NO_OUTCOMES))
+    return ValuedPage(
+        rows=valued.rows.drop("job_id", "epoch") if len(valued.rows) else _NOTHING.rows,
+        holes=holes,
+        # As position_status chooses: a hole that does not wait for data is told first.
+        reasons=outcomes.sort("position_id", waits, "problem_date")
+        .unique("position_id", keep="first", maintain_order=True)
+        .select("position_id", "failure_reason"),
+        failed=outcomes.filter(pl.col("valued_through").is_null())["position_id"],
+    )
 
 
-_NO_ROWS: dict[str, pl.DataType] = {
-    "position_id": pl.Int64(),
-    "date": pl.Date(),
-    "market_value": AMOUNT,
-}
-_NO_HOLES: dict[str, pl.DataType] = {
-    "position_id": pl.Int64(),
-    "first_date": pl.Date(),
-    "last_date": pl.Date(),
-}
-_NO_OUTCOMES: dict[str, pl.DataType] = {
-    "position_id": pl.Int64(),
-    "status": pl.String(),
-    "problem_date": pl.Date(),
-    "failure_reason": pl.String(),
-}
+_NOTHING = ValuedPage(
+    rows=pl.DataFrame(
+        schema={"position_id": pl.Int64(), "date": pl.Date(), "market_value": AMOUNT}
+    ),
+    holes=pl.DataFrame(
+        schema={
+            "position_id": pl.Int64(),
+            "first_date": pl.Date(),
+            "last_date": pl.Date(),
+            "rows": pl.Int32(),
+        }
+    ),
+    reasons=pl.DataFrame(schema={"position_id": pl.Int64(), "failure_reason": pl.String()}),
+    failed=pl.Series(dtype=pl.Int64()),
+)

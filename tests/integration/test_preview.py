@@ -325,10 +325,10 @@ async def test_other_corrections_that_are_queued_are_not_in_it(
     ) == [(1,)]
 
 
-async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(
+async def test_what_would_have_no_value_is_named_and_not_in_the_sums(
     valued: Engine, database: Database
 ) -> None:
-    """Without newer prices dates become holes: they show no number, and are in no sum."""
+    """Without newer prices the last dates will have no value; those before them change."""
 
     async def forget(inside: Database) -> None:
         async with inside.connection() as connection:
@@ -338,18 +338,24 @@ async def test_what_would_wait_for_data_is_named_and_not_in_the_sums(
 
     told = await preview(database, forget, SETTINGS)
     assert told.waiting == {f"PRICE_TOO_OLD A {DAYS[8]}": 4}
-    assert {mover.date for mover in told.movers} <= set(DAYS[5:8])
+    assert told.without_value == 4 * len(DAYS[8:])
+    assert told.position_days == 4 * len(DAYS[5:])
+    assert set(told.values["date"]) == set(DAYS[5:8])
+    assert [line.position_days for line in told.portfolios] == [3] * 4
+    seen = """SELECT portfolio_id, date, sum(market_value) FROM position_valuations
+              WHERE security_id = 'A' AND date > $1 GROUP BY 1, 2 ORDER BY 1, 2"""
+    before = await fetch(database, seen, DAYS[4])
+    assert told.values.select("portfolio_id", "date", "market_value_before").rows() == [
+        row for row in before if row[1] < DAYS[8]
+    ]
     await forget(database)
     await valued.settle()
     states = """SELECT failure_reason, count(*) FROM position_status
                 WHERE state = 'WAITING_FOR_DATA' GROUP BY 1"""
     assert dict(await fetch(database, states)) == told.waiting
-    seen = "SELECT market_value FROM position_valuations WHERE (portfolio_id, date) = ($1, $2)"
-    for mover in told.movers:
-        values = await fetch(
-            database, f"{seen} AND security_id = $3", mover.portfolio_id, mover.date, "A"
-        )
-        assert values == [(mover.market_value_after,)]
+    assert told.values.select("portfolio_id", "date", "market_value_after").rows() == await fetch(
+        database, seen, DAYS[4]
+    )
 
 
 async def test_it_gives_way_to_a_writer_that_holds_what_it_corrects(

@@ -1,5 +1,6 @@
 """Previews over made-up books that try every rule say which rows, positions and holes will come."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +19,20 @@ from tests.support import engine, fetch
 pytestmark = pytest.mark.slow
 
 EPOCHS = "SELECT position_id, epoch FROM position_state ORDER BY 1"
-SEEN = """SELECT portfolio_id, base_currency, date, sum(market_value)
-          FROM position_valuations GROUP BY 1, 2, 3"""
+SEEN = """SELECT position_id, portfolio_id, base_currency, date, market_value
+          FROM position_valuations"""
 HORIZONS = "SELECT portfolio_id, opened_through FROM portfolios JOIN calendars USING (calendar_id)"
-STUCK = """SELECT position_id, failure_reason FROM position_status
-           WHERE state IN ('WAITING_FOR_DATA', 'FAILED') AND published_epoch < epoch"""
+HOLES = """SELECT h.position_id, b.business_date, h.reason,
+                  h.reason || ' ' || h.subject || ' ' || h.first_date
+           FROM position_holes h
+           JOIN unnest($1::bigint[], $2::int[]) AS k (position_id, was) USING (position_id)
+           JOIN position_state p USING (position_id)
+           JOIN calendars c USING (calendar_no)
+           JOIN business_dates b ON b.calendar_id = c.calendar_id
+            AND b.business_date BETWEEN h.first_date AND h.last_date
+            AND b.business_date <= c.opened_through
+           WHERE h.epoch > k.was
+           ORDER BY 1, h.reason <> 'OVERFLOW', 2"""
 
 
 @settings(max_examples=25)
@@ -46,7 +56,7 @@ async def held_against_the_act(
 ) -> None:
     before, epochs = await stored(database), await fetch(database, EPOCHS)
     horizons = dict(await fetch(database, HORIZONS))
-    seen = {row[:3]: row[3] for row in await fetch(database, SEEN)}
+    seen = {row[:4]: row[4] for row in await fetch(database, SEEN)}
     told, rows = await with_rows(database, lambda inside: correct(inside, book, correction))
     assert await stored(database) == before
     await correct(database, book, correction)
@@ -58,26 +68,26 @@ async def held_against_the_act(
     }
     assert len(raised) == told.positions
     assert rows == await new_rows(database, epochs)
-    holes: dict[str, int] = {}
-    for position, reason in await fetch(database, STUCK):
-        if position in raised:
-            holes[reason] = holes.get(reason, 0) + 1
-    assert told.waiting == holes
-    now = {row[:3]: row[3] for row in await fetch(database, SEEN)}
-    changed = {
-        position: now.get(position, 0) - seen.get(position, 0)
-        for position in now.keys() | seen.keys()
-    }
+    found = await fetch(database, HOLES, [each[0] for each in epochs], [each[1] for each in epochs])
+    first: dict[int, str] = {}
+    for position, _, _, reason in found:
+        first.setdefault(position, reason)
+    assert told.waiting == dict(Counter(first.values()))
+    assert told.without_value == len(found)
+    holes = {(position, day) for position, day, *_ in found}
+    now = {row[:4]: row[4] for row in await fetch(database, SEEN)}
+    changed: dict[tuple[Any, ...], Any] = {}
+    for key in now.keys() | seen.keys():
+        position, portfolio, currency, day = key
+        # On a date that was not opened before, what comes corrects nothing.
+        if (position, day) not in holes and day <= horizons[portfolio]:
+            change = now.get(key, 0) - seen.get(key, 0)
+            changed[portfolio, currency, day] = changed.get((portfolio, currency, day), 0) + change
     said = told.values.select(
         "portfolio_id",
         "base_currency",
         "date",
         pl.col("market_value_after") - pl.col("market_value_before"),
     )
-    # On a date that was not opened before, what comes corrects nothing.
-    corrected = {
-        position: change
-        for position, change in changed.items()
-        if change and position[2] <= horizons[position[0]]
-    }
-    assert {row[:3]: row[3] for row in said.rows() if row[3]} == corrected
+    opened = {row[:3]: row[3] for row in said.rows() if row[3] and row[2] <= horizons[row[0]]}
+    assert opened == {where: change for where, change in changed.items() if change}

@@ -80,9 +80,20 @@ async def test_what_lacks_data_waits(valued: Engine, database: Database) -> None
     )
     await valued.settle()
     found = await verified(database)
-    assert found.disagreements == 0, found.examples
     # A price may be three business days old.
-    assert (found.in_progress > 0, found.waiting) in [(True, 0), (False, 2 * (len(DAYS) - 14))]
+    lacking = 2 * (len(DAYS) - 14)
+    assert (found.positions, found.rows) == (4, ROWS - lacking)
+    assert (found.disagreements, found.in_progress, found.waiting) == (0, 0, lacking)
+    assert describe(found).endswith(
+        f"; {lacking} position-days without a value, because data is missing"
+    )
+    await execute(
+        database, "INSERT INTO market_prices VALUES ('A', $1, 9, 'USD', 'PER_UNIT')", DAYS[-1]
+    )
+    await valued.settle()
+    assert (await verified(database)).waiting == lacking - 2
+    await execute(database, WRONG, DAYS[-1], "A")  # after the dates without a value
+    assert (await verified(database)).disagreements == 1
 
 
 @pytest.mark.parametrize(
