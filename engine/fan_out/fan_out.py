@@ -4,7 +4,6 @@ Each affected position gets a new epoch, and the affected dates become pending u
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,7 +12,7 @@ from revalue.engine.core.batching import take_within
 from revalue.engine.core.eligibility import cut_to_business_days
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.leadership.term import Leadership
+from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import Reader
 from revalue.engine.postgres.statement import statements
 from revalue.engine.stage.stage import INVALIDATED_BY, NO_RANGES, PROPOSED_POSITION, propose_jobs
@@ -64,11 +63,10 @@ class FannedOut:
 
 
 async def fan_out(
-    term: Leadership,
+    term: Term,
     *,
     max_triggers: int = 5_000,
     max_positions: int = 50_000,
-    only: Sequence[int] | None = None,
     capacity: Capacity | None = None,
 ) -> FannedOut | None:
     """Invalidate one page of affected positions, in one transaction.
@@ -80,7 +78,6 @@ async def fan_out(
     Args:
         max_triggers: largest number of triggers to take together.
         max_positions: largest size of the page.
-        only: take no other triggers than these.
         capacity: stage invalidated positions in the same transaction, as many as fit, if nothing
             else is due on them. The others wait for the scan.
 
@@ -88,7 +85,7 @@ async def fan_out(
         What was done, or None when no trigger is queued.
     """
     async with term.transaction("fan_out") as connection:
-        queue = await sql("queue").fetch(connection, limit=max_triggers, only=only)
+        queue = await sql("queue").fetch(connection, limit=max_triggers)
         if not queue:
             return None
         triggers, cursor = [row["trigger_id"] for row in queue], queue[0]["cursor_position_id"]

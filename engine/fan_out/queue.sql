@@ -13,7 +13,6 @@ FROM (
         SELECT *, max(cursor_position_id) OVER () AS farthest
         FROM reprocessing_triggers
         WHERE fanned_out_at IS NULL
-          AND (:only::bigint[] IS NULL OR trigger_id = ANY (:only::bigint[]))
     ) queued
     WHERE cursor_position_id = farthest
     ORDER BY trigger_id

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from revalue.engine.errors import LeaderActiveError, TermLostError
 from revalue.engine.fault_injection import fault_point
@@ -26,23 +25,6 @@ class Control:
 
     paused: bool
     drain: bool
-
-
-class Leadership(Protocol):
-    """What the steps of the protocol need of who runs them: a term, or a dry run."""
-
-    number: int
-    """The term's number, which jobs record; 0 in a dry run."""
-
-    def transaction(self, step: str) -> AbstractAsyncContextManager[Connection]:
-        """Give the transaction of one step; `step` names it in fault points.
-
-        Raises:
-            TermLostError: the term is over; nothing was written.
-        """
-
-    async def take_ids(self, connection: Connection, sequence: str, size: int) -> int:
-        """Return the first of `size` consecutive ids that nobody else gets."""
 
 
 class Term:
@@ -161,25 +143,3 @@ class Term:
             f"term {self.number} of {self.holder} is over: {newer['holder']} holds term "
             f"{newer['term']}. This scheduler has stopped and writes nothing more"
         )
-
-
-class DryRunTerm:
-    """Runs steps without leadership, inside of a transaction that will be rolled back.
-
-    A rollback does not return ids to a sequence, so the ids are negative: no stored job or task
-    has such a one.
-    """
-
-    number = 0
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @asynccontextmanager
-    async def transaction(self, step: str) -> AsyncIterator[Connection]:
-        """Give the open transaction."""
-        yield self._connection
-
-    async def take_ids(self, connection: Connection, sequence: str, size: int) -> int:
-        """Return the first of `size` consecutive negative ids."""
-        return -size - 1

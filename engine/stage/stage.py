@@ -9,7 +9,7 @@ from revalue.engine.core.batching import assign_tasks, take_within
 from revalue.engine.core.eligibility import due_ranges
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.leadership.term import Leadership
+from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import Reader, copy_frame
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
@@ -116,7 +116,7 @@ async def live_lane_is_held(database: Connections, *, live_business_days: int) -
 
 
 async def stage(
-    term: Leadership, scanned: Scan, lane: Lane, *, task_rows: int, capacity_rows: int
+    term: Term, scanned: Scan, lane: Lane, *, task_rows: int, capacity_rows: int
 ) -> Staged:
     """Write the jobs of a scan's first positions and advance their frontiers, in one transaction.
 
@@ -149,7 +149,7 @@ async def stage(
 
 
 async def propose_jobs(
-    term: Leadership,
+    term: Term,
     connection: Connection,
     positions: pl.DataFrame,
     ranges: pl.DataFrame,

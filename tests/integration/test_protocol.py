@@ -15,7 +15,7 @@ from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import CorrectionRefusedError, TermLostError
 from revalue.engine.fan_out import fan_out
-from revalue.engine.leadership.term import DryRunTerm, Term
+from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import Snapshot
 from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.postgres.statement import statements
@@ -473,9 +473,8 @@ async def test_a_date_is_not_closed_while_positions_are_staged_onto_it(
     async with engine(url) as running:
         scanned = await scan_all(running)
         async with database.transaction() as connection, database.connection() as writer:
-            await stage.stage(
-                DryRunTerm(connection), scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
-            )
+            term = Term(OpenTransaction(connection), running.term.number, running.term.holder)
+            await stage.stage(term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100)
             await writer.execute("SET lock_timeout = '200ms'")
             with pytest.raises(asyncpg.LockNotAvailableError):
                 await writer.execute(
