@@ -171,6 +171,32 @@ async def test_a_business_day_that_is_taken_out_and_put_back(
     assert rows == {MON: 1, TUE: 1, THU: 1, FRI: 1} | ({WED: 2} if max_age else {})
 
 
+async def test_a_business_day_counts_in_the_ages_across_it_and_in_no_other(
+    url: str, database: Database
+) -> None:
+    """A price may be one business day old. Tuesday between makes Monday's price too old for
+    Wednesday; Friday has its own price and is not restated."""
+    await load_book(database, max_age=1)
+    await execute(
+        database, "DELETE FROM market_prices WHERE price_date = ANY ($1)", [TUE, WED, THU]
+    )
+    await execute(database, "DELETE FROM business_dates WHERE business_date = ANY ($1)", [TUE, THU])
+    await open_calendars(database, FRI)
+    rows = "SELECT date, count(*) FROM daily_position_snapshots GROUP BY 1"
+    async with engine(url) as running:
+        await running.settle()
+        assert await seen(database) == {MON: 30, WED: 30, FRI: 42}
+        await load(database, Kind.BUSINESS_DATES, dates([TUE]))
+        await running.settle()
+        assert await seen(database) == {MON: 30, TUE: 30, FRI: 42}
+        assert (await state(database))[-1] == f"PRICE_TOO_OLD S {WED}"
+        assert dict(await fetch(database, rows)) == {MON: 1, TUE: 1, WED: 1, FRI: 1}
+        await execute(database, "DELETE FROM business_dates WHERE business_date = $1", TUE)
+        await running.settle()
+        assert await seen(database) == {MON: 30, WED: 30, FRI: 42}
+    assert dict(await fetch(database, rows)) == {MON: 1, TUE: 1, WED: 2, FRI: 1}
+
+
 async def test_a_mistyped_day_far_ahead_harms_nothing(running: Engine, database: Database) -> None:
     await load(database, Kind.BUSINESS_DATES, dates([date(2042, 3, 8)]))
     await open_calendars(database, FRI)

