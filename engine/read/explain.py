@@ -25,6 +25,7 @@ from revalue.engine.read.row_valuation import (
 
 sql = statements(__package__)
 
+_CALENDAR = ("opened_through", "first_business_date", "last_business_date", "business_dates")
 _COMPARED = ExpectedRow._fields[ExpectedRow._fields.index("quantity") :]
 
 
@@ -98,20 +99,19 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
             connection, portfolio=portfolio, security=security, date=day
         )
         book = await read_date(connection, portfolio, security, day, position)
-    shown = dict(position)
-    business_dates = shown.pop("business_dates")
+    calendar = {name: position[name] for name in _CALENDAR}
+    shown = {name: value for name, value in position.items() if name not in _CALENDAR}
     explanation = Explanation(portfolio, security, day, shown)
     if stored is not None:
         explanation.stored = {
             **stored,
             "trigger_dates": date_ranges(stored["trigger_dates"] or ()),
         }
-    if day in business_dates[-1:]:
+    not_due = _not_due(day, shown["calendar_id"], **calendar)
+    if not_due is None:
         _recompute(explanation, book)
     else:
-        explanation.steps.append(
-            f"{day} is not a business day of calendar {shown['calendar_id']}: no row is due"
-        )
+        explanation.steps.append(f"{not_due}: no row is due")
     if explanation.stored and explanation.computed:
         explanation.differences = {
             name: (explanation.stored[name], explanation.computed[name])
@@ -119,6 +119,35 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
             if explanation.stored[name] != explanation.computed[name]
         }
     return explanation
+
+
+def _not_due(
+    day: date,
+    calendar_id: str,
+    *,
+    opened_through: date | None,
+    first_business_date: date | None,
+    last_business_date: date | None,
+    business_dates: list[date],
+) -> str | None:
+    """Say why no row of a calendar is due on a day; None: one can be."""
+    calendar = f"calendar {calendar_id}"
+    if first_business_date is None or last_business_date is None:
+        return f"{calendar} has no business days"
+    if day < first_business_date:
+        return f"{day} is before the first business day of {calendar}, {first_business_date}"
+    if day > last_business_date:
+        return (
+            f"{day} is after the last business day of {calendar} that is loaded, "
+            f"{last_business_date}"
+        )
+    if day not in business_dates[-1:]:
+        return f"{day} is not a business day of {calendar}"
+    if opened_through is None:
+        return f"{day} is not opened yet: nothing of {calendar} is opened"
+    if day > opened_through:
+        return f"{day} is not opened yet: {calendar} is opened through {opened_through}"
+    return None
 
 
 def _recompute(explanation: Explanation, book: Book) -> None:

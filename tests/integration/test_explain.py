@@ -1,5 +1,6 @@
 """`explain` follows every rule of docs/valuation.md, and compares every column they give."""
 
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -7,9 +8,10 @@ import polars as pl
 import pytest
 
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.openings import open_calendars
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
-from tests.support import DAYS, engine, execute, facts, fetch, open_days, prices
+from tests.support import DAYS, dates, engine, execute, facts, fetch, prices
 
 DAY, BEFORE = DAYS[7], DAYS[6]
 
@@ -24,10 +26,15 @@ async def load_position(
     multiplier: str | None = None,
     rates: dict[str, str] | None = None,
     quantity: str = "1",
+    first_day: date = DAYS[0],
 ) -> None:
-    """One position P / S in USD, with a price and rates of BEFORE and DAY."""
+    """One position P / S in USD, with a price and rates of BEFORE and DAY.
+
+    Business days are loaded from `first_day` to DAYS[11], and opened through DAY.
+    """
     days = [BEFORE, DAY]
-    await open_days(database, DAYS[:8])
+    await load(database, Kind.BUSINESS_DATES, dates([day for day in DAYS[:12] if day >= first_day]))
+    await open_calendars(database, DAY)
     await load(
         database,
         Kind.PORTFOLIOS,
@@ -151,17 +158,47 @@ async def test_dates_on_which_no_row_is_due(url: str, database: Database) -> Non
         await running.settle()
     closed = await explain(database, "P", "S", BEFORE)
     assert (closed.verdict, closed.computed) == ("NOT_DUE", {})
-    later = await explain(database, "P", "S", DAYS[9])
-    assert later.verdict == "NOT_DUE"
-    assert "not a business day" in later.steps[-1]
+    why = {
+        DAYS[9]: f"{DAYS[9]} is not opened yet: calendar CAL is opened through {DAY}",
+        DAYS[4] + timedelta(days=1): f"{DAYS[4] + timedelta(days=1)} is not a business day of "
+        "calendar CAL",
+        DAYS[9] + timedelta(days=1): f"{DAYS[9] + timedelta(days=1)} is not a business day of "
+        "calendar CAL",
+        DAYS[0] - timedelta(days=1): f"{DAYS[0] - timedelta(days=1)} is before the first business "
+        f"day of calendar CAL, {DAYS[0]}",
+        DAYS[12]: f"{DAYS[12]} is after the last business day of calendar CAL that is loaded, "
+        f"{DAYS[11]}",
+    }
+    for day, reason in why.items():
+        found = await explain(database, "P", "S", day)
+        assert (found.verdict, found.steps) == ("NOT_DUE", [f"{reason}: no row is due"])
+
+
+async def test_without_business_days_or_openings_no_row_is_due(database: Database) -> None:
+    await load_position(database, "2")
+    await execute(database, "INSERT INTO calendars (calendar_id) VALUES ('EMPTY'), ('AHEAD')")
+    await load(database, Kind.BUSINESS_DATES, dates([DAY], "AHEAD"))
+    why = {
+        "EMPTY": "calendar EMPTY has no business days: no row is due",
+        "AHEAD": f"{DAY} is not opened yet: nothing of calendar AHEAD is opened: no row is due",
+    }
+    for calendar, reason in why.items():
+        portfolio = {"portfolio_id": [calendar], "base_currency": ["USD"]}
+        await load(
+            database,
+            Kind.PORTFOLIOS,
+            pl.DataFrame({**portfolio, "calendar_id": [calendar]}),
+        )
+        await load(database, Kind.POSITIONS, facts(calendar, "S", {DAY: "1"}))
+        found = await explain(database, calendar, "S", DAY)
+        assert (found.verdict, found.steps) == ("NOT_DUE", [reason])
 
 
 async def test_what_is_dated_before_the_first_business_day_is_said_to_be(
     url: str, database: Database
 ) -> None:
     """Its age cannot be counted: "1 business day old" and PRICE_TOO_OLD would explain nothing."""
-    await load_position(database, "2", base="EUR", rates={"USD/EUR": "0.9"})
-    await execute(database, "DELETE FROM business_dates WHERE business_date < $1", DAY)
+    await load_position(database, "2", base="EUR", rates={"USD/EUR": "0.9"}, first_day=DAY)
     first = f"before the first business day of calendar CAL, {DAY}"
     await execute(database, "DELETE FROM fx_rates WHERE rate_date = $1", DAY)
     found = await explain(database, "P", "S", DAY)
