@@ -177,6 +177,9 @@ async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
         "TRUNCATE daily_position_snapshots",
         "DELETE FROM daily_position_snapshots",
         "UPDATE daily_position_snapshots SET market_value = 0",
+        "INSERT INTO calendar_openings (calendar_id, opened_through) VALUES ('CAL', NULL)",
+        "UPDATE calendar_openings SET opened_through = NULL",
+        "DELETE FROM calendar_openings",
         "DELETE FROM market_prices",
         "UPDATE valuation_policy SET fx_max_age_sessions = 0",
         "SELECT * FROM api_tokens",
@@ -223,6 +226,13 @@ async def test_the_writer_feeds_data_and_its_corrections_are_recorded(
             "DELETE FROM business_dates WHERE calendar_id = 'NEW'",
         ):
             assert not (await connection.execute(statement)).endswith(" 0")
+        for statement in (
+            "UPDATE calendars SET opened_through = '2024-01-29'",
+            "INSERT INTO calendars (calendar_id, opened_through) VALUES ('MINE', '2024-01-29')",
+            "INSERT INTO calendar_openings (calendar_id, opened_through) VALUES ('CAL', NULL)",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
         await running.settle()
     recorded = """SELECT count(*) FROM reprocessing_triggers
                   WHERE kind <> 'POSITION' AND positions_invalidated > 0"""
