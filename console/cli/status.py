@@ -42,6 +42,8 @@ def print_status(status: Status) -> None:
         f"{counted(status.jobs_deferred, 'job')} deferred, "
         f"{counted(status.dead_letters, 'dead letter')}"
     )
+    if status.calendars_not_opened:
+        out.print(not_opened(status), markup=False)
     if status.paused_at:
         out.print(
             f"paused since {format_time(status.paused_at)} by {status.paused_by}: "
@@ -72,6 +74,16 @@ def _holes(status: Status) -> str:
         return ""
     dates = f"on {first}" if first == last else f"from {first} to {last}"
     return f"; holes (dates without a value) {dates}, valued through {status.frontier_of_holes}"
+
+
+def not_opened(status: Status) -> str:
+    """Say of which calendars nothing is opened, and what opens them; there is one at least."""
+    calendars = status.calendars_not_opened
+    noun = "calendar" if len(calendars) == 1 else "calendars"
+    return (
+        f"nothing of {noun} {', '.join(calendars)} is opened, so their positions are not valued: "
+        "`revalue open DATE` opens the business days up to a date"
+    )
 
 
 def positions_by_state(status: Status) -> str:

@@ -14,7 +14,7 @@ from revalue.console.cli.context import CliContext
 from revalue.console.cli.openings import print_openings
 from revalue.console.cli.output import counted, err, out, print_json
 from revalue.console.cli.progress import progress_line
-from revalue.console.cli.status import as_dict, print_status, what_is_left
+from revalue.console.cli.status import as_dict, not_opened, print_status, what_is_left
 from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.errors import ValuationIncompleteError
 from revalue.engine.operate.status import read_status
@@ -100,6 +100,8 @@ def value(
         if as_json:
             print_json({"opened": opened, "status": as_dict(status)})
         return
+    if run.status.calendars_not_opened:
+        err.print(not_opened(run.status), markup=False)
     if as_json:
         print_json({"opened": opened, **run_as_dict(run)})
     else:

@@ -61,7 +61,10 @@ Watermark = Annotated[
     Field(description="Date up to which nothing of the position is due; null: nothing is valued."),
 ]
 Horizon = Annotated[
-    Day | None, Field(description="Last business day that is to be valued; null: there is none.")
+    Day | None,
+    Field(
+        description="Last business day that is opened, so that it is valued; null: there is none."
+    ),
 ]
 FailureReason = Annotated[str | None, Field(description="Why it waits or failed.")]
 FirstHole = Annotated[
@@ -347,6 +350,9 @@ class Reprocessing(_Model):
     heartbeat_age_seconds: float | None = Field(description="Time since its last heartbeat.")
     zombie_jobs_fenced: int = Field(
         description="Jobs that an abandoned attempt tried to finish and could not."
+    )
+    calendars_not_opened: list[str] = Field(
+        description="Calendars of positions of which no business day is opened: nothing is due."
     )
     paused_at: datetime | None = Field(description="Since when the scheduler is paused.")
     paused_by: str | None = Field(description="Who paused it.")

@@ -30,7 +30,8 @@ class Status:
         first_watermark: the earliest watermark of a position; None: some position was never
             scheduled, or there is none.
         last_watermark: the latest watermark of a position; None: there is none.
-        horizon: the last business day that is to be valued, of any calendar.
+        horizon: the last business day that is opened, of any calendar: up to it positions are to be
+            valued. None: nothing is opened.
         first_hole: the first date on which a position has no value for want of data; None: none.
         last_hole: the last such date.
         frontier_of_holes: up to which date the positions with holes are valued but for their holes.
@@ -43,6 +44,8 @@ class Status:
         holder: who holds the term; None: nobody.
         heartbeat_age_seconds: since the last heartbeat of a leader; None: there was none.
         zombie_jobs_fenced: jobs that an abandoned attempt tried to finish, and could not.
+        calendars_not_opened: calendars of positions of which nothing is opened, so that nothing of
+            these positions is due.
         paused_at: since when an operator has paused the scheduler; None: it is not paused.
         paused_by: who paused it.
     """
@@ -62,6 +65,7 @@ class Status:
     holder: str | None
     heartbeat_age_seconds: float | None
     zombie_jobs_fenced: int = 0
+    calendars_not_opened: tuple[str, ...] = ()
     paused_at: datetime | None = None
     paused_by: str | None = None
 
@@ -96,7 +100,7 @@ async def read_status(database: Connections) -> Status:
         last_hole=max(known("last_hole"), default=None),
         frontier_of_holes=min(known("frontier_of_holes"), default=None),
         reasons=[(row["reason"], row["positions"], row["example"]) for row in reasons],
-        **dict(work),
+        **{**work, "calendars_not_opened": tuple(work["calendars_not_opened"])},
     )
 
 

@@ -153,6 +153,7 @@ async def test_opening_one_calendar_leaves_the_other(url: str, database: Databas
     async with engine(url) as running:
         await running.settle()
         # Nothing of OTHER is opened: nothing of Q is due.
+        assert (await read_status(database)).calendars_not_opened == ("OTHER",)
         assert await fetch(database, watermarks) == [("P1", DAYS[-1]), ("Q", None)]
         assert await fetch(database, "SELECT DISTINCT state FROM position_status") == [("CURRENT",)]
         await open_calendars(database, DAYS[3], ["OTHER"])

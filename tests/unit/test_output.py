@@ -7,7 +7,7 @@ import pytest
 
 from revalue.console.cli.correct import print_correction
 from revalue.console.cli.output import counted, on_dates, print_table, tidy
-from revalue.console.cli.status import watermarks, what_is_left
+from revalue.console.cli.status import not_opened, watermarks, what_is_left
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct.corrections import FileCorrection
 from revalue.engine.operate.status import Status
@@ -92,6 +92,13 @@ def test_what_is_left_is_said_in_words() -> None:
         "2 positions being reprocessed, 3 positions waiting for data; "
         "3 positions: PRICE_MISSING A 2016-03-15; 1 trigger queued; "
         "paused by an operator: `revalue resume` ends the pause"
+    )
+
+
+def test_calendars_of_which_nothing_is_opened_are_named_with_what_to_do() -> None:
+    assert not_opened(status({"CURRENT": 4}, calendars_not_opened=("XLON", "XNYS"))) == (
+        "nothing of calendars XLON, XNYS is opened, so their positions are not valued: "
+        "`revalue open DATE` opens the business days up to a date"
     )
 
 
