@@ -145,6 +145,12 @@ class InFlightTasks:
             raise setback
         return True
 
+    def leave_ended(self, lane: Lane) -> None:
+        """Leave the lane's attempts that have ended to the next scheduler, which applies them."""
+        for attempt, (task, _) in list(self._in_flight.items()):
+            if task.lane is lane and attempt.done():
+                del self._in_flight[attempt]
+
     async def hand_back(self, work: LaneWork) -> None:
         """Release the lane's queued tasks; no attempt is counted."""
         while work.queue:

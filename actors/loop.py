@@ -8,7 +8,7 @@ scheduler alone advances watermarks.
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 
@@ -16,12 +16,13 @@ from revalue.actors.backoff import Backoff
 from revalue.actors.concurrency import arrives_within, gather_all, raise_most_serious
 from revalue.actors.in_flight import InFlightTasks
 from revalue.actors.lanes import LaneWork
+from revalue.actors.lock_watch import LockWatch
 from revalue.actors.progress import Progress
 from revalue.actors.protocols import Pool
 from revalue.engine import logs, metrics
 from revalue.engine.apply import apply
 from revalue.engine.core.lifecycle import Lane
-from revalue.engine.errors import TransientError
+from revalue.engine.errors import TransientError, WriteConflictError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import queue_depth
@@ -70,6 +71,15 @@ class SchedulerLoop:
             lane: LaneWork(lane, readers[lane], term, settings, self.progress) for lane in Lane
         }
         self._in_flight = InFlightTasks(database, pool, term, settings, self.progress)
+        self._locks = LockWatch(
+            database,
+            locked_calendars=lambda: {
+                calendar for work in self._lanes.values() for calendar in work.locked_calendars
+            },
+            wake=self.wake,
+            tell=self._tell_trouble,
+        )
+        self._transient: str | None = None  # what the loop tries again until it succeeds
         self._woken = asyncio.Event()
         self._stopping = self._is_halting = self._is_turning = False
         self._turned = asyncio.Condition()
@@ -95,28 +105,30 @@ class SchedulerLoop:
         backoff = Backoff()
         listener = asyncio.create_task(self._listen())
         beat = asyncio.create_task(self._beat())
+        watch = asyncio.create_task(self._locks.run())
         try:
             while not self._is_over():
                 try:
                     await self.recover()
-                    await self._turn_lanes(beat, backoff)
+                    await self._turn_lanes((beat, listener, watch), backoff)
                 except TransientError as error:
-                    if self.progress.trouble is None:
+                    if self._transient is None:
                         _log.warning(
                             "retrying until it succeeds",
                             trouble=str(error),
                             term=self._term.number,
                         )
-                    self.progress.trouble = str(error)
+                    self._transient = str(error)
                     for work in self._lanes.values():
                         work.reader.close()  # it may be broken too
-                    async with self._turned:
-                        self._turned.notify_all()
+                    await self._tell_trouble()
                     await backoff.pause()
         finally:
-            for task in (listener, beat):
+            for task in (listener, beat, watch):
                 task.cancel()
-            await asyncio.gather(listener, beat, self._in_flight.cancel(), return_exceptions=True)
+            await asyncio.gather(
+                listener, beat, watch, self._in_flight.cancel(), return_exceptions=True
+            )
             self._ended = True
             async with self._turned:
                 self._turned.notify_all()
@@ -128,21 +140,21 @@ class SchedulerLoop:
             and not any(work.queue for work in self._lanes.values())
         )
 
-    async def _turn_lanes(self, beat: "asyncio.Task[None]", backoff: Backoff) -> None:
+    async def _turn_lanes(self, beside: "Sequence[asyncio.Task[None]]", backoff: Backoff) -> None:
         """Take the turns of both lanes until the scheduler has been stopped.
 
-        If one lane raises, or the term is lost, the other ends its turn first, so that it is never
-        interrupted in the middle of a transaction.
+        If one lane raises, or what runs beside them (the term is lost, for example), the other lane
+        ends its turn first, so that it is never interrupted in the middle of a transaction.
         """
         self._is_halting, self._is_turning = False, True
         turning = {
             asyncio.create_task(self._keep_turning(work, backoff)) for work in self._lanes.values()
         }
-        left = {*turning, beat}
+        left = {*turning, *beside}
         try:
-            while left - {beat}:
+            while left & turning:
                 ended, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                if beat in ended or any(each.exception() for each in ended):
+                if ended - turning or any(each.exception() for each in ended):
                     self._is_halting = True
                     for work in self._lanes.values():
                         work.wake.set()
@@ -151,14 +163,15 @@ class SchedulerLoop:
                 each.cancel()  # no effect on those that have ended
             await asyncio.gather(*turning, return_exceptions=True)
             self._is_turning = False
-        raise_most_serious([each.exception() for each in ({beat} - left) | turning])
+        raise_most_serious([each.exception() for each in ({*beside} - left) | turning])
 
     async def _keep_turning(self, work: LaneWork, backoff: Backoff) -> None:
         """Take turns until the scheduler is stopped and nothing of the lane is in flight."""
         while not self._is_over() and not self._is_halting:
             worked = await self._turn(work)
             if not self._in_flight.is_setback or self.progress.idle:
-                self._in_flight.is_setback, self.progress.trouble = False, None
+                self._in_flight.is_setback, self._transient = False, None
+                await self._tell_trouble()
                 backoff.reset()
             if not worked:
                 await self._sleep(work)
@@ -191,7 +204,8 @@ class SchedulerLoop:
     async def _turn(self, work: LaneWork) -> bool:
         work.turns_begun += 1
         worked = await self._take_steps(work)
-        is_waiting = work.is_held or (bool(work.queue) and not self.progress.paused)
+        is_locked = work.has_left or bool(work.held_up)
+        is_waiting = work.is_held or ((is_locked or bool(work.queue)) and not self.progress.paused)
         work.is_idle = not worked and not self._in_flight.count(work.lane) and not is_waiting
         work.turns_ended = work.turns_begun
         self.progress.in_flight = len(self._in_flight.tasks())
@@ -210,12 +224,38 @@ class SchedulerLoop:
         if self._stopping:
             await self._in_flight.hand_back(work)
         if self._stopping or control.paused:
-            return await self._in_flight.apply_ended(work.lane)
+            applied = await self._apply(work)
+            if self._stopping and "apply" in work.held_up:
+                self._in_flight.leave_ended(work.lane)
+            return applied
         # Concurrently: the two long steps of a mass correction do not wait for each other.
-        applied, created = await gather_all(
-            self._in_flight.apply_ended(work.lane), self._create_jobs(work)
-        )
+        applied, created = await gather_all(self._apply(work), self._create_jobs(work))
         return applied or created
+
+    async def _take_unless_held_up(
+        self, work: LaneWork, step: str, take: Callable[[], Awaitable[bool]]
+    ) -> bool:
+        """Take a step, unless another database session holds locks that it needs.
+
+        Only this step waits then. Nothing of it is written, so that nothing has to be recovered.
+        """
+        try:
+            worked = await take()
+        except WriteConflictError as error:
+            if not error.is_lock_timeout:
+                raise
+            self._locks.gave_up(step)
+            work.held_up.add(step)
+            return False
+        work.held_up.discard(step)
+        return worked
+
+    async def _apply(self, work: LaneWork) -> bool:
+        if self._locks.holds_up("apply"):
+            return False
+        return await self._take_unless_held_up(
+            work, "apply", lambda: self._in_flight.apply_ended(work.lane)
+        )
 
     async def _create_jobs(self, work: LaneWork) -> bool:
         """Take the steps that create jobs, and start their tasks."""
@@ -223,15 +263,25 @@ class SchedulerLoop:
         work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work)
         if work.lane is Lane.HISTORY:
             await self._give_way()
-            invalidated = await self._fan_out(work)
-            retried = await self._retry(work)
+            if not self._locks.holds_up("fan out"):
+                invalidated = await self._take_unless_held_up(
+                    work, "fan out", lambda: self._fan_out(work)
+                )
+            if not self._locks.holds_up("retry"):
+                retried = await self._take_unless_held_up(work, "retry", lambda: self._retry(work))
         if not work.is_held:
-            staged, jobs = await work.stage(self._in_flight.capacity(work))
-            self._count_created(work.lane, jobs)
+            staged = await self._take_unless_held_up(work, "stage", lambda: self._stage(work))
         started = await self._in_flight.start(
             work, is_stopping=lambda: self._stopping, ended=lambda: self._attempt_ended(work)
         )
         return invalidated or retried or staged or started
+
+    async def _stage(self, work: LaneWork) -> bool:
+        staged, jobs = await work.stage(
+            self._in_flight.capacity(work), leave_locked=self._locks.holds_up("stage")
+        )
+        self._count_created(work.lane, jobs)
+        return staged
 
     async def is_quiet(self) -> bool:
         """Whether nothing is left to do now: what remains waits for data, has failed, or is paused.
@@ -330,6 +380,13 @@ class SchedulerLoop:
         self.progress.jobs_created += jobs
         metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
 
+    async def _tell_trouble(self) -> None:
+        trouble = self._transient or self._locks.trouble
+        if trouble != self.progress.trouble:
+            self.progress.trouble = trouble
+            async with self._turned:
+                self._turned.notify_all()
+
     async def _sleep(self, work: LaneWork) -> None:
         """Wait for a commit, a result, the next retry that is due, or the poll interval."""
         seconds = self._settings.poll_seconds
@@ -354,7 +411,7 @@ class SchedulerLoop:
                     self.wake()
                     await lost.wait()
             except TransientError:
-                pass
+                pass  # the loop meets it too, and reports it
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _beat(self) -> None:

@@ -90,9 +90,13 @@ class ValuationScheduler:
 
     async def _open_database(self) -> Database:
         await require_head(self._url)
-        # Two steps of each lane at once, and the heartbeat, which must not wait for them.
+        # Two steps of each lane at once, the heartbeat, which must not wait for them, and two for
+        # who holds their locks.
         return await Database.open(
-            self._url, connections=6, application=application_name("scheduler", self._holder)
+            self._url,
+            connections=8,
+            application=application_name("scheduler", self._holder),
+            lock_seconds=self._settings.lock_seconds,
         )
 
     async def _acquire(self, database: Database) -> Term:

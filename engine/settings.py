@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         10, gt=0, description="a scheduler without a heartbeat for longer is considered dead"
     )
+    lock_seconds: float = Field(
+        10,
+        gt=0,
+        description="longest time that a step of the scheduler waits for rows that another "
+        "session has locked",
+    )
     preview_seconds: float = Field(
         30, gt=0, description="longest time that a preview may lock what it corrects"
     )

@@ -91,7 +91,10 @@ async def engine(
 ) -> AsyncIterator[Engine]:
     """An engine that leads on the database."""
     async with await Database.open(
-        url, application=application_name("scheduler", holder)
+        url,
+        connections=8,
+        application=application_name("scheduler", holder),
+        lock_seconds=settings.lock_seconds,
     ) as database:
         valuers = [
             await Valuer.open(url, max_attempts=settings.max_attempts) for _ in range(workers)

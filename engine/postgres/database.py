@@ -6,6 +6,7 @@ The driver's errors become the engine's own (`translated_errors`).
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from time import monotonic
 from types import TracebackType
 from typing import Literal, Protocol
 
@@ -15,6 +16,9 @@ from revalue.engine.core.tasks import Task
 from revalue.engine.errors import DatabaseUnavailableError, UsageError, WriteConflictError
 from revalue.engine.postgres.driver_errors import engine_error, unreachable
 from revalue.engine.postgres.statement import Connection, name_of
+
+LOCK_SECONDS = 300
+"""How long a command waits for a lock, by default: for another load, for example."""
 
 
 @contextmanager
@@ -94,16 +98,24 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool, url: str) -> None:
         self._pool = pool
+        self._taken_at: dict[int, float] = {}
         self.url = url
 
     @classmethod
     async def open(
-        cls, url: str, *, connections: int = 4, application: str = "revalue"
+        cls,
+        url: str,
+        *,
+        connections: int = 4,
+        application: str = "revalue",
+        lock_seconds: float = LOCK_SECONDS,
     ) -> "Database":
         """Open a pool of at most `connections` connections; the first one is opened now.
 
         Args:
             application: the application_name of its database sessions.
+            lock_seconds: longest wait for a lock that another session holds; then the transaction
+                ends with WriteConflictError.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL cannot be reached.
@@ -122,6 +134,7 @@ class Database:
                     "application_name": application,
                     "jit": "off",
                     "plan_cache_mode": "force_custom_plan",
+                    "lock_timeout": str(max(1, round(lock_seconds * 1000))),
                 },
                 timeout=30,
             )
@@ -150,14 +163,23 @@ class Database:
         async with self._taken() as connection:
             yield connection
 
+    def taken_for(self, seconds: float) -> list[int]:
+        """Return the server's pids of the connections that have been in use for so long."""
+        return [pid for pid, since in self._taken_at.items() if monotonic() - since >= seconds]
+
     @asynccontextmanager
     async def _taken(self) -> AsyncIterator[Connection]:
         """Take a connection out of the pool for the duration of the block."""
         try:
             with translated_errors():
                 async with self._pool.acquire() as connection:
-                    with _misuse_told(connection):
-                        yield connection
+                    pid = connection.get_server_pid()
+                    self._taken_at[pid] = monotonic()
+                    try:
+                        with _misuse_told(connection):
+                            yield connection
+                    finally:
+                        del self._taken_at[pid]
         except DatabaseUnavailableError:
             # What happened to one connection has often happened to all: a failover, a server that
             # is read-only for those that were opened at that time.

@@ -1,5 +1,6 @@
 """Step 3, stage: scan due dates into Arrow, let the core decide, write jobs and frontiers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
@@ -57,12 +58,17 @@ class Staged:
     positions: number of positions that were proposed.
     jobs: number of jobs written.
     rest: the part of the scan for which there was no capacity, or None.
+    left: how many of the positions were left for a later scan, because another session has locked
+        them or their calendar.
+    locked_calendars: the calendars that another session has locked.
     """
 
     tasks: list[Task]
     positions: int
     jobs: int
     rest: Scan | None
+    left: int = 0
+    locked_calendars: frozenset[str] = frozenset()
 
 
 def scan(
@@ -116,16 +122,27 @@ async def live_lane_is_held(database: Connections, *, live_business_days: int) -
 
 
 async def stage(
-    term: Term, scanned: Scan, lane: Lane, *, task_rows: int, capacity_rows: int
+    term: Term,
+    scanned: Scan,
+    lane: Lane,
+    *,
+    task_rows: int,
+    capacity_rows: int,
+    leave_locked: bool = False,
 ) -> Staged:
     """Write the jobs of a scan's first positions and advance their frontiers, in one transaction.
 
     A position on which nothing is due gets a new frontier but no job. A position that was changed
-    since the scan, or whose calendar was, is left unchanged.
+    since the scan, or whose calendar was, is left unchanged. So is one whose calendar another
+    session has locked.
 
     Args:
         task_rows: target position-days per task.
         capacity_rows: position-days that may be scheduled; at least one position is.
+        leave_locked: leave positions that another session has locked. Otherwise wait for them.
+
+    Raises:
+        WriteConflictError: another session holds the lock of a position for too long.
     """
     if scanned.positions.is_empty():
         return Staged([], 0, 0, None)
@@ -137,15 +154,34 @@ async def stage(
         positions = positions.filter(~beyond)
     async with term.transaction("stage") as connection:
         tasks = await propose_jobs(term, connection, positions, ranges, lane, task_rows=task_rows)
-        await sql("lock_calendars").execute(connection)
+        locked = await sql("lock_calendars").fetch(connection)
+        left = 0
+        if locked:
+            left = await sql("leave_calendars").execute(
+                connection, calendars=[row["calendar_no"] for row in locked]
+            )
         bounds = {
             "first_position": positions["position_id"].min(),
             "last_position": positions["position_id"].max(),
         }
+        if leave_locked:
+            left += await sql("leave_locked_positions").execute(connection, **bounds)
         written = await sql("create_jobs").execute(
             connection, lane=lane.value, term=term.number, **bounds
         )
-    return Staged(tasks if written else [], len(positions), written, rest)
+    return Staged(
+        tasks if written else [],
+        len(positions),
+        written,
+        rest,
+        left,
+        frozenset(row["calendar_id"] for row in locked),
+    )
+
+
+async def wait_for_calendars(connection: Connection, calendars: Collection[str]) -> None:
+    """Wait until no other session has locked any of these calendars."""
+    await sql("wait_for_calendars").execute(connection, calendars=list(calendars))
 
 
 async def propose_jobs(

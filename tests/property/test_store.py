@@ -166,7 +166,7 @@ class Interrupted(Database):
     """A database that calls `between` after a transaction's last write and before its commit."""
 
     def __init__(self, database: Database, between: Callable[[], Awaitable[object]]) -> None:
-        self._pool = database._pool
+        super().__init__(database._pool, database.url)
         self._between = between
 
     @asynccontextmanager

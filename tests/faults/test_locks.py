@@ -1,0 +1,234 @@
+"""Locks of other database sessions: what they hold up, that all else continues, and who is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+import polars as pl
+import pytest
+
+from revalue.actors import lock_watch
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.operate.status import read_status
+from revalue.engine.postgres.database import Database
+from tests.faults.checks import assert_all_correct
+from tests.support import (
+    DAYS,
+    SETTINGS,
+    Engine,
+    engine,
+    execute,
+    facts,
+    fetch,
+    load_small_book,
+    open_days,
+    prices,
+    until,
+)
+
+TOMORROW = DAYS[-1] + timedelta(days=3)
+CORRECTION = "UPDATE market_prices SET price = price + 1 WHERE security_id = "
+LOCKED = SETTINGS.model_copy(update={"lock_seconds": 1.0})
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_watch, "_LOOK_SECONDS", 0.1)
+
+
+@pytest.fixture
+async def session(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody's psql."""
+    connection = await asyncpg.connect(url, server_settings={"application_name": "psql"})
+    yield connection
+    await connection.close()
+
+
+@asynccontextmanager
+async def served(url: str) -> AsyncIterator[Engine]:
+    """An engine whose loop runs, as in service."""
+    async with engine(url, settings=LOCKED) as running:
+        work = asyncio.create_task(running.loop.run())
+        try:
+            yield running
+            assert not work.done(), work.exception()
+        finally:
+            running.loop.stop()
+            await asyncio.wait_for(work, 30)
+
+
+async def book_of_two_calendars(database: Database) -> None:
+    """P1 and P2 of the small book follow the calendar CAL, P3 and P4 the calendar OTHER."""
+    await load_small_book(database, portfolios=2)
+    await open_days(database, DAYS, "OTHER")
+    others = {"portfolio_id": ["P3", "P4"], "base_currency": ["USD", "EUR"]}
+    await load(database, Kind.PORTFOLIOS, pl.DataFrame({**others, "calendar_id": ["OTHER"] * 2}))
+    held = [facts(name, security, {DAYS[0]: "3"}) for name in ("P3", "P4") for security in "AB"]
+    await load(database, Kind.POSITIONS, pl.concat(held))
+
+
+async def load_tomorrow(database: Database) -> None:
+    """Load the prices and the rate of the next business day."""
+    for security in "AB":
+        await load(database, Kind.PRICES, prices(security, {TOMORROW: "77"}))
+    await load(
+        database,
+        Kind.FX_RATES,
+        pl.DataFrame(
+            {
+                "base_currency": ["EUR"],
+                "quote_currency": ["USD"],
+                "rate_date": [TOMORROW],
+                "rate": ["1.2"],
+            }
+        ),
+    )
+
+
+async def open_tomorrow(database: Database) -> None:
+    await load_tomorrow(database)
+    for calendar in ("CAL", "OTHER"):
+        await open_days(database, [TOMORROW], calendar)
+
+
+async def valued_through(database: Database, *portfolios: str) -> set[object]:
+    rows = await fetch(
+        database,
+        "SELECT watermark_date FROM position_state WHERE portfolio_id = ANY ($1)",
+        list(portfolios),
+    )
+    return {watermark for (watermark,) in rows}
+
+
+@pytest.mark.parametrize(
+    ("opens", "end"), [(False, "COMMIT"), (True, "COMMIT"), (True, "ROLLBACK")]
+)
+async def test_an_uncommitted_business_date_holds_up_its_calendar_only(
+    url: str,
+    database: Database,
+    session: asyncpg.Connection,
+    caplog: pytest.LogCaptureFixture,
+    opens: bool,
+    end: str,
+) -> None:
+    await book_of_two_calendars(database)
+    await load_tomorrow(database)
+    await session.execute("BEGIN")
+    await session.execute("INSERT INTO business_dates VALUES ('CAL', $1)", TOMORROW)
+    if opens:
+        await session.execute(
+            "UPDATE calendars SET opened_through = $1 WHERE calendar_id = 'CAL'", TOMORROW
+        )
+    with caplog.at_level("WARNING", logger="revalue"):
+        async with served(url) as running:
+
+            async def is_told() -> bool:
+                return "calendar CAL is locked" in (running.loop.progress.trouble or "")
+
+            await until(is_told)
+            told = running.loop.progress.trouble or ""
+            pid = session.get_server_pid()
+            assert f"by database session pid {pid} (user postgres, application psql)" in told
+            assert "in a transaction since 20" in told
+            assert f"pg_terminate_backend({pid})" in told
+            assert "OTHER" not in told
+
+            async def others_are_valued() -> bool:
+                return await valued_through(database, "P3", "P4") == {DAYS[-1]}
+
+            await until(others_are_valued)
+            assert await valued_through(database, "P1", "P2") == {None}
+            assert not await running.loop.is_quiet(), "its positions are not valued yet"
+            await session.execute(end)
+            while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
+                await asyncio.sleep(0.01)
+            assert running.loop.progress.trouble is None
+    assert await valued_through(database, "P1") == {
+        TOMORROW if opens and end == "COMMIT" else DAYS[-1]
+    }
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "held up by the locks of another database session" in warning
+    await assert_all_correct(database)
+
+
+async def test_an_uncommitted_price_holds_up_nothing(
+    url: str, database: Database, session: asyncpg.Connection
+) -> None:
+    await book_of_two_calendars(database)
+    async with served(url) as running:
+
+        async def is_current() -> bool:
+            return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+        await until(is_current)
+        await session.execute("BEGIN")
+        await session.execute(f"{CORRECTION} 'A'")
+        await execute(database, f"{CORRECTION} 'B'")
+        await execute(database, "UPDATE fx_rates SET rate = rate + 1")
+        await until(is_current)
+        assert running.loop.progress.trouble is None
+        await assert_all_correct(database)
+        await session.execute("COMMIT")
+        await until(is_current)
+    await assert_all_correct(database)
+
+
+async def test_a_locked_position_holds_up_the_staging_of_that_position_only(
+    url: str, database: Database, session: asyncpg.Connection
+) -> None:
+    """As an uncommitted load of positions locks it."""
+    await book_of_two_calendars(database)
+    await session.execute("BEGIN")
+    await session.execute(
+        "SELECT FROM position_state WHERE portfolio_id = 'P1' AND security_id = 'A' FOR UPDATE"
+    )
+    async with served(url) as running:
+
+        async def others_are_current() -> bool:
+            return (await read_status(database)).positions == {"CURRENT": 7, "BEHIND": 1}
+
+        await until(others_are_current)
+        told = running.loop.progress.trouble or ""
+        assert (
+            f"rows of position_state are locked by database session pid {session.get_server_pid()}"
+            in told
+        )
+        assert "stage waits, everything else continues" in told
+        assert not await running.loop.is_quiet()
+        await session.execute("ROLLBACK")
+        while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
+            await asyncio.sleep(0.01)
+        assert running.loop.progress.trouble is None
+    await assert_all_correct(database)
+
+
+async def test_a_locked_position_holds_up_corrections_and_nothing_else(
+    url: str, database: Database, session: asyncpg.Connection
+) -> None:
+    await book_of_two_calendars(database)
+    async with served(url) as running:
+
+        async def is_current() -> bool:
+            return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+        await until(is_current)
+        await session.execute("BEGIN")
+        await session.execute("SELECT FROM position_state WHERE portfolio_id = 'P1' FOR UPDATE")
+        await execute(database, f"{CORRECTION} 'A'")
+
+        async def is_told() -> bool:
+            return "fan out waits" in (running.loop.progress.trouble or "")
+
+        await until(is_told)
+        await open_tomorrow(database)
+
+        async def others_are_valued() -> bool:
+            return await valued_through(database, "P2", "P3", "P4") == {TOMORROW}
+
+        await until(others_are_valued)
+        assert (await read_status(database)).triggers_queued
+        await session.execute("ROLLBACK")
+        await until(is_current)
+    await assert_all_correct(database)
