@@ -35,13 +35,23 @@ class Backoff:
         await asyncio.sleep(seconds * (0.5 + random.random()))
 
 
-async def retry_transient(work: Callable[[], Awaitable[_T]]) -> _T:
-    """Return the result of `work`, retried after each TransientError without limit. Warns once."""
+async def retry_transient(
+    work: Callable[[], Awaitable[_T]], tell: Callable[[str | None], None] = lambda trouble: None
+) -> _T:
+    """Return the result of `work`, retried after each TransientError without limit. Warns once.
+
+    Args:
+        tell: is called with what it waits for, and with None at the end.
+    """
     backoff = Backoff()
     while True:
         try:
-            return await work()
+            result = await work()
         except TransientError as error:
             if not backoff.failures:
                 _log.warning("retrying until it succeeds", trouble=str(error))
+            tell(str(error))
             await backoff.pause()
+        else:
+            tell(None)
+            return result

@@ -123,9 +123,8 @@ class LaneWork:
 
     async def _scan(self) -> Scan:
         with self._progress.timed("scan"):
-            scanned = await asyncio.to_thread(
+            scanned = await self.reader.run(
                 scan,
-                self.reader,
                 self.lane,
                 self._cursor,
                 page_positions=PAGE_POSITIONS,

@@ -164,7 +164,7 @@ class ActorPool:
                     "env_vars": {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}
                 },
             )
-            .remote(self._url, self._max_attempts, name)
+            .remote(self._url, self._max_attempts, name, self._deadline)
         )
         worker = _Worker(actor, name, is_reserved)
         self._workers.append(worker)

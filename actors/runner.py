@@ -1,6 +1,7 @@
 """One run of the engine on Ray: starts a scheduler, watches it and stops it."""
 
 import asyncio
+import math
 import time
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from revalue.engine.settings import Settings
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0
 _ANSWER_SECONDS = 60
+_WARN_SECONDS = 60  # trouble that comes and goes is logged this often
 # How many calls may fail as "died" before the scheduler is considered gone. While Ray restarts an
 # actor, calls are answered or fail as "unavailable".
 _MAX_DEATHS = 3
@@ -41,6 +43,8 @@ class Runner:
         self._settings = settings
         self._take_over = take_over
         self._counted = dict.fromkeys(_COUNTS, 0)
+        self._is_in_trouble = False
+        self._warned_at = -math.inf
         self.ended_in_order = False
 
     def __enter__(self) -> "Runner":
@@ -130,9 +134,18 @@ class Runner:
                     ) from None
                 time.sleep(1)  # it recovers from the database
                 continue
+            self._warn_of(progress["trouble"])
             if not progress.get("starting"):
                 return progress
             time.sleep(0.05)
+
+    def _warn_of(self, trouble: str | None) -> None:
+        """Log trouble when it begins: the scheduler's own log may be in files of Ray only."""
+        now = time.monotonic()
+        if trouble and not self._is_in_trouble and now - self._warned_at > _WARN_SECONDS:
+            self._warned_at = now
+            _log.warning("the scheduler waits", trouble=trouble)
+        self._is_in_trouble = trouble is not None
 
     async def _status(self) -> Status:
         async with await Database.open(self._url, connections=1) as database:

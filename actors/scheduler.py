@@ -44,12 +44,13 @@ class ValuationScheduler:
         self._loop: SchedulerLoop | None = None
         self._pool: ActorPool | None = None
         self._metrics_port: int | None = None
+        self._trouble: str | None = None  # before it leads
         self._running = asyncio.get_event_loop().create_task(self._run())
 
     async def _run(self) -> None:
         self._serve_metrics()
-        async with await retry_transient(self._open_database) as database:
-            term = await retry_transient(lambda: self._acquire(database))
+        async with await retry_transient(self._open_database, self._tell) as database:
+            term = await retry_transient(lambda: self._acquire(database), self._tell)
             try:
                 await self._lead(database, term)
             finally:
@@ -66,7 +67,9 @@ class ValuationScheduler:
             max_attempts=settings.max_attempts,
             task_deadline_seconds=settings.task_deadline_seconds,
         )
-        readers = {lane: ArrowReader(self._url) for lane in Lane}
+        readers = {
+            lane: ArrowReader(self._url, answer_seconds=settings.step_seconds) for lane in Lane
+        }
         self._loop = SchedulerLoop(database, readers, self._pool, term, settings)
         try:
             await self._loop.run()
@@ -74,6 +77,9 @@ class ValuationScheduler:
             for reader in readers.values():
                 reader.close()
             await self._pool.close()
+
+    def _tell(self, trouble: str | None) -> None:
+        self._trouble = trouble
 
     def _serve_metrics(self) -> None:
         port = self._settings.metrics_port
@@ -97,6 +103,7 @@ class ValuationScheduler:
             connections=8,
             application=application_name("scheduler", self._holder),
             lock_seconds=self._settings.lock_seconds,
+            answer_seconds=self._settings.step_seconds,
         )
 
     async def _acquire(self, database: Database) -> Term:
@@ -112,7 +119,7 @@ class ValuationScheduler:
 
         Returns:
             With `quiet` (nothing is left to do now), `ended` (an operator has drained it) and
-            `metrics_port`; or `starting`, before it leads.
+            `metrics_port`; or `starting` and `trouble`, before it leads.
 
         Raises:
             TermLostError, LeaderActiveError, DatabaseSetupError, NoActorsError: what ended it.
@@ -122,7 +129,7 @@ class ValuationScheduler:
             assert self._loop is not None
             return {**asdict(self._loop.progress), "quiet": True, "ended": True}
         if self._loop is None:
-            return {"quiet": False, "starting": True}
+            return {"quiet": False, "starting": True, "trouble": self._trouble}
         try:
             quiet = await self._loop.is_quiet()
         except TransientError:

@@ -9,17 +9,23 @@ from revalue.engine.value.valuer import Valuer
 class ValuationActor:
     """A plain class that actors.pool turns into a Ray actor."""
 
-    def __init__(self, url: str, max_attempts: int, name: str) -> None:
+    def __init__(self, url: str, max_attempts: int, name: str, answer_seconds: float) -> None:
         self._url = url
         self._max_attempts = max_attempts
         self._name = name
+        self._answer_seconds = answer_seconds
         self._loop = asyncio.new_event_loop()
         self._valuer: Valuer | None = None
 
     def connect(self) -> None:
         """Connect to the database. Raises TransientError: call again, the process is sound."""
         if self._valuer is None:
-            opening = Valuer.open(self._url, max_attempts=self._max_attempts, name=self._name)
+            opening = Valuer.open(
+                self._url,
+                max_attempts=self._max_attempts,
+                name=self._name,
+                answer_seconds=self._answer_seconds,
+            )
             self._valuer = self._loop.run_until_complete(opening)
 
     def run(self, task: Task) -> TaskResult:

@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         10, gt=0, description="a scheduler without a heartbeat for longer is considered dead"
     )
+    step_seconds: float = Field(
+        1800,
+        gt=0,
+        description="after this time without its end a step of the scheduler considers its "
+        "connection to the database lost",
+    )
     lock_seconds: float = Field(
         10,
         gt=0,

@@ -95,12 +95,18 @@ async def engine(
         connections=8,
         application=application_name("scheduler", holder),
         lock_seconds=settings.lock_seconds,
+        answer_seconds=settings.step_seconds,
     ) as database:
         valuers = [
-            await Valuer.open(url, max_attempts=settings.max_attempts) for _ in range(workers)
+            await Valuer.open(
+                url,
+                max_attempts=settings.max_attempts,
+                answer_seconds=settings.task_deadline_seconds,
+            )
+            for _ in range(workers)
         ]
         pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
-        reader, live = ArrowReader(url), ArrowReader(url)
+        reader, live = (ArrowReader(url, answer_seconds=settings.step_seconds) for _ in range(2))
         term = await Term.acquire(
             database, holder, lease_seconds=settings.lease_seconds, take_over=True
         )

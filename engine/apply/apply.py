@@ -6,7 +6,7 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.backends import application_name, terminate_backends
-from revalue.engine.postgres.database import Connections, avoid_nested_loops
+from revalue.engine.postgres.database import SHORT_SECONDS, Connections, avoid_nested_loops
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
@@ -114,7 +114,7 @@ async def seconds_to_next_retry(database: Connections) -> float | None:
 
     Negative: it is overdue.
     """
-    async with database.connection() as connection:
+    async with database.connection(seconds=SHORT_SECONDS) as connection:
         seconds: float | None = await sql("next_retry").value(connection)
     return seconds
 

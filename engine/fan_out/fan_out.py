@@ -3,7 +3,6 @@
 Each affected position gets a new epoch, and the affected dates become pending under it.
 """
 
-import asyncio
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,7 +12,7 @@ from revalue.engine.core.eligibility import cut_to_business_days
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
-from revalue.engine.postgres.arrow import Reader
+from revalue.engine.postgres.arrow import ArrowReader, Reader
 from revalue.engine.postgres.statement import statements
 from revalue.engine.stage.stage import INVALIDATED_BY, NO_RANGES, PROPOSED_POSITION, propose_jobs
 from revalue.engine.value.inputs import read_business_days
@@ -33,7 +32,7 @@ class Capacity:
     task_rows: target position-days per task.
     """
 
-    reader: Reader
+    reader: ArrowReader
     rows: int
     task_rows: int
 
@@ -102,7 +101,7 @@ async def fan_out(
         # Positions of which dates are withdrawn are left to the scan: their frontiers may go back.
         withdraws = any(row["withdraws"] for row in queue)
         if capacity is not None and capacity.rows > 0 and not withdraws:
-            positions, ranges = await asyncio.to_thread(_plan_jobs, capacity, page)
+            positions, ranges = await capacity.reader.run(_plan_jobs, capacity, page)
             task_rows = capacity.task_rows
         tasks = await propose_jobs(
             term, connection, positions, ranges, Lane.HISTORY, task_rows=task_rows
@@ -131,14 +130,14 @@ async def fan_out(
 
 
 def _plan_jobs(
-    capacity: Capacity, page: dict[str, int | list[int]]
+    reader: Reader, capacity: Capacity, page: dict[str, int | list[int]]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the positions of a page that fit in the capacity, and what becomes due of them.
 
     Both are arguments of `propose_jobs`. They are read before the positions are invalidated: one
     that changes in between has another revision then, and is invalidated without being staged.
     """
-    with capacity.reader.snapshot() as snapshot:
+    with reader.snapshot() as snapshot:
         affected = snapshot.read(sql("scan_affected"), **page)
         if affected.is_empty():
             return _NO_POSITIONS, NO_RANGES

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from revalue.engine.errors import WriteConflictError
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import SHORT_SECONDS, Database
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -48,7 +48,7 @@ class Blocker:
 
 async def blockers_of(database: Database, waiting: Collection[int]) -> list[Blocker]:
     """Return who blocks the database sessions with these pids; the oldest transaction first."""
-    async with database.connection() as connection:
+    async with database.connection(seconds=SHORT_SECONDS) as connection:
         return await _blockers(connection, waiting)
 
 
@@ -60,9 +60,9 @@ async def blockers_met_by(
     A row tells only that it is locked: who has locked it is known of a session that waits for it.
     """
     found: list[Blocker] = []
-    async with database.connection() as asking:
+    async with database.connection(seconds=SHORT_SECONDS) as asking:
         with suppress(WriteConflictError):
-            async with database.transaction() as probing:
+            async with database.transaction(seconds=SHORT_SECONDS) as probing:
                 await probing.execute(f"SET LOCAL lock_timeout = {round(_PROBE_SECONDS * 1000)}")
                 waiting = asyncio.ensure_future(wait(probing))
                 while not found and not waiting.done():
@@ -74,7 +74,7 @@ async def blockers_met_by(
 
 async def still_open(database: Database, blockers: Collection[Blocker]) -> set[Blocker]:
     """Return those whose transaction has not ended."""
-    async with database.connection() as connection:
+    async with database.connection(seconds=SHORT_SECONDS) as connection:
         rows = await sql("open_transactions").fetch(
             connection,
             pids=[blocker.pid for blocker in blockers],

@@ -6,7 +6,7 @@ from datetime import datetime
 from time import monotonic
 
 from revalue.engine.errors import TransientError
-from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.database import SHORT_SECONDS, Connections
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
@@ -41,7 +41,7 @@ async def pause(database: Connections, by: str) -> datetime:
     Returns:
         Since when the engine is paused.
     """
-    async with database.transaction() as connection:
+    async with database.transaction(seconds=SHORT_SECONDS) as connection:
         since: datetime = await sql("pause").value(connection, by=by)
         await connection.execute("NOTIFY revalue_wake")
     return since
@@ -49,7 +49,7 @@ async def pause(database: Connections, by: str) -> datetime:
 
 async def resume(database: Connections) -> datetime | None:
     """End a pause; return since when it held, or None when there was none."""
-    async with database.transaction() as connection:
+    async with database.transaction(seconds=SHORT_SECONDS) as connection:
         since: datetime | None = await sql("resume").value(connection)
         await connection.execute("NOTIFY revalue_wake")
     return since
@@ -57,7 +57,7 @@ async def resume(database: Connections) -> datetime | None:
 
 async def leader(database: Connections) -> Leader:
     """Return who leads now."""
-    async with database.connection() as connection:
+    async with database.connection(seconds=SHORT_SECONDS) as connection:
         row = await sql("leader").one(connection)
     return Leader(row["term"], row["holder"], row["silent_seconds"])
 
@@ -77,7 +77,7 @@ async def drain(database: Connections, *, seconds: float, lease_seconds: float) 
     found = await leader(database)
     if found.holder is None:
         return found
-    async with database.transaction() as connection:
+    async with database.transaction(seconds=SHORT_SECONDS) as connection:
         await sql("drain").execute(connection, term=found.term)
         await connection.execute("NOTIFY revalue_wake")
     end = monotonic() + seconds

@@ -14,6 +14,8 @@ from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
 
+_ACQUIRE_SECONDS = 60  # it may end several database sessions of the leader before
+
 
 @dataclass(frozen=True)
 class Control:
@@ -33,8 +35,12 @@ class Term:
     Its transactions fail with TermLostError once another scheduler has a newer term.
     """
 
-    def __init__(self, database: Connections, number: int, holder: str) -> None:
+    def __init__(
+        self, database: Connections, number: int, holder: str, *, lease_seconds: float = 10
+    ) -> None:
         self._database = database
+        # An answer that comes later than a heartbeat is due is of no use.
+        self._short_seconds = lease_seconds
         self._taking_ids = asyncio.Lock()
         self.number = number
         self.holder = holder
@@ -57,7 +63,7 @@ class Term:
         """
         heard = None
         while True:
-            async with database.transaction() as connection:
+            async with database.transaction(seconds=_ACQUIRE_SECONDS) as connection:
                 fault_point("acquire.begun")
                 before = await sql("reclaimable_holder").row(
                     connection, holder=holder, lease_seconds=lease_seconds, take_over=take_over
@@ -73,7 +79,7 @@ class Term:
                 leader = await sql("leader").one(connection)
             if number is not None:
                 fault_point("acquire.committed")
-                return cls(database, number, holder)
+                return cls(database, number, holder, lease_seconds=lease_seconds)
             if heard not in (None, (leader["term"], leader["heartbeat_at"])):
                 raise LeaderActiveError(
                     f"scheduler {leader['holder']} holds term {leader['term']} and was alive "
@@ -105,7 +111,7 @@ class Term:
             TermLostError: the term is over.
             SchemaVersionError: the schema was migrated meanwhile.
         """
-        async with self._database.connection() as connection:
+        async with self._database.connection(seconds=self._short_seconds) as connection:
             row = await sql("requests").row(connection, term=self.number)
             if row is None:
                 raise await self._lost(connection)
@@ -118,13 +124,13 @@ class Term:
         Raises:
             TermLostError: the term is over.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(seconds=self._short_seconds) as connection:
             if not await sql("heartbeat").execute(connection, term=self.number):
                 raise await self._lost(connection)
 
     async def release(self) -> None:
         """Give the term back, so that the next scheduler need not wait for the end of the lease."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(seconds=self._short_seconds) as connection:
             await sql("release").execute(connection, term=self.number)
 
     async def take_ids(self, connection: Connection, sequence: str, size: int) -> int:

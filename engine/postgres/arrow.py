@@ -5,11 +5,13 @@ ADBC reads; pgpq encodes and asyncpg writes.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from typing import NoReturn, Protocol
-from urllib.parse import quote
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
+from threading import Thread
+from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
@@ -18,9 +20,13 @@ from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_manager import Error as AdbcError
 from pgpq import ArrowToPostgresBinaryEncoder
 
-from revalue.engine.postgres.database import require_access
+from revalue.engine.postgres.database import ANSWER_SECONDS, require_access
 from revalue.engine.postgres.driver_errors import engine_error, unreachable
+from revalue.engine.postgres.liveness import libpq_address
 from revalue.engine.postgres.statement import Connection, Literal, Statement
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _COPY_CHUNK_ROWS = 10_000
 # How the driver tells that a connection cannot be opened or is lost: there is no SQLSTATE then.
@@ -80,11 +86,56 @@ class ArrowReader:
     Each snapshot is one read-only, repeatable-read transaction.
     """
 
-    def __init__(self, url: str) -> None:
-        options = quote(" ".join(_SESSION_OPTIONS))
+    def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        """Create a reader; it connects when it reads.
+
+        Args:
+            answer_seconds: longest time that `run` waits.
+        """
         self._address = url
-        self._url = f"{url}{'&' if '?' in url else '?'}options={options}"
-        self._connection: adbc.Connection | None = None
+        self._url = libpq_address(url, _SESSION_OPTIONS)
+        self._answer_seconds = answer_seconds
+        self._connection: adbc.Connection | None = None  # that nothing uses at present
+        self._generation = 0  # connections of an older one are closed after use
+
+    async def run(
+        self, work: Callable[Concatenate["ArrowReader", P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run reads, `work(reader, ...)`, in a thread of their own, and return their result.
+
+        The driver has no time limit, and a read that waits for an answer cannot be ended. It is
+        left behind then with its thread and connection, and ends with them.
+
+        Raises:
+            DatabaseUnavailableError: there was no answer in time.
+        """
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+
+        def finish(outcome: Callable[[], None]) -> None:
+            if not result.done():
+                outcome()
+
+        def read() -> None:
+            try:
+                found = work(self, *args, **kwargs)
+            except BaseException as error:
+                outcome = partial(result.set_exception, error)
+            else:
+                outcome = partial(result.set_result, found)
+            with suppress(RuntimeError):  # the loop has been closed meanwhile
+                loop.call_soon_threadsafe(finish, outcome)
+
+        Thread(target=copy_context().run, args=(read,), name="revalue reader", daemon=True).start()
+        try:
+            await asyncio.wait([result], timeout=self._answer_seconds)
+            if result.done():
+                return result.result()
+        finally:
+            if not result.done():
+                self.close()
+                result.cancel()
+        raise unreachable(f"a read was not answered for {self._answer_seconds:g} s")
 
     @contextmanager
     def snapshot(self) -> Iterator[ArrowSnapshot]:
@@ -97,18 +148,20 @@ class ArrowReader:
             DataFaultError: the contents of the rows cannot be read.
             DatabaseSetupError: a table, a column or a right is missing.
         """
+        generation = self._generation
+        connection, self._connection = self._connection, None
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-            with self._connection.cursor() as cursor:
+            connection = connection or self._connect()
+            with connection.cursor() as cursor:
                 yield ArrowSnapshot(cursor)
-            self._connection.rollback()
+            connection.rollback()
+            if self._generation == generation and self._connection is None:
+                self._connection, connection = connection, None
         except AdbcError as error:
-            self.close()
             _raise_translated(error)
-        except BaseException:
-            self.close()
-            raise
+        finally:
+            if connection is not None:
+                _close(connection)
 
     def _connect(self) -> adbc.Connection:
         try:
@@ -120,13 +173,18 @@ class ArrowReader:
             _raise_translated(error)
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one. One that is in use is closed after its use."""
+        self._generation += 1
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                connection.close()
-            except AdbcError:
-                return  # it was already broken: nothing is left to close
+            _close(connection)
+
+
+def _close(connection: adbc.Connection) -> None:
+    try:
+        connection.close()
+    except AdbcError:
+        return  # it was already broken: nothing is left to close
 
 
 def _raise_translated(error: AdbcError, statement: str | None = None) -> NoReturn:

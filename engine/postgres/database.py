@@ -15,10 +15,17 @@ import asyncpg
 from revalue.engine.core.tasks import Task
 from revalue.engine.errors import DatabaseUnavailableError, UsageError, WriteConflictError
 from revalue.engine.postgres.driver_errors import engine_error, unreachable
-from revalue.engine.postgres.statement import Connection, name_of
+from revalue.engine.postgres.liveness import CONNECT_SECONDS, SERVER_SETTINGS, keep_alive
+from revalue.engine.postgres.statement import Connection, name_of, statements
 
 LOCK_SECONDS = 300
 """How long a command waits for a lock, by default: for another load, for example."""
+
+ANSWER_SECONDS = 4 * 3600
+"""How long one use of a connection may take, by default: the load of a large file, for example."""
+
+SHORT_SECONDS = 30
+"""How long statements may take that read or write a few rows."""
 
 
 @contextmanager
@@ -61,6 +68,10 @@ def _misuse_told(connection: Connection) -> Iterator[None]:
         raise RuntimeError(f"asyncpg was used in a way that it refuses: {error}") from error
 
 
+sql = statements(__package__)
+
+_CHECK_SECONDS = 30.0
+
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 
 
@@ -73,21 +84,73 @@ async def require_access(url: str) -> None:
         UsageError: the address cannot be used.
     """
     with translated_errors():
-        connection = await asyncpg.connect(url, timeout=30)
-        await connection.close(timeout=30)
+        connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+        await connection.close(timeout=SHORT_SECONDS)
 
 
 class Connections(Protocol):
     """Gives connections and transactions: of a pool (Database), or of one open transaction."""
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Give a connection for the duration of the block."""
+    def connection(
+        self, *, seconds: float | None = None
+    ) -> AbstractAsyncContextManager[Connection]:
+        """Give a connection for the duration of the block.
+
+        Args:
+            seconds: after this time the server is considered lost. None: a generous default.
+        """
 
     def transaction(
-        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        readonly: bool = False,
+        seconds: float | None = None,
     ) -> AbstractAsyncContextManager[Connection]:
         """Give a connection inside of a transaction: committed when the block ends, rolled back
-        when it raises."""
+        when it raises.
+
+        Args:
+            isolation: the isolation level.
+            readonly: the transaction writes nothing.
+            seconds: as of `connection`.
+        """
+
+
+class _Deadline:
+    """Closes a connection when its time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_over = False
+
+    def begin(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds, self._close, connection)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _close(self, connection: Connection) -> None:
+        self.is_over = True
+        connection.terminate()
+
+
+async def _check(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Close a connection that only listens as soon as it no longer answers."""
+    while not connection.is_closed():
+        await asyncio.sleep(_CHECK_SECONDS)
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await connection.fetchval(sql("is_alive").text)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            connection.terminate()
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, round(seconds * 1000)))
 
 
 class Database:
@@ -96,8 +159,11 @@ class Database:
     Open it in the process and event loop that uses it.
     """
 
-    def __init__(self, pool: asyncpg.Pool, url: str) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, url: str, *, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
         self._pool = pool
+        self._answer_seconds = answer_seconds
         self._taken_at: dict[int, float] = {}
         self.url = url
 
@@ -109,6 +175,8 @@ class Database:
         connections: int = 4,
         application: str = "revalue",
         lock_seconds: float = LOCK_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+        statement_seconds: float | None = None,
     ) -> "Database":
         """Open a pool of at most `connections` connections; the first one is opened now.
 
@@ -116,12 +184,20 @@ class Database:
             application: the application_name of its database sessions.
             lock_seconds: longest wait for a lock that another session holds; then the transaction
                 ends with WriteConflictError.
+            answer_seconds: longest use of a connection; after it the server is considered lost.
+            statement_seconds: the server ends a statement that takes longer. None: as the server
+                is set.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL cannot be reached.
             AccessDeniedError: it refuses this user, or has no such database.
             UsageError: the address cannot be used.
         """
+        limits = (
+            {}
+            if statement_seconds is None
+            else {"statement_timeout": _milliseconds(statement_seconds)}
+        )
         with translated_errors():
             pool = await asyncpg.create_pool(
                 url,
@@ -134,13 +210,16 @@ class Database:
                     "application_name": application,
                     "jit": "off",
                     "plan_cache_mode": "force_custom_plan",
-                    "lock_timeout": str(max(1, round(lock_seconds * 1000))),
+                    "lock_timeout": _milliseconds(lock_seconds),
+                    **SERVER_SETTINGS,
+                    **limits,
                 },
-                timeout=30,
+                init=keep_alive,
+                timeout=CONNECT_SECONDS,
             )
             async with pool.acquire():
                 pass
-        return cls(pool, url)
+        return cls(pool, url, answer_seconds=answer_seconds)
 
     async def __aenter__(self) -> "Database":
         return self
@@ -158,9 +237,9 @@ class Database:
         self._pool.terminate()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, *, seconds: float | None = None) -> AsyncIterator[Connection]:
         """Give a connection without a transaction."""
-        async with self._taken() as connection:
+        async with self._taken(seconds) as connection:
             yield connection
 
     def taken_for(self, seconds: float) -> list[int]:
@@ -168,11 +247,18 @@ class Database:
         return [pid for pid, since in self._taken_at.items() if monotonic() - since >= seconds]
 
     @asynccontextmanager
-    async def _taken(self) -> AsyncIterator[Connection]:
-        """Take a connection out of the pool for the duration of the block."""
+    async def _taken(self, seconds: float | None) -> AsyncIterator[Connection]:
+        """Take a connection out of the pool for the duration of the block.
+
+        When its time is over it is closed, whatever it waits for: a statement, its rollback, or the
+        reset by which the pool takes it back.
+        """
+        limit = self._answer_seconds if seconds is None else seconds
+        deadline = _Deadline(limit)
         try:
             with translated_errors():
                 async with self._pool.acquire() as connection:
+                    deadline.begin(connection)
                     pid = connection.get_server_pid()
                     self._taken_at[pid] = monotonic()
                     try:
@@ -180,11 +266,15 @@ class Database:
                             yield connection
                     finally:
                         del self._taken_at[pid]
-        except DatabaseUnavailableError:
+        except DatabaseUnavailableError as error:
             # What happened to one connection has often happened to all: a failover, a server that
             # is read-only for those that were opened at that time.
             await self._pool.expire_connections()
+            if deadline.is_over:
+                raise unreachable(f"it has not answered for {limit:g} s") from error
             raise
+        finally:
+            deadline.end()
 
     @asynccontextmanager
     async def listening(
@@ -198,22 +288,33 @@ class Database:
         lost = asyncio.Event()
         with translated_errors():
             connection = await asyncpg.connect(
-                self.url, timeout=30, server_settings={"application_name": "revalue listener"}
+                self.url,
+                timeout=CONNECT_SECONDS,
+                server_settings={"application_name": "revalue listener", **SERVER_SETTINGS},
             )
+            checking: asyncio.Task[None] | None = None
             try:
+                await keep_alive(connection)
                 connection.add_termination_listener(lambda _: lost.set())
                 await connection.add_listener(channel, lambda *_: hear())
+                checking = asyncio.create_task(_check(connection))
                 yield lost
             finally:
+                if checking is not None:
+                    checking.cancel()
                 connection.terminate()
 
     @asynccontextmanager
     async def transaction(
-        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        readonly: bool = False,
+        seconds: float | None = None,
     ) -> AsyncIterator[Connection]:
         """Give a transaction: committed when the block ends, rolled back when it raises."""
         async with (
-            self._taken() as connection,
+            self._taken(seconds) as connection,
             connection.transaction(isolation=isolation, readonly=readonly),
         ):
             yield connection
@@ -230,13 +331,17 @@ class OpenTransaction:
         self._connection = connection
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, *, seconds: float | None = None) -> AsyncIterator[Connection]:
         """Give the connection of the open transaction."""
         yield self._connection
 
     @asynccontextmanager
     async def transaction(
-        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        readonly: bool = False,
+        seconds: float | None = None,
     ) -> AsyncIterator[Connection]:
         """Give the open transaction; its isolation is what it was opened with."""
         yield self._connection

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
 
 import polars as pl
 
@@ -28,6 +27,9 @@ MAX_LIMIT = 1_000
 """The greatest `limit`: rows of one page."""
 
 Rows = list[dict[str, Any]]
+
+# So many of its longest statements may be sent in one use of a limited connection.
+_STATEMENTS = 60
 
 _INPUTS = (
     "quantity",
@@ -194,9 +196,13 @@ async def open_limited(
     Raises:
         DatabaseUnavailableError: PostgreSQL cannot be reached.
     """
-    limit = quote(f"-c statement_timeout={max(1, round(timeout_seconds * 1000))}")
-    limited = f"{url}{'&' if '?' in url else '?'}options={limit}"
-    return await Database.open(limited, connections=connections, application=application)
+    return await Database.open(
+        url,
+        connections=connections,
+        application=application,
+        statement_seconds=timeout_seconds,
+        answer_seconds=_STATEMENTS * timeout_seconds,
+    )
 
 
 async def require_known(connection: Connection, known_at: datetime | None) -> datetime | None:

@@ -12,7 +12,7 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import Reader, copy_frame
-from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.database import SHORT_SECONDS, Connections
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.value.inputs import read_business_days
 
@@ -115,7 +115,7 @@ async def live_lane_is_held(database: Connections, *, live_business_days: int) -
 
     Staging them before the trigger's fan-out would stage them twice.
     """
-    async with database.connection() as connection:
+    async with database.connection(seconds=SHORT_SECONDS) as connection:
         return bool(
             await sql("live_lane_is_held").value(connection, business_days=live_business_days)
         )

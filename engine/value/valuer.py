@@ -1,6 +1,5 @@
 """Step 4, value: read the inputs of a task, compute, commit. Runs in any process."""
 
-import asyncio
 import traceback
 from dataclasses import replace
 from time import perf_counter
@@ -16,7 +15,7 @@ from revalue.engine.errors import CorrectionRefusedError, DataFaultError, Revalu
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.backends import application_name
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import ANSWER_SECONDS, Database
 from revalue.engine.postgres.statement import Statement, statements
 from revalue.engine.value.commit import HOLE_COLUMNS, OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import TaskInputs, read_inputs
@@ -52,20 +51,28 @@ class Valuer:
         self._max_attempts = max_attempts
 
     @classmethod
-    async def open(cls, url: str, *, max_attempts: int, name: str = "") -> "Valuer":
+    async def open(
+        cls, url: str, *, max_attempts: int, name: str = "", answer_seconds: float = ANSWER_SECONDS
+    ) -> "Valuer":
         """Connect to the database.
 
         Args:
             max_attempts: a job that fails unexpectedly in this attempt becomes a dead letter.
             name: identifies its database sessions, so that another process can end them.
+            answer_seconds: longest time that reading or writing a task may take; after it the
+                server is considered lost.
 
         Raises:
             DatabaseUnavailableError: the database cannot be reached.
         """
         database = await Database.open(
-            url, connections=1, application=application_name("valuer", name)
+            url,
+            connections=1,
+            application=application_name("valuer", name),
+            answer_seconds=answer_seconds,
         )
-        return cls(database, ArrowReader(url), max_attempts=max_attempts)
+        reader = ArrowReader(url, answer_seconds=answer_seconds)
+        return cls(database, reader, max_attempts=max_attempts)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -97,7 +104,7 @@ class Valuer:
     async def _attempt(self, task: Task) -> TaskResult:
         fault_point("value.begun")
         clock, sent = _Clock(), Statement.sent
-        inputs = await asyncio.to_thread(read_inputs, self._reader, task)
+        inputs = await self._reader.run(read_inputs, task)
         fault_point("value.read")
         clock.lap("read")
         if inputs is None:

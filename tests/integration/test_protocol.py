@@ -1,9 +1,10 @@
 """Each step of the protocol on a real PostgreSQL, and the invariants it keeps."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -331,6 +332,9 @@ class _Overtaken:
     def __init__(self, running: Engine) -> None:
         self._running = running
         self._loop = asyncio.get_running_loop()
+
+    async def run(self, work: Callable[..., Any], *values: Any) -> Any:
+        return await asyncio.to_thread(work, self, *values)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

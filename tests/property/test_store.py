@@ -171,9 +171,15 @@ class Interrupted(Database):
 
     @asynccontextmanager
     async def transaction(
-        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+        self,
+        *,
+        isolation: Isolation = "read_committed",
+        readonly: bool = False,
+        seconds: float | None = None,
     ) -> AsyncIterator[Connection]:
-        async with super().transaction(isolation=isolation, readonly=readonly) as connection:
+        async with super().transaction(
+            isolation=isolation, readonly=readonly, seconds=seconds
+        ) as connection:
             yield connection
             await self._between()
 

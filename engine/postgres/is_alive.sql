@@ -1,0 +1,2 @@
+-- Ask for an answer.
+SELECT true
