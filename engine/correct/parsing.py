@@ -18,6 +18,8 @@ from revalue.engine.errors import InvalidInputError
 
 EARLIEST, LATEST = date(1900, 1, 1), date(2200, 12, 31)
 _SHOWN_ROWS = 5
+_EPOCH = date(1970, 1, 1)
+_TICKS_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _NUMBER = r"^[+-]?[0-9]+(\.[0-9]+)?$"
 
 
@@ -121,8 +123,7 @@ class Source:
         shown = index[:_SHOWN_ROWS]
         cells = (values if values is not None else self.frame[column]).gather(shown)
         rows = tuple(
-            (int(i) + self.first_line, "" if v is None else str(v))
-            for i, v in zip(shown, cells, strict=True)
+            (int(i) + self.first_line, text) for i, text in zip(shown, _texts(cells), strict=True)
         )
         return InputProblem(kind, column, len(index), hint, rows)
 
@@ -183,6 +184,9 @@ class Limits:
             )
 
 
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises of an input. A panic of its Rust code is a BaseException, no Exception."""
+
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
 """How gzip, zstd and zlib begin: polars would unpack them unasked."""
 
@@ -229,7 +233,7 @@ def from_csv(content: bytes, place: str, *, limits: Limits | None = None) -> Sou
         limits.require_csv(content, place)
     try:
         frame = pl.read_csv(content, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
+    except _UNREADABLE as error:
         raise InvalidInputError(f"{place} cannot be read: {error}") from error
     # A quoted line break or an empty line makes later line numbers wrong: then count rows.
     lines = content.count(b"\n") + (not content.endswith(b"\n"))
@@ -251,7 +255,7 @@ def from_parquet(content: Path | BytesIO, place: str, *, limits: Limits | None =
         limits.require_parquet(content, place)
     try:
         return Source(pl.read_parquet(content, glob=False), place, 1, "row")
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (*_UNREADABLE, OSError) as error:
         raise InvalidInputError(f"{place} cannot be read: {error}") from error
 
 
@@ -267,7 +271,7 @@ def _from_arrow(table: pa.Table) -> pl.DataFrame:
                     index, field.name, table.column(index).cast(wide).cast(pa.string())
                 )
         return pl.DataFrame(pl.from_arrow(table))
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except (*_UNREADABLE, pa.ArrowException) as error:
         raise InvalidInputError(f"the table cannot be read: {error}") from error
 
 
@@ -353,18 +357,18 @@ def _text(
 def _date(
     source: Source, column: Column, raw: pl.Series, empty: pl.Series
 ) -> tuple[pl.Series, list[InputProblem]]:
-    if raw.dtype == pl.Date:
-        days, bad = raw, pl.repeat(False, len(raw), dtype=pl.Boolean, eager=True)
-    elif isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is None:
-        days = raw.dt.date()
-        bad = ~empty & (raw != days.cast(raw.dtype)).fill_null(False)
-    elif raw.dtype == pl.String:
+    # As numbers of days: polars panics when it converts a date far outside of Python's years.
+    if raw.dtype == pl.String:
         shaped = raw.str.contains(r"^\d{4}-\d{2}-\d{2}$")
         days = _without(raw, ~shaped.fill_null(False)).str.to_date("%Y-%m-%d", strict=False)
+        numbers = days.to_physical().cast(pl.Int64)
         bad = ~empty & days.is_null()
+    elif raw.dtype == pl.Date or (isinstance(raw.dtype, pl.Datetime) and not raw.dtype.time_zone):
+        numbers = _day_numbers(raw)
+        bad = _is_within_a_day(raw)
     else:
         return _wrong_type(column, raw)
-    outside = ~days.is_between(EARLIEST, LATEST).fill_null(True)
+    outside = ~numbers.is_between(_day_number(EARLIEST), _day_number(LATEST)).fill_null(True)
     problems = _found(
         source.problem(ProblemKind.NOT_A_DATE, "no date (written YYYY-MM-DD)", column.name, bad),
         source.problem(
@@ -374,7 +378,40 @@ def _date(
             outside,
         ),
     )
-    return _without(days, bad | outside), problems
+    return _without(numbers, bad | outside).cast(pl.Int32).cast(pl.Date), problems
+
+
+def _day_number(day: date) -> int:
+    return (day - _EPOCH).days
+
+
+def _ticks_per_day(dtype: pl.DataType) -> int:
+    return _TICKS_PER_DAY[dtype.time_unit] if isinstance(dtype, pl.Datetime) else 1
+
+
+def _day_numbers(days: pl.Series) -> pl.Series:
+    """Return dates or times as days since 1970-01-01."""
+    return days.to_physical().cast(pl.Int64) // _ticks_per_day(days.dtype)
+
+
+def _is_within_a_day(days: pl.Series) -> pl.Series:
+    """Return whether a time is not midnight."""
+    return (days.to_physical().cast(pl.Int64) % _ticks_per_day(days.dtype) != 0).fill_null(False)
+
+
+def _texts(cells: pl.Series) -> list[str]:
+    """Return cells as a message shows them; a date outside of Python's years as a number."""
+    if cells.dtype not in (pl.Date, pl.Datetime):
+        return ["" if cell is None else str(cell) for cell in cells]
+    texts = []
+    for place, number in enumerate(_day_numbers(cells)):
+        if number is None:
+            texts.append("")
+        elif _day_number(date.min) <= number <= _day_number(date.max):
+            texts.append(str(cells[place]))
+        else:
+            texts.append(f"{number:,} days after {_EPOCH}")
+    return texts
 
 
 def _integer(

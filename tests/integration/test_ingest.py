@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -294,6 +295,33 @@ async def test_numbers_are_taken_as_they_are_printed(book: Database, tmp_path: P
         Decimal("123456.789"),
         Decimal("0.0000000002"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("ticks", "kind", "shown"),
+    [
+        (2**31 - 1, pa.date32(), "2,147,483,647 days after 1970-01-01"),
+        (-(2**31), pa.date32(), "-2,147,483,648 days after 1970-01-01"),
+        (2**62, pa.timestamp("us"), "53,375,995 days after 1970-01-01"),
+        (2**62, pa.timestamp("ms"), "53,375,995,583 days after 1970-01-01"),
+        (-(2**62), pa.timestamp("ns"), "1823-11-12 00:06:21.572612"),
+        (2_932_896, pa.date32(), "9999-12-31"),
+    ],
+)
+async def test_a_date_beyond_the_calendar_is_a_row_at_fault(
+    book: Database, tmp_path: Path, ticks: int, kind: pa.DataType, shown: str
+) -> None:
+    path = tmp_path / "prices.parquet"
+    good = pl.DataFrame({**GOOD["prices"], "price_date": [date(2024, 2, 1)]}).to_arrow()
+    storage = pa.int32() if kind == pa.date32() else pa.int64()
+    midnight = 19_754 if kind == pa.date32() else 0
+    days = pa.array([midnight, ticks], storage).cast(kind)
+    two = pa.concat_tables([good, good]).set_column(1, "price_date", days)
+    pq.write_table(two, path)
+    with pytest.raises(RejectedInputError) as refused:
+        await load(book, "prices", path)
+    [problem] = [each for each in refused.value.problems if each.kind == "date_out_of_range"]
+    assert (2, shown) in problem.rows
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "wrong.txt", "broken.parquet"])

@@ -142,6 +142,9 @@ async def test_a_preview_of_a_file_is_what_then_happens(
 
 async def test_a_wrong_file_is_a_problem(web: httpx.AsyncClient) -> None:
     good = b"security_id,price_date,price,currency,quote_basis\nA,2024-01-02,%b,USD,PER_UNIT\n"
+    far = io.BytesIO()  # the last day that a Parquet file can hold, in the year 5,881,580
+    last_day = pl.Series([2**31 - 1], dtype=pl.Int32).cast(pl.Date)
+    prices("A", {DAYS[2]: "7"}).with_columns(price_date=last_day).write_parquet(far)
     for content, kind, status, detail in (
         (good % b"-1", "text/csv", 422, "line 2: -1"),
         (
@@ -152,6 +155,12 @@ async def test_a_wrong_file_is_a_problem(web: httpx.AsyncClient) -> None:
         ),
         (b"", "text/csv", 422, "the body cannot be read"),
         (b"PAR1", "application/vnd.apache.parquet", 422, "the body cannot be read"),
+        (
+            far.getvalue(),
+            "application/vnd.apache.parquet",
+            422,
+            "row 1: 2,147,483,647 days after 1970-01-01",
+        ),
         (b"a,b\n1,2\n", "text/csv", 422, "a file of corrections has the columns"),
         (good % b"1", "application/json", 415, "not application/json"),
         (good % b"1", "", 415, "without a Content-Type"),
@@ -164,6 +173,7 @@ async def test_a_wrong_file_is_a_problem(web: httpx.AsyncClient) -> None:
             "application/problem+json",
         ), answer.text
         assert detail in answer.json()["detail"]
+        assert answer.headers["x-correlation-id"]
 
 
 async def test_a_wrong_correction_is_a_problem(web: httpx.AsyncClient) -> None:
