@@ -20,15 +20,25 @@ from revalue.console.web.problems import responses, status_of
 from revalue.console.web.responses import CSV, PARQUET, json_response, json_text
 from revalue.console.web.schemas import Preview, PreviewFile, PreviewProgress
 from revalue.engine.correct import corrections
-from revalue.engine.correct.parsing import Limits, Source, from_csv, from_parquet
+from revalue.engine.correct.parsing import (
+    MAX_ID_CHARACTERS,
+    Limits,
+    Source,
+    from_csv,
+    from_parquet,
+)
 from revalue.engine.errors import RevalueError
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import OnProgress, preview
 
 router = APIRouter(tags=["corrections"])
 
-PortfolioId = Annotated[str, Field(min_length=1, max_length=200, description="Portfolio id.")]
-SecurityId = Annotated[str, Field(min_length=1, max_length=200, description="Security id.")]
+PortfolioId = Annotated[
+    str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, description="Portfolio id.")
+]
+SecurityId = Annotated[
+    str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, description="Security id.")
+]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217 currency code.")]
 DecimalText = Annotated[
     str,

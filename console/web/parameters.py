@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Path, Query, Request
 from pydantic import AfterValidator, AwareDatetime
 
+from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import UsageError
 from revalue.engine.read.queries import MAX_LIMIT, ReaderQueries
 
@@ -77,8 +78,12 @@ KnownAt = Annotated[
     ),
 ]
 Queries = Annotated[ReaderQueries, Depends(_queries)]
-Portfolio = Annotated[str, Path(min_length=1, max_length=200, description="Portfolio id.")]
-Security = Annotated[str, Path(min_length=1, max_length=200, description="Security id.")]
+Portfolio = Annotated[
+    str, Path(min_length=1, max_length=MAX_ID_CHARACTERS, description="Portfolio id.")
+]
+Security = Annotated[
+    str, Path(min_length=1, max_length=MAX_ID_CHARACTERS, description="Security id.")
+]
 BusinessDay = Annotated[date, Query(alias="date", description="Business day.")]
 FirstDate = Annotated[date, Query(alias="from", description="First date, included.")]
 LastDate = Annotated[date, Query(alias="to", description="Last date, included.")]

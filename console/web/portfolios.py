@@ -19,6 +19,7 @@ from revalue.console.web.parameters import (
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import rows_response
 from revalue.console.web.schemas import Positions, Totals
+from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 
 router = APIRouter(
     prefix="/portfolios",
@@ -49,7 +50,11 @@ async def positions(
     ],
     known_at: KnownAt = None,
     after: Annotated[
-        str, Query(max_length=200, description="Cursor: the last security_id of the page before.")
+        str,
+        Query(
+            max_length=MAX_ID_CHARACTERS,
+            description="Cursor: the last security_id of the page before.",
+        ),
     ] = "",
     limit: Limit = 200,
 ) -> Response:

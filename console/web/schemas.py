@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+
 Day = date
 
 
@@ -458,7 +460,7 @@ class OpenDays(_Model):
     date: Day = Field(description="Day to open through.")
     calendar_id: str | None = Field(
         default=None,
-        max_length=200,
+        max_length=MAX_ID_CHARACTERS,
         description="Calendar, of which the day is a business day; null: all calendars, each "
         "through its last business day at or before the day.",
     )

@@ -17,6 +17,10 @@ import pyarrow.parquet as pq
 from revalue.engine.errors import InvalidInputError
 
 EARLIEST, LATEST = date(1900, 1, 1), date(2200, 12, 31)
+MAX_ID_CHARACTERS = 200
+"""How long an id or another text of an input may be. The API takes as much, and an index entry of
+PostgreSQL holds two of them."""
+
 _SHOWN_ROWS = 5
 _EPOCH = date(1970, 1, 1)
 _TICKS_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
@@ -32,6 +36,7 @@ class ProblemKind(StrEnum):
     EMPTY = "empty"
     BLANKS = "blanks"
     CONTROL_CHARACTER = "control_character"
+    TOO_LONG = "too_long"
     NOT_A_DATE = "not_a_date"
     DATE_OUT_OF_RANGE = "date_out_of_range"
     NOT_A_NUMBER = "not_a_number"
@@ -345,13 +350,17 @@ def _text(
     blank = ~empty & (raw.str.strip_chars() != raw)
     # PostgreSQL cannot store NUL, and a reader cannot see the others.
     control = ~blank & raw.str.contains(r"[\x00-\x1f\x7f]")
+    long = raw.str.len_chars() > MAX_ID_CHARACTERS
     problems = _found(
         source.problem(ProblemKind.BLANKS, "blanks around the text", column.name, blank),
         source.problem(
             ProblemKind.CONTROL_CHARACTER, "a control character in the text", column.name, control
         ),
+        source.problem(
+            ProblemKind.TOO_LONG, f"more than {MAX_ID_CHARACTERS} characters", column.name, long
+        ),
     )
-    return _without(raw, empty | blank | control), problems
+    return _without(raw, empty | blank | control | long), problems
 
 
 def _date(

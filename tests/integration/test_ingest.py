@@ -324,6 +324,16 @@ async def test_a_date_beyond_the_calendar_is_a_row_at_fault(
     assert (2, shown) in problem.rows
 
 
+async def test_an_id_of_200_characters_is_loaded(book: Database) -> None:
+    for kind, column in (("business_dates", "calendar_id"), ("instruments", "security_id")):
+        await load(book, kind, changed(kind, **{column: "Ä" * 200}))
+    names = {"portfolio_id": "Ä" * 200, "calendar_id": "Ä" * 200}
+    await load(book, "portfolios", changed("portfolios", **names))
+    held_names = {"portfolio_id": "Ä" * 200, "security_id": "Ä" * 200}
+    loaded = await load(book, "positions", changed("positions", **held_names))
+    assert loaded.inserted == 1
+
+
 @pytest.mark.parametrize("name", ["missing.csv", "wrong.txt", "broken.parquet"])
 async def test_a_file_that_cannot_be_read_is_said_so(
     book: Database, tmp_path: Path, name: str
@@ -474,6 +484,9 @@ async def test_the_days_of_a_load_are_dates() -> None:
         ("prices", {"price_date": None}, "price_date", ProblemKind.EMPTY),
         ("prices", {"security_id": "A "}, "security_id", ProblemKind.BLANKS),
         ("prices", {"security_id": "A\x00"}, "security_id", ProblemKind.CONTROL_CHARACTER),
+        ("instruments", {"security_id": "Ä" * 201}, "security_id", ProblemKind.TOO_LONG),
+        ("portfolios", {"portfolio_id": "P" * 9_000}, "portfolio_id", ProblemKind.TOO_LONG),
+        ("business_dates", {"calendar_id": "C" * 201}, "calendar_id", ProblemKind.TOO_LONG),
         ("prices", {"security_id": 7}, "security_id", ProblemKind.WRONG_TYPE),
         (
             "prices",

@@ -14,9 +14,11 @@ import pytest
 from revalue.console.reference.reference import ExpectedRow, expected_rows, read_book
 from revalue.console.web.app import create_app
 from revalue.engine.correct import corrections
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
-from tests.support import DAYS, Engine, execute, open_days
+from tests.support import DAYS, Engine, execute, facts, open_days, prices
 
 JSON = dict[str, object]
 
@@ -249,6 +251,23 @@ async def test_pages_join_to_the_whole(web: httpx.AsyncClient) -> None:
         before = page["next"]  # type: ignore[assignment]
     assert len(jobs) == 4
     assert jobs == sorted(jobs, reverse=True)
+
+
+async def test_pages_go_on_behind_the_longest_id(
+    web: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
+    longest = "Ä" * MAX_ID_CHARACTERS
+    instrument = {"security_id": [longest], "currency": ["USD"], "max_price_age_sessions": [3]}
+    await load(database, Kind.INSTRUMENTS, pl.DataFrame(instrument))
+    await load(database, Kind.PRICES, prices(longest, {DAYS[0]: "7"}))
+    await load(database, Kind.POSITIONS, facts("P1", longest, {DAYS[0]: "2"}))
+    await valued.settle()
+    page = await got(web, "/portfolios/P1/positions", as_of=DAYS[0], after="B", limit=1)
+    assert [line["security_id"] for line in page["items"]] == [longest]
+    rest = await got(web, "/portfolios/P1/positions", as_of=DAYS[0], after=longest, limit=1)
+    assert rest["items"] == []
+    [first, *_] = (await got(web, f"/positions/P1/{longest}/history"))["items"]
+    assert Decimal(str(first["market_value"])) == 14
 
 
 async def test_the_same_rows_in_every_media_type_and_an_etag(web: httpx.AsyncClient) -> None:
