@@ -128,7 +128,7 @@ async def retry(answers: Queries, caller: OperateCaller, job_id: JobId) -> Respo
 @router.post(
     "/calendars:open",
     response_model=OpenedCalendars,
-    responses=responses(403, 404, 409, 422, 503),
+    responses=responses(400, 403, 404, 409, 422, 503),
     summary="Open business days",
 )
 async def open_days(answers: Queries, caller: OperateCaller, wanted: OpenDays) -> Response:
