@@ -3,7 +3,10 @@
 --
 -- A position whose epoch is published already shows new holes at once. A date that was withdrawn
 -- counts again when it is valued again, if it is a business day.
--- CASE and the range of positions: see value/jobs.sql.
+-- A position publishes an epoch once in a transaction, before it shows new holes of it: that INSERT
+-- meets no row of its own, and is without ON CONFLICT, which costs more for each row.
+-- CASE and the range of positions: see value/jobs.sql. Both sides of a join of jobs are bounded by
+-- their numbers; else it reads all jobs ever made.
 WITH valued AS (
     SELECT j.position_id, j.epoch,
            range_agg(daterange(j.first_date, j.valued_through, '[]')) AS dates
@@ -16,7 +19,8 @@ WITH valued AS (
            range_agg(daterange(h.first_date, h.last_date, '[]')) AS holes
     FROM position_holes h
     JOIN portfolio_valuation_jobs j USING (job_id)
-    WHERE h.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task
+    WHERE h.job_id BETWEEN :first_job AND :last_job
+      AND j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task
     GROUP BY h.position_id, h.epoch
 ), applied AS (
     UPDATE position_state p
@@ -46,15 +50,17 @@ WITH valued AS (
       AND p.position_id BETWEEN :first_position AND :last_position
     RETURNING p.position_id, p.published_epoch, p.published_open_dates, p.published_hidden,
               p.stale_moment, p.invalidated_moment, v.was_published, v.was_hidden
+), published AS (
+    INSERT INTO publications
+        (position_id, moment_id, epoch, open_dates, hidden, stale_moment, invalidated_moment)
+    SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates,
+           published_hidden, stale_moment, invalidated_moment
+    FROM applied
+    WHERE published_epoch > was_published
 )
-INSERT INTO publications
-    (position_id, moment_id, epoch, open_dates, hidden, stale_moment, invalidated_moment)
+INSERT INTO publications (position_id, moment_id, epoch, open_dates, hidden)
 SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates,
-       published_hidden, CASE WHEN published_epoch > was_published THEN stale_moment END,
-       CASE WHEN published_epoch > was_published THEN invalidated_moment END
+       published_hidden
 FROM applied
-WHERE published_epoch > was_published OR published_hidden <> was_hidden
-ON CONFLICT (position_id, moment_id) DO UPDATE
-SET epoch = excluded.epoch, open_dates = excluded.open_dates, hidden = excluded.hidden,
-    stale_moment = COALESCE(excluded.stale_moment, publications.stale_moment),
-    invalidated_moment = COALESCE(excluded.invalidated_moment, publications.invalidated_moment)
+WHERE published_epoch = was_published AND published_hidden <> was_hidden
+ON CONFLICT (position_id, moment_id) DO UPDATE SET hidden = excluded.hidden
