@@ -11,7 +11,8 @@ from functools import partial
 
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
-from revalue.engine.leadership.blocking import Blocker, blockers_met_by, blockers_of, still_open
+from revalue.engine.leadership.blocking import blockers_met_by, still_open
+from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage.stage import wait_for_calendars
 
@@ -69,8 +70,7 @@ class LockWatch:
 
     async def look(self) -> None:
         """Find out who holds up what at present."""
-        waiting = self._database.taken_for(_LOOK_SECONDS)
-        self._met = await blockers_of(self._database, waiting) if waiting else []
+        self._met = self._database.blockers()
         held_before = self._holders()
         if held_before:
             self._forget_all_but(await still_open(self._database, held_before))
@@ -119,7 +119,6 @@ class LockWatch:
                 if step or not told:
                     told.append(f"{step or 'a step'} waits")
         return [
-            f"{what} by {blocker}: {', '.join(who)}, everything else continues. End that "
-            f"transaction, or its session: SELECT pg_terminate_backend({blocker.pid})"
+            f"{what} by {blocker}: {', '.join(who)}, everything else continues. {blocker.advice}"
             for (what, blocker), who in waits.items()
         ]

@@ -103,6 +103,7 @@ class ValuationScheduler:
             connections=8,
             application=application_name("scheduler", self._holder),
             lock_seconds=self._settings.lock_seconds,
+            tells_of_locks=False,
             answer_seconds=self._settings.step_seconds,
         )
 

@@ -95,6 +95,7 @@ async def engine(
         connections=8,
         application=application_name("scheduler", holder),
         lock_seconds=settings.lock_seconds,
+        tells_of_locks=False,
         answer_seconds=settings.step_seconds,
     ) as database:
         valuers = [

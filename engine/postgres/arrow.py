@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import partial
 from threading import Thread
 from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
@@ -23,7 +23,10 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from revalue.engine.postgres.database import ANSWER_SECONDS, require_access
 from revalue.engine.postgres.driver_errors import engine_error, unreachable
 from revalue.engine.postgres.liveness import libpq_address
-from revalue.engine.postgres.statement import Connection, Literal, Statement
+from revalue.engine.postgres.statement import Connection, Literal, Statement, statements
+from revalue.engine.postgres.witness import LOST, Awaited, Session, Use, Witness
+
+sql = statements(__package__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,6 +51,9 @@ _SESSION_OPTIONS = (
     "-c max_parallel_workers_per_gather=0",
 )
 
+_awaited: ContextVar[Awaited | None] = ContextVar("awaited", default=None)
+"""What notes that a read of this thread awaits an answer."""
+
 
 class Snapshot(Protocol):
     """Reads that all see the same state of the database."""
@@ -66,15 +72,17 @@ class Reader(Protocol):
 class ArrowSnapshot:
     """The snapshot of one ADBC transaction."""
 
-    def __init__(self, cursor: adbc.Cursor) -> None:
+    def __init__(self, cursor: adbc.Cursor, awaited: Awaited) -> None:
         self._cursor = cursor
+        self._awaited = awaited
 
     def read(self, statement: Statement, **values: Literal) -> pl.DataFrame:
         """Return the rows of a SELECT in PostgreSQL's types; numerics are exact text to cast."""
         query = statement.rendered(**values)
         try:
-            self._cursor.execute(query)
-            table = self._cursor.fetch_arrow_table()
+            with self._awaited.answer():
+                self._cursor.execute(query)
+                table = self._cursor.fetch_arrow_table()
         except AdbcError as error:
             _raise_translated(error, statement.name)
         return pl.DataFrame(pl.from_arrow(_with_storage_types(table)))
@@ -95,7 +103,9 @@ class ArrowReader:
         self._address = url
         self._url = libpq_address(url, _SESSION_OPTIONS)
         self._answer_seconds = answer_seconds
-        self._connection: adbc.Connection | None = None  # that nothing uses at present
+        self._witness = Witness(url, tells=False)
+        # That nothing uses at present.
+        self._connection: tuple[adbc.Connection, Session] | None = None
         self._generation = 0  # connections of an older one are closed after use
 
     async def run(
@@ -107,16 +117,22 @@ class ArrowReader:
         left behind then with its thread and connection, and ends with them.
 
         Raises:
-            DatabaseUnavailableError: there was no answer in time.
+            DatabaseUnavailableError: there was no answer in time, or it was lost.
         """
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
+        awaited = Awaited()
 
         def finish(outcome: Callable[[], None]) -> None:
             if not result.done():
                 outcome()
 
+        def lose() -> None:
+            finish(partial(result.set_exception, unreachable(LOST)))
+            self.close()
+
         def read() -> None:
+            _awaited.set(awaited)
             try:
                 found = work(self, *args, **kwargs)
             except BaseException as error:
@@ -127,11 +143,14 @@ class ArrowReader:
                 loop.call_soon_threadsafe(finish, outcome)
 
         Thread(target=copy_context().run, args=(read,), name="revalue reader", daemon=True).start()
+        use = Use(awaited, lose)
+        self._witness.begin(use)
         try:
             await asyncio.wait([result], timeout=self._answer_seconds)
             if result.done():
                 return result.result()
         finally:
+            self._witness.end(use)
             if not result.done():
                 self.close()
                 result.cancel()
@@ -149,23 +168,32 @@ class ArrowReader:
             DatabaseSetupError: a table, a column or a right is missing.
         """
         generation = self._generation
-        connection, self._connection = self._connection, None
+        opened, self._connection = self._connection, None
+        awaited = _awaited.get() or Awaited()
         try:
-            connection = connection or self._connect()
+            opened = opened or self._connect()
+            connection, awaited.session = opened
             with connection.cursor() as cursor:
-                yield ArrowSnapshot(cursor)
-            connection.rollback()
+                yield ArrowSnapshot(cursor, awaited)
+            with awaited.answer():
+                connection.rollback()
             if self._generation == generation and self._connection is None:
-                self._connection, connection = connection, None
+                self._connection, opened = opened, None
         except AdbcError as error:
             _raise_translated(error)
         finally:
-            if connection is not None:
-                _close(connection)
+            if opened is not None:
+                _close(opened[0])
 
-    def _connect(self) -> adbc.Connection:
+    def _connect(self) -> tuple[adbc.Connection, Session]:
         try:
-            return adbc.connect(self._url)
+            connection = adbc.connect(self._url)
+            with connection.cursor() as cursor:
+                cursor.execute(sql("own_session").text)
+                row = cursor.fetchone()
+            assert row is not None
+            connection.rollback()
+            return connection, Session(*row)
         except AdbcError as error:
             # This driver does not give the SQLSTATE of a refused connection, the other one does.
             with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
@@ -175,9 +203,9 @@ class ArrowReader:
     def close(self) -> None:
         """Close the connection, if there is one. One that is in use is closed after its use."""
         self._generation += 1
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            _close(connection)
+        opened, self._connection = self._connection, None
+        if opened is not None:
+            _close(opened[0])
 
 
 def _close(connection: adbc.Connection) -> None:

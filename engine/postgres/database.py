@@ -6,17 +6,31 @@ The driver's errors become the engine's own (`translated_errors`).
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from time import monotonic
+from functools import partial
 from types import TracebackType
 from typing import Literal, Protocol
 
 import asyncpg
 
 from revalue.engine.core.tasks import Task
-from revalue.engine.errors import DatabaseUnavailableError, UsageError, WriteConflictError
+from revalue.engine.errors import (
+    DatabaseUnavailableError,
+    StatementCancelledError,
+    UsageError,
+    WriteConflictError,
+)
+from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.postgres.driver_errors import engine_error, unreachable
 from revalue.engine.postgres.liveness import CONNECT_SECONDS, SERVER_SETTINGS, keep_alive
 from revalue.engine.postgres.statement import Connection, name_of, statements
+from revalue.engine.postgres.witness import (
+    LOST,
+    Awaited,
+    AwaitedConnection,
+    Session,
+    Use,
+    Witness,
+)
 
 LOCK_SECONDS = 300
 """How long a command waits for a lock, by default: for another load, for example."""
@@ -117,25 +131,43 @@ class Connections(Protocol):
         """
 
 
-class _Deadline:
-    """Closes a connection when its time is over."""
+class _Limit:
+    """Closes a connection when its time is over, or when its answer is lost.
+
+    Attributes:
+        reason: why it was closed, or None.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
-        self.is_over = False
+        self.reason: str | None = None
 
     def begin(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._seconds, self._close, connection)
+        reason = f"it has not answered for {self._seconds:g} s"
+        self._timer = loop.call_later(self._seconds, self.close, connection, reason)
 
     def end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _close(self, connection: Connection) -> None:
-        self.is_over = True
+    def close(self, connection: Connection, reason: str) -> None:
+        self.reason = reason
         connection.terminate()
+
+
+async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Prepare a new connection of the pool."""
+    assert isinstance(connection, AwaitedConnection)
+    await keep_alive(connection)
+    row = await connection.fetchrow(sql("own_session").text)
+    connection.awaited.session = Session(row["pid"], row["backend_start"])
+
+
+def _awaited_of(connection: Connection) -> Awaited:
+    awaited: Awaited = connection.awaited  # type: ignore[attr-defined]  # see AwaitedConnection
+    return awaited
 
 
 async def _check(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -160,11 +192,16 @@ class Database:
     """
 
     def __init__(
-        self, pool: asyncpg.Pool, url: str, *, answer_seconds: float = ANSWER_SECONDS
+        self,
+        pool: asyncpg.Pool,
+        url: str,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        witness: Witness | None = None,
     ) -> None:
         self._pool = pool
         self._answer_seconds = answer_seconds
-        self._taken_at: dict[int, float] = {}
+        self._witness = witness or Witness(url)
         self.url = url
 
     @classmethod
@@ -177,6 +214,7 @@ class Database:
         lock_seconds: float = LOCK_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
         statement_seconds: float | None = None,
+        tells_of_locks: bool = True,
     ) -> "Database":
         """Open a pool of at most `connections` connections; the first one is opened now.
 
@@ -187,6 +225,7 @@ class Database:
             answer_seconds: longest use of a connection; after it the server is considered lost.
             statement_seconds: the server ends a statement that takes longer. None: as the server
                 is set.
+            tells_of_locks: log a warning when something waits for a lock for longer than a second.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL cannot be reached.
@@ -214,12 +253,15 @@ class Database:
                     **SERVER_SETTINGS,
                     **limits,
                 },
-                init=keep_alive,
+                connection_class=AwaitedConnection,
+                init=_prepare,
                 timeout=CONNECT_SECONDS,
             )
             async with pool.acquire():
                 pass
-        return cls(pool, url, answer_seconds=answer_seconds)
+        patience = min(lock_seconds, statement_seconds or lock_seconds)
+        witness = Witness(url, patience=patience, tells=tells_of_locks)
+        return cls(pool, url, answer_seconds=answer_seconds, witness=witness)
 
     async def __aenter__(self) -> "Database":
         return self
@@ -234,6 +276,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection, also those in use."""
+        self._witness.close()
         self._pool.terminate()
 
     @asynccontextmanager
@@ -242,39 +285,46 @@ class Database:
         async with self._taken(seconds) as connection:
             yield connection
 
-    def taken_for(self, seconds: float) -> list[int]:
-        """Return the server's pids of the connections that have been in use for so long."""
-        return [pid for pid, since in self._taken_at.items() if monotonic() - since >= seconds]
+    def blockers(self) -> list[Blocker]:
+        """Return who holds locks for which connections of this pool wait at present."""
+        return self._witness.blockers()
 
     @asynccontextmanager
     async def _taken(self, seconds: float | None) -> AsyncIterator[Connection]:
         """Take a connection out of the pool for the duration of the block.
 
         When its time is over it is closed, whatever it waits for: a statement, its rollback, or the
-        reset by which the pool takes it back.
+        reset by which the pool takes it back. So it is when its answer is lost.
         """
-        limit = self._answer_seconds if seconds is None else seconds
-        deadline = _Deadline(limit)
+        limit = _Limit(self._answer_seconds if seconds is None else seconds)
+        use: Use | None = None
         try:
             with translated_errors():
                 async with self._pool.acquire() as connection:
-                    deadline.begin(connection)
-                    pid = connection.get_server_pid()
-                    self._taken_at[pid] = monotonic()
-                    try:
-                        with _misuse_told(connection):
-                            yield connection
-                    finally:
-                        del self._taken_at[pid]
+                    limit.begin(connection)
+                    use = Use(_awaited_of(connection), partial(limit.close, connection, LOST))
+                    self._witness.begin(use)
+                    with _misuse_told(connection):
+                        yield connection
         except DatabaseUnavailableError as error:
             # What happened to one connection has often happened to all: a failover, a server that
             # is read-only for those that were opened at that time.
             await self._pool.expire_connections()
-            if deadline.is_over:
-                raise unreachable(f"it has not answered for {limit:g} s") from error
+            if limit.reason is not None:
+                raise unreachable(limit.reason) from error
             raise
+        except (WriteConflictError, StatementCancelledError) as error:
+            if use is None or not use.blockers:
+                raise
+            holder = use.blockers[0]
+            message = f"{error}. It waited for a lock that is held by {holder}. {holder.advice}"
+            if isinstance(error, StatementCancelledError):
+                raise StatementCancelledError(message) from error
+            raise WriteConflictError(message, is_lock_timeout=error.is_lock_timeout) from error
         finally:
-            deadline.end()
+            limit.end()
+            if use is not None:
+                self._witness.end(use)
 
     @asynccontextmanager
     async def listening(

@@ -1,6 +1,7 @@
 """Locks of other database sessions: what they hold up, that all else continues, and who is told."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,8 +12,11 @@ import pytest
 
 from revalue.actors import lock_watch
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.openings import open_calendars
+from revalue.engine.errors import StatementCancelledError, WriteConflictError
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
+from revalue.engine.read.queries import open_limited
 from tests.faults.checks import assert_all_correct
 from tests.support import (
     DAYS,
@@ -231,4 +235,64 @@ async def test_a_locked_position_holds_up_corrections_and_nothing_else(
         assert (await read_status(database)).triggers_queued
         await session.execute("ROLLBACK")
         await until(is_current)
+    await assert_all_correct(database)
+
+
+OPENED = "SELECT calendar_id, opened_through FROM calendars ORDER BY 1"
+OPENINGS = "SELECT calendar_id, opened_through FROM calendar_openings ORDER BY opening_id"
+QUEUED = "SELECT kind FROM reprocessing_triggers WHERE fanned_out_at IS NULL"
+HELD_BY = {
+    "a business date": f"INSERT INTO business_dates VALUES ('OTHER', DATE '{TOMORROW}')",
+    "an opening": f"UPDATE calendars SET opened_through = DATE '{DAYS[3]}' "
+    "WHERE calendar_id = 'OTHER'",
+}
+LIMITS = {
+    "a command": (lambda url: Database.open(url, lock_seconds=2), WriteConflictError),
+    "the API": (
+        lambda url: open_limited(
+            url, timeout_seconds=2, connections=1, application="revalue serve"
+        ),
+        StatementCancelledError,
+    ),
+}
+
+
+@pytest.mark.parametrize("held_by", HELD_BY)
+@pytest.mark.parametrize("limit", LIMITS)
+async def test_to_open_a_calendar_back_that_is_locked_ends_and_says_who_has_locked_it(
+    url: str,
+    database: Database,
+    session: asyncpg.Connection,
+    caplog: pytest.LogCaptureFixture,
+    limit: str,
+    held_by: str,
+) -> None:
+    """Nothing is opened: the other calendar is not moved back either."""
+    await book_of_two_calendars(database)
+    async with engine(url) as running:
+        await running.settle()
+    before = [await fetch(database, query) for query in (OPENED, OPENINGS, QUEUED)]
+    await session.execute("BEGIN")
+    await session.execute(HELD_BY[held_by])
+    pid = session.get_server_pid()
+    opening, error = LIMITS[limit]
+    async with await opening(url) as opened:
+        begun = time.monotonic()
+        with pytest.raises(error) as caught, caplog.at_level("WARNING", "revalue"):
+            await open_calendars(opened, DAYS[-3], back=True)
+        assert time.monotonic() - begun < 5
+        told = str(caught.value)
+        assert f"It waited for a lock that is held by database session pid {pid} " in told
+        assert "(user postgres, application psql), in a transaction since 20" in told
+        assert f"SELECT pg_terminate_backend({pid})" in told
+        (warning,) = [record.getMessage() for record in caplog.records]
+        assert "waits for a lock" in warning, "it is said while it waits too"
+        assert f"pid {pid}" in warning
+        assert [await fetch(database, query) for query in (OPENED, OPENINGS, QUEUED)] == before
+        await session.execute("ROLLBACK")
+        done = await open_calendars(opened, DAYS[-3], back=True)
+        assert [each.business_days for each in done] == [-2, -2]
+    async with engine(url) as running:
+        await running.settle()
+    assert await valued_through(database, "P1", "P2", "P3", "P4") == {DAYS[-3]}
     await assert_all_correct(database)

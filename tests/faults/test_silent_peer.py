@@ -14,13 +14,16 @@ import asyncpg
 import pytest
 
 from revalue.engine.errors import DatabaseUnavailableError
+from revalue.engine.leadership import term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres import database as database_module
+from revalue.engine.postgres import witness
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.liveness import keep_alive, libpq_address
 from revalue.engine.postgres.statement import Statement
 from revalue.engine.read.queries import open_limited
+from revalue.engine.value import commit, valuer
 from tests.faults.checks import assert_all_correct
 from tests.support import SETTINGS, Engine, engine, execute, fetch, load_small_book
 
@@ -133,6 +136,66 @@ async def test_the_engine_notices_silent_connections_and_opens_others(
         await asyncio.wait_for(work, 15)
     assert len(caplog.records) <= 2, [record.getMessage() for record in caplog.records]
     await assert_all_correct(database)
+
+
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witness, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(witness, "SILENT_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("looks_often")
+@pytest.mark.parametrize("step", ["fan_out.begun", "value.begun", "value.marked", "apply.written"])
+async def test_an_answer_that_is_lost_inside_a_step_is_noticed_before_its_time_limit(
+    url: str, database: Database, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A step may take half an hour and a task ten minutes. What they have locked is released."""
+    await load_small_book(database, portfolios=6)
+    silent = asyncio.Event()
+
+    def silence(reached: str) -> None:
+        if reached == step and not silent.is_set():
+            silent.set()
+            proxy.silence()
+
+    async with engine(proxy.url) as running:
+        work = asyncio.create_task(running.loop.run())
+        await until_current(running, database)
+        for module in (term, valuer, commit):
+            monkeypatch.setattr(module, "fault_point", silence)
+        await execute(database, CORRECTION)
+        await asyncio.wait_for(silent.wait(), 15)
+        end = time.monotonic() + 15
+        while not (await read_status(database)).is_current:
+            assert time.monotonic() < end, running.loop.progress
+            await asyncio.sleep(0.02)
+        running.loop.stop()
+        await asyncio.wait_for(work, 15)
+    await assert_all_correct(database)
+
+
+@pytest.mark.usefixtures("looks_often")
+async def test_a_server_or_a_client_that_is_slow_is_not_cut(url: str, database: Database) -> None:
+    def read_slowly(reader: ArrowReader) -> int:
+        with reader.snapshot() as snapshot:
+            query = Statement.parse("SELECT 1::integer AS one FROM pg_sleep(1.5)")
+            time.sleep(1.5)
+            return int(snapshot.read(query)["one"][0])
+
+    async with await Database.open(url) as opened, opened.transaction() as connection:
+        await connection.execute("SELECT pg_sleep(1.5)")
+        await connection.execute("LOCK TABLE calendars")
+        await asyncio.sleep(1.5)
+        async with opened.connection() as waiting:
+            locked = asyncio.create_task(waiting.fetch("SELECT FROM calendars"))
+            await asyncio.sleep(1.5)
+            assert not locked.done()
+            await connection.execute("ROLLBACK")
+            await locked
+            await connection.execute("BEGIN")
+    reader = ArrowReader(url)
+    assert await reader.run(read_slowly) == 1
+    reader.close()
 
 
 async def test_a_silent_listener_is_replaced(

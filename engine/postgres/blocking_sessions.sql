@@ -3,7 +3,8 @@
 -- Those of the engine's own schedulers and valuers are left out: they end by themselves. began is
 -- NULL where this user may not see it; the virtual transaction id is visible to all. A session that
 -- waits for a row holds the lock of its tuple.
-SELECT DISTINCT b.pid, b.usename::text AS user_name, b.application_name, b.xact_start AS began,
+SELECT DISTINCT w.pid AS waiting, b.pid, b.usename::text AS user_name, b.application_name,
+       b.xact_start AS began,
        (SELECT min(l.virtualtransaction) FROM pg_locks l
         WHERE l.pid = b.pid AND l.locktype = 'virtualxid') AS transaction,
        (SELECT min(l.relation::regclass::text) FROM pg_locks l
@@ -15,4 +16,4 @@ JOIN pg_stat_activity b ON b.pid = holds.pid
 WHERE b.pid <> ALL (:waiting::integer[])
   AND b.application_name NOT LIKE 'revalue scheduler %'
   AND b.application_name NOT LIKE 'revalue valuer %'
-ORDER BY began, b.pid
+ORDER BY waiting, began, b.pid
