@@ -1,6 +1,8 @@
 """The connection to Ray (a local instance, or a cluster), and the scheduler actor on it."""
 
+import logging
 import os
+import secrets
 import socket
 import time
 import uuid
@@ -9,6 +11,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 
 import ray
+from ray._private import ray_constants
 from ray.actor import ActorHandle
 
 from revalue.actors.scheduler import NAMESPACE, ValuationScheduler
@@ -37,21 +40,11 @@ def connected(settings: Settings) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     address = settings.ray_address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # At Ray's default of nice 15 the scheduler and the live-lane actor would starve while a
-        # backfill keeps PostgreSQL busy on the same machine.
-        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
-        ray.init(
-            address=address or "local",
-            namespace=NAMESPACE,
-            include_dashboard=False if address is None else None,
-            log_to_driver=bool(address),
-            logging_level="WARNING",
-            **({"num_cpus": settings.actors or os.cpu_count()} if address is None else {}),
-        )
+        if address is None:
+            _start_local_ray(settings.actors)
+        else:
+            ray.init(address=address, namespace=NAMESPACE, logging_level="WARNING")
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"Ray cannot be reached at {address or 'this machine'}: {error}"
@@ -60,6 +53,49 @@ def connected(settings: Settings) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_local_ray(cpus: int | None) -> None:
+    """Start a Ray that only processes of this user on this machine can use.
+
+    Who reaches a Ray can run any code as its user. So it listens on loopback only, and asks for a
+    token: one of its own, unless the environment has one. A user who sets RAY_AUTH_MODE has decided
+    otherwise.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # At Ray's default of nice 15 the scheduler and the live-lane actor would starve while a
+    # backfill keeps PostgreSQL busy on the same machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        # It stays in the environment: the processes that Ray starts later read it too.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    # Ray tells on each start that it asks for a token.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    with _on_loopback():
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="WARNING",
+            num_cpus=cpus or os.cpu_count(),
+        )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that starts in the block give its node the address 127.0.0.1.
+
+    Ray listens on all addresses unless that is its node's, and replaces it where it is asked for.
+    Where Ray makes no clusters (macOS, Windows) it does this by itself; no setting asks for it.
+    `tests/actors/test_local_ray.py` fails when this no longer has an effect.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) -> ActorHandle:

@@ -12,7 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-os.environ["RAY_AUTH_MODE"] = "disabled"
+# Each Ray of the tests, and each process of theirs that joins one, asks for a token. Ray reads the
+# mode when it is imported.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 for name in [name for name in os.environ if name.startswith("REVALUE_")]:
     del os.environ[name]
 

@@ -32,7 +32,6 @@ SETTINGS = {
     "REVALUE_RETRY_SECONDS": "0.1",
     "REVALUE_TASK_STARTS_PER_SECOND": "500",
     "REVALUE_MAX_ATTEMPTS": "50",
-    "RAY_AUTH_MODE": "disabled",
 }
 
 

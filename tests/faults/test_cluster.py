@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -87,7 +89,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(binaries / command[0]), *command[1:]],
         cwd=ROOT,
-        env={**os.environ, **environment, "RAY_AUTH_MODE": "disabled"},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=240,
@@ -107,27 +109,29 @@ async def submit_job(*command: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def free_ports(count: int) -> list[str]:
+    """Ports of this machine on which nobody listens: another Ray may use the usual ones."""
+    with ExitStack() as sockets:
+        return [
+            str(sockets.enter_context(socket.create_server(("", 0))).getsockname()[1])
+            for _ in range(count)
+        ]
+
+
 @pytest.fixture
 def head() -> Iterator[str]:
     """A head of its own, started by `ray start`; yields the address for jobs.
 
     It is ended by the ids of its processes: `ray stop` would end every Ray on this machine.
     """
-    port, dashboard = "6399", "8299"
+    port, dashboard, agent = free_ports(3)
     command = [
         str(Path(sys.executable).parent / "ray"),
-        "start",
-        "--head",
-        "--block",
-        "--port",
-        port,
+        *("start", "--head", "--block", "--num-cpus", "2", "--disable-usage-stats"),
+        *("--port", port, "--dashboard-port", dashboard, "--dashboard-agent-listen-port", agent),
     ]
-    command += ["--dashboard-port", dashboard, "--num-cpus", "2", "--disable-usage-stats"]
-    # Another Ray on this machine may use the default port of the agent that starts jobs.
-    command += ["--dashboard-agent-listen-port", "52399"]
     started = subprocess.Popen(
         command,
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
