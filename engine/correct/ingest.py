@@ -205,9 +205,7 @@ def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[Input
     if kind in _POSITIVE:
         column = _POSITIVE[kind]
         found.append(
-            given.problem(
-                ProblemKind.NOT_POSITIVE, "not positive", column, frame[column] <= 0, frame[column]
-            )
+            given.problem(ProblemKind.NOT_POSITIVE, "not positive", column, frame[column] <= 0)
         )
     if kind is Kind.INSTRUMENTS:
         ages = frame["max_price_age_sessions"]
