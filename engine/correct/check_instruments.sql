@@ -12,6 +12,15 @@ WITH problem AS (
     FROM incoming i
     WHERE EXISTS (SELECT FROM currencies r
                   WHERE r.currency = i.currency AND r.units_per_major > 1)
+    UNION ALL
+    SELECT 3, 'multiplier_missing', 'contract_multiplier',
+           'the security has prices quoted PER_CONTRACT, which need the multiplier',
+           row_no, security_id
+    FROM incoming i
+    JOIN instruments r USING (security_id)
+    WHERE i.contract_multiplier IS NULL AND r.contract_multiplier IS NOT NULL
+      AND EXISTS (SELECT FROM market_prices m
+                  WHERE m.security_id = i.security_id AND m.quote_basis = 'PER_CONTRACT')
 )
 SELECT rule, kind, column_name, hint, row_no, value, count
 FROM (
