@@ -55,6 +55,8 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
     await connection.execute("ANALYZE changed_positions")
     counts = await sql("count_changes").one(connection)
     corrected = await sql("correct_histories").execute(connection)
+    if corrected:
+        await sql("supersede_corrected").execute(connection)
     extended = await sql("extend_histories").value(connection)
     await sql("delete_later_records").execute(connection)
     await sql("write_histories").execute(connection)
