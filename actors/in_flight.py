@@ -42,6 +42,8 @@ class InFlightTasks:
         self._retry_seconds = settings.retry_seconds
         self._max_deaths = apply.ALONE_AFTER_DEATHS + settings.max_attempts
         self._in_flight: dict[asyncio.Task[TaskResult], tuple[Task, float]] = {}
+        # Of those that have ended: all is applied but for positions that are locked.
+        self._left: set[asyncio.Task[TaskResult]] = set()
         self._next_start = 0.0
         self.is_setback = False
         metrics.TASKS_IN_FLIGHT.set_function(lambda: len(self._in_flight))
@@ -93,8 +95,12 @@ class InFlightTasks:
             started = True
         return started
 
-    async def apply_ended(self, lane: Lane) -> bool:
+    async def apply_ended(self, lane: Lane, *, leave_locked: bool = False) -> bool:
         """Apply the results of the lane's attempts that have ended.
+
+        Args:
+            leave_locked: leave positions that another session has locked. Their attempts stay in
+                flight until a later call without it. Otherwise wait for them.
 
         Returns:
             Whether any had ended.
@@ -106,9 +112,12 @@ class InFlightTasks:
             attempt
             for attempt, (task, _) in self._in_flight.items()
             if task.lane is lane and attempt.done()
+            if not (leave_locked and attempt in self._left)
         ]
         if not ended:
             return False
+        left_before = self._left.intersection(ended)
+        self._left -= left_before
         done: list[asyncio.Task[TaskResult]] = []
         setback: TransientError | None = None
         for attempt in ended:
@@ -116,18 +125,21 @@ class InFlightTasks:
             if failure is None:
                 done.append(attempt)
             elif isinstance(failure, TransientError):
-                await self._abandon(attempt, failure)
-                if not isinstance(failure, TaskLostError):
+                await self._abandon(attempt, failure, leave_locked=leave_locked)
+                if not isinstance(failure, TaskLostError) and attempt not in left_before:
                     setback = failure
             else:
                 raise failure
         if done:
             with self._progress.timed("apply"):
-                await apply.apply(
+                left = await apply.apply(
                     self._term,
                     [self._in_flight[attempt][0] for attempt in done],
                     retry_seconds=self._retry_seconds,
+                    leave_locked=leave_locked,
                 )
+            self._left.update(attempt for attempt in done if self._in_flight[attempt][0] in left)
+            done = [attempt for attempt in done if attempt not in self._left]
             unfinished = [
                 self._in_flight[attempt][0]
                 for attempt in done
@@ -150,6 +162,7 @@ class InFlightTasks:
         for attempt, (task, _) in list(self._in_flight.items()):
             if task.lane is lane and attempt.done():
                 del self._in_flight[attempt]
+                self._left.discard(attempt)
 
     async def hand_back(self, work: LaneWork) -> None:
         """Release the lane's queued tasks; no attempt is counted."""
@@ -168,27 +181,33 @@ class InFlightTasks:
             attempt.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
-    async def _abandon(self, attempt: "asyncio.Task[TaskResult]", failure: TransientError) -> None:
+    async def _abandon(
+        self, attempt: "asyncio.Task[TaskResult]", failure: TransientError, *, leave_locked: bool
+    ) -> None:
         task, _ = self._in_flight[attempt]
         reason = f"{type(failure).__name__}: {failure}"[:500]
         worker = failure.worker if isinstance(failure, TaskLostError) else None
         max_deaths = (
             self._max_deaths if isinstance(failure, TaskLostError) and failure.died else None
         )
-        failed = await apply.release(
+        failed, is_applied = await apply.release(
             self._term,
             task,
             retry_seconds=self._retry_seconds,
             reason=reason,
             worker=worker,
             max_deaths=max_deaths,
+            leave_locked=leave_locked,
         )
-        del self._in_flight[attempt]
         if failed:
             _log.error(
                 "job failed: its process died at every attempt, also when the job ran alone",
                 job=task.first_job_id,
             )
+        if not is_applied:
+            self._left.add(attempt)
+            return
+        del self._in_flight[attempt]
         if isinstance(failure, TaskLostError):
             jobs = logs.ranges([(task.first_job_id, task.last_job_id)])
             _log.warning(

@@ -1,25 +1,35 @@
 """Locks of other database sessions that hold up the scheduler: whose they are, and since when.
 
-A step that waits too long for a row gives up (REVALUE_LOCK_SECONDS). It is not tried again while
-the transaction that holds the row is open; everything else continues.
+A step that waits too long for a row gives up (REVALUE_LOCK_SECONDS). While the transaction that
+holds the row is open it leaves what is locked, or is not tried again; everything else continues.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import partial
+from typing import NamedTuple, TypeVar
 
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
 from revalue.engine.leadership.blocking import blockers_met_by, still_open
 from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.postgres.database import Database
-from revalue.engine.stage.stage import wait_for_calendars
+from revalue.engine.postgres.statement import Connection
 
 _log = logs.logger("scheduler")
 
 _LOOK_SECONDS = 1.0
 _TOLD = 3  # so many sessions are named
+
+Wait = Callable[[Connection], Awaitable[object]]
+"""Waits for locks, so that it can be seen who holds them."""
+
+
+class LeftBecause(NamedTuple):
+    """Why something is left at present: what is locked, and what waits for it."""
+
+    locked: str
+    waiting: str
 
 
 class LockWatch:
@@ -33,24 +43,24 @@ class LockWatch:
         self,
         database: Database,
         *,
-        locked_calendars: Callable[[], Collection[str]],
+        left: Callable[[], Mapping[LeftBecause, Wait]],
         wake: Callable[[], None],
         tell: Callable[[], Awaitable[None]],
     ) -> None:
         """Create a watch.
 
         Args:
-            locked_calendars: the calendars that the last scans found locked.
+            left: returns what is left at present because of locks.
             wake: is called when a transaction that held up something has ended.
             tell: is called when `trouble` may have changed.
         """
         self._database = database
-        self._locked_calendars = locked_calendars
+        self._left = left
         self._wake = wake
         self._tell = tell
         self._met: list[Blocker] = []  # by the steps that wait at present
         self._of_steps: dict[str, set[Blocker]] = {}  # that made a step give up
-        self._of_calendars: dict[str, set[Blocker]] = {}
+        self._of_left: dict[LeftBecause, set[Blocker]] = {}
         self.trouble: str | None = None
 
     async def run(self) -> None:
@@ -68,35 +78,33 @@ class LockWatch:
         """Whether a transaction that made the step give up is still open."""
         return bool(self._of_steps.get(step))
 
+    def is_told(self, because: LeftBecause) -> bool:
+        """Whether a transaction that is the reason is known, and still open."""
+        return bool(self._of_left.get(because))
+
     async def look(self) -> None:
         """Find out who holds up what at present."""
         self._met = self._database.blockers()
         held_before = self._holders()
         if held_before:
             self._forget_all_but(await still_open(self._database, held_before))
-        locked = self._locked_calendars()
-        for calendar in [each for each in self._of_calendars if each not in locked]:
-            del self._of_calendars[calendar]
-        unknown = [each for each in locked if each not in self._of_calendars]
-        for calendar in unknown:
-            met = await blockers_met_by(
-                self._database, partial(wait_for_calendars, calendars=[calendar])
-            )
-            if met:
-                self._of_calendars[calendar] = set(met)
+        left = self._left()
+        for because in [each for each in self._of_left if each not in left]:
+            del self._of_left[because]
+        unknown = [each for each in left if each not in self._of_left]
+        for because in unknown:
+            if met := await blockers_met_by(self._database, left[because]):
+                self._of_left[because] = set(met)
         await self._report()
-        if held_before - self._holders() or any(each not in self._of_calendars for each in unknown):
+        if held_before - self._holders() or any(each not in self._of_left for each in unknown):
             self._wake()
 
     def _holders(self) -> set[Blocker]:
-        return set().union(*self._of_steps.values(), *self._of_calendars.values())
+        return set().union(*self._of_steps.values(), *self._of_left.values())
 
     def _forget_all_but(self, still: set[Blocker]) -> None:
-        for held_up in (self._of_steps, self._of_calendars):
-            for name, blockers in list(held_up.items()):
-                held_up[name] = blockers & still
-                if not held_up[name]:
-                    del held_up[name]
+        self._of_steps = _only(self._of_steps, still)
+        self._of_left = _only(self._of_left, still)
 
     async def _report(self) -> None:
         found = self._descriptions()
@@ -109,9 +117,9 @@ class LockWatch:
 
     def _descriptions(self) -> list[str]:
         waits: dict[tuple[str, Blocker], list[str]] = {}
-        for calendar, blockers in sorted(self._of_calendars.items()):
+        for because, blockers in self._of_left.items():
             for blocker in blockers:
-                waits[f"calendar {calendar} is locked", blocker] = ["its positions wait"]
+                waits[because.locked, blocker] = [because.waiting]
         for step, blockers in [*sorted(self._of_steps.items()), ("", set(self._met))]:
             for blocker in blockers:
                 rows = f"rows of {blocker.table or 'a table'} are locked"
@@ -122,3 +130,10 @@ class LockWatch:
             f"{what} by {blocker}: {', '.join(who)}, everything else continues. {blocker.advice}"
             for (what, blocker), who in waits.items()
         ]
+
+
+_Key = TypeVar("_Key")
+
+
+def _only(blockers: dict[_Key, set[Blocker]], still: set[Blocker]) -> dict[_Key, set[Blocker]]:
+    return {key: found & still for key, found in blockers.items() if found & still}

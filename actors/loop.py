@@ -10,13 +10,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from revalue.actors.backoff import Backoff
 from revalue.actors.concurrency import arrives_within, gather_all, raise_most_serious
 from revalue.actors.in_flight import InFlightTasks
 from revalue.actors.lanes import LaneWork
-from revalue.actors.lock_watch import LockWatch
+from revalue.actors.lock_watch import LeftBecause, LockWatch, Wait
 from revalue.actors.progress import Progress
 from revalue.actors.protocols import Pool
 from revalue.engine import logs, metrics
@@ -29,11 +30,12 @@ from revalue.engine.operate.status import queue_depth
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
-from revalue.engine.stage.stage import PAGE_POSITIONS, live_lane_is_held
+from revalue.engine.stage.stage import PAGE_POSITIONS, live_lane_is_held, wait_for_calendars
 
 _log = logs.logger("scheduler")
 
 _RETRY_JOBS = 50_000
+_UNAPPLIED = LeftBecause("rows of position_state are locked", "what was valued waits")
 _MAX_HOLD_SECONDS = 0.5
 _MAX_GIVE_WAY_SECONDS = 0.25
 # Pages of history are small for this long after the live lane has staged something, so that they
@@ -73,12 +75,11 @@ class SchedulerLoop:
         self._in_flight = InFlightTasks(database, pool, term, settings, self.progress)
         self._locks = LockWatch(
             database,
-            locked_calendars=lambda: {
-                calendar for work in self._lanes.values() for calendar in work.locked_calendars
-            },
+            left=self._left,
             wake=self.wake,
             tell=self._tell_trouble,
         )
+        self._unapplied: list[int] = []  # positions that recovery has left, because of locks
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._woken = asyncio.Event()
         self._stopping = self._is_halting = self._is_turning = False
@@ -184,7 +185,14 @@ class SchedulerLoop:
         for work in self._lanes.values():
             known += work.queue
             work.forget_scan()
-        await apply.recover(self._term, known)
+        try:
+            self._unapplied = await apply.recover(
+                self._term, known, leave_locked=bool(self._unapplied)
+            )
+        except WriteConflictError as error:
+            if not error.is_lock_timeout:
+                raise
+            self._unapplied = await apply.recover(self._term, known, leave_locked=True)
 
     async def woken(self) -> None:
         """Return when something may have changed since the last call: a commit, a finished task."""
@@ -204,7 +212,7 @@ class SchedulerLoop:
     async def _turn(self, work: LaneWork) -> bool:
         work.turns_begun += 1
         worked = await self._take_steps(work)
-        is_locked = work.has_left or bool(work.held_up)
+        is_locked = work.has_left or bool(work.held_up) or bool(self._unapplied)
         is_waiting = work.is_held or ((is_locked or bool(work.queue)) and not self.progress.paused)
         work.is_idle = not worked and not self._in_flight.count(work.lane) and not is_waiting
         work.turns_ended = work.turns_begun
@@ -225,7 +233,7 @@ class SchedulerLoop:
             await self._in_flight.hand_back(work)
         if self._stopping or control.paused:
             applied = await self._apply(work)
-            if self._stopping and "apply" in work.held_up:
+            if self._stopping and (self._locks.holds_up("apply") or "apply" in work.held_up):
                 self._in_flight.leave_ended(work.lane)
             return applied
         # Concurrently: the two long steps of a mass correction do not wait for each other.
@@ -251,11 +259,38 @@ class SchedulerLoop:
         return worked
 
     async def _apply(self, work: LaneWork) -> bool:
-        if self._locks.holds_up("apply"):
-            return False
-        return await self._take_unless_held_up(
-            work, "apply", lambda: self._in_flight.apply_ended(work.lane)
+        applied = await self._take_unless_held_up(
+            work,
+            "apply",
+            lambda: self._in_flight.apply_ended(
+                work.lane, leave_locked=self._locks.holds_up("apply")
+            ),
         )
+        if work.lane is Lane.HISTORY and self._unapplied and not self._locks.is_told(_UNAPPLIED):
+            recovered = await self._take_unless_held_up(work, "recover", self._apply_left)
+            return applied or recovered
+        return applied
+
+    async def _apply_left(self) -> bool:
+        """Apply what recovery has left, as far as it is no longer locked."""
+        before = len(self._unapplied)
+        self._unapplied = await apply.apply_left(self._term, self._unapplied)
+        return len(self._unapplied) < before
+
+    def _left(self) -> dict[LeftBecause, Wait]:
+        """Return what is left at present because of locks, and statements that wait for them."""
+        calendars = {
+            calendar for work in self._lanes.values() for calendar in work.locked_calendars
+        }
+        left: dict[LeftBecause, Wait] = {
+            LeftBecause(f"calendar {calendar} is locked", "its positions wait"): partial(
+                wait_for_calendars, calendars=[calendar]
+            )
+            for calendar in sorted(calendars)
+        }
+        if self._unapplied:
+            left[_UNAPPLIED] = partial(apply.wait_for_positions, positions=self._unapplied)
+        return left
 
     async def _create_jobs(self, work: LaneWork) -> bool:
         """Take the steps that create jobs, and start their tasks."""

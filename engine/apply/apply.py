@@ -7,7 +7,7 @@ from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.backends import application_name, terminate_backends
 from revalue.engine.postgres.database import SHORT_SECONDS, Connections, avoid_nested_loops
-from revalue.engine.postgres.statement import statements
+from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
 
@@ -17,20 +17,36 @@ ALONE_AFTER_DEATHS = 5
 _CALENDAR_DAYS, _BUSINESS_DAYS = 7, 5  # of a week: deferred jobs are packed by calendar days
 
 
-async def apply(term: Term, tasks: Sequence[Task], *, retry_seconds: float) -> None:
+async def apply(
+    term: Term, tasks: Sequence[Task], *, retry_seconds: float, leave_locked: bool = False
+) -> list[Task]:
     """Apply the results of finished attempts, in one transaction.
 
     What the tasks valued is no longer pending, and dates without a value are holes; complete
     positions are published; unfinished jobs are deferred. Applying a task twice changes nothing:
     its dates become pending again only under a new epoch.
+
+    Args:
+        retry_seconds: mean wait before the second attempt of a job.
+        leave_locked: leave positions that another session has locked. Otherwise wait for them.
+
+    Returns:
+        The tasks of which positions were left: they have to be applied again.
+
+    Raises:
+        WriteConflictError: another session holds the lock of a position for too long.
     """
     ranges = _job_ranges(tasks)
     async with term.transaction("apply") as connection:
         await sql("defer_tasks").execute(connection, **ranges, retry_seconds=retry_seconds)
         await sql("supersede_fenced").execute(connection, **ranges)
+        locked = await sql("leave_locked").fetch(connection, **ranges) if leave_locked else []
+        left = sorted({row["position_id"] for row in locked})
         for task in tasks:
             await avoid_nested_loops(connection, task)
-            await sql("apply_task").execute(connection, **task.parameters)
+            await sql("apply_task").execute(connection, left=left, **task.parameters)
+    incomplete = {row["task_id"] for row in locked}
+    return [task for task in tasks if task.task_id in incomplete]
 
 
 async def release(
@@ -41,7 +57,8 @@ async def release(
     reason: str,
     worker: str | None = None,
     max_deaths: int | None = None,
-) -> int:
+    leave_locked: bool = False,
+) -> tuple[int, bool]:
     """Abandon an attempt: apply what it committed, and requeue its other jobs without counting it.
 
     Args:
@@ -50,9 +67,11 @@ async def release(
             may hold locks on its jobs.
         max_deaths: set if the attempt's process died. A job whose process died that often fails,
             with a dead letter.
+        leave_locked: as of `apply`.
 
     Returns:
-        The number of jobs that failed.
+        The number of jobs that failed, and whether all that was committed is applied. Otherwise
+        release the attempt again.
     """
     async with term.transaction("release") as connection:
         if worker is not None:
@@ -65,11 +84,13 @@ async def release(
             reason=reason,
             max_deaths=max_deaths,
         )
-    await apply(term, [task], retry_seconds=retry_seconds)
-    return failed
+    left = await apply(term, [task], retry_seconds=retry_seconds, leave_locked=leave_locked)
+    return failed, not left
 
 
-async def recover(term: Term, known: Sequence[Task] = ()) -> None:
+async def recover(
+    term: Term, known: Sequence[Task] = (), *, leave_locked: bool = False
+) -> list[int]:
     """Apply results that nobody applied, and requeue the jobs of attempts that nobody waits for.
 
     A scheduler runs it first, and again after it has lost its connection. The attempts are those of
@@ -77,13 +98,40 @@ async def recover(term: Term, known: Sequence[Task] = ()) -> None:
 
     Args:
         known: tasks whose results this scheduler still expects.
+        leave_locked: leave positions that another session has locked. Otherwise wait for them.
+
+    Returns:
+        The positions that were left, for `apply_left`.
+
+    Raises:
+        WriteConflictError: another session holds the lock of a position for too long.
     """
+    left: list[int] = []
     async with term.transaction("recover") as connection:
         if not known:
             await sql("supersede_stale").execute(connection)
         await sql("release_all").execute(connection, known=[task.task_id for task in known])
-        await sql("apply_all").execute(connection)
+        if leave_locked:
+            left = await _apply_unlocked(connection, None)
+        else:
+            await sql("apply_all").execute(connection, positions=None)
         await sql("defer_all").execute(connection)
+    return left
+
+
+async def apply_left(term: Term, positions: Sequence[int]) -> list[int]:
+    """Apply the results of positions that `recover` has left.
+
+    Returns:
+        Those that another session still has locked.
+    """
+    async with term.transaction("recover") as connection:
+        return await _apply_unlocked(connection, list(positions))
+
+
+async def wait_for_positions(connection: Connection, positions: Sequence[int]) -> None:
+    """Wait until no other session has locked any of these positions."""
+    await sql("wait_for_positions").execute(connection, positions=list(positions))
 
 
 async def retry_due(term: Term, *, max_jobs: int, task_rows: int, capacity: int) -> list[Task]:
@@ -117,6 +165,18 @@ async def seconds_to_next_retry(database: Connections) -> float | None:
     async with database.connection(seconds=SHORT_SECONDS) as connection:
         seconds: float | None = await sql("next_retry").value(connection)
     return seconds
+
+
+async def _apply_unlocked(connection: Connection, positions: list[int] | None) -> list[int]:
+    """Apply the results of these positions (None: of all) that no other session has locked.
+
+    Returns:
+        The others.
+    """
+    found = await sql("leave_locked_unapplied").fetch(connection, positions=positions)
+    free = [row["position_id"] for row in found if row["is_free"]]
+    await sql("apply_all").execute(connection, positions=free)
+    return [row["position_id"] for row in found if not row["is_free"]]
 
 
 def _job_ranges(tasks: Sequence[Task]) -> dict[str, list[int]]:

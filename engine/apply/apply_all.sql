@@ -1,5 +1,5 @@
 -- Apply what was valued of every position that has pending dates, and publish the positions that
--- are complete. A scheduler runs it when it begins.
+-- are complete. A scheduler runs it when it begins. :positions: only of these; NULL: of all.
 --
 -- The same as apply_task, from all positions instead of one task's jobs: a common statement would
 -- have to read all positions for each task.
@@ -10,6 +10,7 @@ WITH valued AS (
     FROM position_state p
     JOIN portfolio_valuation_jobs j ON j.position_id = p.position_id AND j.epoch = p.epoch
     WHERE NOT isempty(p.pending) AND j.valued_through IS NOT NULL
+      AND (:positions::bigint[] IS NULL OR p.position_id = ANY (:positions::bigint[]))
     GROUP BY j.position_id, j.epoch, p.published_epoch, p.published_hidden, p.withdrawn,
              p.calendar_no
 ), lacking AS (

@@ -3,6 +3,7 @@
 --
 -- A position whose epoch is published already shows new holes at once. A date that was withdrawn
 -- counts again when it is valued again, if it is a business day.
+-- left: positions that another transaction has locked; nothing is applied to them.
 -- A position publishes an epoch once in a transaction, before it shows new holes of it: that INSERT
 -- meets no row of its own, and is without ON CONFLICT, which costs more for each row.
 -- CASE and the range of positions: see value/jobs.sql. Both sides of a join of jobs are bounded by
@@ -13,6 +14,7 @@ WITH valued AS (
     FROM portfolio_valuation_jobs j
     WHERE j.job_id BETWEEN :first_job AND :last_job
       AND CASE WHEN j.task_id = :task AND j.valued_through IS NOT NULL THEN true END
+      AND j.position_id <> ALL (:left::bigint[])
     GROUP BY j.position_id, j.epoch
 ), lacking AS (
     SELECT h.position_id, h.epoch,

@@ -5,15 +5,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import polars as pl
 import pytest
 
 from revalue.actors import lock_watch
+from revalue.engine.apply import apply
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import StatementCancelledError, WriteConflictError
+from revalue.engine.fan_out import fan_out
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import open_limited
@@ -146,8 +149,11 @@ async def test_an_uncommitted_business_date_holds_up_its_calendar_only(
             assert await valued_through(database, "P1", "P2") == {None}
             assert not await running.loop.is_quiet(), "its positions are not valued yet"
             await session.execute(end)
-            while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
-                await asyncio.sleep(0.01)
+
+            async def is_current() -> bool:
+                return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+            await until(is_current)
             assert running.loop.progress.trouble is None
     assert await valued_through(database, "P1") == {
         TOMORROW if opens and end == "COMMIT" else DAYS[-1]
@@ -202,8 +208,11 @@ async def test_a_locked_position_holds_up_the_staging_of_that_position_only(
         assert "stage waits, everything else continues" in told
         assert not await running.loop.is_quiet()
         await session.execute("ROLLBACK")
-        while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
-            await asyncio.sleep(0.01)
+
+        async def is_current() -> bool:
+            return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+        await until(is_current)
         assert running.loop.progress.trouble is None
     await assert_all_correct(database)
 
@@ -235,6 +244,139 @@ async def test_a_locked_position_holds_up_corrections_and_nothing_else(
         assert (await read_status(database)).triggers_queued
         await session.execute("ROLLBACK")
         await until(is_current)
+    await assert_all_correct(database)
+
+
+LOCK_ONE = "SELECT FROM position_state WHERE portfolio_id = 'P1' AND security_id = 'A' FOR UPDATE"
+STATES = "SELECT portfolio_id || security_id, state::text FROM position_status"
+
+
+@asynccontextmanager
+async def one_locked_before_it_is_applied(
+    database: Database, session: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, url: str
+) -> AsyncIterator[Engine]:
+    """A correction of A is valued; P1 A is locked before its results are applied."""
+    await book_of_two_calendars(database)
+    real, locked = apply.apply, asyncio.Event()
+
+    async def lock_and_apply(*args: Any, **kwargs: Any) -> Any:
+        if not locked.is_set():
+            locked.set()
+            await session.execute("BEGIN")
+            await session.execute(LOCK_ONE)
+        return await real(*args, **kwargs)
+
+    async with served(url) as running:
+
+        async def is_current() -> bool:
+            return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+        await until(is_current)
+        monkeypatch.setattr(apply, "apply", lock_and_apply)
+        await execute(database, f"{CORRECTION} 'A'")
+
+        async def is_told() -> bool:
+            return "apply waits" in (running.loop.progress.trouble or "")
+
+        await until(is_told)
+        yield running
+
+
+async def test_a_locked_position_holds_up_its_own_results_only(
+    url: str, database: Database, session: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with one_locked_before_it_is_applied(database, session, monkeypatch, url) as running:
+
+        async def others_are_current() -> bool:
+            return await waiting(database) == {"P1A"}
+
+        await until(others_are_current)
+        told = running.loop.progress.trouble or ""
+        pid = session.get_server_pid()
+        assert f"rows of position_state are locked by database session pid {pid}" in told
+        # A later correction is valued and applied while it lasts.
+        await execute(database, f"{CORRECTION} 'B'")
+
+        async def b_is_corrected() -> bool:
+            return await fetch(
+                database,
+                "SELECT DISTINCT published_epoch FROM position_state WHERE security_id = 'B'",
+            ) == [(1,)]
+
+        await until(b_is_corrected)
+        assert await waiting(database) == {"P1A"}
+        assert not await running.loop.is_quiet()
+        await session.execute("ROLLBACK")
+
+        async def is_current() -> bool:
+            return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+        await until(is_current)
+        assert running.loop.progress.trouble is None
+    await assert_all_correct(database)
+
+
+async def waiting(database: Database) -> set[object]:
+    return {name for name, state in await fetch(database, STATES) if state != "CURRENT"}
+
+
+async def test_a_locked_position_does_not_keep_the_scheduler_from_stopping(
+    url: str, database: Database, session: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next scheduler applies what this one has left."""
+    async with one_locked_before_it_is_applied(database, session, monkeypatch, url):
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 10
+    assert await waiting(database) == {"P1A"}
+    await session.execute("ROLLBACK")
+    async with engine(url) as running:
+        await running.settle()
+    await assert_all_correct(database)
+
+
+async def test_a_locked_position_does_not_keep_a_scheduler_from_beginning(
+    url: str, database: Database, session: asyncpg.Connection
+) -> None:
+    """The one before has died after a task was committed and before it was applied."""
+    await book_of_two_calendars(database)
+    async with engine(url) as running:
+        await running.settle()
+        await execute(database, f"{CORRECTION} 'A'")
+        capacity = fan_out.Capacity(running.reader, rows=1_000, task_rows=1_000)
+        step = await fan_out.fan_out(running.term, capacity=capacity)
+        assert step is not None
+        for task in step.tasks:
+            await running.pool.run(task)
+    assert await waiting(database) == {f"P{n}A" for n in range(1, 5)}
+    await session.execute("BEGIN")
+    await session.execute(LOCK_ONE)
+    async with served(url) as running:
+
+        async def others_are_current() -> bool:
+            return await waiting(database) == {"P1A"} and bool(running.loop.progress.trouble)
+
+        await until(others_are_current)
+        told = running.loop.progress.trouble or ""
+        assert f"locked by database session pid {session.get_server_pid()}" in told
+        assert "what was valued waits" in told
+        assert not await running.loop.is_quiet()
+        # It works meanwhile.
+        await execute(database, f"{CORRECTION} 'B'")
+
+        async def b_is_corrected() -> bool:
+            return await fetch(
+                database,
+                "SELECT DISTINCT published_epoch FROM position_state WHERE security_id = 'B'",
+            ) == [(1,)]
+
+        await until(b_is_corrected)
+        await session.execute("ROLLBACK")
+
+        async def is_current() -> bool:
+            return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+        await until(is_current)
+        assert running.loop.progress.trouble is None
     await assert_all_correct(database)
 
 

@@ -22,8 +22,9 @@ from typing import NamedTuple
 RUNNING, FREE, DONE = "running", "free", "done"
 # Phases of an attempt; FINISHING holds locks on the jobs that it has marked.
 BEGUN, READ, FINISHING = range(3)
-# Phases of a scheduler: before its first recovery, in its loop, after a database error.
-NEW, WORKING, DISTURBED = range(3)
+# Phases of a scheduler: before its first recovery, in its loop, after a database error; in its loop
+# after a recovery that has left results unapplied, because somebody had locked the position.
+NEW, WORKING, DISTURBED, LEAVING = range(4)
 # A trigger's cursor: not started, before the modelled position, past it.
 AHEAD, BEGUN_BEFORE, PASSED = range(3)
 
@@ -170,6 +171,7 @@ MUTATIONS = {
     "recovery frees nothing": "attempts of the previous scheduler are not released",
     "recovery applies nothing": "results that the previous scheduler had not applied are ignored",
     "recovery forgets itself": "tasks of a commit whose answer was lost are not released",
+    "recovery forgets what it has left": "results of a position that was locked stay unapplied",
 }
 _FENCES = {
     "job ids fence attempts",
@@ -448,7 +450,7 @@ class Model:
     def _schedule(self, s: State, number: int, me: Scheduler) -> Iterator[tuple[str, bool, State]]:
         """Yield the scheduler's steps. Any commit's answer may be lost: then its memory stays as it
         was."""
-        if me.phase != WORKING:
+        if me.phase in (NEW, DISTURBED):
             if not any(
                 job.status == RUNNING and not _holds(me, job.task) and _locked(s, job.number)
                 for job in s.jobs
@@ -456,7 +458,17 @@ class Model:
                 recovered = self._recover(s, me)
                 yield "the scheduler recovers", True, _remember(recovered, number, me._replace(
                     phase=WORKING, live=None, history=None))  # fmt: skip
+                left = self._release_unknown(s, me)
+                if left != recovered:
+                    leaving = me._replace(phase=LEAVING, live=None, history=None)
+                    then = _remember(left, number, leaving)
+                    yield "the scheduler recovers, the position is locked", False, then
             return
+        if me.phase == LEAVING:
+            forgets = "recovery forgets what it has left" in self.broken
+            applied = s if forgets else self._apply_unapplied(s)
+            yield "what recovery has left is applied", True, _remember(applied, number, me._replace(
+                phase=WORKING))  # fmt: skip
         for name, trusted, then, memory in self._transactions(s, me):
             yield name, trusted, _remember(then, number, memory)
             if then.faults and trusted and name != "a lane is scanned":
@@ -648,6 +660,14 @@ class Model:
         )
 
     def _recover(self, s: State, me: Scheduler) -> State:
+        return self._apply_unapplied(self._release_unknown(s, me))
+
+    def _apply_unapplied(self, s: State) -> State:
+        if s.pending and "recovery applies nothing" not in self.broken:
+            s = self._shrink(s, [job for job in s.jobs if job.epoch == s.epoch])
+        return s
+
+    def _release_unknown(self, s: State, me: Scheduler) -> State:
         keeps = "recovery frees nothing" in self.broken or (
             me.phase == DISTURBED and "recovery forgets itself" in self.broken
         )
@@ -658,10 +678,7 @@ class Model:
                     jobs.append(_released(job))
             else:
                 jobs.append(job)
-        s = s._replace(jobs=tuple(jobs))
-        if s.pending and "recovery applies nothing" not in self.broken:
-            s = self._shrink(s, [job for job in s.jobs if job.epoch == s.epoch])
-        return s
+        return s._replace(jobs=tuple(jobs))
 
     def _normal(self, s: State) -> State:
         """Drop what no transition can read again, and number jobs and tasks from 1."""

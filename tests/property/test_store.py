@@ -80,6 +80,8 @@ POSITIONS = [("P1", "A"), ("P1", "B"), ("P2", "A"), ("P2", "B"), ("P3", "A")]
 
 DAY = st.sampled_from(DAYS[:8])
 SECURITY = st.sampled_from(["A", "B"])
+Position = tuple[str, str]
+LOCKED = st.sampled_from([None, None, *POSITIONS])
 PICK = st.integers(0, 11)  # selects one of the existing tasks or attempts
 LANE = st.sampled_from(list(Lane))
 LANES = st.sampled_from([(), (Lane.LIVE,), (Lane.HISTORY,), (Lane.LIVE, Lane.HISTORY)])
@@ -140,6 +142,7 @@ class Memory:
     Attributes:
         scans: by lane, a page that was scanned and is not yet staged.
         held: tasks that it has started and not yet applied, by task id.
+        left: positions that its recovery has left, because they were locked.
     """
 
     term: Term
@@ -148,6 +151,7 @@ class Memory:
     )
     cursors: dict[Lane, int] = field(default_factory=lambda: {Lane.LIVE: 0, Lane.HISTORY: 0})
     held: dict[int, Task] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
 
     def forget_scans(self) -> None:
         self.scans = {Lane.LIVE: None, Lane.HISTORY: None}
@@ -460,17 +464,45 @@ class Store(RuleBasedStateMachine):
         return len(tasks)
 
     @precondition(lambda self: self.me.held.keys() & self.reported.keys())
-    @rule(pick=PICK)
-    def apply(self, pick: int) -> None:
+    @rule(pick=PICK, locked=LOCKED)
+    def apply(self, pick: int, locked: Position | None) -> None:
         ready = sorted(self.me.held.keys() & self.reported.keys())
-        self.run(self._apply([ready[pick % len(ready)]]))
+        self.run(self._apply([ready[pick % len(ready)]], locked))
 
-    async def _apply(self, numbers: list[int]) -> None:
-        await apply.apply(
-            self.me.term, [self.me.held[number] for number in numbers], retry_seconds=0
-        )
+    async def _apply(self, numbers: list[int], locked: Position | None = None) -> None:
+        async with self._locking(locked):
+            left = await apply.apply(
+                self.me.term,
+                [self.me.held[number] for number in numbers],
+                retry_seconds=0,
+                leave_locked=locked is not None,
+            )
+        assert locked or not left
         for number in numbers:
-            del self.me.held[number]
+            if self.me.held[number] not in left:
+                del self.me.held[number]
+
+    @asynccontextmanager
+    async def _locking(self, locked: Position | None) -> AsyncIterator[None]:
+        """Lock a position, as somebody's load that hangs does."""
+        async with self.database.transaction() as connection:
+            if locked is not None:
+                await connection.execute(
+                    "SELECT FROM position_state WHERE (portfolio_id, security_id) = ($1, $2) "
+                    "FOR UPDATE",
+                    *locked,
+                )
+            yield
+
+    @precondition(lambda self: self.me.left)
+    @rule(locked=LOCKED)
+    def apply_what_recovery_has_left(self, locked: Position | None) -> None:
+        self.run(self._apply_left(locked))
+
+    async def _apply_left(self, locked: Position | None = None) -> None:
+        async with self._locking(locked):
+            self.me.left = await apply.apply_left(self.me.term, self.me.left)
+        assert locked or not self.me.left
 
     @precondition(lambda self: set(self.reported) - set(self.me.held))
     @rule(pick=PICK)
@@ -509,14 +541,15 @@ class Store(RuleBasedStateMachine):
         await apply.release(self.me.term, self.me.held[number], retry_seconds=0, reason="abandoned")
         del self.me.held[number]
 
-    @rule()
-    def a_second_scheduler_takes_over(self) -> None:
-        self.run(self._take_over())
+    @rule(locked=LOCKED)
+    def a_second_scheduler_takes_over(self, locked: Position | None) -> None:
+        self.run(self._take_over(locked))
 
-    async def _take_over(self) -> None:
+    async def _take_over(self, locked: Position | None = None) -> None:
         self.deposed.append(self.me)
         self.me = Memory(await self._acquire())
-        await apply.recover(self.me.term)
+        async with self._locking(locked):
+            self.me.left = await apply.recover(self.me.term, leave_locked=locked is not None)
 
     @precondition(lambda self: self.deposed)
     @rule(
@@ -629,6 +662,9 @@ class Store(RuleBasedStateMachine):
 
     async def _turn(self, fans_out: bool = True) -> bool:
         me, worked = self.me, False
+        if me.left:
+            await self._apply_left()
+            worked = True
         while fans_out and await self._fan_out():
             worked = True
         for lane in Lane:
