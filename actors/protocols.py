@@ -26,6 +26,10 @@ class NoActorsError(PermanentError):
     """No valuation actor runs, and many in a row could not be started."""
 
 
+class SchedulerStartError(PermanentError):
+    """The scheduler's process could not begin: a node lacks what it needs."""
+
+
 class Pool(Protocol):
     """Runs tasks, a bounded number at a time."""
 

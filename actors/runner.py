@@ -3,12 +3,14 @@
 import asyncio
 import math
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
 import ray
 
 from revalue.actors import cluster
+from revalue.actors.protocols import SchedulerStartError
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError, TermLostError
 from revalue.engine.operate.status import Status, read_status
@@ -48,16 +50,16 @@ class Runner:
         self.ended_in_order = False
 
     def __enter__(self) -> "Runner":
-        self._connection = cluster.connected(self._settings)
-        self._connection.__enter__()
-        try:
+        with ExitStack() as undo:
+            self._connection = cluster.connected(self._settings)
+            undo.enter_context(self._connection)
             self._scheduler = cluster.start_scheduler(
                 self._url, self._settings, take_over=self._take_over
             )
+            # A Ray that is the user's own would keep it, and refuse the next one.
+            undo.callback(ray.kill, self._scheduler, no_restart=True)
             self.progress()
-        except BaseException:
-            self._connection.__exit__(None, None, None)
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(
@@ -108,6 +110,7 @@ class Runner:
 
         Raises:
             TermLostError: another command has taken over.
+            SchedulerStartError: it could not begin.
             RevalueError: what ended the scheduler.
         """
         deaths = 0
@@ -126,6 +129,11 @@ class Runner:
                 )
                 continue
             except ray.exceptions.RayActorError as error:
+                if error.actor_init_failed:
+                    raise SchedulerStartError(
+                        f"the scheduler cannot start: {str(error).strip().splitlines()[-1]}. Every "
+                        "node needs this version of revalue, Ray and Python"
+                    ) from error
                 deaths += isinstance(error, ray.exceptions.ActorDiedError)
                 if deaths > _MAX_DEATHS:
                     raise TermLostError(

@@ -1,6 +1,7 @@
 """The engine on a real Ray, through its front door: the command line in processes of its own, and
 its actors killed."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 import ray
 
 from revalue.actors import cluster
+from revalue.actors.protocols import SchedulerStartError
+from revalue.actors.runner import Runner
 from revalue.console.reference.reference import compare, read_book
+from revalue.engine.errors import LeaderActiveError
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
-from tests.support import DAYS, execute, fetch, load_small_book
+from tests.support import DAYS, engine, execute, fetch, load_small_book
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,12 +68,14 @@ def wait_until_quiet(scheduler: Any) -> dict[str, Any]:
 
 
 def pid_of(name: str) -> int:
-    """The process of a Ray actor, by the title that Ray gives its worker."""
-    found = subprocess.run(
-        ["pgrep", "-f", f"^ray::{name}"], capture_output=True, text=True, check=False
-    ).stdout.split()
-    assert found, f"no process of {name}"
-    return int(found[0])
+    """The process of an actor of the Ray that this process has started, by the title of its worker.
+
+    Ray has no call for it, and other Rays on this machine are not ours to touch.
+    """
+    own = psutil.Process().children(recursive=True)
+    found = [process.pid for process in own if process.cmdline()[:1] == [f"ray::{name}"]]
+    assert found, f"no process of {name} among {[process.cmdline()[:1] for process in own]}"
+    return found[0]
 
 
 async def test_the_scheduler_and_its_actors_are_killed_and_every_row_is_right(
@@ -113,6 +120,38 @@ async def test_the_scheduler_and_its_actors_are_killed_and_every_row_is_right(
         assert doubled == []
     finally:
         cluster.stop_scheduler(scheduler)
+
+
+def enter(runner: Runner) -> None:
+    with runner:
+        pass
+
+
+async def test_a_scheduler_that_cannot_lead_leaves_nothing_on_a_ray_of_the_user(
+    local_ray: None, url: str, database: Database
+) -> None:
+    await load_small_book(database, portfolios=2)
+    settings = Settings(actors=1, lease_seconds=2)
+    async with engine(url, settings=settings) as leader:
+        leading = asyncio.create_task(leader.loop.run())
+        with pytest.raises(LeaderActiveError, match="test holds term 1"):
+            await asyncio.to_thread(enter, Runner(url, settings))
+        leader.loop.stop()
+        await leading
+    with Runner(url, settings) as runner:
+        assert await asyncio.to_thread(runner.until_quiet) is not None
+
+
+async def test_a_scheduler_that_cannot_start_says_why(
+    local_ray: None, url: str, database: Database
+) -> None:
+    settings = Settings(actors=1).model_copy(update={"log_level": "NOISE"})
+    with (
+        pytest.raises(SchedulerStartError, match=r"cannot start: .*NOISE"),
+        Runner(url, settings),
+    ):
+        pass
+    assert not [actor for actor in ray.util.list_named_actors() if actor.startswith("revalue")]
 
 
 async def test_value_runs_until_current_and_says_what_is_not(url: str, database: Database) -> None:
