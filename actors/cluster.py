@@ -78,7 +78,7 @@ def _start_local_ray(cpus: int | None) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level="WARNING",
-            num_cpus=cpus or os.cpu_count(),
+            num_cpus=cpus,  # None: as many as Ray finds, within the limits of a container
         )
 
 

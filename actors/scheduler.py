@@ -14,6 +14,7 @@ from revalue.actors.pool import ActorPool
 from revalue.engine import logs, metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import RevalueError, TransientError, UsageError
+from revalue.engine.leadership.sessions import require_sessions
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.postgres.arrow import ArrowReader
@@ -50,6 +51,7 @@ class ValuationScheduler:
     async def _run(self) -> None:
         self._serve_metrics()
         async with await retry_transient(self._open_database, self._tell) as database:
+            await retry_transient(lambda: require_sessions(database, self._actors), self._tell)
             term = await retry_transient(lambda: self._acquire(database), self._tell)
             try:
                 await self._lead(database, term)

@@ -3,6 +3,7 @@
 It is started on first use, outlives the process, and is stopped by `revalue down`.
 """
 
+import os
 import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,7 +28,9 @@ SERVER_SETTINGS = {
     "checkpoint_timeout": "'15min'",
     "work_mem": "'64MB'",
     "maintenance_work_mem": "'256MB'",
-    "max_connections": "60",
+    # For an engine with an actor per CPU (engine/leadership/sessions.py), and as many commands and
+    # readers besides as on a small machine.
+    "max_connections": str(max(60, 2 * (os.cpu_count() or 1) + 50)),
     "listen_addresses": "''",
     "autovacuum_naptime": "'20s'",
 }

@@ -20,7 +20,7 @@ from revalue.actors import cluster
 from revalue.actors.protocols import SchedulerStartError
 from revalue.actors.runner import Runner
 from revalue.console.reference.reference import compare, read_book
-from revalue.engine.errors import LeaderActiveError
+from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.support import DAYS, engine, execute, fetch, load_small_book
@@ -152,6 +152,13 @@ async def test_a_scheduler_that_cannot_start_says_why(
     ):
         pass
     assert not [actor for actor in ray.util.list_named_actors() if actor.startswith("revalue")]
+
+
+async def test_more_sessions_than_the_database_allows_are_refused(
+    local_ray: None, url: str, database: Database
+) -> None:
+    with pytest.raises(UsageError, match=r"^500 valuation actors .* need 1013 database sessions"):
+        await asyncio.to_thread(enter, Runner(url, Settings(actors=500)))
 
 
 async def test_value_runs_until_current_and_says_what_is_not(url: str, database: Database) -> None:

@@ -23,12 +23,23 @@ from revalue.console.cli.verify import verify_rows
 from revalue.engine import logs
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.errors import AccessDeniedError
+from revalue.engine.errors import AccessDeniedError, UsageError
+from revalue.engine.leadership.sessions import require_sessions
 from revalue.engine.operate import tokens
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 from tests.conftest import named
-from tests.support import DAYS, dates, engine, facts, fetch, load_small_book, open_days, prices
+from tests.support import (
+    DAYS,
+    dates,
+    engine,
+    execute,
+    facts,
+    fetch,
+    load_small_book,
+    open_days,
+    prices,
+)
 from tests.web.test_api import client, got
 
 pytestmark = pytest.mark.slow
@@ -190,6 +201,24 @@ async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
     await connection.close()
+
+
+async def test_more_sessions_than_a_user_may_have_are_refused(
+    database: Database, users: dict[str, str]
+) -> None:
+    await execute(database, "ALTER ROLE test_engine CONNECTION LIMIT 22")
+    expected = (
+        "8 valuation actors and the scheduler need 29 database sessions, and this user may have "
+        r"22 in this database: use at most 4 \(--actors, REVALUE_ACTORS\), or raise the limit to 29"
+    )
+    async with await Database.open(users["engine"]) as limited:
+        await require_sessions(limited, 4)
+        with pytest.raises(UsageError, match=expected):
+            await require_sessions(limited, 8)
+    await execute(database, "ALTER ROLE test_engine CONNECTION LIMIT 12")
+    async with await Database.open(users["engine"]) as limited:
+        with pytest.raises(UsageError, match="may have 12 in this database: raise the limit to 15"):
+            await require_sessions(limited, 1)
 
 
 async def test_the_writer_feeds_data_and_its_corrections_are_recorded(
