@@ -216,8 +216,9 @@ async def test_a_case_gives_its_answer(
 
 def _check_refusal(error: BaseException, expected: dict[str, Any]) -> None:
     """A refusal names the rule, the rows and their values; or it says what it says, once."""
-    assert type(error).__name__ == expected["error"], error
-    if isinstance(error, RejectedInputError):
+    assert expected["error"] in {kind.__name__ for kind in type(error).__mro__}, error
+    if "rows" in expected:
+        assert isinstance(error, RejectedInputError), error
         found = [
             f"{problem.kind} {problem.column} {number} {value}"
             for problem in error.problems
