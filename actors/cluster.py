@@ -7,13 +7,14 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 
 import ray
 from ray._private import ray_constants
 from ray.actor import ActorHandle
 
+from revalue.actors import log_relay
 from revalue.actors.scheduler import NAMESPACE, ValuationScheduler
 from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.settings import Settings
@@ -40,19 +41,20 @@ def connected(settings: Settings) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     address = settings.ray_address or os.environ.get("RAY_ADDRESS")
-    try:
-        if address is None:
-            _start_local_ray(settings.actors)
-        else:
-            ray.init(address=address, namespace=NAMESPACE, logging_level="WARNING")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"Ray cannot be reached at {address or 'this machine'}: {error}"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with log_relay.receiving() if address is None else nullcontext():
+        try:
+            if address is None:
+                _start_local_ray(settings.actors)
+            else:
+                ray.init(address=address, namespace=NAMESPACE, logging_level="WARNING")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"Ray cannot be reached at {address or 'this machine'}: {error}"
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _start_local_ray(cpus: int | None) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import ray
 from prometheus_client import start_http_server
 
+from revalue.actors import log_relay
 from revalue.actors.backoff import retry_transient
 from revalue.actors.loop import SchedulerLoop
 from revalue.actors.pool import ActorPool
-from revalue.engine import logs, metrics
+from revalue.engine import metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import RevalueError, TransientError, UsageError
 from revalue.engine.leadership.sessions import require_sessions
@@ -33,7 +34,7 @@ class ValuationScheduler:
     def __init__(
         self, url: str, settings: Settings, actors: int, holder: str, take_over: bool
     ) -> None:
-        logs.configure(settings.log_level)
+        log_relay.configure(settings.log_level)
         self._url = url
         self._settings = settings
         self._actors = actors

@@ -30,16 +30,22 @@ _COMMON: tuple[Processor, ...] = (
 )
 
 
-def configure(level: str = "WARNING", *, stream: TextIO | None = None) -> None:
-    """Send the log lines of this process to a stream.
+def configure(
+    level: str = "WARNING",
+    *,
+    stream: TextIO | None = None,
+    handler: logging.Handler | None = None,
+) -> None:
+    """Send the log lines of this process to a stream, or to a handler.
 
     Other loggers than `revalue` are not changed.
 
     Args:
         level: the lowest level that is written.
         stream: the destination; standard error when None.
+        handler: takes the place of a stream; it is given a formatter.
     """
-    handler = logging.StreamHandler(stream) if stream else _ToStandardError()
+    handler = handler or (logging.StreamHandler(stream) if stream else _ToStandardError())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_COMMON, structlog.stdlib.PositionalArgumentsFormatter()],

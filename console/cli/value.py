@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any
@@ -76,7 +77,8 @@ def value(
             print_openings(opened, through)
     runner = Runner(url, settings, take_over=take_over)
     try:
-        with runner:
+        # Ray prints messages of its own, which are no part of the result.
+        with redirect_stdout(sys.stderr), runner:
             # After Ray's start, which installs handlers of its own.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, _stop)

@@ -23,6 +23,7 @@ from revalue.console.reference.reference import compare, read_book
 from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
+from tests.faults.armory import Armory
 from tests.support import DAYS, engine, execute, fetch, load_small_book
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +181,22 @@ async def test_value_runs_until_current_and_says_what_is_not(url: str, database:
     status = json.loads(revalue("status", "--json", url=url).stdout)
     assert status["positions"] == {"CURRENT": 2, "WAITING_FOR_DATA": 2}
     assert status["is_current"] is False
+
+
+async def test_what_the_scheduler_logs_arrives_and_the_result_stands_alone(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    """An actor dies: Ray prints words of its own, and the scheduler warns."""
+    await load_small_book(database, portfolios=2)
+    Armory(tmp_path).arm("value.begun", "KILL")
+    done = revalue("value", "--quiet", "--json", url=url, REVALUE_FAULTS=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["rows_written"], report["tasks_lost"]) == (4 * len(DAYS), 1)
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert [(line["level"], line["task"] > 0) for line in lines if "task" in line] == [
+        ("warning", True)
+    ], done.stderr
 
 
 async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigterm(
