@@ -43,6 +43,7 @@ class LockWatch:
         self,
         database: Database,
         *,
+        met: Callable[[], list[Blocker]],
         left: Callable[[], Mapping[LeftBecause, Wait]],
         wake: Callable[[], None],
         tell: Callable[[], Awaitable[None]],
@@ -50,11 +51,13 @@ class LockWatch:
         """Create a watch.
 
         Args:
+            met: returns who holds the locks for which steps wait at present.
             left: returns what is left at present because of locks.
             wake: is called when a transaction that held up something has ended.
             tell: is called when `trouble` may have changed.
         """
         self._database = database
+        self._meet = met
         self._left = left
         self._wake = wake
         self._tell = tell
@@ -84,7 +87,7 @@ class LockWatch:
 
     async def look(self) -> None:
         """Find out who holds up what at present."""
-        self._met = self._database.blockers()
+        self._met = self._meet()
         held_before = self._holders()
         if held_before:
             self._forget_all_but(await still_open(self._database, held_before))

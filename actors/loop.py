@@ -28,6 +28,7 @@ from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import queue_depth
 from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from revalue.engine.stage.stage import PAGE_POSITIONS, live_lane_is_held, wait_for_calendars
@@ -75,6 +76,7 @@ class SchedulerLoop:
         self._in_flight = InFlightTasks(database, pool, term, settings, self.progress)
         self._locks = LockWatch(
             database,
+            met=self._blockers,
             left=self._left,
             wake=self.wake,
             tell=self._tell_trouble,
@@ -276,6 +278,11 @@ class SchedulerLoop:
         before = len(self._unapplied)
         self._unapplied = await apply.apply_left(self._term, self._unapplied)
         return len(self._unapplied) < before
+
+    def _blockers(self) -> list[Blocker]:
+        """Return who holds the locks for which steps wait at present."""
+        of_reads = [each for work in self._lanes.values() for each in work.reader.blockers()]
+        return [*self._database.blockers(), *of_reads]
 
     def _left(self) -> dict[LeftBecause, Wait]:
         """Return what is left at present because of locks, and statements that wait for them."""

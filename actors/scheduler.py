@@ -71,7 +71,12 @@ class ValuationScheduler:
             task_deadline_seconds=settings.task_deadline_seconds,
         )
         readers = {
-            lane: ArrowReader(self._url, answer_seconds=settings.step_seconds) for lane in Lane
+            lane: ArrowReader(
+                self._url,
+                lock_seconds=settings.lock_seconds,
+                answer_seconds=settings.step_seconds,
+            )
+            for lane in Lane
         }
         self._loop = SchedulerLoop(database, readers, self._pool, term, settings)
         try:

@@ -107,7 +107,12 @@ async def engine(
             for _ in range(workers)
         ]
         pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
-        reader, live = (ArrowReader(url, answer_seconds=settings.step_seconds) for _ in range(2))
+        reader, live = (
+            ArrowReader(
+                url, lock_seconds=settings.lock_seconds, answer_seconds=settings.step_seconds
+            )
+            for _ in range(2)
+        )
         term = await Term.acquire(
             database, holder, lease_seconds=settings.lease_seconds, take_over=True
         )

@@ -20,7 +20,9 @@ from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_manager import Error as AdbcError
 from pgpq import ArrowToPostgresBinaryEncoder
 
-from revalue.engine.postgres.database import ANSWER_SECONDS, require_access
+from revalue.engine.errors import WriteConflictError
+from revalue.engine.postgres.blockers import Blocker
+from revalue.engine.postgres.database import ANSWER_SECONDS, LOCK_SECONDS, require_access
 from revalue.engine.postgres.driver_errors import engine_error, unreachable
 from revalue.engine.postgres.liveness import libpq_address
 from revalue.engine.postgres.statement import Connection, Literal, Statement, statements
@@ -94,16 +96,24 @@ class ArrowReader:
     Each snapshot is one read-only, repeatable-read transaction.
     """
 
-    def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        lock_seconds: float = LOCK_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
         """Create a reader; it connects when it reads.
 
         Args:
+            lock_seconds: longest wait for a table that another session has locked.
             answer_seconds: longest time that `run` waits.
         """
         self._address = url
-        self._url = libpq_address(url, _SESSION_OPTIONS)
+        limit = f"-c lock_timeout={max(1, round(lock_seconds * 1000))}"
+        self._url = libpq_address(url, [*_SESSION_OPTIONS, limit])
         self._answer_seconds = answer_seconds
-        self._witness = Witness(url, tells=False)
+        self._witness = Witness(url, patience=lock_seconds, tells=False)
         # That nothing uses at present.
         self._connection: tuple[adbc.Connection, Session] | None = None
         self._generation = 0  # connections of an older one are closed after use
@@ -118,6 +128,7 @@ class ArrowReader:
 
         Raises:
             DatabaseUnavailableError: there was no answer in time, or it was lost.
+            WriteConflictError: another session has locked a table for too long.
         """
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
@@ -149,12 +160,18 @@ class ArrowReader:
             await asyncio.wait([result], timeout=self._answer_seconds)
             if result.done():
                 return result.result()
+        except WriteConflictError as error:
+            raise use.named(error) from error
         finally:
             self._witness.end(use)
             if not result.done():
                 self.close()
                 result.cancel()
         raise unreachable(f"a read was not answered for {self._answer_seconds:g} s")
+
+    def blockers(self) -> list[Blocker]:
+        """Return who holds locks for which a read waits at present."""
+        return self._witness.blockers()
 
     @contextmanager
     def snapshot(self) -> Iterator[ArrowSnapshot]:

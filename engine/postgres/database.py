@@ -314,13 +314,9 @@ class Database:
                 raise unreachable(limit.reason) from error
             raise
         except (WriteConflictError, StatementCancelledError) as error:
-            if use is None or not use.blockers:
+            if use is None:
                 raise
-            holder = use.blockers[0]
-            message = f"{error}. It waited for a lock that is held by {holder}. {holder.advice}"
-            if isinstance(error, StatementCancelledError):
-                raise StatementCancelledError(message) from error
-            raise WriteConflictError(message, is_lock_timeout=error.is_lock_timeout) from error
+            raise use.named(error) from error
         finally:
             limit.end()
             if use is not None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from revalue.engine import logs
+from revalue.engine.errors import StatementCancelledError, WriteConflictError
 from revalue.engine.postgres.blockers import Blocker, read_blockers
 from revalue.engine.postgres.liveness import CONNECT_SECONDS, SERVER_SETTINGS, keep_alive
 from revalue.engine.postgres.statement import statements
@@ -49,18 +50,23 @@ class Awaited:
     Attributes:
         session: the session; None: not known, so that nothing can be asked about it.
         since: monotonic seconds; None: none is awaited at present.
+        failed: since when the last one was awaited that was an error.
     """
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.since: float | None = None
+        self.failed: float | None = None
 
     @contextmanager
     def answer(self) -> Iterator[None]:
         """Await an answer for the duration of the block."""
-        self.since = monotonic()
+        self.since = since = monotonic()
         try:
             yield
+        except BaseException:
+            self.failed = since
+            raise
         finally:
             self.since = None
 
@@ -116,6 +122,26 @@ class Use:
         self.end = end
         self.blockers: list[Blocker] = []
         self.is_suspect = False
+        self._last_met: tuple[float | None, list[Blocker]] = (None, [])
+
+    def meet(self, since: float | None, blockers: list[Blocker]) -> None:
+        """Note who holds the lock that the answer awaited since then waits for; none: nobody."""
+        self.blockers = blockers
+        if blockers:
+            self._last_met = (since, blockers)
+
+    def named(
+        self, error: WriteConflictError | StatementCancelledError
+    ) -> WriteConflictError | StatementCancelledError:
+        """Return the error, with who holds the lock for which it waited, if that is known."""
+        since, blockers = self._last_met
+        if not blockers or since != self.awaited.failed:
+            return error
+        holder = blockers[0]
+        message = f"{error}. It waited for a lock that is held by {holder}. {holder.advice}"
+        if isinstance(error, StatementCancelledError):
+            return StatementCancelledError(message)
+        return WriteConflictError(message, is_lock_timeout=error.is_lock_timeout)
 
 
 class Witness:
@@ -200,12 +226,13 @@ class Witness:
 
     async def _ask(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         slow = self._slow_uses()
+        since = {use: use.awaited.since for use in slow.values()}
         blockers = await read_blockers(connection, [pid for pid, _ in slow]) if slow else {}
         for use in self._uses:
             met = blockers.get(use.awaited.session.pid, []) if use.awaited.session else []
             if self._tells and met and not use.blockers:
                 _log.warning("waits for a lock", held_by=str(met[0]), advice=met[0].advice)
-            use.blockers = met
+            use.meet(since.get(use), met)
         await self._end_lost(connection, slow)
 
     async def _end_lost(

@@ -18,7 +18,9 @@ from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import StatementCancelledError, WriteConflictError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate.status import read_status
+from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.statement import Statement
 from revalue.engine.read.queries import open_limited
 from tests.faults.checks import assert_all_correct
 from tests.support import (
@@ -378,6 +380,48 @@ async def test_a_locked_position_does_not_keep_a_scheduler_from_beginning(
         await until(is_current)
         assert running.loop.progress.trouble is None
     await assert_all_correct(database)
+
+
+@pytest.mark.parametrize("table", ["business_dates", "position_state", "reprocessing_triggers"])
+async def test_a_locked_table_is_told_with_who_has_locked_it(
+    url: str, database: Database, session: asyncpg.Connection, table: str
+) -> None:
+    """As an ALTER TABLE that is not committed locks it. Reads have a bound too."""
+    await book_of_two_calendars(database)
+    await session.execute("BEGIN")
+    async with served(url) as running:
+
+        async def is_current() -> bool:
+            return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+        await until(is_current)
+        await session.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        running.loop.wake()
+        pid = session.get_server_pid()
+
+        async def is_told() -> bool:
+            return f"by database session pid {pid}" in (running.loop.progress.trouble or "")
+
+        await until(is_told)
+        await session.execute("ROLLBACK")
+        await until(is_current)
+        assert running.loop.progress.trouble is None
+
+
+async def test_a_read_of_a_locked_table_has_an_end(url: str, session: asyncpg.Connection) -> None:
+    await session.execute("BEGIN")
+    await session.execute("LOCK TABLE calendars")
+    reader = ArrowReader(url, lock_seconds=1)
+
+    def read(reader: ArrowReader) -> int:
+        with reader.snapshot() as snapshot:
+            return len(snapshot.read(Statement.parse("SELECT calendar_no FROM calendars")))
+
+    with pytest.raises(WriteConflictError, match=f"held by .* pid {session.get_server_pid()} "):
+        await reader.run(read)
+    await session.execute("ROLLBACK")
+    assert await reader.run(read) == 0
+    reader.close()
 
 
 OPENED = "SELECT calendar_id, opened_through FROM calendars ORDER BY 1"
