@@ -26,7 +26,7 @@ _INPUTS = {
                         (h.cost_basis * 10000000000)::bigint AS cost
                     FROM position_state p JOIN portfolios f USING (portfolio_id)
                     JOIN position_history h ON h.position_id = p.position_id
-                        AND h.epoch = p.history_epoch""",
+                        AND h.valid_to_epoch IS NULL""",
     "sessions": "SELECT business_date AS date FROM business_dates WHERE calendar_id = 'BENCH'",
     "prices": "SELECT security_id, price_date, (price * 10000000000)::bigint AS price "
     "FROM market_prices",

@@ -151,10 +151,9 @@ async def _one_job(c: Any, number: int) -> None:
         )
         held = await c.fetchrow(
             """SELECT * FROM position_history
-               WHERE position_id = $1 AND epoch = $2 AND position_date <= $3
+               WHERE position_id = $1 AND valid_to_epoch IS NULL AND position_date <= $2
                ORDER BY position_date DESC LIMIT 1""",
             position["position_id"],
-            position["history_epoch"],
             job["date"],
         )
         price = await c.fetchrow(

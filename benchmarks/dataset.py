@@ -39,7 +39,8 @@ _STATEMENTS = (
            FROM business_dates) s
        ORDER BY security_id, portfolio_id LIMIT $1::int""",
     "SET LOCAL revalue.loading_positions = on",
-    """INSERT INTO position_history
+    """INSERT INTO position_history (position_id, valid_from_epoch, position_date, quantity,
+           cost_basis_local, cost_basis)
        SELECT position_id, 0, first_date, 100 + position_id % 900, 5000 + position_id % 100,
            4500 + position_id % 90
        FROM position_state
@@ -129,7 +130,7 @@ SQL_BASELINE = f"""
            v.local, b.base, v.local - h.cost_basis_local, b.base - h.cost_basis
     FROM position_state p
     JOIN portfolios f USING (portfolio_id)
-    JOIN position_history h ON h.position_id = p.position_id AND h.epoch = p.history_epoch
+    JOIN position_history h ON h.position_id = p.position_id AND h.valid_to_epoch IS NULL
     JOIN priced x ON x.security_id = p.security_id
     JOIN rates r ON r.base_currency = f.base_currency AND r.date = x.date
     CROSS JOIN LATERAL (SELECT round(h.quantity * x.price, 10) AS local OFFSET 0) v

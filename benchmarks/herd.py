@@ -39,7 +39,8 @@ _LIVE = (
            SELECT datemultirange(daterange(min(business_date), NULL)) AS span
            FROM business_dates) s
        WHERE calendar_id = 'LIVE'""",
-    """INSERT INTO position_history
+    """INSERT INTO position_history (position_id, valid_from_epoch, position_date, quantity,
+           cost_basis_local, cost_basis)
        SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
        WHERE security_id = 'L'""",
     OPEN,
@@ -100,7 +101,8 @@ async def measure(
                    FROM business_dates) s"""
         )
         await connection.execute(
-            """INSERT INTO position_history
+            """INSERT INTO position_history (position_id, valid_from_epoch, position_date,
+                   quantity, cost_basis_local, cost_basis)
                SELECT position_id, 0, lower(open_dates), 10, 500, 500 FROM position_state
                WHERE security_id LIKE 'X%'"""
         )

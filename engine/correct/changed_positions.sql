@@ -1,34 +1,45 @@
--- Of each incoming position whose history differs from the stored one: the first date that differs,
--- the dates whose values can change, and the dates on which it is open from now on.
+-- Of each incoming position of which a number can change: the first date that changes, the dates
+-- whose values can change, and the dates on which it is open from now on.
+--
+-- What counts is the record in force on each date, before and after. A record that only repeats the
+-- one in force changes nothing, and neither does its removal. The open dates stay as they are
+-- except where another record is in force, and on the date after that: a quantity of 0 there may
+-- close the position now, or no longer.
 CREATE TEMP TABLE changed_positions ON COMMIT DROP AS
-WITH timeline AS (
-    SELECT position_id, position_date, differs,
-           lead(position_date) OVER (PARTITION BY position_id ORDER BY position_date) AS next_date
+WITH numbered AS (
+    SELECT position_id, position_date, was, becomes, count(was) OVER of_position AS was_no,
+           count(becomes) OVER of_position AS becomes_no,
+           lead(position_date) OVER of_position AS next_date
     FROM target_history
-), reach AS (
-    SELECT position_id, min(position_date) AS first_change,
-           range_agg(daterange(position_date, next_date)) AS dates
-    FROM timeline
-    WHERE differs
-    GROUP BY position_id
-), kept AS (
-    SELECT position_id, position_date, quantity,
-           lag(quantity, 1, 0) OVER (PARTITION BY position_id ORDER BY position_date) AS previous,
-           lead(position_date) OVER (PARTITION BY position_id ORDER BY position_date) AS next_date
-    FROM target_history
-    WHERE stays
-), opens AS (
-    SELECT position_id, COALESCE(range_agg(
+    WHERE position_id IN (SELECT position_id FROM target_history WHERE ends OR begins)
+    WINDOW of_position AS (PARTITION BY position_id ORDER BY position_date)
+), in_force AS (
+    SELECT position_id, position_date, next_date,
+           COALESCE(first_value(was) OVER (PARTITION BY position_id, was_no
+                                           ORDER BY position_date), '{0,0,0}') AS was,
+           COALESCE(first_value(becomes) OVER (PARTITION BY position_id, becomes_no
+                                               ORDER BY position_date), '{0,0,0}') AS becomes
+    FROM numbered
+), segments AS (
+    SELECT position_id, position_date, next_date, was <> becomes AS differs, becomes[1] AS quantity,
+           lag(becomes[1], 1, 0) OVER (PARTITION BY position_id ORDER BY position_date) AS previous
+    FROM in_force
+), changed AS (
+    SELECT position_id, min(position_date) FILTER (WHERE differs) AS first_change,
+           range_agg(daterange(position_date, next_date)) FILTER (WHERE differs) AS dates,
+           range_agg(daterange(position_date, next_date, '[]')) FILTER (WHERE differs) AS touched,
+           COALESCE(range_agg(
                CASE WHEN quantity <> 0 THEN daterange(position_date, next_date)
                     WHEN previous <> 0 THEN daterange(position_date, position_date, '[]') END),
-               '{}') AS open_dates
-    FROM kept
+               '{}') AS opens
+    FROM segments
     GROUP BY position_id
+    HAVING bool_or(differs)
 )
-SELECT p.position_id, r.first_change, COALESCE(o.open_dates, '{}') AS open_dates,
-       r.dates + (COALESCE(o.open_dates, '{}') - p.open_dates) AS affected,
-       COALESCE(o.open_dates, '{}') <> p.open_dates AS opens_or_closes,
-       COALESCE(r.first_change <= p.frontier_date, false) AS is_correction
-FROM reach r
+SELECT p.position_id, c.first_change, o.open_dates,
+       c.dates + (o.open_dates - p.open_dates) AS affected,
+       o.open_dates <> p.open_dates AS opens_or_closes,
+       COALESCE(c.first_change <= p.frontier_date, false) AS is_correction
+FROM changed c
 JOIN position_state p USING (position_id)
-LEFT JOIN opens o USING (position_id)
+CROSS JOIN LATERAL (SELECT p.open_dates - c.touched + c.opens * c.touched AS open_dates) o

@@ -1,5 +1,6 @@
 -- Invalidate the positions whose history changes at or before their frontier: record one trigger,
--- raise their epochs, and mark the affected dates as due (pending).
+-- raise their epochs, and mark the affected dates as due (pending). Return the trigger (NULL: there
+-- are no such positions) and their number.
 --
 -- stale_moment is the first correction that the next publication answers: a position that is
 -- already reprocessing keeps the earlier one.
@@ -10,20 +11,24 @@ WITH recorded AS (
     WHERE is_correction
     HAVING count(*) > 0
     RETURNING trigger_id, moment_id
+), corrected AS (
+    UPDATE position_state p
+    SET epoch = p.epoch + 1,
+        history_epoch = p.epoch + 1,
+        revision = p.revision + 1,
+        trigger_id = t.trigger_id,
+        stale_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id
+                            ELSE p.stale_moment END,
+        invalidated_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id
+                                  ELSE p.invalidated_moment END,
+        open_dates = c.open_dates,
+        pending = (p.pending
+                   + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')))
+                  * c.open_dates,
+        holes = (p.holes - c.affected) * c.open_dates
+    FROM changed_positions c, recorded t
+    WHERE p.position_id = c.position_id AND c.is_correction
+    RETURNING p.position_id
 )
-UPDATE position_state p
-SET epoch = p.epoch + 1,
-    history_epoch = p.epoch + 1,
-    revision = p.revision + 1,
-    trigger_id = t.trigger_id,
-    stale_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id
-                        ELSE p.stale_moment END,
-    invalidated_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id
-                              ELSE p.invalidated_moment END,
-    open_dates = c.open_dates,
-    pending = (p.pending
-               + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')))
-              * c.open_dates,
-    holes = (p.holes - c.affected) * c.open_dates
-FROM changed_positions c, recorded t
-WHERE p.position_id = c.position_id AND c.is_correction
+SELECT (SELECT trigger_id FROM recorded) AS trigger_id,
+       (SELECT count(*) FROM corrected) AS positions_corrected

@@ -47,9 +47,11 @@ class LoadResult:
         changed: rows that replaced another value.
         unchanged: rows that are stored as they are given.
         removed: position records that the load removed.
-        positions_corrected: positions whose history changed at or before their frontier, the last
-            scheduled date: they are invalidated.
-        positions_extended: positions whose history changed after their frontier only.
+        positions_corrected: positions for which another record is in force now on a date at or
+            before their frontier, the last scheduled date: they are invalidated.
+        positions_extended: positions for which this is so after their frontier only. A record that
+            repeats the one in force is stored, and its position is neither.
+        trigger_id: the trigger that records the corrections of positions; None: there are none.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class LoadResult:
     removed: int = 0
     positions_corrected: int = 0
     positions_extended: int = 0
+    trigger_id: int | None = None
 
 
 class RejectedInputError(InvalidInputError):

@@ -3,8 +3,8 @@
 -- By security and then portfolio: the holders of a security are then neighbours, on disk and in a
 -- task.
 INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no)
-SELECT DISTINCT i.portfolio_id, i.security_id, c.calendar_no, b.currency_no
-FROM incoming i
+SELECT i.portfolio_id, i.security_id, c.calendar_no, b.currency_no
+FROM (SELECT DISTINCT portfolio_id, security_id FROM incoming) i
 JOIN portfolios f USING (portfolio_id)
 JOIN calendars c USING (calendar_id)
 JOIN currencies b ON b.currency = f.base_currency

@@ -1,33 +1,49 @@
--- The position records that each incoming position has, and those that it will have, by date.
+-- The position records of the incoming positions that the load can concern, by date: those that are
+-- stored (was) and those that there will be (becomes), each an array of quantity, cost_basis_local
+-- and cost_basis, or NULL where there is no record. A stored record that the load changes or
+-- removes ends; a record that it changes or inserts begins.
 --
 -- A load replaces the history from the first date that it gives; :merge keeps the later records
--- that it does not mention.
+-- that it does not mention. So no record before the last one before the first given date is read,
+-- and with :merge none after the first one after the last given date: however long a history is, a
+-- daily file reads two records of it. The subqueries are lateral, so that they are index lookups.
 CREATE TEMP TABLE target_history ON COMMIT DROP AS
 WITH given AS (
-    SELECT p.position_id, i.position_date, i.quantity::numeric(28, 10) AS quantity,
-           i.cost_basis_local::numeric(28, 10) AS cost_basis_local,
-           i.cost_basis::numeric(28, 10) AS cost_basis
+    SELECT p.position_id, i.position_date,
+           ARRAY[i.quantity, i.cost_basis_local, i.cost_basis] AS record
     FROM incoming i JOIN position_state p USING (portfolio_id, security_id)
-), earliest AS (
-    SELECT position_id, p.history_epoch, min(g.position_date) AS first_given
-    FROM given g JOIN position_state p USING (position_id)
-    GROUP BY position_id, p.history_epoch
-), was AS (
-    SELECT h.position_id, h.position_date, h.quantity, h.cost_basis_local, h.cost_basis,
-           h.position_date < e.first_given OR :merge::boolean AS is_kept
-    FROM earliest e
-    JOIN position_history h ON h.position_id = e.position_id AND h.epoch = e.history_epoch
+), stored AS (
+    SELECT s.position_id, h.position_date,
+           ARRAY[h.quantity, h.cost_basis_local, h.cost_basis] AS record,
+           h.position_date < s.first_given OR :merge::boolean AS is_kept
+    FROM (
+        SELECT position_id, min(position_date) AS first_given, max(position_date) AS last_given
+        FROM given
+        GROUP BY position_id
+    ) s
+    CROSS JOIN LATERAL (
+        (SELECT * FROM position_history h
+         WHERE h.position_id = s.position_id AND h.valid_to_epoch IS NULL
+           AND h.position_date < s.first_given
+         ORDER BY h.position_date DESC
+         LIMIT 1)
+        UNION ALL
+        (SELECT * FROM position_history h
+         WHERE h.position_id = s.position_id AND h.valid_to_epoch IS NULL
+           AND h.position_date BETWEEN s.first_given AND s.last_given)
+        UNION ALL
+        (SELECT * FROM position_history h
+         WHERE h.position_id = s.position_id AND h.valid_to_epoch IS NULL
+           AND h.position_date > s.last_given
+         ORDER BY h.position_date
+         LIMIT CASE WHEN :merge::boolean THEN 1 END)
+    ) h
 )
-SELECT position_id, position_date,
-       CASE WHEN g.quantity IS NULL THEN w.quantity ELSE g.quantity END AS quantity,
-       CASE WHEN g.quantity IS NULL THEN w.cost_basis_local ELSE g.cost_basis_local END
-           AS cost_basis_local,
-       CASE WHEN g.quantity IS NULL THEN w.cost_basis ELSE g.cost_basis END AS cost_basis,
-       g.quantity IS NOT NULL AS is_given,
-       w.quantity IS NOT NULL AS existed,
-       g.quantity IS NOT NULL OR w.is_kept AS stays,
-       CASE WHEN w.quantity IS NULL THEN true
-            WHEN g.quantity IS NULL THEN NOT w.is_kept
-            ELSE (w.quantity, w.cost_basis_local, w.cost_basis)
-                 IS DISTINCT FROM (g.quantity, g.cost_basis_local, g.cost_basis) END AS differs
-FROM given g FULL JOIN was w USING (position_id, position_date)
+SELECT *, was IS NOT NULL AND was IS DISTINCT FROM becomes AS ends,
+       becomes IS NOT NULL AND becomes IS DISTINCT FROM was AS begins
+FROM (
+    SELECT position_id, position_date, w.record AS was,
+           COALESCE(g.record, CASE WHEN w.is_kept THEN w.record END) AS becomes,
+           g.record IS NOT NULL AS is_given
+    FROM given g FULL JOIN stored w USING (position_id, position_date)
+) records

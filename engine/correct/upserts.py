@@ -1,5 +1,7 @@
 """Write validated input: from the temporary table `incoming` into the tables, and count changes."""
 
+from typing import Any
+
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -30,19 +32,21 @@ async def upsert(connection: Connection, kind: str) -> dict[str, int]:
     return dict(counts)
 
 
-async def replace_histories(connection: Connection, *, merge: bool) -> dict[str, int]:
+async def replace_histories(connection: Connection, *, merge: bool) -> dict[str, Any]:
     """Replace the histories of the incoming positions.
 
-    A change at or before the frontier of a position is a correction: the position is invalidated.
-    A change after it is an extension. A position whose history stays the same is not touched.
+    What counts is the record in force on each date. If it changes at or before the frontier of a
+    position, that is a correction: the position is invalidated. If it changes only after it, that
+    is an extension. Records that change neither are stored, and the position is not touched.
 
     Args:
         connection: in the transaction that has filled `incoming`.
         merge: keep later records that the input does not mention.
 
     Returns:
-        The number of position records that were inserted, changed, unchanged and removed, and of
-        positions_corrected and positions_extended.
+        The number of position records that were inserted, changed, unchanged and removed, of
+        positions_corrected and positions_extended, and the trigger_id of the corrections (None: no
+        position was corrected).
     """
     # Else the database refuses to write position records.
     await connection.execute("SET LOCAL revalue.loading_positions = on")
@@ -54,13 +58,15 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
     await sql("changed_positions").execute(connection)
     await connection.execute("ANALYZE changed_positions")
     counts = await sql("count_changes").one(connection)
-    corrected = await sql("correct_histories").execute(connection)
-    if corrected:
+    corrected = await sql("correct_histories").one(connection)
+    if corrected["trigger_id"]:
         await sql("supersede_corrected").execute(connection)
     extended = await sql("extend_histories").value(connection)
-    await sql("delete_later_records").execute(connection)
-    await sql("write_histories").execute(connection)
+    # These read the epochs that the corrections have raised.
+    if counts["changed"] or counts["removed"]:
+        await sql("end_records").execute(connection)
+    await sql("insert_records").execute(connection)
     await connection.execute("DROP TABLE target_history, changed_positions")
-    if corrected or extended:
+    if corrected["trigger_id"] or extended:
         await connection.execute("NOTIFY revalue_wake")
-    return {**dict(counts), "positions_corrected": corrected, "positions_extended": extended}
+    return {**dict(counts), **dict(corrected), "positions_extended": extended}

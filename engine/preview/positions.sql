@@ -1,7 +1,7 @@
 -- The reached positions, with what stage/scan_positions.sql and value/jobs.sql read of a position.
 -- At most :limit.
 SELECT p.position_id, p.portfolio_id, p.security_id, f.base_currency, p.calendar_no, p.epoch,
-       p.history_epoch, r.frontier_date, r.horizon, false AS staged,
+       r.frontier_date, r.horizon, false AS staged,
        lower(p.open_dates) AS open_first, upper(p.open_dates) - 1 AS open_last,
        p.open_dates <> datemultirange(range_merge(p.open_dates)) AS is_split,
        i.instrument_no, c.currency_no AS local_no, p.base_currency_no AS base_no

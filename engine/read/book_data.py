@@ -160,7 +160,6 @@ async def read_date(
         connection,
         "explain_records",
         position=position["position_id"],
-        epoch=position["history_epoch"],
         date=day,
     )
     prices = await _all(connection, "explain_price", security=security, date=day)

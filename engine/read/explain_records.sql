@@ -2,6 +2,6 @@
 -- says whether a quantity of 0 closes the position.
 SELECT position_date, quantity, cost_basis_local, cost_basis
 FROM position_history
-WHERE position_id = :position AND epoch = :epoch AND position_date <= :date
+WHERE position_id = :position AND valid_to_epoch IS NULL AND position_date <= :date
 ORDER BY position_date DESC
 LIMIT 2

@@ -57,12 +57,11 @@ def read_inputs_of(snapshot: Snapshot, jobs: pl.DataFrame) -> TaskInputs:
     Args:
         jobs: the columns of jobs.sql; at least one job.
     """
-    positions = _spans(jobs, "position_id", "history_epoch")
+    positions = _spans(jobs, "position_id")
     history = [
         snapshot.read(
             sql("history"),
             positions=part["position_id"],
-            epochs=part["history_epoch"],
             first_days=part["first_day"],
             last_days=part["last_day"],
         )

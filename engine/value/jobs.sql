@@ -5,7 +5,7 @@
 -- Positions from :first_position to :last_position are those of the task, and perhaps others: where
 -- the task is dense, reading the whole range once is cheaper than one lookup per position.
 SELECT j.job_id, j.position_id, j.epoch, j.first_date, j.last_date, j.attempt_count,
-       p.history_epoch, p.calendar_no, i.instrument_no, lc.currency_no AS local_no,
+       p.calendar_no, i.instrument_no, lc.currency_no AS local_no,
        p.base_currency_no AS base_no
 FROM portfolio_valuation_jobs j
 JOIN position_state p ON p.position_id = j.position_id AND p.epoch = j.epoch

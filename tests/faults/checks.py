@@ -33,6 +33,15 @@ VIOLATIONS = {
         SELECT s.position_id FROM daily_position_snapshots s
         JOIN position_state p USING (position_id)
         WHERE s.epoch > p.epoch""",
+    "one record of a date is valid in an epoch": """
+        SELECT a.position_id, a.position_date
+        FROM position_history a JOIN position_history b USING (position_id, position_date)
+        WHERE b.valid_from_epoch > a.valid_from_epoch
+          AND (a.valid_to_epoch IS NULL OR a.valid_to_epoch > b.valid_from_epoch)""",
+    "no record of a later epoch than its position's": """
+        SELECT h.position_id, h.position_date
+        FROM position_history h JOIN position_state p USING (position_id)
+        WHERE GREATEST(h.valid_from_epoch, h.valid_to_epoch) > p.epoch""",
     "two jobs never finish the same date of an epoch": """
         SELECT a.job_id FROM portfolio_valuation_jobs a
         JOIN portfolio_valuation_jobs b ON b.position_id = a.position_id AND b.epoch = a.epoch

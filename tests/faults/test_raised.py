@@ -125,8 +125,8 @@ async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_the_other_posi
     await execute(
         database,
         """CREATE VIEW position_history AS
-           SELECT position_id, epoch, position_date, quantity / CASE position_id WHEN 5 THEN 0
-               ELSE 1 END AS quantity,
+           SELECT position_id, position_date, valid_to_epoch,
+                  quantity / CASE position_id WHEN 5 THEN 0 ELSE 1 END AS quantity,
                   cost_basis_local, cost_basis
            FROM readable_history""",
     )

@@ -106,8 +106,18 @@ async def test_two_position_corrections_in_a_row_are_epochs_0_1_2(
            WHERE portfolio_id = 'P1' AND security_id = 'A' ORDER BY epoch""",
     )
     assert shown == [(Decimal("10.5"), 0), (Decimal("3"), 1), (Decimal("4"), 2)]
-    audit = await fetch(database, "SELECT DISTINCT epoch FROM position_history ORDER BY 1")
-    assert audit == [(0,), (1,), (2,)]
+    audit = await fetch(
+        database,
+        """SELECT valid_from_epoch, valid_to_epoch, position_date, quantity
+           FROM position_history JOIN position_state USING (position_id)
+           WHERE portfolio_id = 'P1' AND security_id = 'A' ORDER BY 1, 3""",
+    )
+    assert audit == [
+        (0, None, DAYS[0], Decimal("10.5")),
+        (0, 1, DAYS[4], Decimal(7)),
+        (1, None, DAYS[2], Decimal(3)),
+        (2, None, DAYS[6], Decimal(4)),
+    ]
 
 
 async def test_corrections_on_top_of_each_other_before_anything_is_valued(

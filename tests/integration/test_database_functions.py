@@ -323,7 +323,8 @@ async def test_dates_and_multipliers_of_inputs_have_bounds(writer: asyncpg.Conne
         "INSERT INTO market_prices VALUES ('A', '{}', 1, 'USD', 'PER_UNIT')",
         "INSERT INTO fx_rates VALUES ('EUR', 'CHF', '{}', 1)",
         """INSERT INTO position_history
-               (position_id, epoch, position_date, quantity, cost_basis_local, cost_basis)
+               (position_id, valid_from_epoch, position_date, quantity, cost_basis_local,
+                cost_basis)
            SELECT min(position_id), 1, '{}', 1, 1, 1 FROM position_state""",
     ):
         for day in ("1900-01-01", "2200-12-31"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import re
 
 import asyncpg
@@ -67,9 +68,9 @@ BOOK = {
     ),
     "0002": (
         """INSERT INTO position_state (portfolio_id, security_id, open_dates,
-                                       published_open_dates, frontier_date, epoch,
+                                       published_open_dates, frontier_date, epoch, history_epoch,
                                        staged_epoch, pending {number_columns})
-           SELECT 'P', 'A', '{{[2024-01-02,)}}', '{{[2024-01-02,)}}', '2024-01-02', 1, 1,
+           SELECT 'P', 'A', '{{[2024-01-02,)}}', '{{[2024-01-02,)}}', '2024-01-02', 1, 1, 1,
                   '{{[2024-01-02,2024-01-03)}}' {numbers}
            FROM calendars, currencies WHERE calendar_id = 'KEPT' AND currency = 'CHF'""",
         "SET revalue.loading_positions = on",
@@ -142,6 +143,8 @@ async def test_data_of_every_revision_is_kept_upward_and_downward(
         assert await schema.migrate(empty_url, revision) == revision
         now = await stored(connection)
         dropped = {"portfolios.portfolio_no"} if revision >= "0008" else set()
+        if revision >= "0014":
+            dropped |= {"position_history.epoch"}
         assert {name: now[name] for name in now if name in before} == {
             name: before[name] for name in before if name not in dropped
         }
@@ -209,6 +212,129 @@ async def test_a_position_has_the_numbers_of_its_portfolio_and_keeps_them(empty_
         await changing
     for each in (connection, other, third):
         await each.close()
+
+
+COPIES_OF_0013 = """
+    SELECT position_id, epoch, position_date - DATE '2024-01-01', quantity::integer
+    FROM position_history ORDER BY 1, 2, 3
+"""
+RECORDS_OF_0014 = """
+    SELECT position_id, position_date - DATE '2024-01-01', valid_from_epoch, valid_to_epoch,
+           quantity::integer
+    FROM position_history ORDER BY 1, 2, 3
+"""
+
+
+def random_copies(choices: random.Random, positions: int) -> list[tuple[int, int, int, int]]:
+    """Return position, epoch, day and quantity: each history is the last one with some changes."""
+    copies = []
+    for position in range(1, positions + 1):
+        history: dict[int, int] = {}
+        for epoch in sorted(choices.sample(range(8), choices.randint(1, 6))):
+            for _ in range(choices.randint(0, 3)):
+                history[choices.randrange(5)] = choices.randint(1, 2)
+            if len(history) > 1 and choices.random() < 0.5:
+                del history[choices.choice(list(history))]
+            copies += [(position, epoch, d, q) for d, q in sorted(history.items())]
+    return copies
+
+
+def histories_of(copies: list[tuple[int, int, int, int]]) -> dict[int, dict[int, dict[int, int]]]:
+    """Return the histories of each position by epoch."""
+    found: dict[int, dict[int, dict[int, int]]] = {}
+    for position, epoch, d, q in copies:
+        found.setdefault(position, {}).setdefault(epoch, {})[d] = q
+    return found
+
+
+async def test_0014_makes_one_row_of_equal_copies_and_the_copies_of_it_again(
+    empty_url: str,
+) -> None:
+    await schema.migrate(empty_url, "0013")
+    connection = await asyncpg.connect(empty_url)
+    copies = random_copies(random.Random(12), 60)
+    histories = histories_of(copies)
+    for statement in book_of("0001"):
+        await connection.execute(statement)
+    await connection.execute("SET revalue.loading_positions = on")
+    await connection.execute(
+        """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
+           SELECT 'S' || n, 'USD', 1 FROM generate_series(1, 60) n"""
+    )
+    await connection.execute(
+        """INSERT INTO position_state
+               (portfolio_id, security_id, calendar_no, base_currency_no, epoch, history_epoch)
+           SELECT 'P', 'S' || n, calendar_no, currency_no, 9, 0
+           FROM generate_series(1, 60) n, calendars, currencies
+           WHERE calendar_id = 'KEPT' AND currency = 'CHF' ORDER BY n"""
+    )
+    await connection.executemany(
+        "INSERT INTO position_history VALUES ($1, $2, DATE '2024-01-01' + $3::int, $4, 1, 1)",
+        copies,
+    )
+    await connection.execute(
+        """UPDATE position_state p SET history_epoch = (
+               SELECT COALESCE(max(epoch), 0) FROM position_history h
+               WHERE h.position_id = p.position_id)"""
+    )
+    state = "SELECT position_id, epoch, history_epoch FROM position_state ORDER BY 1"
+    before = [tuple(row) for row in await connection.fetch(state)]
+
+    assert await schema.migrate(empty_url, "0014") == "0014"
+    records = [tuple(row) for row in await connection.fetch(RECORDS_OF_0014)]
+    for position, by_epoch in histories.items():
+        mine = [record[1:] for record in records if record[0] == position]
+        for epoch in range(10):
+            past = [e for e in by_epoch if e <= epoch]
+            assert {
+                d: q for d, first, end, q in mine if first <= epoch and (end is None or epoch < end)
+            } == (by_epoch[max(past)] if past else {}), (position, epoch)
+        # A record that goes on is one row.
+        ends = {(d, q, end) for d, _, end, q in mine}
+        assert not ends & {(d, q, first) for d, first, _, q in mine}
+    assert len(records) < len(copies) * 0.7
+
+    assert await schema.migrate(empty_url, "0013") == "0013"
+    # Equal copies of consecutive epochs are one history.
+    distinct = [
+        (position, epoch, d, q)
+        for position, by_epoch in histories.items()
+        for last, epoch in zip([None, *by_epoch], by_epoch, strict=False)
+        if last is None or by_epoch[last] != by_epoch[epoch] or epoch == max(by_epoch)
+        for d, q in sorted(by_epoch[epoch].items())
+    ]
+    assert [tuple(row) for row in await connection.fetch(COPIES_OF_0013)] == distinct
+    assert [tuple(row) for row in await connection.fetch(state)] == before
+    await connection.close()
+
+
+async def test_0014_takes_back_records_that_began_under_a_later_epoch_than_the_history(
+    empty_url: str,
+) -> None:
+    """An extension begins records under the present epoch, which a price may have raised."""
+    await schema.migrate(empty_url, "0014")
+    connection = await asyncpg.connect(empty_url)
+    for statement in (
+        *book_of("0001"),
+        """INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no,
+                                       epoch, history_epoch)
+           SELECT 'P', 'A', calendar_no, currency_no, 5, 1 FROM calendars, currencies
+           WHERE calendar_id = 'KEPT' AND currency = 'CHF'""",
+        "SET revalue.loading_positions = on",
+        """INSERT INTO position_history VALUES
+               (1, '2024-01-02', 0, 1, 5, 1, 1), (1, '2024-01-02', 1, NULL, 6, 1, 1),
+               (1, '2024-01-09', 0, 3, 7, 1, 1), (1, '2024-01-08', 3, NULL, 8, 1, 1)""",
+    ):
+        await connection.execute(statement)
+    records = [tuple(row) for row in await connection.fetch(RECORDS_OF_0014)]
+    assert await schema.migrate(empty_url, "0013") == "0013"
+    assert [tuple(row) for row in await connection.fetch(COPIES_OF_0013)] == [
+        (1, 0, 1, 5), (1, 0, 8, 7), (1, 1, 1, 6), (1, 1, 8, 7), (1, 3, 1, 6), (1, 3, 7, 8),
+    ]  # fmt: skip
+    assert await connection.fetchval("SELECT history_epoch FROM position_state") == 3
+    assert await schema.migrate(empty_url, "0014") == "0014"
+    assert [tuple(row) for row in await connection.fetch(RECORDS_OF_0014)] == records
+    await connection.close()
 
 
 OUT_OF_BOUNDS = (

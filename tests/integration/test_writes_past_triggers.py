@@ -47,7 +47,7 @@ REFUSED = {
     "TRUNCATE security_quote_currencies": "without a correction.* Write to market_prices",
     "DELETE FROM position_history": "by hand.* Use revalue load positions",
     "UPDATE position_history SET quantity = 2": "by hand",
-    """INSERT INTO position_history (position_id, epoch, position_date, quantity,
+    """INSERT INTO position_history (position_id, valid_from_epoch, position_date, quantity,
                                      cost_basis_local, cost_basis)
        VALUES (1, 0, '2024-01-20', 1, 1, 1)""": "by hand",
     "DELETE FROM security_quote_currencies": "database triggers of market_prices only",

@@ -60,6 +60,7 @@ BEGIN
             reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters,
             scheduler_term, publications
             TO revalue_engine;
+        GRANT UPDATE (valid_to_epoch) ON position_history TO revalue_engine;
         GRANT DELETE ON position_history, deferred_jobs TO revalue_engine;
         GRANT USAGE, UPDATE ON SEQUENCE valuation_job_ids, valuation_task_ids TO revalue_engine;
         GRANT EXECUTE ON FUNCTION valid_api_token TO revalue_engine;
