@@ -12,7 +12,7 @@ import polars as pl
 
 from revalue.engine import logs
 from revalue.engine.core.date_ranges import DateRange, date_ranges
-from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, load
+from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, RejectedInputError, load
 from revalue.engine.correct.parsing import Input, read
 from revalue.engine.errors import InvalidInputError, NotFoundError
 from revalue.engine.postgres.database import Connections, OpenTransaction
@@ -145,26 +145,28 @@ async def position(
     Raises:
         InvalidInputError: a name is unknown, or a number does not fit.
     """
-    record = pl.DataFrame(
-        {
-            "portfolio_id": [portfolio],
-            "security_id": [security],
-            "position_date": [day],
-            "quantity": [f"{quantity:f}"],
-            "cost_basis_local": [f"{cost_local:f}"],
-            "cost_basis": [f"{cost:f}"],
-        }
-    )
-    loaded = await load(database, Kind.POSITIONS, record, merge=True)
     what, new = f"position {portfolio} / {security} from {day}", f"quantity {quantity}"
-    if not loaded.positions_corrected:
-        return Correction(what, "-", new, None, 0, portfolio=portfolio, security=security)
-    async with database.connection() as connection:
-        trigger = await sql("position_trigger").one(
-            connection, portfolio=portfolio, security=security
-        )
-    dates = date_ranges(trigger["dates"])
-    return Correction(what, "-", new, trigger["trigger_id"], 1, dates, portfolio, security)
+    record = {
+        "portfolio_id": portfolio,
+        "security_id": security,
+        "position_date": day,
+        "quantity": f"{quantity:f}",
+        "cost_basis_local": f"{cost_local:f}",
+        "cost_basis": f"{cost:f}",
+    }
+    async with database.transaction() as connection:
+        try:
+            loaded = await load(
+                OpenTransaction(connection), Kind.POSITIONS, pl.DataFrame([record]), merge=True
+            )
+        except RejectedInputError as error:
+            wrong = (f"{each.column} {record[each.column]}: {each.hint}" for each in error.problems)
+            raise InvalidInputError(f"{what}: {'; '.join(wrong)}") from error
+        trigger = loaded.trigger_id
+        if trigger is None:
+            return Correction(what, "-", new, None, 0, portfolio=portfolio, security=security)
+        dates = date_ranges(await sql("trigger_dates").value(connection, trigger=trigger))
+    return Correction(what, "-", new, trigger, 1, dates, portfolio, security)
 
 
 async def file(database: Connections, source: Input) -> FileCorrection:
@@ -181,14 +183,19 @@ async def file(database: Connections, source: Input) -> FileCorrection:
     kind = _kind_of(given.frame.columns)
     async with database.transaction() as connection:
         loaded = await load(OpenTransaction(connection), kind, given, merge=True, replacing=True)
-        reach = await sql("reach").one(connection)
+        if kind is Kind.POSITIONS:
+            reached = loaded.positions_corrected
+            triggers = () if loaded.trigger_id is None else (loaded.trigger_id,)
+        else:
+            reach = await sql("reach").one(connection)
+            reached, triggers = reach["positions"], tuple(reach["trigger_ids"])
     return FileCorrection(
         kind=kind.value,
         rows=loaded.rows,
         changed=_changed(loaded),
         unchanged=loaded.unchanged,
-        trigger_ids=tuple(reach["trigger_ids"]),
-        positions=loaded.positions_corrected if kind is Kind.POSITIONS else reach["positions"],
+        trigger_ids=triggers,
+        positions=reached,
     )
 
 

@@ -1,7 +1,11 @@
 """What a correction touches, counted: those position-days, and nobody else's a bit."""
 
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,7 +14,9 @@ from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import InvalidInputError, NotFoundError
+from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.statement import Connection
 from tests.support import (
     DAYS,
     Engine,
@@ -38,6 +44,21 @@ async def agrees(database: Database) -> int:
         found = await compare(connection, await read_book(connection))
     assert found.agrees, "\n".join(found.examples)
     return found.rows_compared
+
+
+class Interrupted:
+    """A database on which something happens after each transaction that commits."""
+
+    def __init__(self, database: Database, between: Callable[[], Awaitable[None]]) -> None:
+        self.connection = database.connection
+        self._database = database
+        self._between = between
+
+    @asynccontextmanager
+    async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
+        async with self._database.transaction(**options) as connection:
+            yield connection
+        await self._between()
 
 
 @pytest.fixture
@@ -133,6 +154,40 @@ async def test_corrections_on_top_of_each_other_before_anything_is_valued(
     await agrees(database)
 
 
+async def test_a_position_correction_names_its_own_trigger(
+    valued: Engine, database: Database
+) -> None:
+    """A price of the position was corrected before, and is fanned out right after."""
+    await corrections.price(database, "A", DAYS[2], Decimal("31.5"))
+
+    async def between() -> None:
+        assert await fan_out.fan_out(valued.term)
+
+    made = await corrections.position(
+        Interrupted(database, between), "P1", "A", DAYS[14], Decimal(3), Decimal(30), Decimal(27)
+    )
+    assert (made.positions, made.dates) == (1, (DateRange(DAYS[14], None),))
+    assert await fetch(
+        database, "SELECT kind FROM reprocessing_triggers WHERE trigger_id = $1", made.trigger_id
+    ) == [("POSITION",)]
+    state = await state_of(database, "P1", "A")
+    assert state["trigger_id"] != made.trigger_id, "the price was fanned out last"
+    await valued.settle()
+    await agrees(database)
+
+
+async def test_a_position_correction_that_changes_no_number_has_no_trigger(
+    valued: Engine, database: Database
+) -> None:
+    before = await state_of(database, "P1", "A")
+    values = (Decimal(7), Decimal(1000), Decimal(1000))
+    for _ in range(2):
+        made = await corrections.position(database, "P1", "A", DAYS[14], *values)
+        assert (made.trigger_id, made.positions, made.dates) == (None, 0, ())
+    assert await state_of(database, "P1", "A") == before
+    await agrees(database)
+
+
 async def test_a_position_closed_in_the_past_disappears_from_then_on(
     valued: Engine, database: Database
 ) -> None:
@@ -207,6 +262,15 @@ async def test_a_correction_that_cannot_be_made_says_why(
     for wrong in (Decimal(0), Decimal(-1), Decimal("0.12345678901"), Decimal(10) ** 18):
         with pytest.raises(InvalidInputError):
             await corrections.price(database, "A", DAYS[0], wrong)
+    for names, values, wrong_value in (
+        (("P1", "A"), ("5", "10", "0.12345678901"), "cost_basis 0.12345678901: more than 10"),
+        (("P1", "A"), ("1e18", "10", "9"), f"quantity 1{18 * '0'}: more than 18 digits"),
+        (("P1", "A"), ("0", "10", "9"), "quantity 0: a cost basis without a quantity"),
+        (("P9", "A"), ("5", "10", "9"), "portfolio_id P9: unknown portfolio"),
+    ):
+        what = f"position {names[0]} / {names[1]} from {DAYS[3]}"
+        with pytest.raises(InvalidInputError, match=rf"^{what}: {re.escape(wrong_value)}"):
+            await corrections.position(database, *names, DAYS[3], *map(Decimal, values))
     same = await corrections.price(database, "A", DAYS[0], Decimal("100.25"))
     assert same.trigger_id is None
     assert (

@@ -1,0 +1,2 @@
+-- The dates that a trigger affects.
+SELECT dates FROM reprocessing_triggers WHERE trigger_id = :trigger
