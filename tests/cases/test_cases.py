@@ -32,6 +32,11 @@ CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/case.toml")
 ACTIONS = {"load", "open", "value", "correct", "sql"}
 ANSWERS = {"rows", "holes", "says", "states", "refused", "counts", "totals", "failed_jobs"}
 OPTIONS = {"merge", "back", "calendar"}
+LAST = date(2200, 12, 31)
+
+
+Line = tuple[object, ...]
+"""A line of a portfolio, as far as it is recorded for ever."""
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Case:
     running: Engine
     queries: ReaderQueries
     loaded: LoadResult | None = None
-    seen: list[tuple[datetime, pl.DataFrame]] = field(default_factory=list)
+    seen: list[tuple[datetime, pl.DataFrame, list[Line]]] = field(default_factory=list)
 
     async def do(self, step: dict[str, Any]) -> None:
         """Do what a step says, by the door that it names."""
@@ -95,7 +100,7 @@ class Case:
             assert (len(jobs), len(letters)) == (step["failed_jobs"], step["failed_jobs"])
         frame = await valuations(self.database)
         [[now]] = await fetch(self.database, "SELECT clock_timestamp()")
-        self.seen.append((now, frame))
+        self.seen.append((now, frame, await self._lines(None)))
         if "rows" in step:
             self._check_rows(frame, step["rows"])
         if "rows" in step and "value" in step:
@@ -175,9 +180,22 @@ class Case:
 
     async def check_the_past(self) -> None:
         """What readers got after each step is what they get now for that time."""
-        for known_at, frame in self.seen:
+        for known_at, frame, lines in self.seen:
             again = await valuations(self.database, known_at=known_at)
             assert again.equals(frame, null_equal=True), known_at
+            assert await self._lines(known_at) == lines, known_at
+
+    async def _lines(self, known_at: datetime | None) -> list[Line]:
+        """Return the lines of all portfolios on their last business days."""
+        columns = ("security_id", "date", "market_value", "epoch", "published_epoch")
+        columns += ("reprocessing_status", "reprocessing_since")
+        return [
+            (portfolio, *(line[column] for column in columns))
+            for [portfolio] in await fetch(
+                self.database, "SELECT portfolio_id FROM portfolios ORDER BY 1"
+            )
+            for line in (await self.queries.positions(portfolio, LAST, known_at=known_at))[1]
+        ]
 
 
 def _written(cell: object) -> object:
