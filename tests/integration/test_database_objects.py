@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from pathlib import Path
 
 import asyncpg
@@ -192,3 +193,25 @@ def test_a_migration_gets_the_definitions_of_its_own_revision(tmp_path: Path) ->
     assert objects.definition("functions/removed", "0008", tmp_path) == "function"
     with pytest.raises(FileNotFoundError):
         objects.definition("functions/removed", "0012", tmp_path)
+
+
+async def test_rounding_is_half_even_and_the_planner_inlines_it(
+    connection: asyncpg.Connection,
+) -> None:
+    numbers = [
+        Decimal(tens).scaleb(-at) for tens in range(-41, 42) for at in (0, 1, 2, 10, 11, 12, 28)
+    ]
+    # A market value of 18 digits at a rate of 18 places, a tie and its two neighbours.
+    numbers += [Decimal(f"123456789012345678.1234567890{rest}") for rest in ("49", "5", "51")]
+    numbers += [Decimal(f"123456789012345678.1234567891{rest}") for rest in ("49", "5", "51")]
+    rounded = await connection.fetch(
+        "SELECT round_half_even(x, 10) FROM unnest($1::numeric[]) x", numbers
+    )
+    exact = Context(prec=100, rounding=ROUND_HALF_EVEN)
+    assert [row[0] for row in rounded] == [
+        number.quantize(Decimal("1e-10"), context=exact) for number in numbers
+    ]
+    assert {row[0].as_tuple().exponent for row in rounded} == {-10}
+    assert await connection.fetchval("SELECT round_half_even(NULL, 10)") is None
+    plan = await connection.fetch("EXPLAIN VERBOSE SELECT price_effect FROM position_valuations")
+    assert "round_half_even" not in "\n".join(row[0] for row in plan)

@@ -74,7 +74,9 @@ BOOK = {
                   '{{[2024-01-02,2024-01-03)}}' {numbers}
            FROM calendars, currencies WHERE calendar_id = 'KEPT' AND currency = 'CHF'""",
         "SET revalue.loading_positions = on",
-        "INSERT INTO position_history VALUES (1, 1, '2024-01-02', 5, 40, 36)",
+        """INSERT INTO position_history (position_id, {history_epoch}, position_date, quantity,
+                                         cost_basis_local, cost_basis)
+           VALUES (1, 1, '2024-01-02', 5, 40, 36)""",
         """INSERT INTO reprocessing_triggers (kind, security_id, dates, {invalidated},
                                               fanned_out_at)
            VALUES ('PRICE', 'A', '{{[2024-01-02,)}}', 3, '2024-02-01')""",
@@ -101,6 +103,7 @@ def book_of(revision: str) -> list[str]:
     words = {
         "number_columns": ", calendar_no, base_currency_no" if revision >= "0007" else "",
         "numbers": ", calendar_no, currency_no" if revision >= "0007" else "",
+        "history_epoch": "valid_from_epoch" if revision >= "0014" else "epoch",
         "invalidated": "positions_invalidated" if revision >= "0008" else "keys_raised",
         "abandoned": "jobs_abandoned" if revision >= "0008" else "jobs_given_up",
     }
