@@ -438,6 +438,25 @@ async def test_0011_names_the_quotation_units_that_are_no_power_of_ten(empty_url
     await connection.close()
 
 
+async def test_0015_names_ids_of_more_than_200_characters_and_refuses_new_ones(
+    empty_url: str,
+) -> None:
+    await schema.migrate(empty_url, "0014")
+    connection = await asyncpg.connect(empty_url)
+    insert = """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
+                VALUES (repeat($1, $2), 'USD', 3)"""
+    await connection.execute(insert, "Ä", 200)
+    await connection.execute(insert, "L", 201)
+    with pytest.raises(CorrectionRefusedError, match=r"security of 201 characters \(L{20}\.\.\."):
+        await schema.migrate(empty_url)
+    assert await schema.current_revision(empty_url) == "0014"
+    await connection.execute("DELETE FROM instruments WHERE security_id LIKE 'L%'")
+    await schema.migrate(empty_url)
+    with pytest.raises(asyncpg.CheckViolationError, match="security_id_of_at_most_200_characters"):
+        await connection.execute(insert, "L", 201)
+    await connection.close()
+
+
 async def test_another_schema_is_refused_with_what_to_do(empty_url: str) -> None:
     with pytest.raises(SchemaVersionError, match="revalue migrate"):
         await schema.require_head(empty_url)
