@@ -150,7 +150,7 @@ def _print(done: "list[Outcome]") -> None:
             rows,
         )
     for outcome in done:
-        out.print(_describe_cost(outcome), markup=False)
+        out.print(_describe_cost(outcome))
 
 
 def _describe_cost(outcome: "Outcome") -> str:

@@ -193,12 +193,12 @@ def _correct(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool)
 
 def print_correction(made: Made) -> None:
     """Print what was corrected and which positions and dates it can affect."""
-    out.print(describe(made), markup=False)
+    out.print(describe(made))
     triggers = _triggers(made)
     if not triggers:
         out.print("no valued position-day is affected")
         return
-    out.print(f"{triggers}: {affected(made)}; run `revalue value`", markup=False)
+    out.print(f"{triggers}: {affected(made)}; run `revalue value`")
 
 
 def describe(made: Made) -> str:
@@ -234,7 +234,7 @@ def _triggers(made: Made) -> str:
 
 def print_preview(told: Preview) -> None:
     """Print what would be restated, how values would change, and how long it would take."""
-    out.print(f"{describe(told.correction)} (not written)", markup=False)
+    out.print(f"{describe(told.correction)} (not written)")
     if not told.positions:
         out.print("no valued position-day would change")
         return

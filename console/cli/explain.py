@@ -37,9 +37,9 @@ def explain(
 
 def _print(found: Explanation) -> None:
     position, stored = found.position, found.stored
-    out.print(f"[bold]{found.portfolio_id} / {found.security_id} / {found.date}[/bold]")
+    out.print(f"{found.portfolio_id} / {found.security_id} / {found.date}", style="bold")
     for number, step in enumerate(found.steps, 1):
-        out.print(f" {number:2}. {step}", markup=False)
+        out.print(f" {number:2}. {step}")
     if stored:
         currency = position["base_currency"]
         out.print(
@@ -65,9 +65,10 @@ def _print(found: Explanation) -> None:
             f"Stored: no row (position: {position['state']}, "
             f"watermark {position['watermark_date'] or 'none'})"
         )
-    out.print(f"Verdict: [bold]{found.verdict}[/bold]")
+    out.print("Verdict: ", end="")
+    out.print(found.verdict, style="bold")
     for name, (was, becomes) in found.differences.items():
-        out.print(f"  {_difference(name, was, becomes)}", markup=False)
+        out.print(f"  {_difference(name, was, becomes)}")
 
 
 def _disagreement(found: Explanation) -> str:

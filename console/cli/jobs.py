@@ -99,7 +99,6 @@ def show(
         out.print(
             f"dead letter of {format_time(letter['died_at'])}: {letter['failure_reason']}\n"
             f"{letter['traceback']}",
-            markup=False,
         )
 
 

@@ -75,7 +75,7 @@ def load_sample(
             print_json({"files": paths})
         else:
             for path in paths:
-                out.print(str(path), markup=False)
+                out.print(str(path))
         return
 
     async def run(database: Database) -> list[LoadResult]:

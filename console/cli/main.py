@@ -4,6 +4,7 @@ Results go to standard output, progress and errors to standard error. docs/opera
 exit codes; each class of engine/errors.py has its own.
 """
 
+import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -125,12 +126,21 @@ def main() -> None:
     try:
         app()
     except RevalueError as error:
-        err.print(f"[bold red]error:[/bold red] {type(error).__name__}: ", end="")
-        err.print(str(error), markup=False)
+        _print_error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)
+
+
+def _print_error(error: RevalueError) -> None:
+    """Print an error on standard error: as one JSON document if the result was to be one."""
+    name = type(error).__name__
+    if "--json" in sys.argv[1:]:
+        err.print(json.dumps({"error": name, "message": str(error), "exit_code": error.exit_code}))
+    else:
+        err.print("error: ", style="bold red", end="")
+        err.print(f"{name}: {error}")
 
 
 if __name__ == "__main__":

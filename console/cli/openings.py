@@ -58,7 +58,7 @@ def open_days(
 def print_openings(openings: Iterable[Opening], day: date) -> None:
     """Print what each calendar is opened through."""
     for each in openings:
-        out.print(describe(each, day), markup=False)
+        out.print(describe(each, day))
 
 
 def describe(opening: Opening, day: date) -> str:

@@ -4,10 +4,13 @@ Decimals and dates are text in both.
 """
 
 import json
+import os
 import re
+import signal
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -17,15 +20,41 @@ from revalue.engine.core.date_ranges import DateRange
 
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?$")
 
-# Soft-wrapped: a line of output stays one line for a program that reads it.
-out = Console(highlight=False, soft_wrap=True)
-_wide = Console(highlight=False, soft_wrap=True, width=200)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Console(Console):
+    """Prints text as it is, so that an id like `FUND[red]` or `A:smile:B` stays what it is.
+
+    Soft-wrapped: a line of output stays one line for a program that reads it.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(
+            stderr=stderr, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
+
+    def on_broken_pipe(self) -> None:
+        """End as `cat` does when the program that reads the output ends first (`| head`)."""
+        end_for_broken_pipe()
+
+
+out = _Console()
+_wide = _Console(width=200)
+err = _Console(stderr=True)
+
+
+def end_for_broken_pipe() -> NoReturn:
+    """End the process with the exit code of SIGPIPE: nobody reads its output any more."""
+    # What is still buffered goes nowhere: writing it at the end would raise again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
-    print(json.dumps(to_json_value(value), default=str, indent=2))
+    try:
+        print(json.dumps(to_json_value(value), default=str, indent=2), flush=True)
+    except BrokenPipeError:
+        end_for_broken_pipe()
 
 
 def counted(number: int, noun: str) -> str:

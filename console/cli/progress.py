@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from revalue.console.cli.output import counted, err
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
@@ -22,7 +23,7 @@ def progress_line(title: str, *, show: bool = True) -> Iterator[OnProgress | Non
         yield None
         return
     with Live(console=err, refresh_per_second=8, transient=True) as live:
-        yield lambda now: live.update(_line(title, now))
+        yield lambda now: live.update(describe_progress(title, now))
 
 
 @contextmanager
@@ -41,12 +42,13 @@ def preview_line(*, show: bool = True) -> Iterator[OnPreviewProgress | None]:
         )
 
 
-def _line(title: str, now: RunProgress) -> Table:
+def describe_progress(title: str, now: RunProgress) -> Table:
+    """Return the progress of a run as a row."""
     waiting = "paused" if now.paused else "idle" if now.idle else ""
     in_flight = f"{counted(now.tasks_in_flight, 'task')} in flight"
     table = Table.grid(padding=(0, 2))
     table.add_row(
-        f"[bold]{title}[/bold]",
+        Text(title, style="bold"),
         counted(now.rows_written, "position-day"),
         f"{now.rows_written / now.seconds if now.seconds else 0:,.0f}/s",
         counted(now.jobs_finished, "job"),

@@ -74,4 +74,4 @@ def export_monitoring(
         print_json({"files": paths})
     else:
         for path in paths:
-            out.print(str(path), markup=False)
+            out.print(str(path))

@@ -43,7 +43,7 @@ def print_status(status: Status) -> None:
         f"{counted(status.dead_letters, 'dead letter')}"
     )
     if status.calendars_not_opened:
-        out.print(not_opened(status), markup=False)
+        out.print(not_opened(status))
     if status.paused_at:
         out.print(
             f"paused since {format_time(status.paused_at)} by {status.paused_by}: "

@@ -52,7 +52,7 @@ def create(
     if as_json:
         print_json({**asdict(token), "token": secret})
     else:
-        out.print(secret, markup=False)
+        out.print(secret)
 
 
 @app.command("list")
@@ -77,7 +77,7 @@ def revoke(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
     if as_json:
         print_json(token)
     else:
-        out.print(f"token {token.name} is revoked", markup=False)
+        out.print(f"token {token.name} is revoked")
 
 
 def _line(token: tokens.Token) -> tuple[Any, ...]:

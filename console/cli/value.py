@@ -94,16 +94,16 @@ def value(
             if runner.ended_in_order
             else "was not finished: the next scheduler releases it"
         )
-        err.print(f"stopped: work in flight {finished}; {what_is_left(status)}", markup=False)
+        err.print(f"stopped: work in flight {finished}; {what_is_left(status)}")
         sys.exit(0 if (watch and runner.ended_in_order) or status.is_current else 128 + number)
     if run is None:
         status = with_database(settings, read_status)
-        err.print(f"drained by an operator; {what_is_left(status)}", markup=False)
+        err.print(f"drained by an operator; {what_is_left(status)}")
         if as_json:
             print_json({"opened": opened, "status": as_dict(status)})
         return
     if run.status.calendars_not_opened:
-        err.print(not_opened(run.status), markup=False)
+        err.print(not_opened(run.status))
     if as_json:
         print_json({"opened": opened, **run_as_dict(run)})
     else:

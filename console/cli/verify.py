@@ -72,9 +72,9 @@ def verify(
     if as_json:
         print_json(found)
     else:
-        out.print(describe(found), markup=False)
+        out.print(describe(found))
         for row in found.unusable:
-            out.print(f"not used, because no rule can use it: {row}", markup=False)
+            out.print(f"not used, because no rule can use it: {row}")
     require_agreement(found)
 
 

@@ -53,8 +53,8 @@ def run_demo(settings: Settings, folder: Path, *, show: bool = True) -> dict[str
 
     def say(title: str, text: str) -> None:
         if show:
-            out.print(f"[bold]{title}[/bold]", end="")
-            out.print(f": {text}", markup=False)
+            out.print(title, style="bold", end="")
+            out.print(f": {text}")
 
     begun = monotonic()
     url = database_url(settings)
@@ -91,7 +91,7 @@ def run_demo(settings: Settings, folder: Path, *, show: bool = True) -> dict[str
     say("summary", _summary(second.status, position_days))
     seconds = monotonic() - begun
     if show:
-        out.print(f"chart: {chart}\ntotal time: {seconds:.0f} s", markup=False)
+        out.print(f"chart: {chart}\ntotal time: {seconds:.0f} s")
     require_agreement(verified)
     return {
         "revision": revision,

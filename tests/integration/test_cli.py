@@ -1,7 +1,11 @@
 """The command line as a person meets it: right calls, wrong calls, exit codes."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
@@ -246,6 +250,41 @@ def test_errors_become_a_message_and_an_exit_code(
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 75
+
+
+def test_an_error_is_json_where_the_result_is(valued: str) -> None:
+    done = in_process_of_its_own(valued, "jobs", "show", "999999", "--json")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert json.loads(done.stderr) == {
+        "error": "NotFoundError",
+        "message": "there is no valuation job 999999",
+        "exit_code": 4,
+    }
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_output_that_nobody_reads_any_more_is_no_error(valued: str, more: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = in_process_of_its_own(valued, "status", *more, stdout=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def in_process_of_its_own(
+    url: str, *arguments: str, stdout: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "revalue", *arguments],
+        env={**os.environ, "REVALUE_DATABASE_URL": url},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 async def test_a_dry_run_says_what_a_correction_would_do_and_does_not_do_it(

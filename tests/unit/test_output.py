@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from revalue.console.cli.correct import print_correction
-from revalue.console.cli.output import counted, on_dates, print_table, tidy
+from revalue.console.cli.output import counted, err, on_dates, out, print_table, tidy
+from revalue.console.cli.progress import describe_progress
 from revalue.console.cli.status import not_opened, watermarks, what_is_left
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct.corrections import FileCorrection
 from revalue.engine.operate.status import Status
+from revalue.engine.runtime import RunProgress
 
 
 def test_nothing_is_folded_and_numbers_end_at_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +27,20 @@ def test_nothing_is_folded_and_numbers_end_at_one_line(capsys: pytest.CaptureFix
     cells = [line.split("│")[1:-1] for line in lines[4:7]]
     assert [row[6].rstrip() for row in cells] == [" +1,234.50", "     -1.00", "         -"]
     assert {row[7].strip() for row in cells} == {"1234567"}, "an id is copied into another command"
+
+
+@pytest.mark.parametrize("name", ["FUND[eur]", "SWAP[/3M]", "A:smile:B", "[bold]X[/bold]"])
+def test_an_id_is_printed_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(f"Positions of {name}", ("security",), [(name,)])
+    out.print(f"position {name}", style="bold")
+    err.print(
+        describe_progress(
+            "valuing", RunProgress(0, 0, 0, 0, 0, idle=False, paused=False, trouble=name)
+        )
+    )
+    printed = capsys.readouterr()
+    assert printed.out.count(name) == 3
+    assert name in printed.err
 
 
 def test_stored_prices_lose_the_zeros_that_say_nothing() -> None:
