@@ -18,6 +18,7 @@ from revalue.console.web.correlation_id import Correlation
 from revalue.console.web.middleware import BodyLimit, HostNames
 from revalue.console.web.parameters import require_known_parameters
 from revalue.console.web.preview_queue import PreviewQueue
+from revalue.console.web.readiness import Readiness
 from revalue.engine.read.queries import ReaderQueries, open_limited
 from revalue.engine.settings import Settings
 
@@ -76,6 +77,7 @@ def create_app(
         )
         queue = PreviewQueue(max_waiting=preview_queue, keep_seconds=preview_keep_seconds)
         app.state.answers = answers
+        app.state.readiness = Readiness(url)
         app.state.previews = corrections.Previews(for_previews, queue, preview_wait_seconds)
         app.state.feed = console_feed.Feed(answers.database, app.state.settings, **dict(feed or {}))
         try:

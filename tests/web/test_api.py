@@ -399,7 +399,7 @@ async def test_a_database_that_takes_no_connections_is_unavailable(
             "WHERE datname = $1 AND application_name = 'revalue serve'"
         )
         await execute(server, terminate, name)
-        for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", "/reprocessing", "/health/ready"):
+        for path in (f"/portfolios/P1/positions?as_of={DAYS[3]}", "/reprocessing"):
             answer = await web.get(path)
             assert (answer.status_code, answer.json()["title"]) == (
                 503,
@@ -407,4 +407,3 @@ async def test_a_database_that_takes_no_connections_is_unavailable(
             ), path
         assert (await web.get("/health/live")).status_code == 200
         await execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        assert (await web.get("/health/ready")).status_code == 200
