@@ -94,7 +94,9 @@ class ValuationScheduler:
         if port is None:
             return
         try:
-            server, _ = start_http_server(port, registry=metrics.REGISTRY)
+            server, _ = start_http_server(
+                port, addr=self._settings.metrics_host, registry=metrics.REGISTRY
+            )
         except OSError as error:
             raise UsageError(
                 f"metrics cannot be served on port {port}: {error}. Choose another (--metrics-port)"

@@ -76,3 +76,8 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="port of the scheduler's Prometheus metrics"
     )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="address on which the scheduler serves them; `0.0.0.0` lets every machine that "
+        "reaches the port read them",
+    )

@@ -1,4 +1,4 @@
-"""Alert rules for Prometheus and a dashboard for Grafana.
+"""A configuration and alert rules for Prometheus, and a dashboard for Grafana.
 
 docs/runbook.md has one section per alert.
 """
@@ -6,7 +6,7 @@ docs/runbook.md has one section per alert.
 from importlib.resources import files
 from pathlib import Path
 
-FILES = ("alerts.yml", "dashboard.json")
+FILES = ("prometheus.yml", "alerts.yml", "dashboard.json")
 
 
 def export(folder: Path) -> list[Path]:

@@ -2,7 +2,10 @@
 
 import asyncio
 import math
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -12,7 +15,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from revalue.engine.errors import TransientError
+from revalue.engine import logs
+from revalue.engine.errors import RevalueError
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements
@@ -20,6 +24,27 @@ from revalue.engine.postgres.statement import statements
 sql = statements(__package__)
 
 _LAG_DAYS = (0, 1, 2, 3, 5, 10, 30, 90, 365)
+_ANSWER_SECONDS = 10.0  # Prometheus gives up a scrape then, unless it is configured otherwise
+_KEPT_SECONDS = 1.0
+
+_log = logs.logger("metrics")
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """What one scrape reads.
+
+    Attributes:
+        status: see Status.
+        lags: calendar days from watermark to horizon, and the number of positions with them.
+        oldest: by state, the longest time in seconds that a position has been in it.
+        horizon_ages: by calendar, the calendar days from its last opened date until today.
+    """
+
+    status: Status
+    lags: list[tuple[int, int]]
+    oldest: dict[str, float]
+    horizon_ages: dict[str, int]
 
 
 class DatabaseCollector(Collector):
@@ -27,24 +52,43 @@ class DatabaseCollector(Collector):
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._asking = threading.Lock()
+        self._kept: Scrape | None = None
+        self._kept_until = -math.inf
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that the database is not asked before the first scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of one scrape; without a database only revalue_database_up 0."""
-        try:
-            status, lags, oldest = asyncio.run(self._ask())
-        except TransientError:
-            yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=0)
-            return
-        yield from self.families(status, lags, oldest)
+        """Yield the metrics of one scrape.
 
-    def families(
-        self, status: Status, lags: list[tuple[int, int]], oldest: dict[str, float]
-    ) -> Iterator[Metric]:
+        Without an answer only revalue_database_up 0: the server is away, does not answer in time,
+        refuses the user, or has another schema; the log says which. Scrapes at the same time share
+        one answer.
+        """
+        with self._asking:
+            if time.monotonic() >= self._kept_until:
+                self._kept = self._answer()
+                self._kept_until = time.monotonic() + _KEPT_SECONDS
+            scrape = self._kept
+        if scrape is None:
+            yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=0)
+        else:
+            yield from self.families(scrape)
+
+    def _answer(self) -> Scrape | None:
+        try:
+            return asyncio.run(asyncio.wait_for(self.read(), _ANSWER_SECONDS))
+        except TimeoutError:
+            _log.warning("the database did not answer a scrape", seconds=_ANSWER_SECONDS)
+        except RevalueError as error:
+            _log.warning("the database cannot be read for metrics", reason=str(error))
+        return None
+
+    def families(self, scrape: Scrape) -> Iterator[Metric]:
         """Yield the metrics of what was read from the database."""
+        status, lags = scrape.status, scrape.lags
         yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=1)
         positions = GaugeMetricFamily("revalue_positions", "Positions by state", labels=["state"])
         for state in ("CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"):
@@ -87,7 +131,7 @@ class DatabaseCollector(Collector):
             "Seconds since the last heartbeat of a leader; infinite: there was none",
             value=math.inf if age is None else age,
         )
-        for state, seconds in oldest.items():
+        for state, seconds in scrape.oldest.items():
             yield GaugeMetricFamily(
                 f"revalue_oldest_{state}_seconds",
                 f"Longest time that a position has been {state}, in seconds; 0: there is none",
@@ -98,9 +142,18 @@ class DatabaseCollector(Collector):
             "Calendar days from the oldest watermark to its horizon",
             value=max((lag for lag, _ in lags), default=0),
         )
+        horizons = GaugeMetricFamily(
+            "revalue_horizon_age_days",
+            "Calendar days from the last opened business day of a calendar until today",
+            labels=["calendar"],
+        )
+        for calendar, age in scrape.horizon_ages.items():
+            horizons.add_metric([calendar], age)
+        yield horizons
         yield _histogram(lags)
 
-    async def _ask(self) -> tuple[Status, list[tuple[int, int]], dict[str, float]]:
+    async def read(self) -> Scrape:
+        """Read the database, in a session of its own."""
         async with await Database.open(
             self._url, connections=1, application="revalue metrics"
         ) as database:
@@ -108,10 +161,12 @@ class DatabaseCollector(Collector):
             async with database.connection() as connection:
                 rows = await sql("watermark_lags").fetch(connection)
                 oldest = await sql("oldest_work").one(connection)
-        return (
+                horizons = await sql("horizon_ages").fetch(connection)
+        return Scrape(
             status,
             [(row["lag_days"], row["positions"]) for row in rows],
             {state: seconds or 0.0 for state, seconds in oldest.items()},
+            {row["calendar_id"]: row["age_days"] for row in horizons},
         )
 
 

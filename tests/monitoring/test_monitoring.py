@@ -1,11 +1,13 @@
 """Alert rules, dashboard and runbook, checked against the engine and by promtool."""
 
+import asyncio
 import json
 import math
 import re
 import shlex
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from revalue.console.cli.main import app
 from revalue.engine import metrics
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
+from revalue.engine.operate import database_metrics
 from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.postgres.database import Database
 from tests.support import DAYS, engine, execute, load_small_book
@@ -88,6 +91,7 @@ def checked(command: list[str], folder: Path) -> None:
 
 
 def test_the_rules_are_rules_and_fire_when_they_should(promtool: str, exported: Path) -> None:
+    checked([promtool, "check", "config", "prometheus.yml"], exported)
     checked([promtool, "check", "rules", "alerts.yml"], exported)
     shutil.copy(HERE / "alerts_test.yml", exported)
     checked([promtool, "test", "rules", "alerts_test.yml"], exported)
@@ -116,9 +120,9 @@ def test_the_dashboard_asks_what_prometheus_understands(promtool: str, exported:
 async def test_every_metric_that_is_asked_for_exists(url: str, database: Database) -> None:
     await load_small_book(database, portfolios=1)
     collector = DatabaseCollector(url)
-    found = await collector._ask()
+    found = await collector.read()
     exist: set[str] = set()
-    for family in [*metrics.REGISTRY.collect(), *collector.families(*found)]:
+    for family in [*metrics.REGISTRY.collect(), *collector.families(found)]:
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(
             family.type, ("",)
         )
@@ -130,6 +134,34 @@ async def test_every_metric_that_is_asked_for_exists(url: str, database: Databas
     assert named - exist == set(), "the runbook names a metric that does not exist"
 
 
+def values(collector: DatabaseCollector) -> dict[str, float]:
+    return {family.name: family.samples[0].value for family in collector.collect()}
+
+
+async def test_without_a_right_answer_the_database_is_down(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(database, "CREATE ROLE test_scraper LOGIN")
+    try:
+        refused = DatabaseCollector(url.replace("//postgres:", "//test_scraper:"))
+        assert await asyncio.to_thread(values, refused) == {"revalue_database_up": 0}
+    finally:
+        await execute(database, "DROP ROLE test_scraper")
+    monkeypatch.setattr(database_metrics, "_ANSWER_SECONDS", 0.5)
+    async with database.transaction() as connection:
+        await connection.execute("LOCK TABLE position_state")
+        hangs = await asyncio.to_thread(values, DatabaseCollector(url))
+    assert hangs == {"revalue_database_up": 0}
+
+
+async def test_the_age_of_the_horizon_is_told_of_each_calendar(
+    url: str, database: Database
+) -> None:
+    await load_small_book(database, portfolios=1)
+    found = (await DatabaseCollector(url).read()).horizon_ages
+    assert found == {"CAL": (datetime.now(UTC).date() - DAYS[-1]).days}
+
+
 async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(
     url: str, database: Database
 ) -> None:
@@ -137,7 +169,7 @@ async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(
 
     async def oldest() -> tuple[bool, bool]:
         """Whether it is over a day, of what is reprocessed and of what waits."""
-        _, _, found = await DatabaseCollector(url)._ask()
+        found = (await DatabaseCollector(url).read()).oldest
         return found["reprocessing"] > 86_400, found["waiting"] > 86_400
 
     async with engine(url) as running:
@@ -175,13 +207,13 @@ async def test_an_engine_that_never_had_a_leader_is_one_without_a_leader(
 ) -> None:
     collected = {
         family.name: family
-        for family in DatabaseCollector(url).families(*await DatabaseCollector(url)._ask())
+        for family in DatabaseCollector(url).families(await DatabaseCollector(url).read())
     }
     assert collected["revalue_scheduler_heartbeat_age_seconds"].samples[0].value == math.inf
     await Term.acquire(database, "test", lease_seconds=10)
     collected = {
         family.name: family
-        for family in DatabaseCollector(url).families(*await DatabaseCollector(url)._ask())
+        for family in DatabaseCollector(url).families(await DatabaseCollector(url).read())
     }
     assert collected["revalue_scheduler_heartbeat_age_seconds"].samples[0].value < 60
 
