@@ -7,7 +7,7 @@ from time import monotonic
 
 from revalue.actors.lanes import LaneWork
 from revalue.actors.progress import Progress
-from revalue.actors.protocols import Pool, TaskLostError
+from revalue.actors.protocols import Pool, TaskLostError, TaskNotBegunError
 from revalue.engine import logs, metrics
 from revalue.engine.apply import apply
 from revalue.engine.apply.unfinished import log_unfinished_jobs
@@ -126,7 +126,8 @@ class InFlightTasks:
                 done.append(attempt)
             elif isinstance(failure, TransientError):
                 await self._abandon(attempt, failure, leave_locked=leave_locked)
-                if not isinstance(failure, TaskLostError) and attempt not in left_before:
+                is_setback = not isinstance(failure, TaskLostError | TaskNotBegunError)
+                if is_setback and attempt not in left_before:
                     setback = failure
             else:
                 raise failure
@@ -163,6 +164,10 @@ class InFlightTasks:
             if task.lane is lane and attempt.done():
                 del self._in_flight[attempt]
                 self._left.discard(attempt)
+
+    def decline(self) -> None:
+        """Begin no task that no actor has taken yet: it ends, and its jobs are released."""
+        self._pool.decline()
 
     async def hand_back(self, work: LaneWork) -> None:
         """Release the lane's queued tasks; no attempt is counted."""

@@ -95,8 +95,12 @@ class SchedulerLoop:
         self._woken.set()
 
     def stop(self) -> None:
-        """Start no new task; `run` returns when those in flight have been applied."""
+        """Start no new task; `run` returns when those in flight have been applied.
+
+        Those that wait for an actor are released: there may never be one.
+        """
         self._stopping = True
+        self._in_flight.decline()
         self.wake()
 
     async def run(self) -> None:

@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from revalue.actors.backoff import Backoff
-from revalue.actors.protocols import NoActorsError, TaskLostError
+from revalue.actors.protocols import NoActorsError, TaskLostError, TaskNotBegunError
 from revalue.actors.valuation import ValuationActor
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import Lane
@@ -66,7 +66,7 @@ class ActorPool:
         self._workers: list[_Worker] = []
         self._free = asyncio.Condition()
         self._background: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._closed = self._declines = False
         self._pauses = Backoff(*_REPLACE_PAUSE_SECONDS)
         self._failed_starts = 0
         self.trouble: str | None = None
@@ -85,6 +85,7 @@ class ActorPool:
         Raises:
             TaskLostError: the actor died, or did not answer by the deadline. It is killed and
                 replaced; whether the task committed has to be read from its job rows.
+            TaskNotBegunError: no actor had taken it when the pool was told to begin nothing more.
             TransientError: the attempt wrote nothing.
             NoActorsError: no actor runs, and too many in a row could not be started.
         """
@@ -112,6 +113,15 @@ class ActorPool:
                     worker.tasks.remove(task)
                 self._free.notify_all()
 
+    def decline(self) -> None:
+        """Begin no further task: those that wait for an actor end with TaskNotBegunError."""
+        self._declines = True
+        self._run_in_background(self._notify())
+
+    async def _notify(self) -> None:
+        async with self._free:
+            self._free.notify_all()
+
     async def close(self) -> None:
         """Kill the actors."""
         self._closed = True
@@ -123,6 +133,8 @@ class ActorPool:
     async def _take(self, task: Task) -> _Worker:
         async with self._free:
             while True:
+                if self._declines:
+                    raise TaskNotBegunError("no actor was free before the scheduler was stopped")
                 usable = [
                     worker
                     for worker in self._workers

@@ -22,6 +22,10 @@ class TaskLostError(TransientError):
         self.died = died
 
 
+class TaskNotBegunError(TransientError):
+    """No actor had taken the task when the pool was told to begin nothing more."""
+
+
 class NoActorsError(PermanentError):
     """No valuation actor runs, and many in a row could not be started."""
 
@@ -41,9 +45,13 @@ class Pool(Protocol):
 
         Raises:
             TaskLostError: the outcome is unknown.
+            TaskNotBegunError: see decline.
             TransientError: nothing was written.
             NoActorsError: there is no actor to run it.
         """
+
+    def decline(self) -> None:
+        """Begin no further task: those that wait for an actor end with TaskNotBegunError."""
 
     async def close(self) -> None:
         """Stop the workers."""

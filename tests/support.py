@@ -49,6 +49,9 @@ class LocalPool:
             self._free.put_nowait(valuer)
             self._at_once -= 1
 
+    def decline(self) -> None:
+        """Nothing: each task that waits gets a valuer."""
+
     async def close(self) -> None:
         while not self._free.empty():
             await self._free.get_nowait().close()

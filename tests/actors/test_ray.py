@@ -24,7 +24,7 @@ from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.faults.armory import Armory
-from tests.support import DAYS, engine, execute, fetch, load_small_book
+from tests.support import DAYS, engine, execute, fetch, load_small_book, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -153,6 +153,38 @@ async def test_a_scheduler_that_cannot_start_says_why(
     ):
         pass
     assert not [actor for actor in ray.util.list_named_actors() if actor.startswith("revalue")]
+
+
+async def test_a_stop_ends_though_no_actor_can_start(
+    local_ray: None, url: str, database: Database
+) -> None:
+    """All CPUs are taken, so that no actor for history starts: what it would do is handed back."""
+
+    class Occupant:  # in the function: the worker cannot import this module
+        def ready(self) -> None:
+            """Return, which shows that it runs."""
+
+    await load_small_book(database, portfolios=2)
+    occupied = [ray.remote(Occupant).options(num_cpus=1).remote() for _ in range(2)]
+    ray.get([each.ready.remote() for each in occupied])
+    settings = Settings(actors=2, lease_seconds=2, live_business_days=1)
+    scheduler = cluster.start_scheduler(url, settings)
+    try:
+        await until(lambda: are_waiting(scheduler))
+        assert await asyncio.to_thread(cluster.stop_scheduler, scheduler, seconds=30)
+    finally:
+        for each in occupied:
+            ray.kill(each)
+    released = await fetch(
+        database, "SELECT DISTINCT status::text, attempt_count FROM portfolio_valuation_jobs"
+    )
+    assert released == [("PENDING", 0)]
+    assert await fetch(database, "SELECT holder FROM scheduler_term") == [(None,)]
+
+
+async def are_waiting(scheduler: Any) -> bool:
+    progress = await asyncio.to_thread(ray.get, scheduler.progress.remote())
+    return progress.get("in_flight", 0) > 0
 
 
 async def test_more_sessions_than_the_database_allows_are_refused(
