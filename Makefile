@@ -25,7 +25,7 @@ lint: .venv/installed ## Check style, types and the import rules
 
 bench: .venv/installed ## Measure a backfill beside its baselines (5 minutes)
 	$(BIN)/revalue bench backfill --positions 1000 --dates 250 --runs 3 \
-		--baselines upper-bound,sql,per-job --yes
+		--baselines upper-bound,sql,per-job
 
 performance: .venv/installed ## Measure all of docs/performance.md again (20 minutes on two quiet cores)
 	$(BIN)/python -m revalue.benchmarks.suite

@@ -5,6 +5,7 @@ that every position is published and valued to its horizon.
 """
 
 import asyncio
+import secrets
 import statistics
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -63,7 +64,6 @@ _PREPARED = {
 BASELINES = ("upper-bound", "sql", "per-job", "duckdb")
 _PER_JOB_SAMPLE = 2_000
 _PROGRESS_SECONDS = 3
-_DROP = "DROP DATABASE IF EXISTS revalue_bench WITH (FORCE)"
 
 
 @dataclass
@@ -198,16 +198,19 @@ async def run(
 
 @asynccontextmanager
 async def fresh_database(server_url: str) -> AsyncIterator[Database]:
-    """A migrated database for one run, dropped afterwards in any case."""
+    """A migrated database of a new name for one run, dropped afterwards in any case."""
+    name = f"revalue_bench_{secrets.token_hex(6)}"
     path, _, query = server_url.partition("?")
-    url = f"{path.rpartition('/')[0]}/revalue_bench" + (f"?{query}" if query else "")
+    scheme, _, rest = path.partition("://")
+    url = f"{scheme}://{rest.partition('/')[0]}/{name}" + (f"?{query}" if query else "")
     try:
-        await _on_server(server_url, _DROP, "CREATE DATABASE revalue_bench")
+        await _on_server(server_url, f"CREATE DATABASE {name}")
         await schema.migrate(url)
         async with await Database.open(url) as database:
             yield database
     finally:
-        dropped = asyncio.create_task(_on_server(server_url, _DROP))
+        drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+        dropped = asyncio.create_task(_on_server(server_url, drop))
         try:
             await asyncio.shield(dropped)
         except asyncio.CancelledError:  # finish dropping, then be cancelled

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revalue.console.cli.arguments import Json, Yes
-from revalue.console.cli.checks import require_confirmation
+from revalue.console.cli.arguments import Json
 from revalue.console.cli.connection import database_url
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, err, out, print_json, print_table
@@ -48,19 +47,13 @@ def bench(
         Path | None,
         typer.Option("--json-file", metavar="FILE", help="Write the figures to this file, too."),
     ] = None,
-    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Measure the engine, and alternatives to it, in a database of its own on the same server.
+    """Measure the engine, and alternatives to it, in a new database on the same server.
 
-    The database `revalue_bench` is dropped before and after each run: you are asked first, or pass
-    --yes.
+    Each run makes a database `revalue_bench_...` and drops it at its end; no other is touched.
     """
     settings = CliContext.of(ctx).settings.model_copy(update={"actors": actors} if actors else {})
-    require_confirmation(
-        "this drops the database revalue_bench on the server, if there is one, with all its data",
-        confirmed=yes,
-    )
     done: list[Outcome] = []
     interrupted = False
     try:

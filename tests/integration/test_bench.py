@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 def _bench(url: str, arguments: str) -> str:
     run = subprocess.run(
-        [sys.executable, "-m", "revalue", "bench", "--yes", *arguments.split()],
+        [sys.executable, "-m", "revalue", "bench", *arguments.split()],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
         capture_output=True,
         text=True,
@@ -68,7 +68,6 @@ async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) 
             "-m",
             "revalue",
             "bench",
-            "--yes",
             *"backfill --positions 40 --dates 10 --runs 1000".split(),
         ],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
@@ -88,7 +87,7 @@ async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) 
     assert "verified 400 rows" in said
     connection = await asyncpg.connect(url)
     left = await connection.fetchval(
-        "SELECT count(*) FROM pg_database WHERE datname = 'revalue_bench'"
+        "SELECT count(*) FROM pg_database WHERE datname LIKE 'revalue_bench%'"
     )
     await connection.close()
     assert left == 0
@@ -108,7 +107,7 @@ def test_the_figures_are_printed_as_a_table_or_as_json_and_written_to_a_file(
 
     monkeypatch.setattr(bench, "_run", measured)
     file = tmp_path / "figures.json"
-    words = ["bench", "backfill", "--yes", "--json-file", str(file)]
+    words = ["bench", "backfill", "--json-file", str(file)]
     figures = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert figures == json.loads(file.read_text()) == [asdict(outcome)]
     said = CliRunner().invoke(app, words).stdout

@@ -235,7 +235,6 @@ def test_every_command_that_prints_data_has_json() -> None:
             ("migrate", "0006"),
             f"this takes the schema from revision {HEAD} back to 0006 and deletes",
         ),
-        (("bench", "backfill"), "this drops the database revalue_bench on the server, "),
     ],
 )
 async def test_what_deletes_data_needs_consent(
