@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import date
 from decimal import Decimal
 
+import asyncpg
 import polars as pl
 import pytest
 
@@ -16,7 +17,17 @@ from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import CorrectionRefusedError
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import ReaderQueries, valuations
-from tests.support import Engine, dates, engine, execute, facts, fetch, open_days, prices
+from tests.support import (
+    Engine,
+    dates,
+    engine,
+    execute,
+    facts,
+    fetch,
+    open_days,
+    prices,
+    weekdays,
+)
 
 MON, TUE, WED, THU, FRI, NEXT = (date(2024, 3, day) for day in (4, 5, 6, 7, 8, 11))
 PRICES = {MON: "10", TUE: "11", THU: "13", FRI: "14", NEXT: "15"}
@@ -195,6 +206,67 @@ async def test_a_business_day_counts_in_the_ages_across_it_and_in_no_other(
         await running.settle()
         assert await seen(database) == {MON: 30, WED: 30, FRI: 42}
     assert dict(await fetch(database, rows)) == {MON: 1, TUE: 1, WED: 2, FRI: 1}
+
+
+async def test_days_that_are_put_in_together_make_a_rate_too_old_for_the_day_after_them(
+    url: str, database: Database
+) -> None:
+    """A rate may be one business day old. NEXT had Monday's rate; six days later it has none."""
+    await load_book(database, max_age=9)
+    days = [*weekdays(TUE, 4), date(2024, 3, 9)]
+    await execute(database, "DELETE FROM business_dates WHERE business_date = ANY ($1)", days)
+    await execute(database, "INSERT INTO business_dates VALUES ('CAL', $1)", date(2024, 3, 1))
+    await execute(database, "UPDATE valuation_policy SET fx_max_age_sessions = 1")
+    portfolio = {"portfolio_id": ["Q"], "base_currency": ["EUR"], "calendar_id": ["CAL"]}
+    await load(database, Kind.PORTFOLIOS, pl.DataFrame(portfolio))
+    await execute(database, "INSERT INTO fx_rates VALUES ('USD', 'EUR', $1, 0.5)", MON)
+    await load(database, Kind.POSITIONS, facts("Q", "S", {MON: "2"}, cost="0"))
+    await open_calendars(database, NEXT)
+    held = "SELECT date, market_value::integer FROM position_valuations WHERE portfolio_id = 'Q'"
+    async with engine(url) as running:
+        await running.settle()
+        assert await fetch(database, held) == [(MON, 10), (NEXT, 15)]
+        await load(database, Kind.BUSINESS_DATES, dates(days))
+        await running.settle()
+        assert await fetch(database, held) == [(MON, 10), (TUE, 11)]
+        await execute(database, "DELETE FROM business_dates WHERE business_date = ANY ($1)", days)
+        await running.settle()
+        assert await fetch(database, held) == [(MON, 10), (NEXT, 15)]
+
+
+async def test_a_business_day_put_in_by_a_writer_who_reads_old_prices(
+    url: str, database: Database, connection: asyncpg.Connection
+) -> None:
+    """A price may be one business day old. The writer of Wednesday still sees Thursday's price."""
+    await load_book(database, max_age=1)
+    await execute(database, "DELETE FROM business_dates WHERE business_date = $1", WED)
+    await open_calendars(database, FRI)
+    async with engine(url) as running:
+        await running.settle()
+        async with connection.transaction(isolation="repeatable_read"):
+            assert await connection.fetchval("SELECT count(*) FROM market_prices") == len(PRICES)
+            await execute(database, "DELETE FROM market_prices WHERE price_date = $1", THU)
+            await running.settle()
+            assert await seen(database) == {MON: 30, TUE: 33, THU: 33, FRI: 42}
+            await connection.execute("INSERT INTO business_dates VALUES ('CAL', $1)", WED)
+        await running.settle()
+        assert await seen(database) == {MON: 30, TUE: 33, WED: 33, FRI: 42}
+
+
+async def test_limits_of_age_that_are_as_great_as_can_be(url: str, database: Database) -> None:
+    await load_book(database, max_age=9)
+    await execute(database, "DELETE FROM business_dates WHERE business_date = $1", WED)
+    for statement in (
+        "UPDATE instruments SET max_price_age_sessions = 2147483647",
+        "UPDATE valuation_policy SET fx_max_age_sessions = 2147483647",
+    ):
+        await execute(database, statement)
+    await open_calendars(database, FRI)
+    async with engine(url) as running:
+        await running.settle()
+        await load(database, Kind.BUSINESS_DATES, dates([WED]))
+        await running.settle()
+    assert await seen(database) == {MON: 30, TUE: 33, WED: 33, THU: 39, FRI: 42}
 
 
 async def test_a_mistyped_day_far_ahead_harms_nothing(running: Engine, database: Database) -> None:

@@ -7,9 +7,13 @@
 -- security whose price of the next day is there is not concerned. A rate that is carried across the
 -- date concerns every position of the calendar.
 --
--- Two cases would need more than that, and are rare: many dates at once, and a date before the
--- first one of the calendar, since a price of before the first business day is too old. Then all
--- later days are affected.
+-- Dates that are put in together make each other older: a rate may be as many business days before
+-- the last of them as its limit and the number of the dates say.
+--
+-- Three cases would need more than that, and are rare: many dates at once; a date before the first
+-- one of the calendar, since a price of before the first business day is too old; and a writer with
+-- an older snapshot, who does not see the prices and rates of now. Then all later days are
+-- affected. No calendar has a million days: a limit of more would be too great to add to.
 CREATE OR REPLACE FUNCTION record_calendar_correction(calendar text, days date[], taken boolean)
 RETURNS void
 LANGUAGE plpgsql AS $$
@@ -18,7 +22,7 @@ DECLARE
         SELECT range_agg(daterange(d, d, '[]')) FROM unnest(days) AS d);
     first date := (SELECT min(d) FROM unnest(days) AS d);
 BEGIN
-    IF cardinality(days) > 20 OR NOT EXISTS (
+    IF cardinality(days) > 20 OR NOT sees_committed_writes() OR NOT EXISTS (
         SELECT FROM business_dates WHERE calendar_id = calendar AND business_date < first) THEN
         INSERT INTO reprocessing_triggers (kind, calendar_id, moment_id, dates, withdrawn)
         VALUES ('CALENDAR', calendar, current_moment(), datemultirange(daterange(first, NULL)),
@@ -29,9 +33,13 @@ BEGIN
         SELECT range_agg(daterange(d.day, LEAST(r.next, d.last), '()')) AS dates
         FROM (
             SELECT u.day,
-                   business_day_after(calendar, u.day, p.fx_max_age_sessions + 1) + 1 AS last,
-                   business_day_after(calendar, u.day, -(p.fx_max_age_sessions + 2)) AS oldest
-            FROM unnest(days) AS u (day) CROSS JOIN valuation_policy p
+                   business_day_after(calendar, u.day, p.max_age + 1) + 1 AS last,
+                   business_day_after(
+                       calendar, u.day, -(p.max_age + 1 + cardinality(days))) AS oldest
+            FROM unnest(days) AS u (day)
+            CROSS JOIN (
+                SELECT LEAST(fx_max_age_sessions, 1000000) AS max_age FROM valuation_policy
+            ) p
         ) d
         CROSS JOIN LATERAL (
             SELECT max(f.rate_date) FILTER (WHERE f.rate_date < d.day) AS previous,
@@ -54,7 +62,7 @@ BEGIN
                range_agg(daterange(d.day, carried_to.day, '()')) AS dates
         FROM unnest(days) AS d (day)
         CROSS JOIN (
-            SELECT DISTINCT i.security_id, i.max_price_age_sessions
+            SELECT DISTINCT i.security_id, LEAST(i.max_price_age_sessions, 1000000) AS max_age
             FROM position_state p
             JOIN calendars c USING (calendar_no)
             JOIN instruments i USING (security_id)
@@ -66,7 +74,7 @@ BEGIN
         ) next
         CROSS JOIN LATERAL (
             SELECT LEAST(next.price_date, business_day_after(
-                calendar, d.day, h.max_price_age_sessions + 1) + 1) AS day
+                calendar, d.day, h.max_age + 1) + 1) AS day
         ) carried_to
         WHERE business_day_after(calendar, d.day, 1) < COALESCE(carried_to.day, 'infinity')
           AND EXISTS (SELECT FROM market_prices m
