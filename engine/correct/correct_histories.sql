@@ -25,7 +25,9 @@ WITH recorded AS (
         pending = (p.pending
                    + c.affected * datemultirange(daterange(NULL, p.frontier_date, '(]')))
                   * c.open_dates,
-        holes = (p.holes - c.affected) * c.open_dates
+        holes = CASE WHEN isempty(p.holes) THEN '{}'
+                     ELSE trimmed_holes(
+                         p.calendar_no, (p.holes - c.affected) * c.open_dates) END
     FROM changed_positions c, recorded t
     WHERE p.position_id = c.position_id AND c.is_correction
     RETURNING p.position_id

@@ -23,7 +23,8 @@ WITH staged AS (
                                   ELSE p.invalidated_moment END,
         staged_epoch = p.epoch + 1,
         pending = k.dates,
-        holes = p.holes - k.dates
+        holes = CASE WHEN isempty(p.holes) THEN '{}'
+                     ELSE trimmed_holes(p.calendar_no, p.holes - k.dates) END
     FROM (
         SELECT k.position_id, k.revision, k.trigger_id, k.stale_moment,
                COALESCE(s.dates, datemultirange(daterange(k.first_date, k.last_date, '[]')))
@@ -56,9 +57,13 @@ WITH staged AS (
                      * p.open_dates)
                   * CASE WHEN isempty(r.withdrawn) THEN '{(,)}'
                          ELSE datemultirange(daterange(NULL, r.horizon, '(]')) END,
-        holes = (p.holes - r.dates)
-                * CASE WHEN isempty(r.withdrawn) THEN '{(,)}'
-                       ELSE datemultirange(daterange(NULL, r.horizon, '(]')) END,
+        holes = CASE WHEN isempty(p.holes) THEN '{}'
+                     WHEN isempty(r.withdrawn)
+                         THEN trimmed_holes(p.calendar_no, p.holes - r.dates)
+                     ELSE trimmed_holes(
+                         p.calendar_no,
+                         (p.holes - r.dates)
+                         * datemultirange(daterange(NULL, r.horizon, '(]'))) END,
         withdrawn = p.withdrawn
                     + CASE WHEN isempty(r.withdrawn) THEN '{}'
                            ELSE r.withdrawn * datemultirange(daterange(NULL, p.frontier_date, '(]'))

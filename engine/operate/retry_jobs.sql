@@ -36,7 +36,7 @@ WITH freed AS (
         invalidated_moment = CASE WHEN p.published_epoch = p.epoch THEN t.moment_id
                                   ELSE p.invalidated_moment END,
         pending = p.pending + a.dates,
-        holes = p.holes - a.dates
+        holes = trimmed_holes(p.calendar_no, p.holes - a.dates)
     FROM again a, recorded t
     WHERE p.position_id = a.position_id AND p.holes @> a.dates
     RETURNING a.jobs

@@ -4,7 +4,7 @@ The right values are worked out by hand: 3 units of S, whose price may not be ol
 """
 
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -267,6 +267,58 @@ async def test_limits_of_age_that_are_as_great_as_can_be(url: str, database: Dat
         await load(database, Kind.BUSINESS_DATES, dates([WED]))
         await running.settle()
     assert await seen(database) == {MON: 30, TUE: 33, WED: 33, THU: 39, FRI: 42}
+
+
+async def waits_for_friday_and_next(database: Database, running: Engine) -> None:
+    """A price of Wednesday keeps Thursday's; Friday and Monday lack theirs: one hole of four days,
+    with a weekend in it."""
+    await execute(database, "DELETE FROM market_prices WHERE price_date >= $1", FRI)
+    await load(database, Kind.PRICES, prices("S", {WED: "12"}))
+    await open_calendars(database, NEXT)
+    await running.settle()
+    assert await fetch(database, HOLES) == [(f"{{[{FRI},{NEXT + timedelta(1)})}}",)]
+
+
+HOLES = "SELECT holes::text FROM position_state"
+SUN = date(2024, 3, 10)
+
+
+async def test_a_hole_does_not_leave_a_weekend_behind_when_its_prices_come(
+    running: Engine, database: Database
+) -> None:
+    await waits_for_friday_and_next(database, running)
+    await load(database, Kind.PRICES, prices("S", {NEXT: "15"}))
+    await running.settle()
+    assert (await state(database))[-1] == f"PRICE_TOO_OLD S {FRI}"
+    await load(database, Kind.PRICES, prices("S", {FRI: "14"}))
+    await running.settle()
+    assert await state(database) == ("CURRENT", "CURRENT", NEXT, NEXT, None)
+
+
+async def test_a_hole_does_not_leave_a_weekend_behind_when_its_day_is_taken_out(
+    running: Engine, database: Database
+) -> None:
+    await waits_for_friday_and_next(database, running)
+    await load(database, Kind.PRICES, prices("S", {NEXT: "15"}))
+    await execute(database, "DELETE FROM business_dates WHERE business_date = $1", FRI)
+    await running.settle()
+    assert await state(database) == ("CURRENT", "CURRENT", NEXT, NEXT, None)
+    assert await seen(database) == {MON: 30, TUE: 33, WED: 36, THU: 39, NEXT: 45}
+
+
+async def test_a_hole_does_not_leave_a_weekend_behind_when_its_position_is_corrected(
+    running: Engine, database: Database
+) -> None:
+    """It is closed on Friday; Sunday's record opens it again, with a price on Monday."""
+    await load(database, Kind.POSITIONS, facts("P", "S", {SUN: "4"}, cost="0"))
+    await waits_for_friday_and_next(database, running)
+    await load(database, Kind.PRICES, prices("S", {NEXT: "15"}))
+    await running.settle()
+    assert (await state(database))[-1] == f"PRICE_TOO_OLD S {FRI}"
+    await load(database, Kind.POSITIONS, facts("P", "S", {FRI: "0"}, cost="0"), merge=True)
+    await running.settle()
+    assert await state(database) == ("CURRENT", "CURRENT", NEXT, NEXT, None)
+    assert (await seen(database))[NEXT] == 60
 
 
 async def test_a_mistyped_day_far_ahead_harms_nothing(running: Engine, database: Database) -> None:
