@@ -50,7 +50,8 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
     """
     # Else the database refuses to write position records.
     await connection.execute("SET LOCAL revalue.loading_positions = on")
-    if await sql("insert_positions").execute(connection) > _MANY_POSITIONS:
+    created = await sql("insert_positions").execute(connection)
+    if created > _MANY_POSITIONS:
         await connection.execute("ANALYZE position_state")
     await sql("lock_positions").execute(connection)
     await sql("target_history").execute(connection, merge=merge)
@@ -62,6 +63,8 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
     if corrected["trigger_id"]:
         await sql("supersede_corrected").execute(connection)
     extended = await sql("extend_histories").value(connection)
+    if created:
+        await sql("publish_new_positions").execute(connection)
     # These read the epochs that the corrections have raised.
     if counts["changed"] or counts["removed"]:
         await sql("end_records").execute(connection)

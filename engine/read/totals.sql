@@ -3,7 +3,7 @@
 --
 -- A line without a value is counted and named, never summed as 0: a total over such lines is not
 -- complete. lines_waiting: a value is missing for a known reason (a hole); lines_missing: not
--- valued yet. A portfolio whose positions had published nothing has no totals.
+-- valued yet. A portfolio without positions has no totals.
 WITH positions AS MATERIALIZED (
     SELECT k.position_id, k.security_id, k.published_epoch, k.open_dates, k.hidden,
            k.reprocessing_status
@@ -13,7 +13,7 @@ WITH positions AS MATERIALIZED (
     SELECT b.business_date AS date
     FROM portfolios f JOIN business_dates_at(:known_at::timestamptz) b USING (calendar_id)
     WHERE f.portfolio_id = :portfolio AND b.business_date BETWEEN :first_date AND :last_date
-      AND (:known_at::timestamptz IS NULL OR EXISTS (SELECT FROM positions))
+      AND EXISTS (SELECT FROM positions)
     ORDER BY b.business_date
     LIMIT :limit
 )

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from revalue.console.reference.reference import ExpectedRow, expected_rows, read_book
@@ -307,6 +308,26 @@ async def test_what_is_recorded_last_is_what_the_positions_publish(
     )
     assert wrong == []
     assert await fetch(database, "SELECT count(*) FROM moments WHERE at IS NULL") == [(0,)]
+
+
+async def test_a_portfolio_that_holds_nothing_and_a_position_that_was_never_open(
+    url: str, database: Database, running: Engine
+) -> None:
+    empty = {"portfolio_id": ["P8", "P9"], "base_currency": ["USD"] * 2, "calendar_id": ["CAL"] * 2}
+    await load(database, Kind.PORTFOLIOS, pl.DataFrame(empty))
+    await load(database, Kind.POSITIONS, facts("P9", "A", {DAYS[3]: "0"}))
+    await running.settle()
+    async with client(url) as web:
+        for portfolio, positions, days in (("P8", 0, 0), ("P9", 1, len(DAYS))):
+            path = f"/portfolios/{portfolio}/valuation?from={DAYS[0]}&to={DAYS[-1]}"
+            lines = f"/portfolios/{portfolio}/positions?as_of={DAYS[-1]}"
+            for asked in (path, lines):
+                now = await web.get(asked)
+                known = {"known_at": now.headers["revalue-known-at"]}
+                then = await web.get(asked, params={**dict(httpx.URL(asked).params), **known})
+                assert recorded(then.json()) == recorded(now.json())
+                assert now.json()["positions"] == positions
+            assert len((await web.get(path)).json()["items"]) == days
 
 
 def test_a_book_reads_the_past_too(url: str, database: Database, running: Engine) -> None:
