@@ -208,7 +208,7 @@ async def test_json_stands_alone_on_standard_output(
     assert [token["name"] for token in told("tokens", "list")] == ["desk"]
     assert told("tokens", "revoke", "desk")["revoked_at"] is not None
     assert len(told("sample", str(tmp_path / "book"))["files"]) == 6
-    assert len(told("monitoring", str(tmp_path))["files"]) == 2
+    assert len(told("monitoring", str(tmp_path))["files"]) == 3
 
 
 def test_json_of_a_server_that_does_not_run(tmp_path: Path) -> None:
