@@ -11,14 +11,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from revalue.engine import logs
 
 _VARIABLE = "REVALUE_LOG_SOCKET"  # inherited by every process of the local Ray
-_LONGEST_LINE = 128 * 1024  # what every system sends as one message
-_SEND_SECONDS = 1.0
+_LONGEST_LINE = 1024 * 1024  # longer than the longest message that Linux sends
+_END_SECONDS = 5.0  # standard error may be a pipe that nobody reads
+_SEND_SECONDS = 0.1  # the scheduler does nothing else meanwhile
 
 
 @contextmanager
@@ -36,15 +37,20 @@ def receiving() -> Iterator[None]:
             finally:
                 del os.environ[_VARIABLE]
                 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                    sender.sendto(b"", path)
-                writing.join()
+                    sender.settimeout(_END_SECONDS)
+                    with suppress(OSError):
+                        sender.sendto(b"", path)
+                writing.join(_END_SECONDS)
 
 
 def _write_lines(receiver: socket.socket) -> None:
     """Write each message as a line, until an empty one says that no more will come."""
     while line := receiver.recv(_LONGEST_LINE):
-        sys.stderr.write(f"{line.decode(errors='replace')}\n")
-        sys.stderr.flush()
+        # If nobody reads standard error any more, the lines are taken all the same: else each
+        # sender would wait.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{line.decode(errors='replace')}\n")
+            sys.stderr.flush()
 
 
 def configure(level: str) -> None:
@@ -67,6 +73,6 @@ class _ToCommand(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record)
         try:
-            self._socket.sendto(line.encode()[:_LONGEST_LINE], self._path)
-        except OSError:  # the command is gone, or does not read: Ray's files still have it
+            self._socket.sendto(line.encode(), self._path)
+        except OSError:  # the command is gone or does not read, or the line is too long to send
             sys.stderr.write(f"{line}\n")
