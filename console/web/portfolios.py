@@ -1,6 +1,6 @@
 """Endpoints of a portfolio: its positions on one date, and its totals over a range of dates."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,7 +17,7 @@ from revalue.console.web.parameters import (
     require_text,
 )
 from revalue.console.web.problems import responses
-from revalue.console.web.responses import rows_response
+from revalue.console.web.responses import rows_response, unchanged_response
 from revalue.console.web.schemas import Positions, Totals
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 
@@ -26,6 +26,13 @@ router = APIRouter(
     tags=["portfolios"],
     responses=responses(400, 403, 404, 406, 422, 503, rows=True),
 )
+
+
+async def _version(
+    answers: Queries, portfolio: str, known_at: KnownAt
+) -> tuple[str | None, datetime | None]:
+    """The version of a portfolio, for requests about the present."""
+    return (None, None) if known_at is not None else await answers.portfolio_version(portfolio)
 
 
 def _with_reprocessing_status(head: dict[str, Any]) -> dict[str, Any]:
@@ -59,8 +66,11 @@ async def positions(
     limit: Limit = 200,
 ) -> Response:
     """One line per open position, with its value on the last business day at or before `as_of`."""
+    version, last_commit = await _version(answers, caller.require_portfolio(portfolio), known_at)
+    if unchanged := unchanged_response(request, version, last_commit):
+        return unchanged
     head, rows = await answers.positions(
-        caller.require_portfolio(portfolio),
+        portfolio,
         as_of,
         after=require_text(after),
         limit=limit,
@@ -72,6 +82,7 @@ async def positions(
         _with_reprocessing_status(head),
         rows,
         rows[-1]["security_id"] if len(rows) == limit else None,
+        version=version,
     )
 
 
@@ -96,9 +107,10 @@ async def valuation(
     as 0. `next` is the `from` of the next page.
     """
     require_order(first, last)
-    head, rows = await answers.totals(
-        caller.require_portfolio(portfolio), first, last, limit=limit, known_at=known_at
-    )
+    version, last_commit = await _version(answers, caller.require_portfolio(portfolio), known_at)
+    if unchanged := unchanged_response(request, version, last_commit):
+        return unchanged
+    head, rows = await answers.totals(portfolio, first, last, limit=limit, known_at=known_at)
     is_full = len(rows) == limit and rows[-1]["date"] < last
     return rows_response(
         request,
@@ -106,4 +118,5 @@ async def valuation(
         _with_reprocessing_status(head),
         rows,
         rows[-1]["date"] + timedelta(1) if is_full else None,
+        version=version,
     )

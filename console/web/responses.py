@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version as version_of
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +26,7 @@ JSON, CSV = "application/json", "text/csv"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 OTHER_MEDIA_TYPES = (CSV, ARROW, PARQUET)
 MEDIA_TYPES = (JSON, *OTHER_MEDIA_TYPES)
+RELEASE = version_of("revalue")
 
 
 def rows_response(
@@ -32,6 +35,8 @@ def rows_response(
     head: dict[str, Any],
     rows: list[dict[str, Any]],
     after: Any = None,
+    *,
+    version: str | None = None,
 ) -> Response:
     """Return rows in the media type that the request accepts.
 
@@ -45,13 +50,13 @@ def rows_response(
         head: what the response says once.
         rows: one dict per row.
         after: the cursor of the next page; None: this is the last page.
+        version: the version of what the rows are of, see unchanged_response; None: the ETag is that
+            of the content.
 
     Raises:
         HTTPException: 406 if no media type fits.
     """
-    media_type = choose_media_type(request.headers.get("accept", "*/*"), MEDIA_TYPES)
-    if media_type is None:
-        raise HTTPException(406, f"available media types: {', '.join(MEDIA_TYPES)}")
+    media_type = _media_type(request)
     known_at = head.pop("known_at", None)
     if media_type == JSON:
         content = {**head, "items": rows, "next": after}
@@ -60,24 +65,68 @@ def rows_response(
         body = _csv(columns(model).names, rows)
     else:
         body = _table(columns(model), rows, parquet=media_type == PARQUET)
-    headers = {
-        "ETag": f'"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"',
-        "Vary": "Accept, Authorization",
-    }
-    headers["Cache-Control"] = "private, no-cache"
-    if known_at is not None:
-        headers["Revalue-Known-At"] = known_at.isoformat()
+    if version is None:
+        etag = f'"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"'
+    else:
+        etag = _version_etag(request, media_type, version)
+    headers = _headers(etag, known_at)
     if after is not None:
         headers["Revalue-Next"] = quote(str(to_json_value(after)))
     if head.get("reprocessing_status") is not None:
         headers["Revalue-Reprocessing"] = head["reprocessing_status"]
+    if _is_known(request, etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
+
+
+def unchanged_response(
+    request: Request, version: str | None, known_at: datetime | None
+) -> Response | None:
+    """Return 304 if the client has the response already; None: it has to be read.
+
+    An ETag that begins with `v-` is made of the version, so it can be checked without the content.
+
+    Raises:
+        HTTPException: 406 if no media type fits.
+    """
+    if version is None:
+        return None
+    etag = _version_etag(request, _media_type(request), version)
+    if not _is_known(request, etag):
+        return None
+    return Response(status_code=304, headers=_headers(etag, known_at))
+
+
+def _media_type(request: Request) -> str:
+    found = choose_media_type(request.headers.get("accept", "*/*"), MEDIA_TYPES)
+    if found is None:
+        raise HTTPException(406, f"available media types: {', '.join(MEDIA_TYPES)}")
+    return found
+
+
+def _version_etag(request: Request, media_type: str, version: str) -> str:
+    """The release is part of it: another release may write another response."""
+    of = "\n".join((RELEASE, media_type, request.url.path, request.url.query, version))
+    return f'"v-{hashlib.sha256(of.encode()).hexdigest()[:32]}"'
+
+
+def _headers(etag: str, known_at: datetime | None) -> dict[str, str]:
+    headers = {
+        "ETag": etag,
+        "Vary": "Accept, Authorization",
+        "Cache-Control": "private, no-cache",
+    }
+    if known_at is not None:
+        headers["Revalue-Known-At"] = known_at.isoformat()
+    return headers
+
+
+def _is_known(request: Request, etag: str) -> bool:
     known = {
         each.strip().removeprefix("W/")
         for each in request.headers.get("if-none-match", "").split(",")
     }
-    if headers["ETag"] in known or "*" in known:
-        return Response(status_code=304, headers=headers)
-    return Response(body, media_type=media_type, headers=headers)
+    return etag in known or "*" in known
 
 
 def json_text(body: dict[str, Any]) -> str:

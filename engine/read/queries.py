@@ -78,6 +78,16 @@ class ReaderQueries:
         """Close the connections."""
         await self.database.close()
 
+    async def portfolio_version(self, portfolio: str) -> tuple[str | None, datetime | None]:
+        """Return the version of a portfolio, and the last commit that changed what readers see.
+
+        While the version is the same, so is every answer about the present of the portfolio. It is
+        None if there is no such portfolio, or while something of it is being reprocessed or valued.
+        """
+        async with self._snapshot() as connection:
+            row = await sql("portfolio_version").row(connection, portfolio=portfolio)
+        return (None, None) if row is None else (row["version"], row["known_at"])
+
     async def positions(
         self,
         portfolio: str,

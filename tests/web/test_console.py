@@ -16,7 +16,7 @@ from revalue.engine.correct import corrections
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
-from tests.support import DAYS, Engine, execute, fetch, open_days
+from tests.support import DAYS, Engine, execute, fetch, open_days, until
 from tests.web.browser import browser, page, serving
 
 FEED = {"seconds": 0.1}
@@ -418,3 +418,66 @@ async def test_the_page_says_that_the_database_does_not_respond(
                 )
                 await expect(shown.locator("#status")).to_contain_text("unavailable or too busy")
             await expect(shown.locator("#link")).to_have_text("live")
+
+
+async def test_a_portfolio_page_asks_for_totals_only_when_something_changed(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
+    asked: list[str] = []
+    with serving(create_app(url, feed=FEED)) as base:
+        async with page(chrome, base) as shown:
+            await shown.clock.install()
+            shown.on("response", lambda got: asked.append(got.url.split("?")[0].split("/")[-1]))
+            await shown.goto("#/portfolio/P1")
+            await expect(shown.locator("#flag")).to_have_text("Current")
+            for polls in range(2, 5):
+                async with shown.expect_response(lambda got: "/positions" in got.url):
+                    await shown.clock.run_for(1_100)
+                await until(lambda: _true(asked.count("positions") == polls))  # noqa: B023
+            assert asked.count("valuation") == 1
+            await shown.evaluate(HIDE, True)
+            await shown.clock.run_for(60_000)
+            assert asked.count("positions") == 4, "a hidden tab asks"
+            await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+            await shown.evaluate(HIDE, False)
+            await expect(shown.locator("#flag")).to_have_text("Being reprocessed: 1 of 2 positions")
+            assert asked.count("valuation") == 2
+
+
+HIDE = """hidden => {
+  Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+async def _true(found: bool) -> bool:
+    return found
+
+
+async def test_a_portfolio_of_many_lines_is_shown_in_pages(
+    console: Page, database: Database, valued: Engine
+) -> None:
+    await execute(
+        database,
+        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
+        "SELECT 'Z' || to_char(n, 'FM0000'), 'USD', 3 FROM generate_series(1, 700) n",
+    )
+    await execute(
+        database,
+        "INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no, "
+        "open_dates, published_open_dates) "
+        "SELECT 'P1', 'Z' || to_char(n, 'FM0000'), calendar_no, base_currency_no, open_dates, "
+        "open_dates FROM position_state, generate_series(1, 700) n "
+        "WHERE portfolio_id = 'P1' AND security_id = 'A'",
+    )
+    await console.goto(f"#/portfolio/P1?date={DAYS[7]}")
+    pager = console.locator("#pager")
+    await expect(pager).to_contain_text("Lines 1 to 500 of 702")
+    await expect(console.locator("#lines tbody tr")).to_have_count(500)
+    await expect(pager.get_by_role("button", name="Previous")).to_be_disabled()
+    await pager.get_by_role("button", name="Next").click()
+    await expect(pager).to_contain_text("Lines 501 to 702 of 702")
+    await expect(console.locator("tr[data-security=Z0700]")).to_be_visible()
+    await expect(pager.get_by_role("button", name="Next")).to_be_disabled()
+    await pager.get_by_role("button", name="Previous").click()
+    await expect(console.locator("tr[data-security=A]")).to_be_visible()

@@ -28,10 +28,17 @@ async function call(path, options = {}) {
 /** GET: the parsed body. */
 export const get = async (path, options) => (await call(path, options)).json();
 
+/** GET: the parsed body, and the ETag as `tag`. The browser sends the ETag that it has, and gives the body again that
+    belongs to it when the server says that it is unchanged. */
+export async function getTagged(path, options) {
+  const response = await call(path, options);
+  return { ...(await response.json()), tag: response.headers.get("ETag") };
+}
+
 /** GET all pages of a list: the first body, with the items of all pages. `cursor`: the parameter that takes `next`. */
 export async function getAll(path, cursor, options) {
   const first = await get(path, options);
-  for (let next = first.next; next !== null && first.items.length < 5000;) {
+  for (let next = first.next; next !== null;) {
     const url = new URL(path, document.baseURI);
     url.searchParams.set(cursor, next);
     const page = await get(url, options);

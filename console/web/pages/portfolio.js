@@ -1,6 +1,6 @@
 // A portfolio: its market value, its state, and its lines. Every number opens its explanation.
 
-import { get, getAll, position, Refused } from "./api.js";
+import { get, getAll, getTagged, Refused } from "./api.js";
 import { valueChart } from "./charts.js";
 import { count, counted, dateRange, decimal, h, redraw, sentence, table as createTable, timeText, write } from "./dom.js";
 import { explain } from "./explain.js";
@@ -12,24 +12,30 @@ const RANGES = [
   ["5 years", 1827],
 ];
 const WHY = { WAITING_FOR_DATA: "waiting for data", FAILED: "failed", NOT_VALUED: "missing" };
-const RELOAD_MS = 1500;
+const RELOAD_MS = 1000;
+const TOTALS_MS = 10000; // how often totals are read while lines are being valued
+const PAGE_LINES = 500;
 const PHONE = matchMedia("(max-width: 34rem)");
+
+const isoToday = () => new Date().toISOString().slice(0, 10);
 
 export function open(main, name, query, say, needToken) {
   const leaving = new AbortController();
-  const today = new Date().toISOString().slice(0, 10);
   let wanted = query.get("date");
   let days = Number(query.get("days")) || 366;
   let timer = 0;
   let requests = 0;
   let unavailable = null;
   let received = null;
+  let totals = null; // the last that were read: for which dates, and with which tag of the lines
+  let cursors = [""]; // of the pages of lines up to the one that is shown
   const flag = h("p", { id: "flag", class: "flag big" });
   const error = h("div");
   const sums = h("dl", { class: "tiles sums" });
   const chart = h("div", { id: "chart" });
   const table = h("div", { id: "totals" });
   const lines = h("div", { id: "lines" });
+  const pager = h("div", { id: "pager" });
   const date = h("input", { type: "date", id: "as-of", on: { change: () => date.value && go(date.value) } });
   const ranges = RANGES.map(([title, size]) =>
     h(
@@ -64,6 +70,7 @@ export function open(main, name, query, say, needToken) {
         h("label", { class: "inline" }, "on ", date),
       ),
       lines,
+      pager,
     ),
   );
   main.replaceChildren(
@@ -75,6 +82,7 @@ export function open(main, name, query, say, needToken) {
 
   function go(day) {
     wanted = day;
+    cursors = [""];
     const now = new URLSearchParams({ date: day, days });
     history.replaceState(null, "", `#/portfolio/${encodeURIComponent(name)}?${now}`);
     load();
@@ -83,6 +91,12 @@ export function open(main, name, query, say, needToken) {
   function range(size) {
     days = size;
     ranges.forEach((button, n) => button.setAttribute("aria-pressed", String(RANGES[n][1] === size)));
+    load();
+  }
+
+  function turn(next) {
+    if (next === null) cursors.pop();
+    else cursors.push(next);
     load();
   }
 
@@ -107,26 +121,35 @@ export function open(main, name, query, say, needToken) {
         write(flag, `As of ${timeText(received)}`);
       }
     }
-    if (!leaving.signal.aborted && mine === requests) timer = setTimeout(load, RELOAD_MS);
+    if (!leaving.signal.aborted && mine === requests && !document.hidden) timer = setTimeout(load, RELOAD_MS);
   }
 
   async function draw(mine) {
+    const began = new Date().toISOString();
+    const today = isoToday();
     const path = `portfolios/${encodeURIComponent(name)}`;
     const options = { signal: leaving.signal };
-    const found = await getAll(`${path}/positions?limit=1000&as_of=${wanted ?? today}`, "after", options);
+    const asked = new URLSearchParams({ limit: PAGE_LINES, as_of: wanted ?? today, after: cursors.at(-1) });
+    const found = await getTagged(`${path}/positions?${asked}`, options);
     const last = found.horizon && found.horizon < today ? found.horizon : today;
     const first = new Date(Date.parse(last) - days * 86400000).toISOString().slice(0, 10);
-    const totals = await getAll(`${path}/valuation?limit=1000&from=${first}&to=${last}`, "from", options);
     const day = found.items[0]?.date ?? wanted ?? last;
-    const of =
-      totals.items.find((each) => each.date === day) ??
-      (await get(`${path}/valuation?from=${day}&to=${day}`, options)).items[0];
+    const key = `${first} ${last} ${day}`;
+    let read = totals;
+    if (!isKnown(found.tag, key)) {
+      const { items } = await getAll(`${path}/valuation?limit=1000&from=${first}&to=${last}`, "from", options);
+      const of =
+        items.find((each) => each.date === day) ??
+        (await get(`${path}/valuation?from=${day}&to=${day}`, options)).items[0];
+      read = { key, tag: found.tag, at: performance.now(), items, of };
+    }
     if (mine !== requests || leaving.signal.aborted) return;
+    totals = read;
     body.hidden = false;
-    received = new Date().toISOString();
+    received = began;
     if (document.activeElement !== date) date.value = day;
     showState(found);
-    redraw(sums, [of ?? null, found.base_currency, day], summary);
+    redraw(sums, [totals.of ?? null, found.base_currency, day], summary);
     redraw(chart, [totals.items, found.base_currency, day, PHONE.matches], ([items, currency, chosen, narrow]) =>
       items.length
         ? valueChart(items, currency, chosen, go, { narrow })
@@ -134,6 +157,32 @@ export function open(main, name, query, say, needToken) {
     );
     redraw(table, totals.items, totalsTable);
     redraw(lines, [found.items, day], ([items]) => linesTable(items, (security, on) => explain(name, security, on)));
+    redraw(pager, [cursors.length, found.items.length, found.next, totals.of?.lines ?? null], pages);
+  }
+
+  // A tag of a version says that nothing of the portfolio has changed. Another one is of the lines alone: dates
+  // that they do not show may have changed.
+  const isKnown = (tag, key) =>
+    totals?.key === key &&
+    totals.tag === tag &&
+    (tag.startsWith('"v-') || performance.now() - totals.at < TOTALS_MS);
+
+  function pages([page, shown, next, all]) {
+    if (page === 1 && next === null) return null;
+    const first = (page - 1) * PAGE_LINES + 1;
+    const of = all === null ? "" : ` of ${count(all)}`;
+    const button = (title, cursor, on) =>
+      h(
+        "button",
+        { type: "button", class: "quiet", disabled: !on, data: { key: title }, on: { click: () => turn(cursor) } },
+        title,
+      );
+    return h(
+      "div",
+      { class: "row pages" },
+      h("span", { class: "faint" }, shown ? `Lines ${count(first)} to ${count(first + shown - 1)}${of}` : "No more lines"),
+      h("div", { class: "group" }, button("Previous", null, page > 1), button("Next", next, next !== null)),
+    );
   }
 
   function showState(found) {
@@ -148,6 +197,9 @@ export function open(main, name, query, say, needToken) {
     );
   }
 
+  document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : load()), {
+    signal: leaving.signal,
+  });
   load();
   return {
     update: (live) => {
