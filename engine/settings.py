@@ -70,6 +70,18 @@ class Settings(BaseSettings):
     preview_seconds: float = Field(
         30, gt=0, description="longest time that a preview may lock what it corrects"
     )
+    http_connections: int = Field(
+        1000, ge=1, description="largest number of open connections of `revalue serve`"
+    )
+    http_idle_seconds: float = Field(
+        10,
+        gt=0,
+        description="after this time without a whole request head, without a part of a body or "
+        "without reading, a client of `revalue serve` is disconnected",
+    )
+    http_queue_seconds: float = Field(
+        10, gt=0, description="longest time that a request to `revalue serve` waits for its turn"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", description="lowest level that is logged (JSON)"
     )

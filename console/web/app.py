@@ -19,6 +19,8 @@ from revalue.console.web.middleware import BodyLimit, HostNames
 from revalue.console.web.parameters import require_known_parameters
 from revalue.console.web.preview_queue import PreviewQueue
 from revalue.console.web.readiness import Readiness
+from revalue.console.web.security_headers import SecurityHeaders
+from revalue.console.web.turns import TakeTurns
 from revalue.engine.read.queries import ReaderQueries, open_limited
 from revalue.engine.settings import Settings
 
@@ -97,12 +99,16 @@ def create_app(
         dependencies=[Depends(require_known_parameters)],
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the redirect would name the Host of the request
     )
     app.state.require_token = require_token
     app.state.settings = settings or Settings.model_construct()
-    app.add_middleware(BodyLimit, max_bytes=body_bytes)
+    idle_seconds = app.state.settings.http_idle_seconds
+    app.add_middleware(BodyLimit, max_bytes=body_bytes, idle_seconds=idle_seconds)
+    app.add_middleware(TakeTurns, wait_seconds=app.state.settings.http_queue_seconds)
     app.add_middleware(HostNames, names=hosts)
-    app.add_middleware(Correlation)  # added last, so it is the outermost
+    app.add_middleware(Correlation)
+    app.add_middleware(SecurityHeaders)  # added last, so it is the outermost
     problems.install(app)
     for each in (portfolios, positions, corrections, operations, console_feed):
         app.include_router(each.router)

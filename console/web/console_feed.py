@@ -7,7 +7,7 @@ connection between two polls.
 import asyncio
 import hashlib
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -19,6 +19,7 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 
 from revalue.console.json_values import to_json_value
 from revalue.console.web.auth import ReadCaller
+from revalue.console.web.turns import client_of
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
 from revalue.engine.operate.console_feed import LAG_BOUNDS, read_console_state
@@ -46,6 +47,10 @@ _UNAVAILABLE = (
     "The database is unavailable or too busy. The page shows the last numbers that it received, "
     "and continues when the database responds."
 )
+_FAILED = (
+    "The query of the console failed. The page shows the last numbers that it received; the reason "
+    "is in the log of the server."
+)
 
 
 class Feed:
@@ -63,6 +68,7 @@ class Feed:
         *,
         seconds: float = 1,
         listeners: int = 32,
+        listeners_per_client: int = 8,
         samples: int = 600,
         heartbeat_seconds: float = 10,
         stream_seconds: float = 300,
@@ -74,37 +80,47 @@ class Feed:
             settings: settings of the engine.
             seconds: time from one poll to the next.
             listeners: maximum number of listeners.
+            listeners_per_client: maximum number of them that one client has.
             samples: number of polls to keep for `history`.
             heartbeat_seconds: time after which a silent stream sends a comment.
             stream_seconds: time after which a stream ends.
         """
         self._database, self._settings = database, settings
-        self._seconds, self._max_listeners = seconds, listeners
+        self._seconds = seconds
+        self._max_listeners, self._max_per_client = listeners, listeners_per_client
         self._heartbeat_seconds, self._stream_seconds = heartbeat_seconds, stream_seconds
         self._samples: deque[dict[str, Any]] = deque(maxlen=samples)
         self._polled = asyncio.Condition()
         self._poll_number, self._last_event = 0, b""
-        self._listening = 0
+        self._listening: Counter[str] = Counter()
         self._ended = False
+        self._told: str | None = None  # the last error that was logged
         self._poller: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def listen(self) -> AsyncIterator[None]:
-        """Count a listener, and keep the poller running until the block ends.
+    async def listen(self, client: str) -> AsyncIterator[None]:
+        """Count a listener of a client, and keep the poller running until the block ends.
 
         Raises:
-            HTTPException: 503 if there are as many listeners as allowed.
+            HTTPException: 503 if there are as many listeners as allowed, 429 if the client has so.
         """
-        if self._listening >= self._max_listeners:
-            detail = f"{self._max_listeners} pages listen already, the maximum"
-            raise HTTPException(503, detail, {"Retry-After": "10"})
-        self._listening += 1
+        for status, found, most in (
+            (429, self._listening[client], self._max_per_client),
+            (503, self._listening.total(), self._max_listeners),
+        ):
+            if found >= most:
+                whose = " of this client" if status == 429 else ""
+                detail = f"{most} pages{whose} listen already, the maximum"
+                raise HTTPException(status, detail, {"Retry-After": "10"})
+        self._listening[client] += 1
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
         try:
             yield
         finally:
-            self._listening -= 1
+            self._listening[client] -= 1
+            if not self._listening[client]:
+                del self._listening[client]
             if not self._listening:
                 await self.close()
 
@@ -149,8 +165,12 @@ class Feed:
         except TransientError:
             return _event("unavailable", {"message": _UNAVAILABLE})
         except Exception as error:  # if the poller ended, no listener would get another event
-            _log.error("console query failed", error=f"{type(error).__name__}: {error}")
-            return _event("unavailable", {"message": f"The query of the console failed: {error}"})
+            told = f"{type(error).__name__}: {error}"
+            if told != self._told:
+                _log.error("console query failed", error=told)
+                self._told = told
+            return _event("unavailable", {"message": _FAILED})
+        self._told = None
         sample = {"at": time(), "lags": found.lags, "rows_per_second": found.rows_per_second}
         self._samples.append(sample)
         return _event("state", {**found.state, "sample": sample})
@@ -168,7 +188,7 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
 async def _listening_feed(request: Request, caller: ReadCaller) -> AsyncIterator[Feed]:
     caller.require_unlimited()
     feed: Feed = request.app.state.feed
-    async with feed.listen():
+    async with feed.listen(client_of(request.client.host if request.client else "")):
         yield feed
 
 

@@ -16,6 +16,11 @@ _VALID_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 _log = logs.logger("web")
 
 
+def new_correlation_id() -> str:
+    """Return a correlation id that no other request has."""
+    return uuid.uuid4().hex
+
+
 class Correlation:
     """Bind the correlation id of each request: the client's, or a new one if it has no valid one.
 
@@ -30,7 +35,7 @@ class Correlation:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(HEADER, "")
-        correlation_id = given if _VALID_ID.fullmatch(given) else uuid.uuid4().hex
+        correlation_id = given if _VALID_ID.fullmatch(given) else new_correlation_id()
         started = False
 
         async def send_with_id(message: Message) -> None:

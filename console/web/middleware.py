@@ -1,6 +1,8 @@
-"""Requests that are refused before they reach an endpoint: large bodies, and other host names."""
+"""Requests that are refused before they reach an endpoint: large or slow bodies, other hosts."""
 
+from asyncio import timeout
 from collections.abc import Sequence
+from time import monotonic
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -8,24 +10,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from revalue.console.web.problems import problem
 
+BYTES_PER_SECOND = 32_000
+"""The speed at which a client sends a body and reads a response, at least."""
+
 
 class BodyLimit:
-    """Refuse a body of more than `max_bytes` with 413.
+    """Refuse a body of more than `max_bytes` with 413, and one that does not come with 408.
 
-    The bytes are counted as they arrive, because a request need not give its length. The limit
-    protects the server from clients without a token: the body is read before the token is checked.
+    The bytes are counted as they arrive, because a request need not give its length. A part has to
+    arrive every `idle_seconds`, and all of them at BYTES_PER_SECOND.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, idle_seconds: float) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._max_bytes, self._idle_seconds = max_bytes, idle_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
+        received, waited, is_whole = 0, 0.0, False
 
         async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, waited, is_whole
+            if is_whole:  # what comes is the end of the connection, when it comes
+                return await receive()
+            left = self._idle_seconds + received / BYTES_PER_SECOND - waited
+            began = monotonic()
+            try:
+                async with timeout(min(left, self._idle_seconds)):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(
+                    408,
+                    f"after {received:,} bytes the body did not arrive in time: a part every "
+                    f"{self._idle_seconds:g} s, and {BYTES_PER_SECOND:,} bytes per second",
+                    {"Connection": "close"},
+                ) from None
+            waited += monotonic() - began
+            is_whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self._max_bytes:
                 raise HTTPException(413, f"the body is larger than {self._max_bytes:,} bytes")

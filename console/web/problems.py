@@ -44,12 +44,14 @@ _DESCRIPTIONS = {
     403: "Forbidden: the token lacks the scope or the portfolio",
     404: "Not found",
     406: "Not acceptable: no media type of Accept is available",
+    408: "The body did not arrive in time",
     409: "Not allowed in the current state",
     413: "Request body too large",
     415: "Unsupported media type",
     422: "The request does not match this description",
-    429: "A preview is running, and others wait for it",
-    503: "Service unavailable: the database is unavailable or busy, or the statement timed out",
+    429: "Too many requests of this client wait, or too many previews",
+    503: "Service unavailable: the server or the database is busy or unavailable, or the "
+    "statement timed out",
 }
 
 
@@ -61,9 +63,12 @@ def responses(
     Args:
         codes: status codes of its errors.
         rows: whether the response has rows, so that it has other media types than JSON, and 304.
-        open_to_all: whether it needs no token; all other endpoints have 401 too.
+        open_to_all: whether it needs no token; all other endpoints have 401, 429
+            and 503 too, and those with a body 408.
     """
-    every = codes if open_to_all else (401, *codes)
+    every = set(codes) if open_to_all else {401, 429, 503, *codes}
+    if 413 in every:
+        every.add(408)
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     described: dict[int | str, dict[str, Any]] = {
         code: {"description": _DESCRIPTIONS[code], "content": content} for code in sorted(every)

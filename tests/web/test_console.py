@@ -360,7 +360,7 @@ async def test_listeners_share_one_poller_and_are_bounded(
                 while await anext(lines) != "event: state":
                     pass
             assert (await web.get("/events")).status_code == 503
-            assert app.state.feed._listening == 2
+            assert app.state.feed._listening.total() == 2
         async with asyncio.timeout(10):
             while app.state.feed._poller is not None:
                 assert (await web.get("/health/live")).status_code == 200

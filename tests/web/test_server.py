@@ -1,0 +1,297 @@
+"""`revalue serve` over real sockets: what clients do, or do not do, harms nobody else."""
+
+import asyncio
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from revalue.console.web import connections, turns
+from revalue.console.web.server import Server
+from revalue.engine.settings import Settings
+from tests.conftest import book_template, drop_database, fresh_database
+from tests.web.served import connect, exchange, get, read_all, served, status_of
+
+MOST = 40
+OTHER = "127.0.0.2"
+LIVE = get("/health/live")
+JOBS = get("/jobs")
+
+
+@pytest.fixture(scope="module")
+def book(server_url: str, template: str) -> Iterator[str]:
+    name = asyncio.run(book_template(server_url, template, 2))
+    url = asyncio.run(fresh_database(server_url, name))
+    yield url
+    asyncio.run(drop_database(server_url, url))
+
+
+@pytest.fixture(scope="module")
+def server(book: str) -> Iterator[Server]:
+    """A server whose connections are few and may be silent for long."""
+    settings = Settings(http_connections=MOST, http_idle_seconds=60)
+    with served(book, settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def strict(book: str) -> Iterator[Server]:
+    """A server that waits for its clients for a short time only."""
+    with served(book, Settings(http_idle_seconds=0.5)) as running:
+        yield running
+
+
+def silent(opened: ExitStack, server: Server, number: int, head: str) -> None:
+    """Connections on which half a head is sent, or nothing."""
+    sockets = [opened.enter_context(connect(server)) for _ in range(number)]
+    for each in sockets:
+        with suppress(ConnectionError):  # there are too many, and it was ended
+            each.sendall(head.encode())
+
+
+def problem_of(answer: bytes) -> tuple[int, dict[str, str], dict[str, str]]:
+    """The status, the headers and the body of an error."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-correlation-id"]
+    assert headers["x-content-type-options"] == "nosniff"
+    return status_of(answer), headers, json.loads(body)
+
+
+@pytest.mark.parametrize("head", ["", "GET /jobs HTTP/1.1\r\nHost: loc"])
+def test_many_silent_connections_of_a_client_leave_the_others_served(
+    server: Server, head: str
+) -> None:
+    with ExitStack() as opened:
+        mine = opened.enter_context(connect(server, OTHER))
+        silent(opened, server, 5 * MOST, head)
+        assert len(server.connections) <= MOST + connections.SPARE
+        assert status_of(exchange(server, JOBS, OTHER)) == 200
+        end = time.monotonic() + 30
+        while status_of(exchange(server, JOBS)) != 200:  # it, too, when they have been silent
+            assert time.monotonic() < end
+        mine.sendall(LIVE.encode())  # those of the others were not ended for them
+        assert status_of(read_all(mine)) == 200
+
+
+def test_if_every_connection_is_at_work_the_next_one_is_told_so(server: Server) -> None:
+    head = "POST /corrections:preview HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+    with ExitStack() as opened:
+        for number in range(2 * MOST):  # of many clients, else they would wait for their turns
+            each = opened.enter_context(connect(server, f"127.0.1.{number + 1}"))
+            each.sendall(head.encode())
+        answer = b""
+        end = time.monotonic() + 30
+        while b" 503 " not in answer:  # until all of them have begun
+            assert time.monotonic() < end
+            answer = exchange(server, LIVE)
+        status, headers, body = problem_of(answer)
+    assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+    assert body["detail"] == "too many connections are open; try again"
+
+
+@pytest.mark.parametrize("sent", ["", "GET /jobs HTTP/1.1\r\nHost: loc"])
+def test_a_client_that_sends_no_whole_head_is_disconnected(strict: Server, sent: str) -> None:
+    with connect(strict) as opened:
+        opened.sendall(sent.encode())
+        began = time.monotonic()
+        assert read_all(opened) == b""
+        assert time.monotonic() - began < 5
+
+
+def test_a_head_that_comes_byte_by_byte_does_not_last_longer(strict: Server) -> None:
+    with connect(strict) as opened:
+        opened.settimeout(0.1)
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):  # noqa: PT012
+            while time.monotonic() - began < 10:
+                opened.sendall(b"G")
+                try:
+                    if not opened.recv(1):
+                        raise ConnectionResetError
+                except TimeoutError:
+                    pass
+
+
+@pytest.mark.parametrize("part", ["", "{"])
+def test_a_body_that_does_not_come_is_408(strict: Server, part: str) -> None:
+    head = get("/corrections:preview", "Content-Length: 9", method="POST")
+    status, headers, body = problem_of(exchange(strict, head + part))
+    assert (status, headers["connection"]) == (408, "close")
+    assert "a part every 0.5 s, and 32,000 bytes per second" in body["detail"]
+
+
+def test_a_client_that_does_not_read_is_disconnected(
+    strict: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "BYTES_PER_SECOND", 10**9)
+    with socket.socket() as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        opened.settimeout(30)
+        opened.connect(("127.0.0.1", strict.port))
+        request = get("/openapi.json").replace("Connection: close\r\n", "").encode()
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):  # noqa: PT012
+            while time.monotonic() - began < 30:
+                opened.sendall(request)  # until it waits, and then until it is disconnected
+
+
+def test_what_is_no_http_is_answered_as_every_other_error(server: Server) -> None:
+    for request in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000):
+        assert problem_of(exchange(server, request))[0] == 400
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of localhost that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    today = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, today, today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    (folder / "certificate.pem").write_bytes(signed.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return folder / "certificate.pem", folder / "key.pem"
+
+
+def test_connections_that_begin_no_handshake_are_counted_and_end(
+    book: str, certificate: tuple[Path, Path]
+) -> None:
+    file, key = certificate
+    settings = Settings(http_connections=MOST, http_idle_seconds=2)
+    with served(book, settings, certificate=file, key=key) as running, ExitStack() as opened:
+        first = opened.enter_context(connect(running))
+        silent(opened, running, 5 * MOST, "")
+        plain = connect(running, OTHER)
+        tls = ssl.create_default_context(cafile=str(file))
+        with tls.wrap_socket(plain, server_hostname="localhost") as other:
+            other.sendall(LIVE.encode())
+            answer = read_all(other)
+        assert status_of(answer) == 200
+        assert b"strict-transport-security: max-age=31536000\r\n" in answer
+        assert read_all(first) == b""
+
+
+def test_pages_that_listen_leave_the_others_served(server: Server) -> None:
+    """Event streams have no turn, and neither one client nor all together have too many."""
+    with ExitStack() as opened:
+        statuses = []
+        for client in range(5):
+            for _ in range(9):
+                each = opened.enter_context(connect(server, f"127.0.2.{client}"))
+                each.sendall(get("/events").encode())
+                statuses.append(status_of(each.recv(4096)))
+        assert statuses == [*[200] * 8, 429] * 4 + [503] * 9
+        assert status_of(exchange(server, JOBS, "127.0.2.0")) == 200
+
+
+class Endpoint:
+    """An application that works at each request until it is told to end."""
+
+    def __init__(self) -> None:
+        self.working: list[str] = []
+        self.end = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.working.append(scope["client"][0])
+        await asyncio.wait_for(self.end.wait(), 60)
+        await PlainTextResponse("done")(scope, receive, send)
+
+
+def calls(app: ASGIApp, client: str, number: int) -> list[asyncio.Task[httpx.Response]]:
+    async def call() -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=(client, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as web:
+            return await web.get("/")
+
+    return [asyncio.create_task(call()) for _ in range(number)]
+
+
+async def statuses(tasks: list[asyncio.Task[httpx.Response]]) -> list[int]:
+    return [response.status_code for response in await asyncio.gather(*tasks)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_the_requests_of_one_client_leave_turns_for_the_others() -> None:
+    endpoint = Endpoint()
+    app = turns.TakeTurns(endpoint, wait_seconds=30)
+    many = calls(app, "10.0.0.1", 70)
+    await until(lambda: len(endpoint.working) == turns.AT_ONCE_PER_CLIENT)
+    other = calls(app, "10.0.0.2", 1)
+    await until(lambda: "10.0.0.2" in endpoint.working)
+    too_many = calls(app, "10.0.0.1", 5)
+    refused = await asyncio.gather(*too_many[-3:])
+    assert {
+        (each.status_code, each.headers["content-type"], each.headers["retry-after"])
+        for each in refused
+    } == {(429, "application/problem+json", "1")}
+    endpoint.end.set()
+    assert await statuses(many + other + too_many[:2]) == [200] * 73
+
+
+async def test_clients_that_wait_take_turns() -> None:
+    """A client with one request does not wait for all those of another one."""
+    endpoint = Endpoint()
+    app = turns.TakeTurns(endpoint, wait_seconds=30)
+    busy = calls(app, "10.0.0.8", 8) + calls(app, "10.0.0.9", 8)
+    await until(lambda: len(endpoint.working) == turns.AT_ONCE)
+    waiting = calls(app, "10.0.0.1", 8)
+    await asyncio.sleep(0)
+    waiting += calls(app, "10.0.0.2", 1)
+    await asyncio.sleep(0.05)
+    endpoint.end.set()
+    assert await statuses(busy + waiting) == [200] * 25
+    assert endpoint.working[turns.AT_ONCE :].index("10.0.0.2") == 1
+
+
+async def test_a_request_whose_turn_does_not_come_is_told_so() -> None:
+    endpoint = Endpoint()
+    app = turns.TakeTurns(endpoint, wait_seconds=0.1)
+    busy = calls(app, "10.0.0.1", 8)
+    await until(lambda: len(endpoint.working) == 8)
+    assert await statuses(calls(app, "10.0.0.1", 1)) == [503]
+    endpoint.end.set()
+    assert await statuses(busy + calls(app, "10.0.0.1", 1)) == [200] * 9
+
+
+async def test_a_turn_that_comes_as_its_request_is_cancelled_goes_on() -> None:
+    queue = turns.Turns(wait_seconds=30)
+    for _ in range(turns.AT_ONCE_PER_CLIENT):
+        await queue.take("a")
+    first, second = (asyncio.create_task(queue.take("a")) for _ in range(2))
+    await asyncio.sleep(0)
+    queue.give("a")  # the turn of `first`, which is cancelled before it knows
+    first.cancel()
+    await asyncio.wait_for(second, 10)
+
+
+def test_a_network_of_ipv6_is_one_client() -> None:
+    assert turns.client_of("2001:db8::1") == turns.client_of("2001:db8::ffff:1")
+    assert turns.client_of("2001:db8::1") != turns.client_of("2001:db8:0:1::1")
+    assert turns.client_of("::ffff:10.0.0.1") == turns.client_of("10.0.0.1")
