@@ -17,6 +17,7 @@ from revalue.console.web import (
 from revalue.console.web.correlation_id import Correlation
 from revalue.console.web.middleware import BodyLimit, HostNames
 from revalue.console.web.parameters import require_known_parameters
+from revalue.console.web.path_ids import SegmentedPath
 from revalue.console.web.preview_queue import PreviewQueue
 from revalue.console.web.readiness import Readiness
 from revalue.console.web.security_headers import SecurityHeaders
@@ -104,6 +105,7 @@ def create_app(
     app.state.require_token = require_token
     app.state.settings = settings or Settings.model_construct()
     idle_seconds = app.state.settings.http_idle_seconds
+    app.add_middleware(SegmentedPath)
     app.add_middleware(BodyLimit, max_bytes=body_bytes, idle_seconds=idle_seconds)
     app.add_middleware(TakeTurns, wait_seconds=app.state.settings.http_queue_seconds)
     app.add_middleware(HostNames, names=hosts)

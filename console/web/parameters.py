@@ -4,8 +4,9 @@ from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path, Query, Request
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
+from revalue.console.web.path_ids import decode_id
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import UsageError
 from revalue.engine.read.queries import MAX_LIMIT, ReaderQueries
@@ -78,12 +79,9 @@ KnownAt = Annotated[
     ),
 ]
 Queries = Annotated[ReaderQueries, Depends(_queries)]
-Portfolio = Annotated[
-    str, Path(min_length=1, max_length=MAX_ID_CHARACTERS, description="Portfolio id.")
-]
-Security = Annotated[
-    str, Path(min_length=1, max_length=MAX_ID_CHARACTERS, description="Security id.")
-]
+_Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), BeforeValidator(decode_id)]
+Portfolio = Annotated[_Id, Path(description="Portfolio id.")]
+Security = Annotated[_Id, Path(description="Security id.")]
 BusinessDay = Annotated[date, Query(alias="date", description="Business day.")]
 FirstDate = Annotated[date, Query(alias="from", description="First date, included.")]
 LastDate = Annotated[date, Query(alias="to", description="Last date, included.")]

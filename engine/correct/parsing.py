@@ -36,6 +36,7 @@ class ProblemKind(StrEnum):
     EMPTY = "empty"
     BLANKS = "blanks"
     CONTROL_CHARACTER = "control_character"
+    DOTS = "dots"
     TOO_LONG = "too_long"
     NOT_A_DATE = "not_a_date"
     DATE_OUT_OF_RANGE = "date_out_of_range"
@@ -349,6 +350,7 @@ def _text(
         return _wrong_type(column, raw)
     blank = ~empty & (raw.str.strip_chars() != raw)
     # PostgreSQL cannot store NUL, and a reader cannot see the others.
+    dots = raw.is_in([".", ".."])
     control = ~blank & raw.str.contains(r"[\x00-\x1f\x7f]")
     long = raw.str.len_chars() > MAX_ID_CHARACTERS
     problems = _found(
@@ -357,10 +359,13 @@ def _text(
             ProblemKind.CONTROL_CHARACTER, "a control character in the text", column.name, control
         ),
         source.problem(
+            ProblemKind.DOTS, "no id: browsers take it out of an address", column.name, dots
+        ),
+        source.problem(
             ProblemKind.TOO_LONG, f"more than {MAX_ID_CHARACTERS} characters", column.name, long
         ),
     )
-    return _without(raw, empty | blank | control | long), problems
+    return _without(raw, empty | blank | dots | control | long), problems
 
 
 def _date(

@@ -485,6 +485,8 @@ async def test_the_days_of_a_load_are_dates() -> None:
         ("prices", {"price_date": None}, "price_date", ProblemKind.EMPTY),
         ("prices", {"security_id": "A "}, "security_id", ProblemKind.BLANKS),
         ("prices", {"security_id": "A\x00"}, "security_id", ProblemKind.CONTROL_CHARACTER),
+        ("instruments", {"security_id": ".."}, "security_id", ProblemKind.DOTS),
+        ("portfolios", {"portfolio_id": "."}, "portfolio_id", ProblemKind.DOTS),
         ("instruments", {"security_id": "Ä" * 201}, "security_id", ProblemKind.TOO_LONG),
         ("portfolios", {"portfolio_id": "P" * 9_000}, "portfolio_id", ProblemKind.TOO_LONG),
         ("business_dates", {"calendar_id": "C" * 201}, "calendar_id", ProblemKind.TOO_LONG),

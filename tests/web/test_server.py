@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
+import polars as pl
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,8 +24,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from revalue.console.web import connections, turns
 from revalue.console.web.server import Server
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.conftest import book_template, drop_database, fresh_database
+from tests.support import DAYS, facts, load_small_book
 from tests.web.served import connect, exchange, get, read_all, served, status_of
 
 MOST = 40
@@ -295,3 +300,63 @@ def test_a_network_of_ipv6_is_one_client() -> None:
     assert turns.client_of("2001:db8::1") == turns.client_of("2001:db8::ffff:1")
     assert turns.client_of("2001:db8::1") != turns.client_of("2001:db8:0:1::1")
     assert turns.client_of("::ffff:10.0.0.1") == turns.client_of("10.0.0.1")
+
+
+IDS = (
+    *("BRK/B", "50%", "50%25", "%2F", "a#b", "a?b=c", "a+b", "a&b", "A B", "...", "[x]", "\\", "'"),
+    *("株/ü", "ø" * 200),
+)
+"""Ids that mean something else in a URL, as they are or when they are decoded twice."""
+
+
+@pytest.fixture(scope="module")
+def named(server_url: str, template: str) -> Iterator[Server]:
+    """A server of a book whose portfolios and securities have such ids."""
+    url = asyncio.run(fresh_database(server_url, template))
+
+    async def prepare() -> None:
+        async with await Database.open(url) as database:
+            await load_small_book(database, portfolios=1)
+            portfolios = {"portfolio_id": IDS, "base_currency": "USD", "calendar_id": "CAL"}
+            await load(database, Kind.PORTFOLIOS, pl.DataFrame(portfolios))
+            instruments = {"security_id": IDS, "currency": "USD", "max_price_age_sessions": 3}
+            await load(database, Kind.INSTRUMENTS, pl.DataFrame(instruments))
+            for each in IDS:
+                await load(database, Kind.POSITIONS, facts(each, each, {DAYS[0]: "5"}))
+
+    asyncio.run(prepare())
+    with served(url, Settings()) as running:
+        yield running
+    asyncio.run(drop_database(server_url, url))
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_every_id_can_be_asked_for(named: Server, name: str) -> None:
+    sent = quote(name, safe="")
+    for path in (
+        f"/portfolios/{sent}/positions?as_of={DAYS[3]}",
+        f"/portfolios/{sent}/valuation?from={DAYS[0]}&to={DAYS[3]}",
+        f"/positions/{sent}/{sent}/history",
+        f"/positions/{sent}/{sent}/changes?date={DAYS[3]}",
+        f"/positions/{sent}/{sent}/explain?date={DAYS[3]}",
+    ):
+        answer = exchange(named, get(path))
+        assert status_of(answer) == 200, (path, answer)
+        body = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert body["portfolio_id"] == name
+        assert body.get("security_id", name) == name
+    lines = exchange(named, get(f"/portfolios/{sent}/positions?as_of={DAYS[3]}&after={sent}"))
+    assert json.loads(lines.partition(b"\r\n\r\n")[2])["items"] == []
+
+
+def test_an_id_that_is_too_long_or_decoded_twice_is_none(named: Server) -> None:
+    day = f"?date={DAYS[3]}"
+    for path, status in (
+        (f"/positions/{'x' * 201}/A/changes{day}", 422),
+        (f"/positions/{'%2F' * 201}/A/changes{day}", 422),
+        (f"/positions/%252F/%252F/changes{day}", 200),
+        (f"/positions/%25252F/%252F/changes{day}", 404),
+        (f"/positions/BRK/B/BRK/B/changes{day}", 404),
+        (f"/positions/%00/A/changes{day}", 422),
+    ):
+        assert status_of(exchange(named, get(path))) == status, path
