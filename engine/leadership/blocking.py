@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from revalue.engine.errors import WriteConflictError
 from revalue.engine.postgres.blockers import Blocker, read_blockers
-from revalue.engine.postgres.database import SHORT_SECONDS, Database
+from revalue.engine.postgres.database import SHORT_SECONDS, Database, session_of
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -27,9 +27,10 @@ async def blockers_met_by(
             async with database.transaction(seconds=SHORT_SECONDS) as probing:
                 await probing.execute(f"SET LOCAL lock_timeout = {round(_PROBE_SECONDS * 1000)}")
                 waiting = asyncio.ensure_future(wait(probing))
+                session = session_of(probing)
+                assert session is not None
                 while not found and not waiting.done():
-                    pid = probing.get_server_pid()
-                    found = (await read_blockers(asking, [pid])).get(pid, [])
+                    found = (await read_blockers(asking, [session.pid])).get(session.pid, [])
                     await asyncio.sleep(_PROBE_SECONDS / 20)
                 await waiting
     return found

@@ -20,13 +20,14 @@ from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_manager import Error as AdbcError
 from pgpq import ArrowToPostgresBinaryEncoder
 
-from revalue.engine.errors import WriteConflictError
+from revalue.engine.errors import DatabaseSetupError, WriteConflictError
 from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.postgres.database import ANSWER_SECONDS, LOCK_SECONDS, require_access
-from revalue.engine.postgres.driver_errors import engine_error, unreachable
+from revalue.engine.postgres.driver_errors import STARTUP_REFUSED, engine_error, unreachable
 from revalue.engine.postgres.liveness import libpq_address
+from revalue.engine.postgres.opening import Session
 from revalue.engine.postgres.statement import Connection, Literal, Statement, statements
-from revalue.engine.postgres.witness import LOST, Awaited, Session, Use, Witness
+from revalue.engine.postgres.witness import LOST, Awaited, Use, Witness
 
 sql = statements(__package__)
 
@@ -43,15 +44,9 @@ _LOST = (
     AdbcStatusCode.INVALID_STATE,
 )
 
-_SESSION_OPTIONS = (
-    "-c default_transaction_isolation=repeatable\\ read",
-    "-c default_transaction_read_only=on",
-    "-c jit=off",
-    # The driver compares names of types and functions with what the server writes without quotes.
-    "-c quote_all_identifiers=off",
-    # As many processes read at the same time as there are cores: parallel workers would compete.
-    "-c max_parallel_workers_per_gather=0",
-)
+# When it connects, the driver compares names of types and functions with what the server writes
+# without quotes.
+_UNQUOTED = "-c quote_all_identifiers=off"
 
 _awaited: ContextVar[Awaited | None] = ContextVar("awaited", default=None)
 """What notes that a read of this thread awaits an answer."""
@@ -110,8 +105,8 @@ class ArrowReader:
             answer_seconds: longest time that `run` waits.
         """
         self._address = url
-        limit = f"-c lock_timeout={max(1, round(lock_seconds * 1000))}"
-        self._url = libpq_address(url, [*_SESSION_OPTIONS, limit])
+        self._url = libpq_address(url, [_UNQUOTED])
+        self._lock_milliseconds = max(1, round(lock_seconds * 1000))
         self._answer_seconds = answer_seconds
         self._witness = Witness(url, patience=lock_seconds, tells=False)
         # That nothing uses at present.
@@ -203,19 +198,38 @@ class ArrowReader:
                 _close(opened[0])
 
     def _connect(self) -> tuple[adbc.Connection, Session]:
+        begin = sql("begin_reading").rendered(lock_milliseconds=self._lock_milliseconds)
         try:
-            connection = adbc.connect(self._url)
+            connection = self._connected()
             with connection.cursor() as cursor:
-                cursor.execute(sql("own_session").text)
+                cursor.execute(begin)
                 row = cursor.fetchone()
             assert row is not None
-            connection.rollback()
-            return connection, Session(*row)
+            connection.commit()  # rolled back, the session would have its old parameters
         except AdbcError as error:
             # This driver does not give the SQLSTATE of a refused connection, the other one does.
             with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
                 thread.submit(asyncio.run, require_access(self._address)).result()
             _raise_translated(error)
+        pid, began, quotes, *_ = row
+        if quotes:
+            _close(connection)
+            raise DatabaseSetupError(
+                "quote_all_identifiers is on, and the connection pooler does not let revalue turn "
+                "it off: ALTER DATABASE ... SET quote_all_identifiers = off"
+            )
+        return connection, Session(pid, began)
+
+    def _connected(self) -> adbc.Connection:
+        """Connect, without options if they are refused, as by PgBouncer."""
+        try:
+            return adbc.connect(self._url)
+        except AdbcError as error:
+            without = libpq_address(self._address, [])
+            if STARTUP_REFUSED not in str(error) or self._url == without:
+                raise
+            self._url = without
+            return adbc.connect(self._url)
 
     def close(self) -> None:
         """Close the connection, if there is one. One that is in use is closed after its use."""

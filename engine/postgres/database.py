@@ -4,7 +4,7 @@ The driver's errors become the engine's own (`translated_errors`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
@@ -21,13 +21,18 @@ from revalue.engine.errors import (
 )
 from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.postgres.driver_errors import engine_error, unreachable
-from revalue.engine.postgres.liveness import CONNECT_SECONDS, SERVER_SETTINGS, keep_alive
+from revalue.engine.postgres.liveness import CONNECT_SECONDS
+from revalue.engine.postgres.opening import (
+    Session,
+    begin_session,
+    connect,
+    require_own_session,
+)
 from revalue.engine.postgres.statement import Connection, name_of, statements
 from revalue.engine.postgres.witness import (
     LOST,
     Awaited,
     AwaitedConnection,
-    Session,
     Use,
     Witness,
 )
@@ -77,7 +82,11 @@ def _misuse_told(connection: Connection) -> Iterator[None]:
     try:
         yield
     except asyncpg.InterfaceError as error:
-        if connection.is_closed():
+        try:
+            is_lost = connection.is_closed()
+        except asyncpg.InterfaceError:  # so that the pool has taken it back
+            is_lost = True
+        if is_lost:
             raise
         raise RuntimeError(f"asyncpg was used in a way that it refuses: {error}") from error
 
@@ -157,17 +166,25 @@ class _Limit:
         connection.terminate()
 
 
-async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def _prepare(
+    settings: Mapping[str, str], connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
     """Prepare a new connection of the pool."""
     assert isinstance(connection, AwaitedConnection)
-    await keep_alive(connection)
-    row = await connection.fetchrow(sql("own_session").text)
-    connection.awaited.session = Session(row["pid"], row["backend_start"])
+    connection.awaited.session = await begin_session(connection, settings)
 
 
 def _awaited_of(connection: Connection) -> Awaited:
     awaited: Awaited = connection.awaited  # type: ignore[attr-defined]  # see AwaitedConnection
     return awaited
+
+
+def session_of(connection: Connection) -> Session | None:
+    """Return the database session of a connection of the pool.
+
+    A connection pooler tells the driver another pid than that of the session.
+    """
+    return _awaited_of(connection).session
 
 
 async def _check(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -230,13 +247,17 @@ class Database:
         Raises:
             DatabaseUnavailableError: PostgreSQL cannot be reached.
             AccessDeniedError: it refuses this user, or has no such database.
+            DatabaseSetupError: a connection pooler gives sessions to others between transactions.
             UsageError: the address cannot be used.
         """
-        limits = (
-            {}
-            if statement_seconds is None
-            else {"statement_timeout": _milliseconds(statement_seconds)}
-        )
+        # Plan for the values at hand: the same statement updates one position or 100,000.
+        settings = {
+            "jit": "off",
+            "plan_cache_mode": "force_custom_plan",
+            "lock_timeout": _milliseconds(lock_seconds),
+        }
+        if statement_seconds is not None:
+            settings["statement_timeout"] = _milliseconds(statement_seconds)
         with translated_errors():
             pool = await asyncpg.create_pool(
                 url,
@@ -244,21 +265,15 @@ class Database:
                 # failure.
                 min_size=0,
                 max_size=connections,
-                # Plan for the values at hand: the same statement updates one position or 100,000.
-                server_settings={
-                    "application_name": application,
-                    "jit": "off",
-                    "plan_cache_mode": "force_custom_plan",
-                    "lock_timeout": _milliseconds(lock_seconds),
-                    **SERVER_SETTINGS,
-                    **limits,
-                },
+                server_settings={"application_name": application},
                 connection_class=AwaitedConnection,
-                init=_prepare,
+                init=partial(_prepare, settings),
                 timeout=CONNECT_SECONDS,
             )
-            async with pool.acquire():
-                pass
+            async with pool.acquire() as connection:
+                session = session_of(connection)
+                assert session is not None
+                await require_own_session(url, connection, session)
         patience = min(lock_seconds, statement_seconds or lock_seconds)
         witness = Witness(url, patience=patience, tells=tells_of_locks)
         return cls(pool, url, answer_seconds=answer_seconds, witness=witness)
@@ -333,14 +348,9 @@ class Database:
         """
         lost = asyncio.Event()
         with translated_errors():
-            connection = await asyncpg.connect(
-                self.url,
-                timeout=CONNECT_SECONDS,
-                server_settings={"application_name": "revalue listener", **SERVER_SETTINGS},
-            )
+            connection = await connect(self.url, application="revalue listener")
             checking: asyncio.Task[None] | None = None
             try:
-                await keep_alive(connection)
                 connection.add_termination_listener(lambda _: lost.set())
                 await connection.add_listener(channel, lambda *_: hear())
                 checking = asyncio.create_task(_check(connection))

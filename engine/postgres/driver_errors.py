@@ -28,15 +28,14 @@ _UNREACHABLE = (
     "08",  # the connection
     "25P03",  # the session was idle in a transaction for too long
     "25P04",  # the transaction took too long
-    "55000",  # the database accepts no connections just now
-    "55006",  # the database is in use by a command such as DROP DATABASE
-    "57",  # an operator, or the server starts or stops
+    "57P0",  # an operator ended the session, or the server starts or stops
 )
+# The database accepts no connections just now; others have this code that are the same each time.
+_PREREQUISITE = "55000"
+_NOT_ACCEPTING = "not currently accepting connections"
 _UNABLE = (
     "25006",  # the server is read-only: a standby, or a provider that protects a full disk
     "53",  # disk, memory or connections are used up
-    "58000",  # the server's system
-    "58030",  # an I/O error
 )
 _DATA = (
     "22",  # a value
@@ -47,6 +46,22 @@ _DATA = (
 _REFUSED = "23001"  # restrict_violation: what the schema's own functions raise
 _MISSING_RIGHT = "42501"
 _NO_ACCESS = ("28", "3D")  # the user; the database
+# What a connection pooler says under the SQLSTATE of a broken protocol, as PgBouncer does for all
+# its own errors. These are the same at each attempt; others pass, such as query_wait_timeout.
+_PROTOCOL = "08P01"
+STARTUP_REFUSED = "unsupported startup parameter"
+_POOLER_HAS_NO_ACCESS = (
+    "no such database",
+    "no such user",
+    "authentication failed",
+    "does not exist",  # the database or the user, as the server has told the pooler
+    "no pg_hba.conf entry",
+    "permission denied for database",
+    "is not permitted to log in",
+)
+_POOLER_SHARES_SESSIONS = "transaction blocks not allowed"
+# A prepared statement is not there, or that of another client is.
+_LOST_STATEMENTS = ("26000", "42P05")
 _OTHER_SCHEMA = ("0A", "3F", "42")  # objects that are missing, or have another form
 
 
@@ -75,7 +90,18 @@ def engine_error(
         return StatementCancelledError(
             f"PostgreSQL ended the statement: {message}. Ask for less data, or try again later"
         )
-    if sqlstate.startswith(_UNREACHABLE):
+    if sqlstate in _LOST_STATEMENTS or _POOLER_SHARES_SESSIONS in message:
+        return shared_sessions(f"{message}{where}")
+    if sqlstate == _PROTOCOL and STARTUP_REFUSED in message:
+        return DatabaseSetupError(
+            f"the connection pooler refuses what the address sets: {message}. Set it for the user "
+            "or the database (ALTER ROLE ... SET, ALTER DATABASE ... SET) and not in the address"
+        )
+    if sqlstate == _PROTOCOL and any(said in message for said in _POOLER_HAS_NO_ACCESS):
+        return _no_access(message)
+    if sqlstate.startswith(_UNREACHABLE) or (
+        sqlstate == _PREREQUISITE and _NOT_ACCEPTING in message
+    ):
         return unreachable(message)
     if sqlstate.startswith(_UNABLE):
         return DatabaseUnavailableError(f"PostgreSQL cannot do its work at present: {message}")
@@ -92,9 +118,7 @@ def engine_error(
             "revalue_reader if it only reads"
         )
     if sqlstate.startswith(_NO_ACCESS):
-        return AccessDeniedError(
-            f"PostgreSQL refuses access: {message}. Check the address: user, password, database"
-        )
+        return _no_access(message)
     advice = (
         "The schema is not the one that this version works with: run `revalue migrate`. If it is "
         "up to date, somebody has changed the database by hand"
@@ -104,6 +128,27 @@ def engine_error(
     return DatabaseSetupError(
         f"PostgreSQL refuses a statement of the engine: {message}{where}, "
         f"SQLSTATE {sqlstate}. {advice}"
+    )
+
+
+def _no_access(message: str) -> AccessDeniedError:
+    return AccessDeniedError(
+        f"PostgreSQL refuses access: {message}. Check the address: user, password, database"
+    )
+
+
+def shared_sessions(message: str | None = None) -> DatabaseSetupError:
+    """Return the error of an address behind which other clients use the same database sessions.
+
+    Args:
+        message: what showed it.
+    """
+    return DatabaseSetupError(
+        "the database's address leads to a connection pooler that gives a database session to "
+        "others between transactions (transaction pooling), and revalue needs its own: let the "
+        "pooler keep sessions for this user or database (PgBouncer: pool_mode=session and its "
+        "server_reset_query), or give the server's own address"
+        f"{f' ({message})' if message else ''}"
     )
 
 

@@ -65,4 +65,4 @@ def libpq_address(url: str, options: Sequence[str]) -> str:
     kept = [part for part in parts if not part.startswith("options=")]
     added = [f"{name}={value}" for name, value in _LIBPQ_PARAMETERS.items() if name not in given]
     session = quote(" ".join([*own, *options]))
-    return f"{base}?{'&'.join([*kept, *added, f'options={session}'])}"
+    return f"{base}?{'&'.join([*kept, *added, *([f'options={session}'] if session else [])])}"

@@ -16,7 +16,7 @@ from revalue import migrations
 from revalue.engine import logs
 from revalue.engine.errors import SchemaVersionError, UsageError
 from revalue.engine.postgres.database import SHORT_SECONDS, translated_errors
-from revalue.engine.postgres.liveness import CONNECT_SECONDS, SERVER_SETTINGS, keep_alive
+from revalue.engine.postgres.opening import connect
 from revalue.engine.postgres.statement import statements
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ async def migrate(url: str, revision: str = "head") -> str:
 async def current_revision(url: str) -> str | None:
     """Return the revision of the database's schema, or None when it has none."""
     with translated_errors():
-        connection = await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS, command_timeout=SHORT_SECONDS
-        )
+        connection = await connect(url, seconds=SHORT_SECONDS)
         try:
             if not await connection.fetchval(sql("has_schema").text):
                 return None
@@ -168,10 +166,7 @@ async def _sqlalchemy_connection(url: str) -> "AsyncIterator[AsyncConnection]":
     from sqlalchemy.ext.asyncio import create_async_engine
 
     with translated_errors():
-        opened = await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS, server_settings=SERVER_SETTINGS
-        )
-        await keep_alive(opened)
+        opened = await connect(url)
 
     async def take() -> "asyncpg.Connection[asyncpg.Record]":
         return opened

@@ -9,16 +9,16 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 
 from revalue.engine import logs
 from revalue.engine.errors import StatementCancelledError, WriteConflictError
 from revalue.engine.postgres.blockers import Blocker, read_blockers
-from revalue.engine.postgres.liveness import CONNECT_SECONDS, SERVER_SETTINGS, keep_alive
+from revalue.engine.postgres.liveness import CONNECT_SECONDS
+from revalue.engine.postgres.opening import Session, connect
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
@@ -35,13 +35,6 @@ LOST = (
     f"it has not answered for {SILENT_SECONDS:g} s, in which it has not been at work either: "
     "a question or an answer was lost on the way"
 )
-
-
-class Session(NamedTuple):
-    """A database session; `began` tells it from a later one with the same pid."""
-
-    pid: int
-    began: datetime
 
 
 class Awaited:
@@ -82,6 +75,13 @@ class AwaitedConnection(asyncpg.Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.awaited = Awaited()
+
+    def get_reset_query(self) -> str:
+        """Return none: what the engine changes in a session ends with its transaction.
+
+        That of asyncpg would reset the parameters that were set after connecting.
+        """
+        return ""
 
     async def execute(self, *args: Any, **kwargs: Any) -> Any:
         """As that of asyncpg; transactions begin and end by it too."""
@@ -203,13 +203,8 @@ class Witness:
             await asyncio.sleep(self._look_seconds)
 
     async def _ask_on_one_connection(self) -> None:
-        connection = await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_SECONDS,
-            server_settings={"application_name": "revalue witness", **SERVER_SETTINGS},
-        )
+        connection = await connect(self._url, application="revalue witness")
         try:
-            await keep_alive(connection)
             while True:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._ask(connection)

@@ -25,14 +25,14 @@ from tests.support import DAYS, Engine, engine, execute, fetch, load_small_book,
 CORRECTION = "UPDATE market_prices SET price = price + 1"
 
 KINDS = {
-    errors.DatabaseUnavailableError: "08006 25006 25P03 53100 53200 53300 55000 57P01 57P03 58030",
+    errors.DatabaseUnavailableError: "08000 08006 08P01 25006 25P03 53100 53300 57P01 57P03",
     errors.WriteConflictError: "40001 40P01 40003 55P03",
     errors.StatementCancelledError: "57014",
     errors.DataFaultError: "22003 22P02 23502 23505 23514 54000 XX000 XX001",
     errors.CorrectionRefusedError: "23001",
     errors.AccessDeniedError: "28000 28P01 3D000 42501",
-    errors.DatabaseSetupError: "0A000 21000 25P02 2F003 3F000 42P01 42703 42883 42P07 55P02 58P01 "
-    "P0001 72000",
+    errors.DatabaseSetupError: "0A000 21000 25P02 26000 2F003 3F000 42P01 42703 42883 42P05 42P07 "
+    "55000 55006 55P02 58030 58P01 P0001 72000",
 }
 
 

@@ -24,6 +24,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.operate import database_metrics
 from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.postgres.database import Database
+from tests.debian import unpacked
 from tests.support import DAYS, engine, execute, load_small_book
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
@@ -33,31 +34,10 @@ METRIC = re.compile(r"\brevalue_\w+")
 
 @pytest.fixture(scope="session")
 def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """promtool of this machine, or of Debian's package.
-
-    The package is unpacked and not installed, so that no server is started.
-    """
+    """promtool of this machine, or of Debian's package."""
     if found := shutil.which("promtool"):
         return found
-    if not shutil.which("apt-get"):
-        pytest.skip(
-            "promtool is not installed, and this is no Debian whose package could be fetched"
-        )
-    folder = tmp_path_factory.mktemp("prometheus")
-    fetched = subprocess.run(
-        ["apt-get", "download", "prometheus"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if fetched.returncode:
-        pytest.skip(
-            "promtool is not installed, and Debian's package cannot be fetched: "
-            f"{fetched.stderr.strip()}"
-        )
-    package = next(folder.glob("*.deb"))
-    subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
+    folder = unpacked(tmp_path_factory.mktemp("prometheus"), "prometheus")
     return str(folder / "usr/bin/promtool")
 
 

@@ -1,0 +1,2 @@
+-- The server's process of this database session.
+SELECT pg_backend_pid()
