@@ -12,13 +12,13 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.support"])
 
 
-def _lead(url: str, folder: str) -> None:
+def _lead(url: str, folder: str, task_rows: int) -> None:
     fault_injection._FOLDER = folder
-    asyncio.run(_run(url))
+    asyncio.run(_run(url, task_rows))
 
 
-async def _run(url: str) -> None:
-    settings = SETTINGS.model_copy(update={"task_rows": 20})
+async def _run(url: str, task_rows: int) -> None:
+    settings = SETTINGS.model_copy(update={"task_rows": task_rows})
     async with engine(url, settings=settings, holder="leader") as running:
         await running.loop.run()
 
@@ -26,12 +26,14 @@ async def _run(url: str) -> None:
 class Leader:
     """A process that leads the database, and obeys the faults that are armed in the folder.
 
+    Its valuers run in this process too: one that is stopped with it can hold locks on its jobs.
+
     Attributes:
         deaths: exit codes of the processes that have ended.
     """
 
-    def __init__(self, url: str, folder: str) -> None:
-        self._arguments = (url, folder)
+    def __init__(self, url: str, folder: str, *, task_rows: int = 20) -> None:
+        self._arguments = (url, folder, task_rows)
         self._process: ForkServerProcess | None = None
         self.deaths: list[int] = []
 

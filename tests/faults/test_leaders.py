@@ -37,7 +37,8 @@ async def test_a_stopped_scheduler_is_deposed_and_writes_nothing_when_it_resumes
     """It is stopped in a transaction that locks the term: the next leader ends its database
     sessions."""
     await load_small_book(database, portfolios=2)
-    armory, leader = Armory(tmp_path), Leader(url, str(tmp_path))
+    # One task of all: when it is applied, no valuer is stopped in the middle of another one.
+    armory, leader = Armory(tmp_path), Leader(url, str(tmp_path), task_rows=1000)
     armory.arm(point, "STOP")
     leader.ensure_running()
     victim = await armory.wait_for_victim(point, "STOP")
