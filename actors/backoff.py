@@ -28,11 +28,15 @@ class Backoff:
         """Start again with the first pause, after a success."""
         self.failures = 0
 
-    async def pause(self) -> None:
-        """Count a failure and wait: the mean pause, times a random factor of 0.5 to 1.5."""
-        seconds = min(self._first * 2 ** min(self.failures, 30), self._max)
+    def next_seconds(self) -> float:
+        """Count a failure; return how long to wait: the mean pause times a factor of 0.5 to 1.5."""
+        seconds = min(self._first * 2.0 ** min(self.failures, 30), self._max)
         self.failures += 1
-        await asyncio.sleep(seconds * (0.5 + random.random()))
+        return seconds * (0.5 + random.random())
+
+    async def pause(self) -> None:
+        """Count a failure, and wait."""
+        await asyncio.sleep(self.next_seconds())
 
 
 async def retry_transient(

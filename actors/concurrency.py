@@ -35,3 +35,8 @@ async def arrives_within(what: Callable[[], Awaitable[object]], seconds: float) 
     except TimeoutError:
         return False
     return True
+
+
+def now() -> float:
+    """The clock of the running event loop, in seconds: a simulated one in tests/simulation."""
+    return asyncio.get_running_loop().time()

@@ -9,20 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
+from revalue.actors.protocols import Steps
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
-from revalue.engine.leadership.blocking import blockers_met_by, still_open
 from revalue.engine.postgres.blockers import Blocker
-from revalue.engine.postgres.database import Database
-from revalue.engine.postgres.statement import Connection
 
 _log = logs.logger("scheduler")
 
 _LOOK_SECONDS = 1.0
 _TOLD = 3  # so many sessions are named
 
-Wait = Callable[[Connection], Awaitable[object]]
-"""Waits for locks, so that it can be seen who holds them."""
+Find = Callable[[], Awaitable[list[Blocker]]]
+"""Finds who holds the locks because of which something is left."""
 
 
 class LeftBecause(NamedTuple):
@@ -41,23 +39,20 @@ class LockWatch:
 
     def __init__(
         self,
-        database: Database,
+        steps: Steps,
         *,
-        met: Callable[[], list[Blocker]],
-        left: Callable[[], Mapping[LeftBecause, Wait]],
+        left: Callable[[], Mapping[LeftBecause, Find]],
         wake: Callable[[], None],
         tell: Callable[[], Awaitable[None]],
     ) -> None:
         """Create a watch.
 
         Args:
-            met: returns who holds the locks for which steps wait at present.
-            left: returns what is left at present because of locks.
+            left: returns what is left at present because of locks, and how to find whose.
             wake: is called when a transaction that held up something has ended.
             tell: is called when `trouble` may have changed.
         """
-        self._database = database
-        self._meet = met
+        self._steps = steps
         self._left = left
         self._wake = wake
         self._tell = tell
@@ -87,16 +82,16 @@ class LockWatch:
 
     async def look(self) -> None:
         """Find out who holds up what at present."""
-        self._met = self._meet()
+        self._met = self._steps.blockers()
         held_before = self._holders()
         if held_before:
-            self._forget_all_but(await still_open(self._database, held_before))
+            self._forget_all_but(await self._steps.still_open(held_before))
         left = self._left()
         for because in [each for each in self._of_left if each not in left]:
             del self._of_left[because]
         unknown = [each for each in left if each not in self._of_left]
         for because in unknown:
-            if met := await blockers_met_by(self._database, left[because]):
+            if met := await left[because]():
                 self._of_left[because] = set(met)
         await self._report()
         if held_before - self._holders() or any(each not in self._of_left for each in unknown):

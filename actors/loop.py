@@ -1,37 +1,31 @@
-"""The scheduler's loop: fan out, retry, stage, start tasks, apply. It does not know Ray.
+"""The scheduler's loop: fan out, retry, stage, start attempts, apply. It knows neither SQL nor Ray.
 
 Each lane takes turns of its own, concurrently with the other lane, so that today's valuations do
 not wait for a page of a mass correction. All state that has to last is in PostgreSQL; what is kept
-in memory (tasks in flight, scan cursors) is restored by `recover` in the next scheduler. The
-scheduler alone advances watermarks.
+in memory (attempts, scan cursors) is restored by `recover` in the next scheduler. The scheduler
+alone advances watermarks.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from functools import partial
-from time import monotonic
+from math import inf
 
+from revalue.actors.attempts import Attempts
 from revalue.actors.backoff import Backoff
-from revalue.actors.concurrency import arrives_within, gather_all, raise_most_serious
-from revalue.actors.in_flight import InFlightTasks
-from revalue.actors.lanes import LaneWork
-from revalue.actors.lock_watch import LeftBecause, LockWatch, Wait
+from revalue.actors.concurrency import arrives_within, gather_all, now, raise_most_serious
+from revalue.actors.lanes import LaneState, LaneWork
+from revalue.actors.lock_watch import Find, LeftBecause, LockWatch
 from revalue.actors.progress import Progress
-from revalue.actors.protocols import Pool
+from revalue.actors.protocols import Pool, Steps
 from revalue.engine import logs, metrics
-from revalue.engine.apply import apply
 from revalue.engine.core.lifecycle import Lane
-from revalue.engine.errors import TransientError, WriteConflictError
-from revalue.engine.fan_out import fan_out
-from revalue.engine.leadership.term import Term
-from revalue.engine.operate.status import queue_depth
-from revalue.engine.postgres.arrow import ArrowReader
-from revalue.engine.postgres.blockers import Blocker
-from revalue.engine.postgres.database import Database
+from revalue.engine.errors import RevalueError, TermLostError, TransientError, WriteConflictError
 from revalue.engine.settings import Settings
-from revalue.engine.stage.stage import PAGE_POSITIONS, live_lane_is_held, wait_for_calendars
+from revalue.engine.stage.stage import PAGE_POSITIONS
 
 _log = logs.logger("scheduler")
 
@@ -44,6 +38,16 @@ _MAX_GIVE_WAY_SECONDS = 0.25
 _SMALL_PAGES_SECONDS = 5
 
 
+class Phase(StrEnum):
+    """What the loop does. From RECOVERING to WAITING it goes round, until it has ENDED."""
+
+    RECOVERING = "recovering"  # brings order into what was begun, before the first turn
+    TURNING = "turning"  # both lanes take turns
+    HALTING = "halting"  # a lane has met an error; the other one ends its turn
+    WAITING = "waiting"  # for the end of a transient error
+    ENDED = "ended"
+
+
 class SchedulerLoop:
     """One scheduler in one term. `run` ends when `stop` is called, or by raising TermLostError.
 
@@ -51,42 +55,24 @@ class SchedulerLoop:
 
     Attributes:
         progress: what it has done so far.
+        phase: what it does now.
+        is_stopping: it has been asked to end: it begins nothing more.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        readers: Mapping[Lane, ArrowReader],
-        pool: Pool,
-        term: Term,
-        settings: Settings,
-    ) -> None:
-        """Create a scheduler that does not run yet.
-
-        Args:
-            readers: one per lane, because both lanes read at the same time.
-        """
-        self._database = database
-        self._term = term
+    def __init__(self, steps: Steps, pool: Pool, settings: Settings) -> None:
+        """Create a scheduler that does not run yet."""
+        self._steps = steps
         self._settings = settings
-        self.progress = Progress(term=term.number)
-        self._lanes = {
-            lane: LaneWork(lane, readers[lane], term, settings, self.progress) for lane in Lane
-        }
-        self._in_flight = InFlightTasks(database, pool, term, settings, self.progress)
-        self._locks = LockWatch(
-            database,
-            met=self._blockers,
-            left=self._left,
-            wake=self.wake,
-            tell=self._tell_trouble,
-        )
+        self.progress = Progress(term=steps.term)
+        self.phase = Phase.RECOVERING
+        self.is_stopping = False
+        self._lanes = {lane: LaneWork(lane, steps, self.progress) for lane in Lane}
+        self._attempts = Attempts(steps, pool, settings, self.progress, ended=self._attempt_ended)
+        self._locks = LockWatch(steps, left=self._left, wake=self.wake, tell=self._tell_trouble)
         self._unapplied: list[int] = []  # positions that recovery has left, because of locks
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._woken = asyncio.Event()
-        self._stopping = self._is_halting = self._is_turning = False
         self._turned = asyncio.Condition()
-        self._ended = False
 
     def wake(self) -> None:
         """Look for work now: the database may have changed. Call it from the loop's thread."""
@@ -95,57 +81,54 @@ class SchedulerLoop:
         self._woken.set()
 
     def stop(self) -> None:
-        """Start no new task; `run` returns when those in flight have been applied.
+        """Start no new attempt; `run` returns when those that run have been applied.
 
-        Those that wait for an actor are released: there may never be one.
+        Those that no actor has taken are released: there may never be one.
         """
-        self._stopping = True
-        self._in_flight.decline()
+        self.is_stopping = True
+        self._attempts.withdraw()
         self.wake()
 
     async def run(self) -> None:
         """Recover what the previous scheduler left, then work until stopped.
 
-        Transient errors are waited out. At the end the tasks in flight are applied, and those that
-        were not started are released without counting an attempt.
+        Transient errors are waited out. At the end the attempts in flight are applied, and those
+        that were not begun are released without being counted.
         """
         backoff = Backoff()
-        listener = asyncio.create_task(self._listen())
-        beat = asyncio.create_task(self._beat())
-        watch = asyncio.create_task(self._locks.run())
+        beside = [
+            asyncio.create_task(work()) for work in (self._beat, self._listen, self._locks.run)
+        ]
         try:
             while not self._is_over():
                 try:
+                    self.phase = Phase.RECOVERING
                     await self.recover()
-                    await self._turn_lanes((beat, listener, watch), backoff)
+                    await self._turn_lanes(beside, backoff)
                 except TransientError as error:
+                    self.phase = Phase.WAITING
+                    self._attempts.hold(True)
                     if self._transient is None:
                         _log.warning(
                             "retrying until it succeeds",
                             trouble=str(error),
-                            term=self._term.number,
+                            term=self._steps.term,
                         )
                     self._transient = str(error)
-                    for work in self._lanes.values():
-                        work.reader.close()  # it may be broken too
+                    self._steps.forget_connections()
                     await self._tell_trouble()
                     await backoff.pause()
         finally:
-            for task in (listener, beat, watch):
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(
-                listener, beat, watch, self._in_flight.cancel(), return_exceptions=True
-            )
-            self._ended = True
+            await asyncio.gather(*beside, self._attempts.close(), return_exceptions=True)
+            self.phase = Phase.ENDED
             async with self._turned:
                 self._turned.notify_all()
 
-    def _is_over(self) -> bool:
-        return (
-            self._stopping
-            and not self._in_flight.tasks()
-            and not any(work.queue for work in self._lanes.values())
-        )
+    def _is_over(self, lane: Lane | None = None) -> bool:
+        """Whether nothing is left to do of a lane (without one: of any) after a stop."""
+        return self.is_stopping and not self._attempts.count(lane)
 
     async def _turn_lanes(self, beside: "Sequence[asyncio.Task[None]]", backoff: Backoff) -> None:
         """Take the turns of both lanes until the scheduler has been stopped.
@@ -153,52 +136,50 @@ class SchedulerLoop:
         If one lane raises, or what runs beside them (the term is lost, for example), the other lane
         ends its turn first, so that it is never interrupted in the middle of a transaction.
         """
-        self._is_halting, self._is_turning = False, True
-        turning = {
+        self.phase = Phase.TURNING
+        turning = [
             asyncio.create_task(self._keep_turning(work, backoff)) for work in self._lanes.values()
-        }
+        ]
         left = {*turning, *beside}
         try:
-            while left & turning:
+            while left.intersection(turning):
                 ended, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                if ended - turning or any(each.exception() for each in ended):
-                    self._is_halting = True
+                if ended.intersection(beside) or any(each.exception() for each in ended):
+                    self.phase = Phase.HALTING
                     for work in self._lanes.values():
                         work.wake.set()
         finally:
+            self.phase = Phase.HALTING
             for each in turning:
                 each.cancel()  # no effect on those that have ended
             await asyncio.gather(*turning, return_exceptions=True)
-            self._is_turning = False
-        raise_most_serious([each.exception() for each in ({*beside} - left) | turning])
+        raise_most_serious([each.exception() for each in [*beside, *turning] if each not in left])
 
     async def _keep_turning(self, work: LaneWork, backoff: Backoff) -> None:
-        """Take turns until the scheduler is stopped and nothing of the lane is in flight."""
-        while not self._is_over() and not self._is_halting:
+        """Take turns until the scheduler is stopped and has nothing more to apply of the lane.
+
+        The other lane may have created attempts of this one in its last turn (a retry does): `run`
+        goes round again for them.
+        """
+        while not self._is_over(work.lane) and self.phase is Phase.TURNING:
             worked = await self._turn(work)
-            if not self._in_flight.is_setback or self.progress.idle:
-                self._in_flight.is_setback, self._transient = False, None
-                await self._tell_trouble()
-                backoff.reset()
+            self._transient = None
+            backoff.reset()
+            await self._tell_trouble()
             if not worked:
                 await self._sleep(work)
-        for other in self._lanes.values():  # they may wait for what was in flight here
-            other.wake.set()
 
     async def recover(self) -> None:
         """Apply results that nobody has applied; release the attempts that nobody waits for."""
-        known = self._in_flight.tasks()
+        known = self._attempts.tasks()
         for work in self._lanes.values():
-            known += work.queue
             work.forget_scan()
         try:
-            self._unapplied = await apply.recover(
-                self._term, known, leave_locked=bool(self._unapplied)
-            )
+            self._unapplied = await self._steps.recover(known, leave_locked=bool(self._unapplied))
         except WriteConflictError as error:
             if not error.is_lock_timeout:
                 raise
-            self._unapplied = await apply.recover(self._term, known, leave_locked=True)
+            self._unapplied = await self._steps.recover(known, leave_locked=True)
 
     async def woken(self) -> None:
         """Return when something may have changed since the last call: a commit, a finished task."""
@@ -216,31 +197,38 @@ class SchedulerLoop:
         return any(worked)
 
     async def _turn(self, work: LaneWork) -> bool:
-        work.turns_begun += 1
+        work.begin_turn()
         worked = await self._take_steps(work)
-        is_locked = work.has_left or bool(work.held_up) or bool(self._unapplied)
-        is_waiting = work.is_held or ((is_locked or bool(work.queue)) and not self.progress.paused)
-        work.is_idle = not worked and not self._in_flight.count(work.lane) and not is_waiting
-        work.turns_ended = work.turns_begun
-        self.progress.in_flight = len(self._in_flight.tasks())
-        self.progress.idle = all(each.is_idle for each in self._lanes.values())
+        paused = self.progress.paused
+        work.end_turn(
+            worked=worked,
+            is_busy=bool(
+                self._attempts.in_flight(work.lane)
+                or (self._attempts.queued(work.lane) and not paused)
+            ),
+            is_locked=bool(self._unapplied),
+            is_paused=paused,
+        )
+        self.progress.in_flight = self._attempts.in_flight()
+        self.progress.idle = all(each.state is LaneState.IDLE for each in self._lanes.values())
         async with self._turned:
             self._turned.notify_all()
         return worked
 
     async def _take_steps(self, work: LaneWork) -> bool:
-        control = await self._term.control()
-        if control.drain and not self._stopping:
-            _log.info("draining, as an operator has asked", term=self._term.number)
+        control = await self._steps.control()
+        if control.drain and not self.is_stopping:
+            _log.info("draining, as an operator has asked", term=self._steps.term)
             self.stop()
         self.progress.paused = control.paused
+        self._attempts.hold(control.paused)
         work.is_held = False
-        if self._stopping:
-            await self._in_flight.hand_back(work)
-        if self._stopping or control.paused:
+        if self.is_stopping:
+            await self._attempts.hand_back(work.lane)
+        if self.is_stopping or control.paused:
             applied = await self._apply(work)
-            if self._stopping and (self._locks.holds_up("apply") or "apply" in work.held_up):
-                self._in_flight.leave_ended(work.lane)
+            if self.is_stopping and (self._locks.holds_up("apply") or "apply" in work.held_up):
+                self._attempts.leave_behind(work.lane)
             return applied
         # Concurrently: the two long steps of a mass correction do not wait for each other.
         applied, created = await gather_all(self._apply(work), self._create_jobs(work))
@@ -268,7 +256,7 @@ class SchedulerLoop:
         applied = await self._take_unless_held_up(
             work,
             "apply",
-            lambda: self._in_flight.apply_ended(
+            lambda: self._attempts.apply_ended(
                 work.lane, leave_locked=self._locks.holds_up("apply")
             ),
         )
@@ -280,33 +268,27 @@ class SchedulerLoop:
     async def _apply_left(self) -> bool:
         """Apply what recovery has left, as far as it is no longer locked."""
         before = len(self._unapplied)
-        self._unapplied = await apply.apply_left(self._term, self._unapplied)
+        self._unapplied = await self._steps.apply_left(self._unapplied)
         return len(self._unapplied) < before
 
-    def _blockers(self) -> list[Blocker]:
-        """Return who holds the locks for which steps wait at present."""
-        of_reads = [each for work in self._lanes.values() for each in work.reader.blockers()]
-        return [*self._database.blockers(), *of_reads]
-
-    def _left(self) -> dict[LeftBecause, Wait]:
-        """Return what is left at present because of locks, and statements that wait for them."""
+    def _left(self) -> dict[LeftBecause, Find]:
+        """Return what is left at present because of locks, and how to find whose locks they are."""
         calendars = {
             calendar for work in self._lanes.values() for calendar in work.locked_calendars
         }
-        left: dict[LeftBecause, Wait] = {
+        left: dict[LeftBecause, Find] = {
             LeftBecause(f"calendar {calendar} is locked", "its positions wait"): partial(
-                wait_for_calendars, calendars=[calendar]
+                self._steps.blockers_of_calendar, calendar
             )
             for calendar in sorted(calendars)
         }
         if self._unapplied:
-            left[_UNAPPLIED] = partial(apply.wait_for_positions, positions=self._unapplied)
+            left[_UNAPPLIED] = partial(self._steps.blockers_of_positions, self._unapplied)
         return left
 
     async def _create_jobs(self, work: LaneWork) -> bool:
-        """Take the steps that create jobs, and start their tasks."""
+        """Take the steps that create jobs."""
         invalidated = retried = staged = False
-        work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work)
         if work.lane is Lane.HISTORY:
             await self._give_way()
             if not self._locks.holds_up("fan out"):
@@ -315,17 +297,16 @@ class SchedulerLoop:
                 )
             if not self._locks.holds_up("retry"):
                 retried = await self._take_unless_held_up(work, "retry", lambda: self._retry(work))
+        work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work)
         if not work.is_held:
             staged = await self._take_unless_held_up(work, "stage", lambda: self._stage(work))
-        started = await self._in_flight.start(
-            work, is_stopping=lambda: self._stopping, ended=lambda: self._attempt_ended(work)
-        )
-        return invalidated or retried or staged or started
+        return invalidated or retried or staged
 
     async def _stage(self, work: LaneWork) -> bool:
-        staged, jobs = await work.stage(
-            self._in_flight.capacity(work), leave_locked=self._locks.holds_up("stage")
+        staged, tasks, jobs = await work.stage(
+            self._attempts.capacity(work.lane), leave_locked=self._locks.holds_up("stage")
         )
+        self._attempts.add(tasks)
         self._count_created(work.lane, jobs)
         return staged
 
@@ -348,10 +329,12 @@ class SchedulerLoop:
             )
 
         async with self._turned:
-            await self._turned.wait_for(lambda: turned() or self._ended or self.progress.trouble)
-        if self._ended or self.progress.trouble:
+            await self._turned.wait_for(
+                lambda: turned() or self.phase is Phase.ENDED or self.progress.trouble
+            )
+        if self.phase is Phase.ENDED or self.progress.trouble:
             return False
-        depth = {} if self.progress.paused else await queue_depth(self._database)
+        depth = {} if self.progress.paused else await self._steps.queue_depth()
         is_between_turns = all(work.turns_begun == work.turns_ended for work in lanes)
         return self.progress.idle and is_between_turns and not any(depth.values())
 
@@ -359,9 +342,12 @@ class SchedulerLoop:
         """Let the live lane finish its turn before a page of history, which would slow it down."""
         live = self._lanes[Lane.LIVE]
         async with self._turned:
-            until = monotonic() + _MAX_GIVE_WAY_SECONDS
-            while self._is_turning and not live.is_idle and not live.is_held:
-                if not await arrives_within(self._turned.wait, until - monotonic()):
+            until = now() + _MAX_GIVE_WAY_SECONDS
+            while self.phase is Phase.TURNING and live.state in (
+                LaneState.WORKING,
+                LaneState.LOCKED,
+            ):
+                if not await arrives_within(self._turned.wait, until - now()):
                     return
 
     async def _is_live_held(self, live: LaneWork) -> bool:
@@ -370,28 +356,24 @@ class SchedulerLoop:
         It waits for a short time only: a mass correction can take long, and staging some positions
         twice costs less than waiting for it.
         """
-        if not await live_lane_is_held(
-            self._database, live_business_days=self._settings.live_business_days
-        ):
+        if not await self._steps.is_live_held():
             live.held_since = None
             return False
-        live.held_since = live.held_since or monotonic()
-        return monotonic() - live.held_since < _MAX_HOLD_SECONDS
+        live.held_since = live.held_since or now()
+        return now() - live.held_since < _MAX_HOLD_SECONDS
 
     async def _fan_out(self, work: LaneWork) -> bool:
-        task_rows = self._settings.task_rows
-        capacity = fan_out.Capacity(
-            work.reader, self._in_flight.capacity(work) * task_rows, task_rows
-        )
-        is_live_at_work = monotonic() - self._lanes[Lane.LIVE].staged_at < _SMALL_PAGES_SECONDS
+        is_live_at_work = now() - self._lanes[Lane.LIVE].staged_at < _SMALL_PAGES_SECONDS
         max_positions = PAGE_POSITIONS // 4 if is_live_at_work else PAGE_POSITIONS
         with self.progress.timed("fan out"):
-            step = await fan_out.fan_out(self._term, max_positions=max_positions, capacity=capacity)
+            step = await self._steps.fan_out(
+                max_positions=max_positions, capacity=self._attempts.capacity(work.lane)
+            )
         if step is None:
             return False
         self._lanes[Lane.LIVE].wake.set()  # it may be held until these triggers are fanned out
         self.progress.positions_invalidated += step.positions_invalidated
-        work.queue.extend(step.tasks)
+        self._attempts.add(step.tasks)
         self._count_created(work.lane, step.jobs)
         if step.positions_invalidated > step.positions_staged:
             work.forget_scan()
@@ -399,7 +381,7 @@ class SchedulerLoop:
             "fanned out",
             trigger=logs.ranges((trigger, trigger) for trigger in step.trigger_ids),
             positions_invalidated=step.positions_invalidated,
-            term=self._term.number,
+            term=self._steps.term,
         )
         metrics.POSITIONS_INVALIDATED.inc(step.positions_invalidated)
         metrics.JOBS_FINISHED.labels(status="SUPERSEDED").inc(step.jobs_superseded)
@@ -407,19 +389,15 @@ class SchedulerLoop:
 
     async def _retry(self, work: LaneWork) -> bool:
         """Create tasks for deferred jobs of both lanes that are due again."""
-        capacity = self._in_flight.capacity(work)
+        capacity = self._attempts.capacity(work.lane)
         if capacity <= 0:
             return False
-        tasks = await apply.retry_due(
-            self._term, max_jobs=_RETRY_JOBS, task_rows=self._settings.task_rows, capacity=capacity
-        )
-        for task in tasks:
-            self._lanes[task.lane].queue.append(task)
-            self._lanes[task.lane].wake.set()
+        tasks = await self._steps.retry_due(max_jobs=_RETRY_JOBS, capacity=capacity)
+        self._attempts.add(tasks)
         return bool(tasks)
 
-    def _attempt_ended(self, work: LaneWork) -> None:
-        work.wake.set()
+    def _attempt_ended(self, lane: Lane) -> None:
+        self._lanes[lane].wake.set()
         self._woken.set()
 
     def _count_created(self, lane: Lane, jobs: int) -> None:
@@ -427,7 +405,7 @@ class SchedulerLoop:
         metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
 
     async def _tell_trouble(self) -> None:
-        trouble = self._transient or self._locks.trouble
+        trouble = self._transient or self._attempts.trouble or self._locks.trouble
         if trouble != self.progress.trouble:
             self.progress.trouble = trouble
             async with self._turned:
@@ -436,33 +414,50 @@ class SchedulerLoop:
     async def _sleep(self, work: LaneWork) -> None:
         """Wait for a commit, a result, the next retry that is due, or the poll interval."""
         seconds = self._settings.poll_seconds
-        if (
-            work.lane is Lane.HISTORY
-            and not self._in_flight.count(work.lane)
-            and not self.progress.paused
-        ):
-            due = await apply.seconds_to_next_retry(self._database)
-            seconds = min(seconds, max(due, 0.05)) if due is not None else seconds
+        if work.lane is Lane.HISTORY and not self.progress.paused:
+            seconds = min(seconds, await self._seconds_to_next_retry())
         if work.is_held:
             seconds = min(seconds, _MAX_HOLD_SECONDS)
         if not await arrives_within(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
             work.look_again()
         work.wake.clear()
 
+    async def _seconds_to_next_retry(self) -> float:
+        if self._attempts.capacity(Lane.HISTORY) <= 0:
+            return inf  # the end of an attempt wakes the lane
+        due = await self._steps.seconds_to_next_retry()
+        if due is None and not self._attempts.in_flight():
+            self._attempts.forget_trouble()
+            await self._tell_trouble()
+        return inf if due is None else max(due, 0.05)
+
     async def _listen(self) -> None:
-        """Wake the loop at every NOTIFY. While the connection is lost, the poll finds work."""
+        """Wake the loop at every commit of data. While nothing can be heard, the poll finds it."""
+        failures = 0
         while True:
             try:
-                async with self._database.listening("revalue_wake", self.wake) as lost:
+                async with self._steps.listening(self.wake) as lost:
+                    failures = 0
                     self.wake()
                     await lost.wait()
-            except TransientError:
-                pass  # the loop meets it too, and reports it
+            except TermLostError:
+                raise
+            except RevalueError as error:
+                failures += 1
+                # When the database is away, the loop meets it too, and reports it.
+                is_transient = isinstance(error, TransientError)
+                if failures == (2 if is_transient else 1) and self._transient is None:
+                    _log.warning(
+                        "cannot listen for changes; they are found by looking for them every "
+                        f"{self._settings.poll_seconds:g} s, and listening is tried again",
+                        trouble=str(error),
+                        term=self._steps.term,
+                    )
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _beat(self) -> None:
         """Send heartbeats. Raises TermLostError once another scheduler leads."""
         while True:
             with suppress(TransientError):  # the loop meets it too, and reports it
-                await self._term.heartbeat()
+                await self._steps.heartbeat()
             await asyncio.sleep(self._settings.lease_seconds / 4)

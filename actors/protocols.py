@@ -1,10 +1,20 @@
-"""The pool as the scheduler's loop sees it, and the errors that a pool raises."""
+"""What the scheduler's loop works with: the database's steps, and a pool; the errors of a pool.
 
+The loop knows neither SQL nor Ray. tests/simulation runs it over simulated ones.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.errors import PermanentError, TransientError
+from revalue.engine.fan_out.fan_out import FannedOut
+from revalue.engine.leadership.term import Control
+from revalue.engine.postgres.blockers import Blocker
+from revalue.engine.stage.stage import Scan, Staged
 
 
 class TaskLostError(TransientError):
@@ -22,8 +32,8 @@ class TaskLostError(TransientError):
         self.died = died
 
 
-class TaskNotBegunError(TransientError):
-    """No actor had taken the task when the pool was told to begin nothing more."""
+class WorkerDiedError(TransientError):
+    """A worker's process has ended, or cannot be reached."""
 
 
 class NoActorsError(PermanentError):
@@ -40,18 +50,147 @@ class Pool(Protocol):
     def capacity(self, lane: Lane) -> int:
         """The number of tasks of the lane that may be in flight at once."""
 
-    async def run(self, task: Task) -> TaskResult:
-        """Run one task.
+    async def run(self, task: Task, taken: Callable[[], None] = lambda: None) -> TaskResult:
+        """Run one task. Cancelled before `taken` was called, it has not begun, and never will.
+
+        Args:
+            taken: is called when an actor has taken the task.
 
         Raises:
             TaskLostError: the outcome is unknown.
-            TaskNotBegunError: see decline.
             TransientError: nothing was written.
             NoActorsError: there is no actor to run it.
         """
 
-    def decline(self) -> None:
-        """Begin no further task: those that wait for an actor end with TaskNotBegunError."""
-
     async def close(self) -> None:
         """Stop the workers."""
+
+
+class Worker(Protocol):
+    """One process that values tasks, in the order in which they were given to it.
+
+    Attributes:
+        name: by which its database sessions are found.
+    """
+
+    name: str
+
+    async def connect(self) -> str:
+        """Connect to the database, before the first task; return the name of its machine.
+
+        Raises:
+            TransientError: call again, the process is sound.
+            WorkerDiedError: it is not.
+        """
+
+    async def run(self, task: Task) -> TaskResult:
+        """Value a task.
+
+        Raises:
+            TransientError: nothing was written.
+            WorkerDiedError: the outcome is unknown.
+        """
+
+    def kill(self) -> None:
+        """End the process at once."""
+
+
+class Steps(Protocol):
+    """The steps of docs/protocol.md, each one transaction of one scheduler's term.
+
+    Every method raises TermLostError once another scheduler leads, and TransientError if the
+    database cannot be reached or gave way: whether the step was committed is unknown then, and
+    `recover` brings back to order what it may have begun. A WriteConflictError with
+    `is_lock_timeout` is raised after everything was rolled back.
+
+    Attributes:
+        term: the number of the term.
+    """
+
+    term: int
+
+    async def control(self) -> Control:
+        """Return what operators ask of this scheduler."""
+
+    async def heartbeat(self) -> None:
+        """Record that this scheduler is alive."""
+
+    def listening(self, hear: Callable[[], None]) -> AbstractAsyncContextManager[asyncio.Event]:
+        """Call `hear` after each commit of data; give an event that is set when this has ended."""
+
+    async def recover(self, known: Sequence[Task], *, leave_locked: bool) -> list[int]:
+        """Apply unapplied results, and release all attempts but `known`.
+
+        Returns:
+            The positions that were left because another session has locked them.
+        """
+
+    async def apply_left(self, positions: Sequence[int]) -> list[int]:
+        """Apply results that `recover` has left; return the positions that still are locked."""
+
+    async def fan_out(self, *, max_positions: int, capacity: int) -> FannedOut | None:
+        """Invalidate one page of positions, and stage as many as fit in `capacity` tasks.
+
+        Returns:
+            None: no trigger is queued.
+        """
+
+    async def is_live_held(self) -> bool:
+        """Return whether a queued trigger affects dates of the live lane."""
+
+    async def retry_due(self, *, max_jobs: int, capacity: int) -> list[Task]:
+        """Begin the next attempt of deferred jobs that are due, in up to `capacity` tasks."""
+
+    async def seconds_to_next_retry(self) -> float | None:
+        """Return the seconds until a deferred job is due (negative: overdue); None: none is."""
+
+    async def scan(self, lane: Lane, cursor: int, *, page_positions: int) -> Scan:
+        """Read the page of positions of a lane that begins after the position `cursor`."""
+
+    async def stage(self, scan: Scan, lane: Lane, *, capacity: int, leave_locked: bool) -> Staged:
+        """Create jobs for a scan's first positions, in up to `capacity` tasks."""
+
+    async def apply(self, tasks: Sequence[Task], *, leave_locked: bool) -> list[Task]:
+        """Apply the results of tasks; return those of which locked positions were left."""
+
+    async def release(
+        self,
+        task: Task,
+        *,
+        reason: str,
+        pause_seconds: float = 0,
+        worker: str | None = None,
+        max_deaths: int | None = None,
+        leave_locked: bool = False,
+    ) -> tuple[int, bool]:
+        """Apply what an attempt committed, and defer its other jobs without counting it.
+
+        Args:
+            pause_seconds: after which their next attempt may begin.
+            worker: its actor, whose database sessions are ended first.
+            max_deaths: set if its process died: jobs that this happened to so often fail.
+
+        Returns:
+            The number of jobs that failed, and whether all that was committed is applied.
+        """
+
+    async def log_unfinished(self, tasks: Sequence[Task]) -> None:
+        """Log which jobs of applied tasks have failed or wait for data."""
+
+    async def queue_depth(self) -> Mapping[str, int]:
+        """Return what could be started now: queued triggers, and deferred jobs."""
+
+    def forget_connections(self) -> None:
+        """Close the connections for reading: they may be broken."""
+
+    def blockers(self) -> list[Blocker]:
+        """Return who holds locks for which a step waits at present."""
+
+    async def blockers_of_calendar(self, calendar: str) -> list[Blocker]:
+        """Return who has locked a calendar."""
+
+    async def blockers_of_positions(self, positions: Sequence[int]) -> list[Blocker]:
+        """Return who has locked any of these positions."""
+
+    async def still_open(self, blockers: "set[Blocker]") -> "set[Blocker]":
+        """Return those whose transaction has not ended."""

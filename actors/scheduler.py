@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import ray
@@ -12,6 +13,8 @@ from revalue.actors import log_relay
 from revalue.actors.backoff import retry_transient
 from revalue.actors.loop import SchedulerLoop
 from revalue.actors.pool import ActorPool
+from revalue.actors.ray_worker import RayWorker
+from revalue.actors.steps import DatabaseSteps
 from revalue.engine import metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import RevalueError, TransientError, UsageError
@@ -64,10 +67,14 @@ class ValuationScheduler:
     async def _lead(self, database: Database, term: Term) -> None:
         settings = self._settings
         self._pool = ActorPool(
-            self._url,
+            partial(
+                RayWorker,
+                self._url,
+                max_attempts=settings.max_attempts,
+                answer_seconds=settings.task_deadline_seconds,
+            ),
             size=self._actors,
             tasks_per_actor=settings.tasks_per_actor,
-            max_attempts=settings.max_attempts,
             task_deadline_seconds=settings.task_deadline_seconds,
         )
         readers = {
@@ -78,12 +85,12 @@ class ValuationScheduler:
             )
             for lane in Lane
         }
-        self._loop = SchedulerLoop(database, readers, self._pool, term, settings)
+        steps = DatabaseSteps(database, readers, term, settings)
+        self._loop = SchedulerLoop(steps, self._pool, settings)
         try:
             await self._loop.run()
         finally:
-            for reader in readers.values():
-                reader.close()
+            steps.forget_connections()
             await self._pool.close()
 
     def _tell(self, trouble: str | None) -> None:

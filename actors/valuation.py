@@ -1,13 +1,14 @@
 """The valuation actor: a process that values one task after the other."""
 
 import asyncio
+import socket
 
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.value.valuer import Valuer
 
 
 class ValuationActor:
-    """A plain class that actors.pool turns into a Ray actor."""
+    """A plain class that actors.ray_worker turns into a Ray actor."""
 
     def __init__(self, url: str, max_attempts: int, name: str, answer_seconds: float) -> None:
         self._url = url
@@ -17,8 +18,12 @@ class ValuationActor:
         self._loop = asyncio.new_event_loop()
         self._valuer: Valuer | None = None
 
-    def connect(self) -> None:
-        """Connect to the database. Raises TransientError: call again, the process is sound."""
+    def connect(self) -> str:
+        """Connect to the database; return the name of the machine.
+
+        Raises:
+            TransientError: call again, the process is sound.
+        """
         if self._valuer is None:
             opening = Valuer.open(
                 self._url,
@@ -27,6 +32,7 @@ class ValuationActor:
                 answer_seconds=self._answer_seconds,
             )
             self._valuer = self._loop.run_until_complete(opening)
+        return socket.gethostname()
 
     def run(self, task: Task) -> TaskResult:
         """Value the task. Raises TransientError, with nothing written."""

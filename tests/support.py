@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from revalue.actors.loop import SchedulerLoop
+from revalue.actors.steps import DatabaseSteps
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct.ingest import Kind, load
@@ -38,19 +39,19 @@ class LocalPool:
     def capacity(self, lane: Lane) -> int:
         return self._capacity
 
-    async def run(self, task: Task) -> TaskResult:
+    async def run(self, task: Task, taken: Callable[[], None] = lambda: None) -> TaskResult:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
-        valuer = await self._free.get()
         try:
-            self.ran.append(task)
-            return await valuer.run(task)
+            valuer = await self._free.get()
+            taken()
+            try:
+                self.ran.append(task)
+                return await valuer.run(task)
+            finally:
+                self._free.put_nowait(valuer)
         finally:
-            self._free.put_nowait(valuer)
             self._at_once -= 1
-
-    def decline(self) -> None:
-        """Nothing: each task that waits gets a valuer."""
 
     async def close(self) -> None:
         while not self._free.empty():
@@ -119,9 +120,8 @@ async def engine(
         term = await Term.acquire(
             database, holder, lease_seconds=settings.lease_seconds, take_over=True
         )
-        loop = SchedulerLoop(
-            database, {Lane.HISTORY: reader, Lane.LIVE: live}, pool, term, settings
-        )
+        readers = {Lane.HISTORY: reader, Lane.LIVE: live}
+        loop = SchedulerLoop(DatabaseSteps(database, readers, term, settings), pool, settings)
         try:
             await loop.recover()
             yield Engine(loop, pool, term, reader, database)

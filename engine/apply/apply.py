@@ -55,6 +55,7 @@ async def release(
     *,
     retry_seconds: float,
     reason: str,
+    pause_seconds: float = 0,
     worker: str | None = None,
     max_deaths: int | None = None,
     leave_locked: bool = False,
@@ -63,6 +64,7 @@ async def release(
 
     Args:
         reason: stored with the requeued jobs.
+        pause_seconds: after which their next attempt may begin.
         worker: name of the lost valuer. Its database sessions are ended first: a stopped process
             may hold locks on its jobs.
         max_deaths: set if the attempt's process died. A job whose process died that often fails,
@@ -82,6 +84,7 @@ async def release(
             first_job=task.first_job_id,
             last_job=task.last_job_id,
             reason=reason,
+            pause_seconds=pause_seconds,
             max_deaths=max_deaths,
         )
     left = await apply(term, [task], retry_seconds=retry_seconds, leave_locked=leave_locked)

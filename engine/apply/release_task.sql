@@ -1,5 +1,5 @@
--- Abandon an attempt without counting it: unfinished jobs become PENDING, are due now, and lose
--- their task id. Returns the number of jobs that failed.
+-- Abandon an attempt without counting it: unfinished jobs become PENDING, are due after
+-- :pause_seconds, and lose their task id. Returns the number of jobs that failed.
 --
 -- :max_deaths is NULL unless the attempt's process died. A job whose process died that often was
 -- alone in its last tasks (retry_due), so it caused the deaths: it becomes FAILED, with a dead
@@ -33,7 +33,9 @@ WITH abandoned AS (
     WHERE status = 'FAILED'
 ), requeued AS (
     INSERT INTO deferred_jobs (job_id, not_before)
-    SELECT job_id, clock_timestamp() FROM released WHERE status = 'PENDING'
+    SELECT job_id, clock_timestamp() + make_interval(secs => :pause_seconds::double precision)
+    FROM released
+    WHERE status = 'PENDING'
     ON CONFLICT (job_id) DO UPDATE SET not_before = excluded.not_before
 )
 SELECT count(*) FROM released WHERE status = 'FAILED'

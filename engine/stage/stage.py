@@ -49,6 +49,11 @@ class Scan:
     ranges: pl.DataFrame
     next_cursor: int | None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no position of the page has anything to stage."""
+        return self.positions.is_empty()
+
 
 @dataclass(frozen=True)
 class Staged:

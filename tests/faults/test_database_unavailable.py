@@ -65,7 +65,7 @@ async def test_a_stop_during_transient_errors_still_releases_what_was_not_starte
         for point in ("release.begun", "release.committed"):
             armory.arm(point, "LOSE")
         work = asyncio.create_task(running.loop.run())
-        while not running.loop._in_flight.tasks():
+        while not running.pool.ran:
             await asyncio.sleep(0)
         running.loop.stop()
         await asyncio.wait_for(work, 30)

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import ray
@@ -12,6 +13,7 @@ from revalue.actors import pool as pools
 from revalue.actors.backoff import Backoff
 from revalue.actors.pool import ActorPool
 from revalue.actors.protocols import NoActorsError, TaskLostError
+from revalue.actors.ray_worker import RayWorker
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from tests.faults.armory import Armory
@@ -40,10 +42,9 @@ async def pool(
     def make(url: str, size: int = 1, tasks_per_actor: int = 1) -> ActorPool:
         made.append(
             ActorPool(
-                url,
+                partial(RayWorker, url, max_attempts=3, answer_seconds=60),
                 size=size,
                 tasks_per_actor=tasks_per_actor,
-                max_attempts=3,
                 task_deadline_seconds=60,
             )
         )

@@ -122,7 +122,7 @@ async def test_the_engine_notices_silent_connections_and_opens_others(
                 silent = proxy.silence()
             await execute(database, CORRECTION)
             if when == "at work":
-                while not running.loop._in_flight.tasks():
+                while not running.loop._attempts.tasks():
                     await asyncio.sleep(0)
                 silent = proxy.silence()
             end = time.monotonic() + 15

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from revalue.actors.protocols import TaskLostError
@@ -43,7 +44,8 @@ async def test_a_process_that_resumes_after_its_work_was_reassigned_writes_nothi
     async with engine(url) as running:
         real = running.pool.run
 
-        async def run(task: Task) -> TaskResult:
+        async def run(task: Task, taken: Callable[[], None]) -> TaskResult:
+            taken()
             if sleepers:
                 return await real(task)
             numbers = map(str, (*task.parameters.values(), task.rows))

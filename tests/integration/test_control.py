@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -27,7 +28,8 @@ class Gate:
         self._real = running.pool.run
         running.pool.run = self._run  # type: ignore[method-assign]
 
-    async def _run(self, task: Task) -> TaskResult:
+    async def _run(self, task: Task, taken: Callable[[], None]) -> TaskResult:
+        taken()
         self.waiting += 1
         await self.opened.wait()
         return await self._real(task)
@@ -82,7 +84,7 @@ async def test_a_drained_scheduler_applies_work_in_flight_and_releases_the_rest_
         work = asyncio.create_task(_run_and_release(running))
         await until(lambda: _true(gate.waiting == running.pool.capacity(Lane.HISTORY)))
         drained = asyncio.create_task(control.drain(database, seconds=30, lease_seconds=30))
-        await until(lambda: _true(running.loop._stopping))
+        await until(lambda: _true(running.loop.is_stopping))
         assert not drained.done(), "it waits for what is in flight"
         gate.opened.set()
         assert (await drained).holder == "test"

@@ -3,7 +3,7 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -131,7 +131,8 @@ async def test_only_lost_tasks_and_dead_letters_are_logged_by_default(
         assert lines.getvalue() == "", "all was well"
         real, lost = running.pool.run, []
 
-        async def loses_the_first(task: Task) -> TaskResult:
+        async def loses_the_first(task: Task, taken: Callable[[], None]) -> TaskResult:
+            taken()
             if not lost:
                 lost.append(task)
                 raise TaskLostError("the actor died")

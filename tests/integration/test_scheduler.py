@@ -43,7 +43,8 @@ def record_processing(running: Engine, database: Database) -> list[int]:
     counts: list[int] = []
     real = running.pool.run
 
-    async def counted(task: Task) -> TaskResult:
+    async def counted(task: Task, taken: Callable[[], None]) -> TaskResult:
+        taken()
         rows = await fetch(
             database, "SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'PROCESSING'"
         )
@@ -150,7 +151,8 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
         await running.settle()
         real, gate, held = running.pool.run, asyncio.Event(), 0
 
-        async def gated(task: Task) -> TaskResult:
+        async def gated(task: Task, taken: Callable[[], None]) -> TaskResult:
+            taken()
             nonlocal held
             if task.lane is Lane.HISTORY:
                 held += 1
@@ -192,7 +194,8 @@ async def test_history_goes_on_in_small_pages_while_a_live_task_does_not_end(
         real_run, real_fan_out, gate, live = running.pool.run, fan_out.fan_out, asyncio.Event(), 0
         pages: list[int] = []
 
-        async def gated(task: Task) -> TaskResult:
+        async def gated(task: Task, taken: Callable[[], None]) -> TaskResult:
+            taken()
             nonlocal live
             if task.lane is Lane.LIVE:
                 live += 1
@@ -317,7 +320,8 @@ async def test_the_outcome_of_a_lost_task_is_read_from_its_jobs(
         real = running.pool.run
         lost: list[Task] = []
 
-        async def losing(task: Task) -> TaskResult:
+        async def losing(task: Task, taken: Callable[[], None]) -> TaskResult:
+            taken()
             if lost:
                 return await real(task)
             lost.append(task)
@@ -349,7 +353,8 @@ async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_value
         real = running.pool.run
         died: list[int] = []
 
-        async def dying(task: Task) -> TaskResult:
+        async def dying(task: Task, taken: Callable[[], None]) -> TaskResult:
+            taken()
             poison = """SELECT count(*), max(job_id) FILTER (WHERE position_id = 23)
                         FROM portfolio_valuation_jobs WHERE task_id = $1"""
             ((jobs, poison_job),) = await fetch(database, poison, task.task_id)
@@ -392,7 +397,8 @@ async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_te
         real = running.pool.run
         failures = [DatabaseUnavailableError("down"), DatabaseUnavailableError("still down")]
 
-        async def away(task: Task) -> TaskResult:
+        async def away(task: Task, taken: Callable[[], None]) -> TaskResult:
+            taken()
             if failures:
                 raise failures.pop()
             return await real(task)
