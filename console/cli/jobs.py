@@ -9,14 +9,8 @@ from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, format_time, out, print_json, print_table
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import UsageError
-from revalue.engine.operate.status import (
-    MAX_ID,
-    list_dead_letters,
-    list_failed_jobs,
-    list_jobs,
-    read_job,
-    retry_jobs,
-)
+from revalue.engine.operate.job_list import MAX_ID, list_jobs, read_job
+from revalue.engine.operate.status import list_dead_letters, list_failed_jobs, retry_jobs
 from revalue.engine.postgres.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="List, show and retry valuation jobs.")

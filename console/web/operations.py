@@ -24,13 +24,11 @@ from revalue.engine import logs
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.operate import eta
+from revalue.engine.operate.job_list import MAX_ID, JobFilter, page_of_jobs, read_job
 from revalue.engine.operate.status import (
-    MAX_ID,
     list_corrections,
     list_dead_letters,
-    list_jobs,
-    list_stuck_positions,
-    read_job,
+    page_of_stuck_positions,
     read_status,
     retry_jobs,
 )
@@ -86,13 +84,14 @@ async def jobs(
     before: Before = MAX_ID,
     limit: Limit = 200,
 ) -> Response:
-    """Valuation jobs, newest first."""
-    rows = await list_jobs(
-        answers.database, status=status, before=before, limit=limit, portfolios=caller.limit
-    )
-    return rows_response(
-        request, Jobs, {}, rows, rows[-1]["job_id"] if len(rows) == limit else None
-    )
+    """Valuation jobs, newest first.
+
+    A page looks at a bounded number of jobs: it can be shorter than `limit`, or empty, while `next`
+    is not null.
+    """
+    wanted = JobFilter(status=status, portfolios=caller.limit)
+    rows, after = await page_of_jobs(answers.database, wanted, before=before, limit=limit)
+    return rows_response(request, Jobs, {}, rows, after)
 
 
 @router.post(
@@ -177,13 +176,15 @@ async def dead_letters(
 async def stuck(
     request: Request, answers: Queries, caller: ReadCaller, after: After = 0, limit: Limit = 200
 ) -> Response:
-    """Positions that wait for data, failed or are being reprocessed, by position_id."""
-    rows = await list_stuck_positions(
+    """Positions that wait for data, failed or are being reprocessed, by position_id.
+
+    A page looks at a bounded number of positions: it can be shorter than `limit`, or empty, while
+    `next` is not null.
+    """
+    rows, last = await page_of_stuck_positions(
         answers.database, after=after, limit=limit, portfolios=caller.limit
     )
-    return rows_response(
-        request, StuckPositions, {}, rows, rows[-1]["position_id"] if len(rows) == limit else None
-    )
+    return rows_response(request, StuckPositions, {}, rows, last)
 
 
 @router.get("/health/live", response_model=Health, summary="Check the process")

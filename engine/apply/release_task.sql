@@ -23,10 +23,10 @@ WITH abandoned AS (
     FROM abandoned a
     WHERE j.job_id = a.job_id AND j.job_id BETWEEN :first_job AND :last_job
       AND j.task_id = :task AND j.status = 'PROCESSING'
-    RETURNING j.job_id, j.status, j.attempt_count, j.deaths, j.failure_reason
+    RETURNING j.job_id, j.position_id, j.status, j.attempt_count, j.deaths, j.failure_reason
 ), letters AS (
-    INSERT INTO dead_letters (job_id, attempt_count, failure_reason, traceback)
-    SELECT job_id, attempt_count, failure_reason,
+    INSERT INTO dead_letters (job_id, position_id, attempt_count, failure_reason, traceback)
+    SELECT job_id, position_id, attempt_count, failure_reason,
            format(E'The process that valued it died %s times, the last times with no other job '
                   'in its task. The last time:\n%s', deaths, :reason::text)
     FROM released

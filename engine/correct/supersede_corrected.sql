@@ -17,7 +17,7 @@ FROM (
     SELECT w.job_id
     FROM dead_letters d
     JOIN portfolio_valuation_jobs w USING (job_id)
-    JOIN changed_positions c USING (position_id)
+    JOIN changed_positions c ON c.position_id = d.position_id
     WHERE c.is_correction AND w.valued_through IS NULL
 ) ended
 WHERE j.job_id = ended.job_id AND j.status IN ('WAITING_FOR_DATA', 'FAILED')

@@ -9,7 +9,7 @@ WITH gone AS (
     SELECT j.job_id
     FROM dead_letters d
     JOIN portfolio_valuation_jobs j USING (job_id)
-    JOIN position_state p USING (position_id)
+    JOIN position_state p ON p.position_id = d.position_id
     WHERE j.status = 'FAILED' AND j.valued_through IS NULL AND p.epoch > j.epoch
 )
 UPDATE portfolio_valuation_jobs j

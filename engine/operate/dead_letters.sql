@@ -4,7 +4,7 @@ SELECT d.dead_letter_id, d.job_id, p.portfolio_id, p.security_id, j.epoch, j.fir
        j.last_date, j.status::text, d.attempt_count, d.failure_reason, d.died_at, d.requeued_at
 FROM dead_letters d
 JOIN portfolio_valuation_jobs j USING (job_id)
-JOIN position_state p USING (position_id)
+JOIN position_state p ON p.position_id = d.position_id
 WHERE (NOT :still_failed::boolean
        OR (j.status = 'FAILED' AND d.requeued_at IS NULL))
   AND (:portfolios::text[] IS NULL OR p.portfolio_id = ANY (:portfolios))

@@ -12,8 +12,9 @@ WITH due AS (
     JOIN calendar_horizons h USING (calendar_id)
     WHERE (NOT isempty(p.pending) OR p.frontier_date IS NULL OR p.frontier_date < h.horizon)
       AND NOT EXISTS (
-          SELECT FROM portfolio_valuation_jobs w
-          WHERE NOT isempty(p.pending) AND w.position_id = p.position_id AND w.epoch = p.epoch
+          SELECT FROM dead_letters d
+          JOIN portfolio_valuation_jobs w USING (job_id)
+          WHERE NOT isempty(p.pending) AND d.position_id = p.position_id AND w.epoch = p.epoch
             AND w.status = 'FAILED' AND w.valued_through IS NULL)
     GROUP BY 1, 3
 ), counted AS (

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from revalue.engine.core.lifecycle import JobStatus
-from revalue.engine.errors import NotFoundError, UsageError
+from revalue.engine.operate.job_list import MAX_ID
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)
 
-MAX_ID = 2**63 - 1
-"""The greatest id of a job, a dead letter or a position."""
-
 Rows = list[dict[str, Any]]
+
+# One page of stuck positions looks at so many positions, and at the states of so many.
+_WINDOW_POSITIONS, _CANDIDATES = 100_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -104,59 +103,6 @@ async def read_status(database: Connections) -> Status:
     )
 
 
-async def list_jobs(
-    database: Connections,
-    *,
-    status: str | None = None,
-    portfolio: str | None = None,
-    portfolios: list[str] | None = None,
-    security: str | None = None,
-    job: int | None = None,
-    before: int | None = None,
-    limit: int = 50,
-) -> Rows:
-    """Return the newest jobs that fit, the newest first. A filter that is None does not apply.
-
-    Args:
-        database: the database to ask.
-        status: only jobs in this state.
-        portfolio: only jobs of this portfolio.
-        portfolios: only jobs of these portfolios.
-        security: only jobs of this security.
-        job: only the job with this id.
-        before: only jobs with a smaller id: the cursor of a page.
-        limit: at most this many jobs.
-
-    Raises:
-        UsageError: there is no such status.
-    """
-    if status is not None and status not in set(JobStatus):
-        raise UsageError(f"there is no job status {status!r}: give one of {', '.join(JobStatus)}")
-    return await _fetch(
-        database,
-        "jobs",
-        status=status,
-        portfolio=portfolio,
-        portfolios=portfolios,
-        security=security,
-        job=job,
-        before=before,
-        limit=limit,
-    )
-
-
-async def read_job(database: Connections, job_id: int) -> dict[str, Any]:
-    """Return one job, with its dead letters under `dead_letters`, the oldest first.
-
-    Raises:
-        NotFoundError: there is no such job.
-    """
-    found = await list_jobs(database, job=job_id)
-    if not found:
-        raise NotFoundError(f"there is no valuation job {job_id}")
-    return {**found[0], "dead_letters": await _fetch(database, "job_dead_letters", job=job_id)}
-
-
 async def list_dead_letters(
     database: Connections,
     *,
@@ -197,24 +143,39 @@ async def list_corrections(database: Connections, *, limit: int = 200) -> Rows:
     return await _fetch(database, "corrections", limit=limit)
 
 
-async def list_stuck_positions(
+async def page_of_stuck_positions(
     database: Connections,
     *,
     portfolios: list[str] | None = None,
     after: int = 0,
     limit: int = 200,
-) -> Rows:
-    """Return the positions that wait for data, failed or are reprocessing, by position_id.
+) -> tuple[Rows, int | None]:
+    """Return the positions that wait for data, failed or are reprocessing, by position_id, and the
+    cursor of the next page.
+
+    A page looks at a bounded number of positions: it can be shorter than `limit`, or empty, and
+    have a cursor. The cursor is None if and only if there are no more.
 
     Args:
         database: the database to ask.
         portfolios: only positions of these portfolios; None: all.
-        after: only positions with a greater id: the cursor of a page.
+        after: only positions with a greater id: the cursor of the page before.
         limit: at most this many.
     """
-    return await _fetch(
-        database, "stuck_positions", portfolios=portfolios, after=after, limit=limit
+    found = await _fetch(
+        database,
+        "stuck_positions",
+        portfolios=portfolios,
+        after=after,
+        limit=limit,
+        last=min(after + _WINDOW_POSITIONS, MAX_ID),
+        candidates=_CANDIDATES,
     )
+    until = found[0].pop("until")
+    for row in found[1:]:
+        del row["until"]
+    rows = [row for row in found if row["position_id"] is not None]
+    return rows, rows[-1]["position_id"] if len(rows) == limit else until
 
 
 async def retry_jobs(database: Connections, job_ids: list[int]) -> list[int]:

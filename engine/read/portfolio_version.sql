@@ -11,22 +11,21 @@ WITH positions AS MATERIALIZED (
     SELECT p.position_id, p.epoch, p.published_epoch, p.revision, p.pending
     FROM position_state p
     WHERE p.portfolio_id = :portfolio
-), failed AS MATERIALIZED (
-    SELECT j.position_id, j.epoch, range_agg(daterange(j.first_date, j.last_date, '[]')) AS dates,
-           string_agg(j.job_id || ':' || d.dead_letter_id, ',' ORDER BY d.dead_letter_id) AS jobs
-    FROM dead_letters d
-    JOIN portfolio_valuation_jobs j USING (job_id)
-    WHERE d.requeued_at IS NULL AND j.status = 'FAILED' AND j.valued_through IS NULL
-      AND EXISTS (SELECT FROM positions p WHERE NOT isempty(p.pending))
-    GROUP BY j.position_id, j.epoch
 ), summed AS (
     SELECT concat_ws(
                ' ', count(*), sum(p.revision), sum(p.published_epoch),
-               string_agg(p.position_id || p.pending::text || f.jobs, ' ' ORDER BY p.position_id)
+               string_agg(p.position_id || p.pending::text || f.letters, ' ' ORDER BY p.position_id)
                    FILTER (WHERE NOT isempty(p.pending))) AS text,
            COALESCE(bool_or(NOT isempty(p.pending - COALESCE(f.dates, '{}'))), false) AS is_valued
     FROM positions p
-    LEFT JOIN failed f ON f.position_id = p.position_id AND f.epoch = p.epoch
+    LEFT JOIN LATERAL (
+        SELECT range_agg(daterange(j.first_date, j.last_date, '[]')) AS dates,
+               string_agg(d.dead_letter_id::text, ',' ORDER BY d.dead_letter_id) AS letters
+        FROM dead_letters d
+        JOIN portfolio_valuation_jobs j USING (job_id)
+        WHERE NOT isempty(p.pending) AND d.position_id = p.position_id AND d.requeued_at IS NULL
+          AND j.epoch = p.epoch AND j.status = 'FAILED' AND j.valued_through IS NULL
+    ) f ON true
 )
 SELECT CASE WHEN NOT s.is_valued
                  AND NOT (EXISTS (SELECT FROM reprocessing_triggers WHERE fanned_out_at IS NULL)

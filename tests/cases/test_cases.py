@@ -22,7 +22,8 @@ from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, LoadResult, RejectedInputError, load
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import RevalueError
-from revalue.engine.operate.status import list_corrections, list_dead_letters, list_jobs
+from revalue.engine.operate.job_list import list_jobs
+from revalue.engine.operate.status import list_corrections, list_dead_letters
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
 from revalue.engine.read.queries import ReaderQueries, valuations

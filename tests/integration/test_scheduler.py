@@ -21,7 +21,8 @@ from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import DatabaseUnavailableError, TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
-from revalue.engine.operate.status import list_jobs, read_status, retry_jobs
+from revalue.engine.operate.job_list import list_jobs
+from revalue.engine.operate.status import read_status, retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.value import valuer
 from tests.support import (

@@ -128,8 +128,9 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
     )
     await execute(
         database,
-        """INSERT INTO dead_letters (job_id, attempt_count, failure_reason, traceback)
-           SELECT job_id, 3, 'X', 'x' FROM portfolio_valuation_jobs""",
+        """INSERT INTO dead_letters
+               (job_id, position_id, attempt_count, failure_reason, traceback)
+           SELECT job_id, position_id, 3, 'X', 'x' FROM portfolio_valuation_jobs""",
     )
     await execute(database, "UPDATE position_state SET pending = '{[2024-01-01,2024-01-02)}'")
     _, mine = await tokens.create(database, "mine", ["read", "operate"], portfolios=["P1"])

@@ -30,9 +30,11 @@ CROSS JOIN LATERAL (
                AS queued
 ) q
 LEFT JOIN LATERAL (
+    -- By its dead letters: a position can have thousands of jobs.
     SELECT w.job_id, w.failure_reason
-    FROM portfolio_valuation_jobs w
-    WHERE NOT isempty(p.pending) AND w.position_id = p.position_id AND w.epoch = p.epoch
+    FROM dead_letters d
+    JOIN portfolio_valuation_jobs w USING (job_id)
+    WHERE NOT isempty(p.pending) AND d.position_id = p.position_id AND w.epoch = p.epoch
       AND w.status = 'FAILED' AND w.valued_through IS NULL
     ORDER BY w.first_date
     LIMIT 1
