@@ -3,16 +3,21 @@
 Where tokens are not required, every client on this machine may read and operate.
 """
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, Response
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from revalue.engine import logs
+from revalue.engine.errors import RevalueError
 from revalue.engine.operate import tokens
 from revalue.engine.read.queries import ReaderQueries
 
+_log = logs.logger("web")
 _BEARER = HTTPBearer(auto_error=False, description="A token created by `revalue tokens create`.")
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
@@ -65,22 +70,53 @@ LOCAL = Caller("local", frozenset(tokens.SCOPES))
 """The caller of every request where tokens are not required."""
 
 
-def require_scope(scope: str) -> Any:
-    """Return a FastAPI dependency that admits callers with a scope and gives their Caller.
+class RequireScope:
+    """A FastAPI dependency that admits callers with a scope and gives their Caller.
 
-    Neither scope includes the other: a token for `operate` cannot read. The dependency raises
-    HTTPException: 401 without a valid token, 403 without the scope.
+    Neither scope includes the other: a token for `operate` cannot read.
     """
 
-    async def check(request: Request, credentials: _Credentials) -> Caller:
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
+
+    async def __call__(self, request: Request, credentials: _Credentials) -> Caller:
+        """Return the caller, who may have been admitted before the body was read (TokenFirst).
+
+        Raises:
+            HTTPException: 401 without a valid token, 403 without the scope.
+        """
+        admitted: Caller | None = getattr(request.state, "caller", None)
+        return await self.admit(request, credentials) if admitted is None else admitted
+
+    async def admit(
+        self, request: Request, credentials: HTTPAuthorizationCredentials | None
+    ) -> Caller:
+        """Return the caller, and remember it for the request."""
         caller = await _authenticate(request, credentials)
-        if scope not in caller.scopes:
-            raise HTTPException(403, f"the token {caller.name!r} lacks the scope {scope!r}")
-        if scope == "operate":
+        if self._scope not in caller.scopes:
+            raise HTTPException(403, f"the token {caller.name!r} lacks the scope {self._scope!r}")
+        if self._scope == "operate":
             _require_same_origin(request)
+        request.state.caller = caller
         return caller
 
-    return Depends(check)
+
+class TokenFirst(APIRoute):
+    """A route that looks at the token before it reads the body: FastAPI reads the body first."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what handles a request."""
+        handle = super().get_route_handler()
+        scopes = [
+            each.call for each in self.dependant.dependencies if isinstance(each.call, RequireScope)
+        ]
+
+        async def handle_admitted(request: Request) -> Response:
+            for scope in scopes:
+                await scope.admit(request, await _BEARER(request))
+            return await handle(request)
+
+        return handle_admitted
 
 
 async def _authenticate(
@@ -95,7 +131,14 @@ async def _authenticate(
             {"WWW-Authenticate": "Bearer"},
         )
     answers: ReaderQueries = request.app.state.answers
-    token = await tokens.bearer(answers.database, credentials.credentials)
+    try:
+        token = await tokens.bearer(answers.database, credentials.credentials)
+    except RevalueError as error:
+        # Whoever has no token is not told about the database.
+        _log.error("no token can be checked", reason=str(error))
+        raise HTTPException(
+            503, "the token cannot be checked: the database is unavailable or busy"
+        ) from error
     if token is None:
         raise HTTPException(
             401,
@@ -116,5 +159,5 @@ def _require_same_origin(request: Request) -> None:
         raise HTTPException(403, f"a page of {origin} cannot operate this server")
 
 
-ReadCaller = Annotated[Caller, require_scope("read")]
-OperateCaller = Annotated[Caller, require_scope("operate")]
+ReadCaller = Annotated[Caller, Depends(RequireScope("read"))]
+OperateCaller = Annotated[Caller, Depends(RequireScope("operate"))]

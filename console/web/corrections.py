@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
-from revalue.console.web.auth import OperateCaller
+from revalue.console.web.auth import OperateCaller, TokenFirst
 from revalue.console.web.parameters import require_text
 from revalue.console.web.preview_queue import PreviewQueue, PreviewTask, Work
 from revalue.console.web.problems import responses, status_of
@@ -31,7 +31,7 @@ from revalue.engine.errors import RevalueError
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import OnProgress, preview
 
-router = APIRouter(tags=["corrections"])
+router = APIRouter(route_class=TokenFirst, tags=["corrections"])
 
 PortfolioId = Annotated[
     str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, description="Portfolio id.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from revalue.console.web.auth import OperateCaller, ReadCaller
+from revalue.console.web.auth import OperateCaller, ReadCaller, TokenFirst
 from revalue.console.web.parameters import Limit, Queries
 from revalue.console.web.problems import responses
 from revalue.console.web.readiness import Readiness
@@ -33,7 +33,7 @@ from revalue.engine.operate.status import (
     retry_jobs,
 )
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(route_class=TokenFirst, tags=["operations"])
 _log = logs.logger("web")
 
 Before = Annotated[

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ sql = statements(__package__)
 
 SCOPES = ("read", "operate")
 _PREFIX = "revalue_"  # so that a token which got into a log or a repository is recognised
+_BYTES = 32
+_SECRET = re.compile(rf"{_PREFIX}[\w-]{{43}}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ async def create(
         )
     if expires is not None and expires <= timedelta(0):
         raise UsageError("a token expires later than now")
-    secret = _PREFIX + secrets.token_urlsafe(32)
+    secret = _PREFIX + secrets.token_urlsafe(_BYTES)
     async with database.transaction() as connection:
         known = await sql("known_portfolios").fetch(connection, portfolios=portfolios or [])
         unknown = sorted(set(portfolios or ()) - {row["portfolio_id"] for row in known})
@@ -124,6 +127,8 @@ async def revoke(database: Database, name: str) -> Token:
 
 async def bearer(database: Database, secret: str) -> Token | None:
     """Return the token with this secret, or None if no valid token has it."""
+    if not _SECRET.fullmatch(secret):
+        return None  # without a statement
     wanted = _hash(secret)
     async with database.connection() as connection:
         row = await sql("token_bearer").row(connection, hash=wanted)
