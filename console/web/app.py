@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from revalue.console.web import (
     console_feed,
@@ -15,11 +16,12 @@ from revalue.console.web import (
     problems,
 )
 from revalue.console.web.correlation_id import Correlation
-from revalue.console.web.middleware import BodyLimit, HostNames
+from revalue.console.web.middleware import BodyLimit, HeadAsGet, HostNames
 from revalue.console.web.parameters import require_known_parameters
 from revalue.console.web.path_ids import SegmentedPath
 from revalue.console.web.preview_queue import PreviewQueue
 from revalue.console.web.readiness import Readiness
+from revalue.console.web.responses import PARQUET
 from revalue.console.web.security_headers import SecurityHeaders
 from revalue.console.web.turns import TakeTurns
 from revalue.engine.read.queries import ReaderQueries, open_limited
@@ -107,6 +109,15 @@ def create_app(
     idle_seconds = app.state.settings.http_idle_seconds
     app.add_middleware(SegmentedPath)
     app.add_middleware(BodyLimit, max_bytes=body_bytes, idle_seconds=idle_seconds)
+    # Nothing secret is guessed by the length of a response (BREACH): browsers add no token to a
+    # request of another site, and what repeats the request, the errors, is not compressed.
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=1_000,
+        compresslevel=5,
+        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, PARQUET, problems.PROBLEM),
+    )
+    app.add_middleware(HeadAsGet)
     app.add_middleware(TakeTurns, wait_seconds=app.state.settings.http_queue_seconds)
     app.add_middleware(HostNames, names=hosts)
     app.add_middleware(Correlation)

@@ -19,6 +19,7 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 
 from revalue.console.json_values import to_json_value
 from revalue.console.web.auth import ReadCaller
+from revalue.console.web.responses import is_known
 from revalue.console.web.turns import client_of
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
@@ -229,7 +230,7 @@ def asset(request: Request, name: str) -> Response:
     body, media_type = _FILES.get(name), _MEDIA_TYPES.get(name.rpartition(".")[2])
     if body is None or media_type is None:
         raise HTTPException(404, f"the console has no file {name!r}")
-    headers = {**_FILE_HEADERS, "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    headers = {**_FILE_HEADERS, "ETag": f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'}
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=media_type, headers=headers)

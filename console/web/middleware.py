@@ -84,3 +84,22 @@ class HostNames:
         """Compare the name without its port; an IPv6 address is in brackets."""
         name = host.rpartition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
         return name.lower() in self._names
+
+
+class HeadAsGet:
+    """Answer HEAD with the headers that GET has."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await self._app({**scope, "method": "GET"}, receive, send_headers)

@@ -67,7 +67,7 @@ async def reprocessing(request: Request, answers: Queries, caller: ReadCaller) -
         {"reason": reason, "positions": positions, "example": example}
         for reason, positions, example in status.reasons
     ]
-    return rows_response(request, Reprocessing, head, in_progress)
+    return await rows_response(request, Reprocessing, head, in_progress)
 
 
 @router.get(
@@ -91,7 +91,7 @@ async def jobs(
     """
     wanted = JobFilter(status=status, portfolios=caller.limit)
     rows, after = await page_of_jobs(answers.database, wanted, before=before, limit=limit)
-    return rows_response(request, Jobs, {}, rows, after)
+    return await rows_response(request, Jobs, {}, rows, after)
 
 
 @router.post(
@@ -162,7 +162,7 @@ async def dead_letters(
         limit=limit,
         portfolios=caller.limit,
     )
-    return rows_response(
+    return await rows_response(
         request, DeadLetters, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None
     )
 
@@ -184,7 +184,7 @@ async def stuck(
     rows, last = await page_of_stuck_positions(
         answers.database, after=after, limit=limit, portfolios=caller.limit
     )
-    return rows_response(request, StuckPositions, {}, rows, last)
+    return await rows_response(request, StuckPositions, {}, rows, last)
 
 
 @router.get("/health/live", response_model=Health, summary="Check the process")

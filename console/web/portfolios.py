@@ -76,7 +76,7 @@ async def positions(
         limit=limit,
         known_at=known_at,
     )
-    return rows_response(
+    return await rows_response(
         request,
         Positions,
         _with_reprocessing_status(head),
@@ -112,7 +112,7 @@ async def valuation(
         return unchanged
     head, rows = await answers.totals(portfolio, first, last, limit=limit, known_at=known_at)
     is_full = len(rows) == limit and rows[-1]["date"] < last
-    return rows_response(
+    return await rows_response(
         request,
         Totals,
         _with_reprocessing_status(head),

@@ -49,7 +49,7 @@ async def history(
         caller.require_portfolio(portfolio), security, first, last, limit=limit, known_at=known_at
     )
     is_full = len(rows) == limit and rows[-1]["date"] < last
-    return rows_response(
+    return await rows_response(
         request, History, head, rows, rows[-1]["date"] + timedelta(1) if is_full else None
     )
 
@@ -67,7 +67,7 @@ async def changes(
 ) -> Response:
     """Every value that readers have seen, oldest first, with its cause and the changed inputs."""
     head, rows = await answers.changes(caller.require_portfolio(portfolio), security, day)
-    return rows_response(request, Changes, head, rows)
+    return await rows_response(request, Changes, head, rows)
 
 
 @router.get("/explain", response_model=Explanation, summary="Explain the value of a position")
@@ -89,7 +89,7 @@ async def explanation(
         "verdict": found.verdict,
         "reprocessing_status": found.position["reprocessing_status"],
     }
-    return rows_response(
+    return await rows_response(
         request,
         Explanation,
         head,

@@ -26,6 +26,7 @@ from revalue.engine.errors import (
     UsageError,
 )
 
+PROBLEM = "application/problem+json"
 _log = logs.logger("web")
 
 
@@ -69,7 +70,7 @@ def responses(
     every = set(codes) if open_to_all else {401, 429, 503, *codes}
     if 413 in every:
         every.add(408)
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     described: dict[int | str, dict[str, Any]] = {
         code: {"description": _DESCRIPTIONS[code], "content": content} for code in sorted(every)
     }
@@ -83,7 +84,7 @@ def responses(
 def problem(status: int, title: str, detail: str, kind: str = "about:blank") -> JSONResponse:
     """Return an error response. `kind` is its `type`."""
     body = Problem(type=kind, title=title, status=status, detail=detail).model_dump()
-    return JSONResponse(body, status_code=status, media_type="application/problem+json")
+    return JSONResponse(body, status_code=status, media_type=PROBLEM)
 
 
 def install(app: FastAPI) -> None:
@@ -154,12 +155,11 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     response.headers.update(error.headers or {})
     if error.status_code == 405:
         # Starlette names the methods of the first route of the path only.
-        path = getattr(request.scope.get("route"), "path", None)
-        methods = {
-            method
-            for route in request.app.routes
-            if getattr(route, "path", None) == path
-            for method in getattr(route, "methods", None) or ()
-        }
+        path = getattr(request.scope.get("route"), "path_format", None)
+        described = request.app.openapi()["paths"].get(path)
+        first = response.headers.get("Allow", "").split(", ")
+        methods = set(first if described is None else map(str.upper, described))
+        if "GET" in methods:
+            methods.add("HEAD")
         response.headers["Allow"] = ", ".join(sorted(methods))
     return response

@@ -3,12 +3,14 @@
 JSON and CSV have exact text for decimals, Arrow and Parquet decimal columns.
 """
 
+import asyncio
 import csv
 import hashlib
 import io
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version as version_of
 from typing import Any
 from urllib.parse import quote
@@ -28,8 +30,10 @@ OTHER_MEDIA_TYPES = (CSV, ARROW, PARQUET)
 MEDIA_TYPES = (JSON, *OTHER_MEDIA_TYPES)
 RELEASE = version_of("revalue")
 
+_FEW_ROWS = 50  # are encoded in less time than it takes a thread to begin
 
-def rows_response(
+
+async def rows_response(
     request: Request,
     model: type[BaseModel],
     head: dict[str, Any],
@@ -58,15 +62,10 @@ def rows_response(
     """
     media_type = _media_type(request)
     known_at = head.pop("known_at", None)
-    if media_type == JSON:
-        content = {**head, "items": rows, "next": after}
-        body = json.dumps(to_json_value(content)).encode()
-    elif media_type == CSV:
-        body = _csv(columns(model).names, rows)
-    else:
-        body = _table(columns(model), rows, parquet=media_type == PARQUET)
+    encode = partial(_encoded, media_type, model, head, rows, after)
+    body = await asyncio.to_thread(encode) if len(rows) > _FEW_ROWS else encode()
     if version is None:
-        etag = f'"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"'
+        etag = f'W/"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"'
     else:
         etag = _version_etag(request, media_type, version)
     headers = _headers(etag, known_at)
@@ -74,9 +73,23 @@ def rows_response(
         headers["Revalue-Next"] = quote(str(to_json_value(after)))
     if head.get("reprocessing_status") is not None:
         headers["Revalue-Reprocessing"] = head["reprocessing_status"]
-    if _is_known(request, etag):
+    if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=media_type, headers=headers)
+
+
+def _encoded(
+    media_type: str,
+    model: type[BaseModel],
+    head: dict[str, Any],
+    rows: list[dict[str, Any]],
+    after: Any,
+) -> bytes:
+    if media_type == JSON:
+        return json.dumps(to_json_value({**head, "items": rows, "next": after})).encode()
+    if media_type == CSV:
+        return _csv(columns(model).names, rows)
+    return _table(columns(model), rows, parquet=media_type == PARQUET)
 
 
 def unchanged_response(
@@ -92,7 +105,7 @@ def unchanged_response(
     if version is None:
         return None
     etag = _version_etag(request, _media_type(request), version)
-    if not _is_known(request, etag):
+    if not is_known(request, etag):
         return None
     return Response(status_code=304, headers=_headers(etag, known_at))
 
@@ -107,10 +120,11 @@ def _media_type(request: Request) -> str:
 def _version_etag(request: Request, media_type: str, version: str) -> str:
     """The release is part of it: another release may write another response."""
     of = "\n".join((RELEASE, media_type, request.url.path, request.url.query, version))
-    return f'"v-{hashlib.sha256(of.encode()).hexdigest()[:32]}"'
+    return f'W/"v-{hashlib.sha256(of.encode()).hexdigest()[:32]}"'
 
 
 def _headers(etag: str, known_at: datetime | None) -> dict[str, str]:
+    """Return headers. ETags are weak: one is that of a response whether it is compressed or not."""
     headers = {
         "ETag": etag,
         "Vary": "Accept, Authorization",
@@ -121,12 +135,13 @@ def _headers(etag: str, known_at: datetime | None) -> dict[str, str]:
     return headers
 
 
-def _is_known(request: Request, etag: str) -> bool:
+def is_known(request: Request, etag: str) -> bool:
+    """Return whether the client has the response with this ETag."""
     known = {
         each.strip().removeprefix("W/")
         for each in request.headers.get("if-none-match", "").split(",")
     }
-    return etag in known or "*" in known
+    return etag.removeprefix("W/") in known or "*" in known
 
 
 def json_text(body: dict[str, Any]) -> str:

@@ -179,6 +179,7 @@ async def test_an_etag_of_one_token_opens_nothing_to_another(
     answer = await guarded.get(READS[0], headers=bearing(mine))
     assert {each.strip() for each in answer.headers["vary"].split(",")} == {
         "Accept",
+        "Accept-Encoding",
         "Authorization",
     }
     assert "private" in answer.headers["cache-control"]

@@ -1,16 +1,20 @@
 """`revalue serve` over real sockets: what clients do, or do not do, harms nobody else."""
 
 import asyncio
+import gzip
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
+import asyncpg
 import httpx
 import polars as pl
 import pytest
@@ -19,12 +23,18 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from revalue.console.web import connections, turns
+from revalue.console.web.app import create_app
+from revalue.console.web.responses import rows_response
+from revalue.console.web.schemas import Jobs
 from revalue.console.web.server import Server
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.errors import DatabaseUnavailableError
+from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.conftest import book_template, drop_database, fresh_database
@@ -360,3 +370,154 @@ def test_an_id_that_is_too_long_or_decoded_twice_is_none(named: Server) -> None:
         (f"/positions/%00/A/changes{day}", 422),
     ):
         assert status_of(exchange(named, get(path))) == status, path
+
+
+@pytest.fixture(scope="module")
+def guarded(book: str) -> Iterator[Server]:
+    """A server that requires tokens."""
+    with served(book, Settings(), require_token=True) as running:
+        yield running
+
+
+UNKNOWN = f"Authorization: Bearer revalue_{'x' * 43}"
+
+
+@pytest.mark.parametrize("token", [(), (UNKNOWN,), ("Authorization: Bearer nonsense",)])
+def test_without_a_token_no_body_is_waited_for(guarded: Server, token: tuple[str, ...]) -> None:
+    paths = create_app("postgresql://nowhere").openapi()["paths"]
+    for path, methods in paths.items():
+        if path.startswith("/health"):
+            continue
+        for method in methods:
+            with_ids = path.replace("{job_id}", "1").replace("{", "").replace("}", "")
+            headers = (
+                *token,
+                "Content-Type: application/json",
+                "Content-Length: 9",
+                "Expect: 100-continue",
+            )
+            answer = exchange(guarded, get(with_ids, *headers, method=method.upper()))
+            assert problem_of(answer)[0] == 401, (method, path)
+
+
+async def test_unknown_tokens_take_few_database_sessions(guarded: Server, book: str) -> None:
+    connection = await asyncpg.connect(book)
+    with ExitStack() as opened:
+        clients = [opened.enter_context(connect(guarded, f"127.0.3.{n}")) for n in range(60)]
+        for each in clients:
+            each.sendall(get("/jobs", UNKNOWN).encode())
+        sessions = await connection.fetch(
+            "SELECT FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'revalue serve'"
+        )
+        answers = [await asyncio.to_thread(read_all, each) for each in clients]
+    await connection.close()
+    assert {status_of(each) for each in answers} == {401}
+    assert len(sessions) <= 3 * 4  # three servers of this file
+
+
+async def test_who_has_no_token_is_told_nothing_about_the_database(
+    guarded: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise DatabaseUnavailableError("no route to 10.1.2.3, user secret")
+
+    monkeypatch.setattr(tokens, "bearer", fail)
+    status, _, body = problem_of(exchange(guarded, get("/jobs", UNKNOWN)))
+    assert (status, body["detail"]) == (
+        503,
+        "the token cannot be checked: the database is unavailable or busy",
+    )
+
+
+def test_a_slash_at_the_end_redirects_nobody(guarded: Server) -> None:
+    request = get("/jobs/").replace("Host: localhost", "Host: attacker.example")
+    assert problem_of(exchange(guarded, request))[0] == 404
+
+
+def head_of(answer: bytes) -> dict[str, str]:
+    """The headers of a response, without the time."""
+    lines = answer.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n")[1:]
+    headers = dict(line.split(": ", 1) for line in lines)
+    return {
+        name: value for name, value in headers.items() if name not in ("date", "x-correlation-id")
+    }
+
+
+PATHS = ("/", "/console/console.js", "/openapi.json", "/jobs", "/health/live", "/nothing")
+
+
+def test_every_response_tells_browsers_what_they_may_do(server: Server) -> None:
+    for path in PATHS:
+        headers = head_of(exchange(server, get(path)))
+        assert "frame-ancestors 'none'" in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["cache-control"] in ("no-store", "no-cache", "private, no-cache"), path
+        assert "strict-transport-security" not in headers
+
+
+def test_head_is_get_without_the_content(server: Server) -> None:
+    for path in (*PATHS, "/events"):
+        got = exchange(server, get(path, method="HEAD"))
+        assert got.partition(b"\r\n\r\n")[2] == b"", path
+        if path != "/events":
+            want = exchange(server, get(path))
+            assert (status_of(got), head_of(got)) == (status_of(want), head_of(want)), path
+
+
+def test_a_method_that_is_not_allowed_is_told_which_are(server: Server) -> None:
+    for path, allowed in (
+        ("/jobs", "get, head"),
+        ("/previews/x", "delete, get, head"),
+        ("/", "get, head"),
+        ("/jobs/1:retry", "post"),
+    ):
+        answer = exchange(server, get(path, "Content-Length: 0", method="PUT"))
+        assert (status_of(answer), head_of(answer)["allow"]) == (405, allowed)
+
+
+def test_long_responses_are_compressed(server: Server) -> None:
+    gzip_too = "Accept-Encoding: br, gzip"
+    history = "/positions/P1/A/history"
+    plain, packed = exchange(server, get(history)), exchange(server, get(history, gzip_too))
+    assert "content-encoding" not in head_of(plain)
+    assert head_of(packed)["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.partition(b"\r\n\r\n")[2]) == plain.partition(b"\r\n\r\n")[2]
+    assert len(packed) < len(plain) / 3
+    for answer in (plain, packed):
+        assert "accept-encoding" in head_of(answer)["vary"]
+        known = f"If-None-Match: {head_of(answer)['etag']}".replace("w/", "W/")
+        assert status_of(exchange(server, get(history, gzip_too, known))) == 304
+    for path, header in (
+        ("/health/live", gzip_too),
+        ("/nothing" + "x" * 2_000, gzip_too),
+        (history, f"{gzip_too}\r\nAccept: application/vnd.apache.parquet"),
+    ):
+        assert "content-encoding" not in head_of(exchange(server, get(path, header))), path
+    with connect(server) as opened:
+        opened.sendall(get("/events", gzip_too).encode())
+        assert "content-encoding" not in head_of(opened.recv(4096))
+
+
+class _Watched(str):
+    """A cell that knows which thread wrote it."""
+
+    threads: ClassVar[set[int]] = set()
+
+    @property
+    def lower_inc(self) -> bool:
+        self.threads.add(threading.get_ident())
+        return True
+
+    lower = upper = None
+
+
+@pytest.mark.parametrize(("rows", "is_own"), [(10, False), (1_000, True)])
+async def test_long_responses_are_written_in_a_thread_of_their_own(rows: int, is_own: bool) -> None:
+    request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
+    _Watched.threads.clear()
+    await rows_response(request, Jobs, {}, [{"status": _Watched()}] * rows)
+    assert (threading.get_ident() not in _Watched.threads) is is_own
+    assert len(_Watched.threads) == 1
