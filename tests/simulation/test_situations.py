@@ -1,0 +1,218 @@
+"""Exact situations in simulated time: sick actors, deadlines, stops, starts of many tasks."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from revalue.actors.attempt import Attempt, AttemptState
+from revalue.actors.concurrency import now
+from revalue.actors.pool import MemberState
+from revalue.actors.protocols import NoActorsError
+from revalue.engine.core.lifecycle import JobStatus, Lane
+from revalue.engine.core.tasks import Task
+from revalue.engine.errors import AccessDeniedError
+from tests.simulation.clock import NothingWillHappenError, run
+from tests.simulation.store import Store
+from tests.simulation.world import SETTINGS, Faults, Scheduler, World
+
+
+@pytest.fixture(autouse=True)
+def _silent() -> Iterator[None]:
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def _world(positions: int = 40, dates: int = 3) -> World:
+    world = World(1, Store(securities=1, positions=positions))
+    world.store.correct(0, range(dates + 9))
+    for _ in range(dates):
+        world.store.open()
+    return world
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> float:
+    """Wait until the condition is true; return how long that took.
+
+    Raises:
+        TimeoutError: it is not after `seconds`.
+    """
+    begun = now()
+    while not condition():
+        if now() - begun > seconds:
+            raise TimeoutError(f"after {seconds} s")
+        await asyncio.sleep(0.01)
+    return now() - begun
+
+
+def _is_done(world: World) -> bool:
+    return not world.store.left_to_do()
+
+
+def test_the_clock_notices_what_hangs() -> None:
+    with pytest.raises(NothingWillHappenError):
+        run(asyncio.Event().wait())
+
+
+def test_an_actor_that_never_reaches_the_database_gets_no_task() -> None:
+    async def situation() -> None:
+        world = _world(positions=60)
+        world.sick = {"1.0"}
+        scheduler = Scheduler(world, actors=4)
+        assert await _until(lambda: _is_done(world), 60) < 30
+        assert "does not reach the database" in (scheduler.pool.trouble or "")
+        assert scheduler.loop.progress.trouble is None
+        assert not [step for step in world.steps if "actor 1.0" in step]
+
+    run(situation())
+
+
+def test_an_actor_that_falls_sick_rests_and_is_replaced_while_the_lanes_go_on() -> None:
+    async def situation() -> None:
+        world = _world(positions=200)
+        scheduler = Scheduler(world, actors=4)
+        ready = [MemberState.READY] * 5
+        await _until(lambda: [m.state for m in scheduler.pool._members] == ready, 30)
+        sick = scheduler.workers[0]
+        world.sick = {sick.name}
+        waits: list[float] = []
+        while not _is_done(world):
+            ended = scheduler.loop._attempts._among(None, (AttemptState.ENDED,))
+            waits.append(max((now() - world.ended_at[a.task.task_id] for a in ended), default=0))
+            await asyncio.sleep(0.02)
+        refused = [
+            step for step in world.steps if f"actor {sick.name}" in step and "cannot" in step
+        ]
+        assert 3 <= len(refused) <= 6, refused
+        assert sick._is_dead, "it has been replaced"
+        assert scheduler.pool.replaced == 1
+        assert max(waits) < 2, "results of the others were not applied in time"
+        trouble = [step for step in world.steps if ": recover:" in step]
+        assert len(trouble) == 1, "the lanes went on: nothing had to be recovered"
+
+    run(situation())
+
+
+def test_when_no_actor_reaches_the_database_tries_are_few_and_work_resumes_soon() -> None:
+    async def situation() -> None:
+        world = _world(positions=200)
+        scheduler = Scheduler(world, actors=4)
+        await _until(lambda: scheduler.loop.progress.rows_written > 0, 30)
+        world.faults = Faults(transient=1.0)
+        await asyncio.sleep(120)
+        assert "does not reach the database" in (scheduler.loop.progress.trouble or "")
+        assert scheduler.pool.replaced == 0, "no actor succeeds: the actors are not at fault"
+        refused = [step for step in world.steps if "cannot be written" in step]
+        assert len(refused) < 300, "the tries are spread by pauses"
+        world.faults = Faults()
+        assert await _until(lambda: _is_done(world), 60) < 40
+        assert scheduler.loop.progress.trouble is None
+
+    run(situation())
+
+
+def test_a_tasks_deadline_begins_when_the_actor_begins_with_it() -> None:
+    """Two honest tasks of 20 s each, one queued behind the other, under a deadline of 30 s."""
+
+    async def situation() -> None:
+        world = _world(positions=6)
+        world.task_seconds = 20
+        scheduler = Scheduler(world, actors=1)
+        await _until(lambda: _is_done(world), 300)
+        assert scheduler.loop.progress.tasks_lost == 0
+        assert scheduler.pool.replaced == 0
+
+    run(situation())
+
+
+def test_an_actor_that_answers_no_more_is_replaced_after_the_deadline() -> None:
+    async def situation() -> None:
+        world = _world(positions=2)
+        scheduler = Scheduler(world, actors=1)
+        world.faults = Faults(stalls=1.0)
+        await _until(lambda: any("stalls" in step for step in world.steps), 30)
+        world.faults = Faults()
+        assert await _until(lambda: _is_done(world), 300) < SETTINGS.task_deadline_seconds + 30
+        assert scheduler.pool.replaced >= 1
+
+    run(situation())
+
+
+@pytest.mark.parametrize("how", ["never connects", "dies at once"])
+def test_a_stop_ends_while_no_actor_can_start_and_hands_the_jobs_back(how: str) -> None:
+    async def situation() -> None:
+        world = _world(positions=6)
+        world.machine_is_sick = how == "never connects"
+        world.faults = Faults(cannot_start=float(how == "dies at once"))
+        scheduler = Scheduler(world, actors=1)
+        await asyncio.sleep(2)
+        scheduler.loop.stop()
+        assert await _until(scheduler.work.done, 60) < 1
+        scheduler.work.result()
+        assert {job.status for job in world.store.jobs.values()} == {JobStatus.PENDING}
+        assert {job.attempts for job in world.store.jobs.values()} == {0}, "none was counted"
+
+    run(situation())
+
+
+def test_when_actors_die_again_and_again_at_their_start_the_run_ends_with_the_reason() -> None:
+    async def situation() -> None:
+        world = _world(positions=6)
+        world.faults = Faults(cannot_start=1.0)
+        scheduler = Scheduler(world, actors=1)
+        with pytest.raises(
+            NoActorsError, match=r"5 in a row could not be started.*the process has ended"
+        ):
+            await asyncio.wait_for(asyncio.shield(scheduler.work), 600)
+
+    run(situation())
+
+
+def test_starting_many_tasks_keeps_no_result_waiting() -> None:
+    """400 actors take 800 tasks in 16 s, at 50 starts a second: results are applied meanwhile."""
+
+    async def situation() -> None:
+        world = _world(positions=1_000)
+        scheduler = Scheduler(world, actors=400)
+        waits: list[float] = []
+        while not _is_done(world):
+            ended = scheduler.loop._attempts._among(None, (AttemptState.ENDED,))
+            waits.append(max((now() - world.ended_at[a.task.task_id] for a in ended), default=0))
+            await asyncio.sleep(0.05)
+        assert len(waits) > 100
+        assert max(waits) < 2
+
+    run(situation())
+
+
+def test_a_listener_that_is_refused_says_so_and_the_poll_finds_the_work(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @asynccontextmanager
+    async def refused(hear: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+        raise AccessDeniedError("no pg_hba.conf entry for this user")
+        yield asyncio.Event()
+
+    async def situation() -> None:
+        world = _world(positions=4)
+        scheduler = Scheduler(world)
+        scheduler.steps.listening = refused  # type: ignore[method-assign]
+        await _until(lambda: _is_done(world), 60)
+        world.store.correct(0, [1])
+        assert await _until(lambda: _is_done(world), 60) < 2 * SETTINGS.poll_seconds
+
+    logging.disable(logging.NOTSET)
+    with caplog.at_level("WARNING"):
+        run(situation())
+    (warning,) = [each.getMessage() for each in caplog.records]
+    assert "cannot listen for changes; they are found by looking for them every 5 s" in warning
+    assert "no pg_hba.conf entry" in warning
+
+
+def test_an_attempt_cannot_skip_a_state() -> None:
+    attempt = Attempt(Task(1, 1, 1, 1, 1, 1, Lane.LIVE))
+    with pytest.raises(RuntimeError, match="the attempt at task 1 is queued: it cannot become app"):
+        attempt.enter(AttemptState.APPLIED)
