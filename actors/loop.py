@@ -210,10 +210,20 @@ class SchedulerLoop:
             is_paused=paused,
         )
         self.progress.in_flight = self._attempts.in_flight()
-        self.progress.idle = all(each.state is LaneState.IDLE for each in self._lanes.values())
+        self.progress.idle = self._is_idle()
         async with self._turned:
             self._turned.notify_all()
         return worked
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is left to do now, as far as the loop knows.
+
+        Not by the lanes alone: the history lane's retries create attempts of the live lane.
+        """
+        is_busy = self._attempts.in_flight() or (
+            self._attempts.queued() and not self.progress.paused
+        )
+        return not is_busy and all(each.state is LaneState.IDLE for each in self._lanes.values())
 
     async def _take_steps(self, work: LaneWork) -> bool:
         control = await self._steps.control()
@@ -336,7 +346,7 @@ class SchedulerLoop:
             return False
         depth = {} if self.progress.paused else await self._steps.queue_depth()
         is_between_turns = all(work.turns_begun == work.turns_ended for work in lanes)
-        return self.progress.idle and is_between_turns and not any(depth.values())
+        return self._is_idle() and is_between_turns and not any(depth.values())
 
     async def _give_way(self) -> None:
         """Let the live lane finish its turn before a page of history, which would slow it down."""

@@ -18,7 +18,8 @@ from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
 from tests.faults.checks import assert_all_correct
-from tests.faults.injectors import FaultInjector, Service
+from tests.faults.injectors import SERVICE_USER, FaultInjector, Service
+from tests.faults.proxy import Proxy
 from tests.faults.workload import (
     PORTFOLIOS,
     UNAVAILABLE,
@@ -28,6 +29,7 @@ from tests.faults.workload import (
     Seen,
     load_book,
 )
+from tests.support import execute
 
 _MAX_SECONDS_TO_SETTLE = 180
 
@@ -47,9 +49,14 @@ async def campaign(
     (folder / "armed").mkdir()
     async with await Database.open(url, connections=1) as database:
         await load_book(database)
+        await execute(database, f"CREATE ROLE {SERVICE_USER} LOGIN IN ROLE revalue_engine")
     seen, happened = Seen(), Counter[str]()
-    service = Service(url, folder / "data", Armory(folder / "armed"), folder / "service.log")
-    injector = FaultInjector(service, seed)
+    proxy = Proxy(url, SERVICE_USER)
+    await proxy.start()
+    service = Service(
+        url, proxy.url, folder / "data", Armory(folder / "armed"), folder / "service.log"
+    )
+    injector = FaultInjector(service, proxy, seed)
     stop, end = asyncio.Event(), asyncio.Event()
     supervised = asyncio.create_task(service.run())
     corrected = asyncio.create_task(Corrector(url, seed, seen).run(stop))
@@ -86,6 +93,7 @@ async def campaign(
             task.cancel()
         await service.end()
         await supervised
+        await proxy.stop()
     async with await Database.open(url, connections=1) as database:
         rows = await assert_all_correct(database)
     lines = [

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,10 +21,12 @@ from revalue.engine.leadership import control
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
+from tests.faults.proxy import Proxy
 from tests.faults.workload import UNAVAILABLE
 from tests.support import engine
 
 ROOT = Path(__file__).parents[2]
+SERVICE_USER = "service"
 SETTINGS = {
     "REVALUE_TASK_ROWS": "60",
     "REVALUE_LEASE_SECONDS": "2",
@@ -39,11 +42,13 @@ class Service:
     """`revalue value --watch` in a process of its own, restarted whenever it ends.
 
     Attributes:
+        url: the server's address; own_url: the one that the process has, by which it reaches the
+            server through a proxy and has the rights of revalue_engine only.
         exits: how often it has ended with each exit code.
     """
 
-    def __init__(self, url: str, data_dir: Path, armory: Armory, log: Path) -> None:
-        self.url = url
+    def __init__(self, url: str, own_url: str, data_dir: Path, armory: Armory, log: Path) -> None:
+        self.url, self.own_url = url, own_url
         self.data_dir = data_dir
         self.armory = armory
         self.exits: dict[int, int] = {}
@@ -70,7 +75,7 @@ class Service:
                     env={
                         **os.environ,
                         **SETTINGS,
-                        "REVALUE_DATABASE_URL": self.url,
+                        "REVALUE_DATABASE_URL": self.own_url,
                         "REVALUE_FAULTS": str(self.armory.folder),
                     },
                     stdout=log,
@@ -111,8 +116,9 @@ class Service:
 class FaultInjector:
     """Draws faults at random, from a seed, and injects them."""
 
-    def __init__(self, service: Service, seed: int) -> None:
+    def __init__(self, service: Service, proxy: Proxy, seed: int) -> None:
         self._service = service
+        self._proxy = proxy
         self._random = random.Random(seed)
         self._kinds = {
             "armed point": (self._armed_point, 60),
@@ -123,6 +129,10 @@ class FaultInjector:
             "driver and its Ray killed": (self._driver_killed, 1),
             "sessions terminated": (self._sessions_terminated, 8),
             "statement cancelled": (self._statement_cancelled, 5),
+            "actor cut off from the database": (self._actor_cut_off, 4),
+            "connections used up": (self._connections_used_up, 3),
+            "connections gone silent": (self._connections_silent, 2),
+            "right revoked": (self._right_revoked, 2),
             "rows locked": (self._rows_locked, 4),
             "disk full": (self._disk_full, 2),
             "server stopped and started": (self._server_stopped, 2),
@@ -227,6 +237,58 @@ class FaultInjector:
             )
         return bool(hit)
 
+    async def _actor_cut_off(self) -> bool:
+        """End every session of one actor, again and again, while the others go on."""
+        end, hits = time.monotonic() + self._random.uniform(1, 4), 0
+        async with self._connection() as connection:
+            names = [
+                row["application_name"]
+                for row in await connection.fetch(
+                    """SELECT DISTINCT application_name FROM pg_stat_activity
+                       WHERE application_name LIKE 'revalue valuer%' ORDER BY 1"""
+                )
+            ]
+            if not names:
+                return False
+            name = self._random.choice(names)
+            while time.monotonic() < end:
+                hits += await connection.fetchval(
+                    """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                       WHERE application_name = $1""",
+                    name,
+                )
+                await asyncio.sleep(0.03)
+        return hits > 1
+
+    async def _connections_used_up(self) -> bool:
+        url = self._service.url.replace("//postgres:", f"//{SERVICE_USER}:")
+        held: list[asyncpg.Connection[asyncpg.Record]] = []
+        try:
+            with contextlib.suppress(asyncpg.TooManyConnectionsError):
+                while True:
+                    held.append(await asyncpg.connect(url, timeout=5))
+            await asyncio.sleep(self._random.uniform(0.5, 3))
+        finally:
+            for connection in held:
+                connection.terminate()
+        return True
+
+    async def _connections_silent(self) -> bool:
+        if not self._proxy.silence():
+            return False
+        await asyncio.sleep(self._random.uniform(1, 12))
+        return True
+
+    async def _right_revoked(self) -> bool:
+        right = self._random.choice(
+            ["INSERT ON daily_position_snapshots", "SELECT ON market_prices"]
+        )
+        async with self._connection() as connection:
+            await connection.execute(f"REVOKE {right} FROM revalue_engine")
+        await asyncio.sleep(self._random.uniform(0.2, 1.5))
+        await self.repair()
+        return True
+
     async def _rows_locked(self) -> bool:
         async with self._connection() as connection, connection.transaction():
             await connection.execute("SELECT FROM position_state WHERE random() < 0.3 FOR UPDATE")
@@ -248,7 +310,7 @@ class FaultInjector:
         return True
 
     async def repair(self) -> None:
-        """Undo what could outlast its fault: the full disk and a pause."""
+        """Undo what could outlast its fault: the full disk, a pause, a right that is missing."""
         while True:
             try:
                 async with self._connection() as connection:
@@ -258,6 +320,7 @@ class FaultInjector:
                     await connection.execute(
                         "UPDATE scheduler_term SET paused_at = NULL, paused_by = NULL"
                     )
+                    await connection.execute("SELECT grant_revalue_roles()")
                 return
             except UNAVAILABLE:
                 await asyncio.sleep(0.1)

@@ -7,8 +7,6 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -25,68 +23,13 @@ from revalue.engine.postgres.statement import Statement
 from revalue.engine.read.queries import open_limited
 from revalue.engine.value import commit, valuer
 from tests.faults.checks import assert_all_correct
+from tests.faults.proxy import Proxy
 from tests.support import SETTINGS, Engine, engine, execute, fetch, load_small_book
 
 CORRECTION = "UPDATE market_prices SET price = price + 1"
 IMPATIENT = SETTINGS.model_copy(
     update={"lease_seconds": 1.0, "step_seconds": 2.0, "task_deadline_seconds": 2.0}
 )
-
-
-class Proxy:
-    """A TCP proxy in front of the server's Unix socket, whose connections can be made silent."""
-
-    def __init__(self, real_url: str) -> None:
-        parts = urlsplit(real_url)
-        (folder,) = parse_qs(parts.query)["host"]
-        self._socket = f"{folder}/.s.PGSQL.5432"
-        self._path = parts.path
-        self._heard: list[asyncio.Event] = []  # of each connection: set while it is forwarded
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"postgresql://postgres@127.0.0.1:{port}{self._path}"
-
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @property
-    def connections(self) -> int:
-        return len(self._heard)
-
-    def silence(self) -> int:
-        """Forward nothing more of the present connections; return how many there are."""
-        for forwards in self._heard:
-            forwards.clear()
-        return len(self._heard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_unix_connection(self._socket)
-        forwards = asyncio.Event()
-        forwards.set()
-        self._heard.append(forwards)
-        for source, target in ((reader, server_writer), (server_reader, writer)):
-            task = asyncio.create_task(self._pump(source, target, forwards))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pump(
-        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, forwards: asyncio.Event
-    ) -> None:
-        try:
-            with suppress(OSError):
-                while data := await source.read(65536):
-                    await forwards.wait()
-                    target.write(data)
-                    await target.drain()
-                await forwards.wait()  # the end of a silent connection is not heard either
-        finally:
-            target.close()
 
 
 @pytest.fixture
