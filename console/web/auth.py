@@ -12,6 +12,7 @@ from fastapi import Depends, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from revalue.console.web.opaque_ids import KINDS, OpaqueIds
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError
 from revalue.engine.operate import tokens
@@ -30,16 +31,42 @@ class Caller:
         name: name of its token.
         scopes: what it may do: read, operate.
         portfolios: the only portfolios that it may see; None: all of them.
+        ids: the numbers that it sees in place of ids; None: the ids.
     """
 
     name: str
     scopes: frozenset[str]
     portfolios: tuple[str, ...] | None = None
+    ids: OpaqueIds | None = None
 
     @property
     def limit(self) -> list[str] | None:
         """The portfolios as a parameter of a statement; None: all of them."""
         return None if self.portfolios is None else list(self.portfolios)
+
+    def sees(self, portfolio: str) -> bool:
+        """Whether it may see a portfolio."""
+        return self.portfolios is None or portfolio in self.portfolios
+
+    def shown(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows with the ids that this caller may see."""
+        if self.ids is None:
+            return rows
+        return [
+            {
+                name: self.shown_id(name, value) if name in KINDS else value
+                for name, value in row.items()
+            }
+            for row in rows
+        ]
+
+    def shown_id(self, field: str, number: int | None) -> int | None:
+        """Return what this caller sees of an id, or of a cursor that is one."""
+        return number if number is None or self.ids is None else self.ids.hide(field, number)
+
+    def meant_id(self, field: str, number: int) -> int:
+        """Return the id that this caller means by a number."""
+        return number if self.ids is None else self.ids.find(field, number)
 
     def require_portfolio(self, portfolio: str) -> str:
         """Return the portfolio if this caller may see it.
@@ -47,7 +74,7 @@ class Caller:
         Raises:
             HTTPException: 403 if not, whether the portfolio exists or not.
         """
-        if self.portfolios is not None and portfolio not in self.portfolios:
+        if not self.sees(portfolio):
             raise HTTPException(
                 403, f"the token {self.name!r} has no access to portfolio {portfolio!r}"
             )
@@ -145,7 +172,8 @@ async def _authenticate(
             "the token is unknown, expired or revoked",
             {"WWW-Authenticate": 'Bearer error="invalid_token"'},
         )
-    return Caller(token.name, frozenset(token.scopes), token.portfolios)
+    ids = None if token.portfolios is None else OpaqueIds(credentials.credentials)
+    return Caller(token.name, frozenset(token.scopes), token.portfolios, ids)
 
 
 def _require_same_origin(request: Request) -> None:

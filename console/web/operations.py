@@ -1,11 +1,13 @@
 """Endpoints for operators: progress, jobs, dead letters, stuck positions, health, and retry."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from revalue.console.web.auth import OperateCaller, ReadCaller, TokenFirst
+from revalue.console.web.auth import Caller, OperateCaller, ReadCaller, TokenFirst
 from revalue.console.web.parameters import Limit, Queries
 from revalue.console.web.problems import responses
 from revalue.console.web.readiness import Readiness
@@ -21,8 +23,9 @@ from revalue.console.web.schemas import (
     StuckPositions,
 )
 from revalue.engine import logs
-from revalue.engine.core.lifecycle import JobStatus
+from revalue.engine.core.lifecycle import FailureReason, JobStatus
 from revalue.engine.correct.openings import open_calendars
+from revalue.engine.errors import NotFoundError
 from revalue.engine.operate import eta
 from revalue.engine.operate.job_list import MAX_ID, JobFilter, page_of_jobs, read_job
 from revalue.engine.operate.status import (
@@ -44,6 +47,46 @@ After = Annotated[
 ]
 Status = Annotated[JobStatus | None, Query(description="Only jobs with this status.")]
 JobId = Annotated[int, Path(ge=0, le=MAX_ID, description="Job id.")]
+
+
+Page = tuple[list[dict[str, Any]], int | None]
+"""Rows, and the cursor of the next page; None: this is the last."""
+
+
+async def _page(
+    caller: Caller,
+    read: Callable[[int, int], Awaitable[Page]],
+    field: str,
+    cursor: int,
+    limit: int,
+) -> Page:
+    """Return a page as its caller may see it.
+
+    A page of everybody's rows may end before `limit`. That of a limited caller goes on: where it
+    ends would tell how many rows of others it has passed.
+
+    Args:
+        caller: who wants it.
+        read: reads the rows behind a cursor, at most so many.
+        field: the id that is the cursor.
+        cursor: what the caller gave.
+        limit: the most rows.
+    """
+    rows, after = await read(caller.meant_id(field, cursor), limit)
+    while caller.portfolios is not None and after is not None and len(rows) < limit:
+        more, after = await read(after, limit - len(rows))
+        rows += more
+    return caller.shown(rows), caller.shown_id(field, after)
+
+
+def _public(reason: str | None) -> str | None:
+    """Return why a job waits or failed, without what an error says of processes and addresses.
+
+    Such a reason is that of an attempt that was abandoned: it begins with the name of the error.
+    """
+    if reason is None or reason.partition(" ")[0] in set(FailureReason):
+        return reason
+    return reason.partition(":")[0]
 
 
 @router.get(
@@ -90,7 +133,12 @@ async def jobs(
     is not null.
     """
     wanted = JobFilter(status=status, portfolios=caller.limit)
-    rows, after = await page_of_jobs(answers.database, wanted, before=before, limit=limit)
+
+    async def read(before: int, limit: int) -> Page:
+        return await page_of_jobs(answers.database, wanted, before=before, limit=limit)
+
+    rows, after = await _page(caller, read, "job_id", before, limit)
+    rows = [{**row, "failure_reason": _public(row["failure_reason"])} for row in rows]
     return await rows_response(request, Jobs, {}, rows, after)
 
 
@@ -105,22 +153,25 @@ async def retry(answers: Queries, caller: OperateCaller, job_id: JobId) -> Respo
 
     409 if there is nothing to retry: the job is done, superseded or in progress.
     """
-    found = await read_job(answers.database, job_id)
-    if caller.portfolios is not None and found["portfolio_id"] not in caller.portfolios:
-        raise HTTPException(404, f"there is no valuation job {job_id}")
-    if not await retry_jobs(answers.database, [job_id]):
+    meant = caller.meant_id("job_id", job_id)
+    found = None
+    with suppress(NotFoundError):
+        found = await read_job(answers.database, meant)
+    if found is None or not caller.sees(found["portfolio_id"]):
+        raise NotFoundError(f"there is no valuation job {job_id}")
+    if not await retry_jobs(answers.database, [meant]):
         raise HTTPException(
             409,
             f"job {job_id} is {found['status']}, or of an earlier epoch: there is nothing to retry",
         )
     _log.info(
         "job requeued",
-        job=job_id,
+        job=meant,
         portfolio=found["portfolio_id"],
         security=found["security_id"],
         by=caller.name,
     )
-    retried = await read_job(answers.database, job_id)
+    retried = await read_job(answers.database, meant)
     return json_response({"job_id": job_id, "status": retried["status"]})
 
 
@@ -155,16 +206,19 @@ async def dead_letters(
     limit: Limit = 200,
 ) -> Response:
     """Jobs that failed for good, newest first."""
-    rows = await list_dead_letters(
-        answers.database,
-        still_failed=False,
-        before=before,
-        limit=limit,
-        portfolios=caller.limit,
-    )
-    return await rows_response(
-        request, DeadLetters, {}, rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None
-    )
+
+    async def read(before: int, limit: int) -> Page:
+        rows = await list_dead_letters(
+            answers.database,
+            still_failed=False,
+            before=before,
+            limit=limit,
+            portfolios=caller.limit,
+        )
+        return rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None
+
+    rows, last = await _page(caller, read, "dead_letter_id", before, limit)
+    return await rows_response(request, DeadLetters, {}, rows, last)
 
 
 @router.get(
@@ -181,9 +235,13 @@ async def stuck(
     A page looks at a bounded number of positions: it can be shorter than `limit`, or empty, while
     `next` is not null.
     """
-    rows, last = await page_of_stuck_positions(
-        answers.database, after=after, limit=limit, portfolios=caller.limit
-    )
+
+    async def read(after: int, limit: int) -> Page:
+        return await page_of_stuck_positions(
+            answers.database, after=after, limit=limit, portfolios=caller.limit
+        )
+
+    rows, last = await _page(caller, read, "position_id", after, limit)
     return await rows_response(request, StuckPositions, {}, rows, last)
 
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from revalue.console.json_values import to_json_value
 from revalue.console.web.arrow_schema import columns
+from revalue.console.web.auth import Caller
 from revalue.console.web.content_negotiation import choose_media_type
 
 JSON, CSV = "application/json", "text/csv"
@@ -68,7 +69,7 @@ async def rows_response(
         etag = f'W/"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"'
     else:
         etag = _version_etag(request, media_type, version)
-    headers = _headers(etag, known_at)
+    headers = _headers(request, etag, known_at)
     if after is not None:
         headers["Revalue-Next"] = quote(str(to_json_value(after)))
     if head.get("reprocessing_status") is not None:
@@ -107,7 +108,7 @@ def unchanged_response(
     etag = _version_etag(request, _media_type(request), version)
     if not is_known(request, etag):
         return None
-    return Response(status_code=304, headers=_headers(etag, known_at))
+    return Response(status_code=304, headers=_headers(request, etag, known_at))
 
 
 def _media_type(request: Request) -> str:
@@ -123,14 +124,18 @@ def _version_etag(request: Request, media_type: str, version: str) -> str:
     return f'W/"v-{hashlib.sha256(of.encode()).hexdigest()[:32]}"'
 
 
-def _headers(etag: str, known_at: datetime | None) -> dict[str, str]:
-    """Return headers. ETags are weak: one is that of a response whether it is compressed or not."""
+def _headers(request: Request, etag: str, known_at: datetime | None) -> dict[str, str]:
+    """Return headers. ETags are weak: one is that of a response whether it is compressed or not.
+
+    `known_at` is the last commit of all portfolios. A caller that is limited to some is not told.
+    """
     headers = {
         "ETag": etag,
         "Vary": "Accept, Authorization",
         "Cache-Control": "private, no-cache",
     }
-    if known_at is not None:
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if known_at is not None and (caller is None or caller.portfolios is None):
         headers["Revalue-Known-At"] = known_at.isoformat()
     return headers
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -14,9 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from revalue.console.cli.main import app
+from revalue.console.web.opaque_ids import KINDS, OpaqueIds
 from revalue.console.web.server import application, is_loopback
+from revalue.engine.correct import corrections
 from revalue.engine.errors import NotFoundError, UsageError
-from revalue.engine.operate import tokens
+from revalue.engine.operate import job_list, tokens
+from revalue.engine.operate import status as engine_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.support import DAYS, Engine, execute, fetch
@@ -121,18 +126,7 @@ async def test_a_scope_does_not_include_the_other(
 async def test_a_limited_token_knows_of_its_portfolios_only(
     guarded: httpx.AsyncClient, database: Database
 ) -> None:
-    await execute(
-        database,
-        "UPDATE portfolio_valuation_jobs "
-        "SET status = 'FAILED', failure_reason = 'X', valued_through = NULL",
-    )
-    await execute(
-        database,
-        """INSERT INTO dead_letters
-               (job_id, position_id, attempt_count, failure_reason, traceback)
-           SELECT job_id, position_id, 3, 'X', 'x' FROM portfolio_valuation_jobs""",
-    )
-    await execute(database, "UPDATE position_state SET pending = '{[2024-01-01,2024-01-02)}'")
+    await make_failures(database)
     _, mine = await tokens.create(database, "mine", ["read", "operate"], portfolios=["P1"])
     _, every = await tokens.create(database, "every", ["read", "operate"])
     for path in LISTS:
@@ -158,17 +152,123 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
     for method in ("GET", "DELETE"):
         answer = await guarded.request(method, "/previews/x", headers=bearing(mine))
         assert answer.status_code == 403
-    jobs = await fetch(
+    [theirs] = await fetch(
         database,
-        "SELECT portfolio_id, max(job_id) "
-        "FROM portfolio_valuation_jobs JOIN position_state USING (position_id) "
-        "GROUP BY 1 ORDER BY 1",
+        "SELECT max(job_id) FROM portfolio_valuation_jobs JOIN position_state USING (position_id) "
+        "WHERE portfolio_id = 'P2'",
     )
-    statuses = [
-        (await guarded.post(f"/jobs/{job}:retry", headers=bearing(mine))).status_code
-        for job in (jobs[0][1], jobs[1][1], 99)
+    seen = (await guarded.get("/jobs", headers=bearing(mine))).json()["items"]
+    answers = [
+        await guarded.post(f"/jobs/{job}:retry", headers=bearing(mine))
+        for job in (seen[0]["job_id"], OpaqueIds(mine).hide("job_id", theirs[0]), 99)
     ]
+    statuses = [answer.status_code for answer in answers]
     assert statuses == [200, 404, 404]
+    told = [re.sub("job [0-9]+", "job", answer.text) for answer in answers[1:]]
+    assert told[0] == told[1]
+
+
+async def make_failures(database: Database) -> None:
+    """Let every job have failed, with a dead letter, and every position wait."""
+    await execute(
+        database,
+        "UPDATE portfolio_valuation_jobs "
+        "SET status = 'FAILED', failure_reason = 'X', valued_through = NULL",
+    )
+    await execute(
+        database,
+        """INSERT INTO dead_letters (job_id, position_id, attempt_count, failure_reason, traceback)
+           SELECT job_id, position_id, 3, 'X', 'x' FROM portfolio_valuation_jobs""",
+    )
+    await execute(database, "UPDATE position_state SET pending = '{[2024-01-01,2024-01-02)}'")
+
+
+async def listed(
+    web: httpx.AsyncClient, path: str, secret: str, limit: int
+) -> list[list[dict[str, object]]]:
+    """The pages of a list."""
+    cursor = "after" if path == "/positions/stuck" else "before"
+    query: dict[str, object] = {"limit": limit}
+    pages = []
+    while True:
+        answer = await web.get(path, params=query, headers=bearing(secret))  # type: ignore[arg-type]
+        pages.append(answer.json()["items"])
+        if answer.json()["next"] is None:
+            return pages
+        query[cursor] = answer.json()["next"]
+
+
+IDS = ("job_id", "task_id", "trigger_id", "dead_letter_id", "position_id")
+
+
+async def test_ids_tell_a_limited_token_nothing_of_other_portfolios(
+    guarded: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither their gaps, nor where a page ends; the same token sees the same ids."""
+    await corrections.price(database, "A", DAYS[3], Decimal("12"))
+    await make_failures(database)
+    _, mine = await tokens.create(database, "mine", ["read", "operate"], portfolios=["P1"])
+    _, like = await tokens.create(database, "like", ["read"], portfolios=["P1"])
+    _, every = await tokens.create(database, "every", ["read"])
+    monkeypatch.setattr(job_list, "WINDOW", 1)
+    monkeypatch.setattr(job_list, "_FEW_POSITIONS", 0)
+    monkeypatch.setattr(engine_status, "_WINDOW_POSITIONS", 1)
+    for path in LISTS:
+        everyones = await listed(guarded, path, every, 1_000)
+        real = [row for page in everyones for row in page if row["portfolio_id"] == "P1"]
+        [shown] = await listed(guarded, path, mine, 1_000)
+        [other] = await listed(guarded, path, like, 1_000)
+        assert len(shown) == len(real) > 1, path
+        for number, row in enumerate(real):
+            for name in row:
+                same = (shown[number][name] == row[name], other[number][name] == row[name])
+                is_id = name in IDS and row[name] not in (None, 0)
+                assert same == ((False, False) if is_id else (True, True)), (path, name)
+                assert not is_id or shown[number][name] != other[number][name]
+                assert not is_id or 0 <= shown[number][name] < 2**53  # type: ignore[operator]
+        assert [row for page in await listed(guarded, path, mine, 1) for row in page] == shown
+        pages = await listed(guarded, path, mine, 1)
+        assert all(len(page) == 1 for page in pages[: len(shown)]), path
+
+
+@pytest.mark.parametrize("field", KINDS)
+def test_each_id_has_a_number_of_its_own(field: str) -> None:
+    ids = OpaqueIds("secret")
+    numbers = [*range(1, 2_000), 2**26, 2**51, 2**52 - 1]
+    shown = [ids.hide(field, number) for number in numbers]
+    assert len(set(shown)) == len(numbers)
+    assert all(0 <= each < 2**52 for each in shown)
+    assert [ids.find(field, each) for each in shown] == numbers
+    assert [ids.hide(field, each) for each in (0, 2**52, 2**63 - 1)] == [0, 2**52, 2**63 - 1]
+
+
+async def test_times_tell_a_limited_token_nothing_of_other_portfolios(
+    guarded: httpx.AsyncClient, database: Database
+) -> None:
+    """The last commit of all portfolios is no answer to it, whether anything changed or not."""
+    _, mine = await tokens.create(database, "mine", ["read"], portfolios=["P1"])
+    _, every = await tokens.create(database, "every", ["read"])
+    for path in READS[:5]:
+        answer = await guarded.get(path, headers=bearing(mine))
+        for known in ({}, {"if-none-match": answer.headers["etag"]}):
+            again = await guarded.get(path, headers={**bearing(mine), **known})
+            assert again.status_code == (304 if known else 200)
+            assert "revalue-known-at" not in again.headers, path
+    for path in READS[:4]:
+        assert "revalue-known-at" in (await guarded.get(path, headers=bearing(every))).headers, path
+
+
+async def test_a_reason_names_no_address_and_no_process(
+    guarded: httpx.AsyncClient, database: Database
+) -> None:
+    reason = "TaskLostError: the actor of task 3 died: ip 10.0.0.7, pid 4242, node 5f3a"
+    _, read = await tokens.create(database, "read", ["read"])
+    seen = []
+    for stored in (reason, "UNEXPECTED_ERROR A:B 2024-01-01"):
+        await execute(database, f"UPDATE portfolio_valuation_jobs SET failure_reason = '{stored}'")
+        [first, *_] = (await guarded.get("/jobs", headers=bearing(read))).json()["items"]
+        seen.append(first["failure_reason"])
+    assert seen == ["TaskLostError", "UNEXPECTED_ERROR A:B 2024-01-01"]
 
 
 async def test_an_etag_of_one_token_opens_nothing_to_another(
