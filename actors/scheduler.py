@@ -130,6 +130,7 @@ class ValuationScheduler:
             self._holder,
             lease_seconds=self._settings.lease_seconds,
             take_over=self._take_over,
+            tell=self._tell,
         )
 
     async def progress(self) -> dict[str, Any]:

@@ -67,11 +67,10 @@ def drain(
         return
     if leader.holder is None:
         out.print("no scheduler leads")
-    elif leader.silent_seconds > lease:
+    elif leader.is_dead:
         out.print(
-            f"scheduler {leader.holder} (term {leader.term}) has been silent for "
-            f"{leader.silent_seconds:.0f} s and is considered dead: the next scheduler releases "
-            "its work"
+            f"scheduler {leader.holder} (term {leader.term}) sends no heartbeat and is considered "
+            "dead: the next scheduler releases its work"
         )
     else:
         out.print(f"scheduler {leader.holder} (term {leader.term}) has ended")

@@ -1,5 +1,6 @@
 -- Begin a new term for :holder if the present leader can be succeeded: there is none, it is :holder
--- itself, its lease is over, or :take_over is true. Returns the new term's number, or no row.
+-- itself, it is the one of :dead_term, whose heartbeat is still :dead_heartbeat, or :take_over is
+-- true. Returns the new term's number, or no row.
 --
 -- FOR UPDATE waits for the transactions of the term that ends, which hold FOR KEY SHARE
 -- (lock_term). Heartbeats and operators' requests do not wait for those.
@@ -8,7 +9,7 @@ WITH succeeded AS (
     WHERE :take_over::boolean
        OR holder IS NULL
        OR holder = :holder
-       OR heartbeat_at < clock_timestamp() - make_interval(secs => :lease_seconds::double precision)
+       OR (term = :dead_term::bigint AND heartbeat_at = :dead_heartbeat::timestamptz)
     FOR UPDATE
 )
 UPDATE scheduler_term t

@@ -6,6 +6,7 @@ from datetime import datetime
 from time import monotonic
 
 from revalue.engine.errors import TransientError
+from revalue.engine.leadership.lease import Lease
 from revalue.engine.postgres.database import SHORT_SECONDS, Connections
 from revalue.engine.postgres.statement import statements
 
@@ -18,12 +19,14 @@ class Leader:
 
     term: its number.
     holder: its name; None when nobody leads.
-    silent_seconds: time since its last heartbeat, by the database's clock.
+    silent_seconds: by how much its last heartbeat differs from the database's clock.
+    is_dead: whether it is considered dead (see Lease).
     """
 
     term: int
     holder: str | None
     silent_seconds: float
+    is_dead: bool = False
 
 
 class DrainTimeoutError(TransientError):
@@ -55,18 +58,23 @@ async def resume(database: Connections) -> datetime | None:
     return since
 
 
-async def leader(database: Connections) -> Leader:
-    """Return who leads now."""
+async def leader(database: Connections, lease: Lease | None = None) -> Leader:
+    """Return who leads now.
+
+    Args:
+        lease: what has watched the leader so far.
+    """
     async with database.connection(seconds=SHORT_SECONDS) as connection:
         row = await sql("leader").one(connection)
-    return Leader(row["term"], row["holder"], row["silent_seconds"])
+        is_led = row["holder"] is not None
+        is_dead = lease is not None and is_led and await lease.is_over(connection, row)
+    return Leader(row["term"], row["holder"], row["silent_seconds"], is_dead)
 
 
 async def drain(database: Connections, *, seconds: float, lease_seconds: float) -> Leader:
     """Ask the leader to finish what is in flight and to end, and wait until it has.
 
-    A leader that has been silent for longer than its lease is not waited for: the next scheduler
-    releases what it began.
+    A leader that is considered dead is not waited for: the next scheduler releases what it began.
 
     Returns:
         The scheduler that was asked; its holder is None when nobody led.
@@ -81,11 +89,12 @@ async def drain(database: Connections, *, seconds: float, lease_seconds: float) 
         await sql("drain").execute(connection, term=found.term)
         await connection.execute("NOTIFY revalue_wake")
     end = monotonic() + seconds
+    lease = Lease(lease_seconds)
     while True:
-        now = await leader(database)
+        now = await leader(database, lease)
         if now.holder is None or now.term != found.term:
             return found
-        if now.silent_seconds > lease_seconds:
+        if now.is_dead:
             return now
         if monotonic() > end:
             raise DrainTimeoutError(

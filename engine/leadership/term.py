@@ -1,12 +1,13 @@
 """Leadership: the database issues terms, and each transaction of a scheduler locks its own term."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from revalue.engine.errors import LeaderActiveError, TermLostError
+from revalue.engine.errors import TermLostError
 from revalue.engine.fault_injection import fault_point
+from revalue.engine.leadership.lease import Lease, leads_already
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.backends import application_name, terminate_backends
 from revalue.engine.postgres.database import Connections
@@ -14,6 +15,7 @@ from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
 
+_TELL_SECONDS = 1
 _ACQUIRE_SECONDS = 60  # it may end several database sessions of the leader before
 
 
@@ -47,46 +49,56 @@ class Term:
 
     @classmethod
     async def acquire(
-        cls, database: Connections, holder: str, *, lease_seconds: float, take_over: bool = False
+        cls,
+        database: Connections,
+        holder: str,
+        *,
+        lease_seconds: float,
+        take_over: bool = False,
+        tell: Callable[[str], None] = lambda waits_for: None,
     ) -> "Term":
         """Begin a new term for `holder`.
 
         Waits until the lease of a silent leader is over, then ends that leader's database sessions:
-        one that is stopped inside a transaction would hold its term's lock forever.
+        one that is stopped inside a transaction would hold its term's lock forever. So it ends
+        after the time of a lease and a moment, whatever the clocks say.
 
         Args:
-            lease_seconds: a leader without a heartbeat for longer is considered dead.
+            lease_seconds: a leader without a heartbeat for longer is considered dead (see Lease).
             take_over: succeed any leader without waiting.
+            tell: is called with what it waits for.
 
         Raises:
             LeaderActiveError: another holder sent a heartbeat while this one waited.
         """
-        heard = None
+        lease = Lease(lease_seconds)
         while True:
             async with database.transaction(seconds=_ACQUIRE_SECONDS) as connection:
                 fault_point("acquire.begun")
-                before = await sql("reclaimable_holder").row(
-                    connection, holder=holder, lease_seconds=lease_seconds, take_over=take_over
-                )
-                if before is not None:
-                    await terminate_backends(
-                        connection, application_name("scheduler", before["holder"])
-                    )
+                leader = await sql("leader").one(connection)
+                before = leader["holder"]
+                is_dead = before is not None and await lease.is_over(connection, leader)
+                if before is not None and (is_dead or take_over or before == holder):
+                    await terminate_backends(connection, application_name("scheduler", before))
                 number = await sql("acquire").value(
-                    connection, holder=holder, lease_seconds=lease_seconds, take_over=take_over
+                    connection,
+                    holder=holder,
+                    take_over=take_over,
+                    dead_term=leader["term"] if is_dead else None,
+                    dead_heartbeat=leader["heartbeat_at"] if is_dead else None,
                 )
                 fault_point("acquire.written")
-                leader = await sql("leader").one(connection)
             if number is not None:
                 fault_point("acquire.committed")
                 return cls(database, number, holder, lease_seconds=lease_seconds)
-            if heard not in (None, (leader["term"], leader["heartbeat_at"])):
-                raise LeaderActiveError(
-                    f"scheduler {leader['holder']} holds term {leader['term']} and was alive "
-                    f"{leader['silent_seconds']:.1f} s ago: wait for it, stop it "
-                    "(`revalue drain`), or take over (from then on it cannot write)"
+            if lease.changes:
+                raise leads_already(leader)
+            if lease.unchanged_seconds >= _TELL_SECONDS:
+                left = max(0.0, lease_seconds - lease.unchanged_seconds)
+                tell(
+                    f"scheduler {before} holds term {leader['term']} and sends no heartbeat: it is "
+                    f"succeeded if it sends none for {left:.0f} s more"
                 )
-            heard = (leader["term"], leader["heartbeat_at"])
             await asyncio.sleep(min(0.25, lease_seconds / 4))
 
     @asynccontextmanager

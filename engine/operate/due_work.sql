@@ -27,7 +27,7 @@ SELECT COALESCE(sum(positions * days), 0)::bigint AS days,
        COALESCE(sum(positions) FILTER (WHERE days > 0), 0)::bigint AS positions,
        EXISTS (SELECT FROM reprocessing_triggers WHERE fanned_out_at IS NULL) AS is_queued,
        COALESCE((SELECT holder IS NOT NULL
-                        AND heartbeat_at > clock_timestamp()
-                            - make_interval(secs => :lease_seconds::double precision)
+                        AND abs(extract(epoch FROM clock_timestamp() - heartbeat_at))
+                            < :lease_seconds::double precision
                  FROM scheduler_term), false) AS is_led
 FROM counted

@@ -2,7 +2,8 @@
 --
 -- Dead letters are counted by job, and only while the job's dates are still due: not requeued, not
 -- superseded by a later epoch. calendars_not_opened: calendars of positions of which no business
--- date is opened, so that nothing is due.
+-- date is opened, so that nothing is due. heartbeat_age_seconds: after the clock was set back, the
+-- heartbeat of a dead leader lies in the future.
 SELECT (SELECT count(*) FROM reprocessing_triggers WHERE fanned_out_at IS NULL) AS triggers_queued,
        (SELECT count(*) FROM deferred_jobs) AS jobs_deferred,
        (SELECT count(DISTINCT job_id)
@@ -16,6 +17,6 @@ SELECT (SELECT count(*) FROM reprocessing_triggers WHERE fanned_out_at IS NULL) 
                            WHERE f.calendar_id = c.calendar_id)
              ORDER BY c.calendar_id) AS calendars_not_opened,
        t.paused_at, t.paused_by, t.term, t.holder,
-       extract(epoch FROM clock_timestamp() - t.heartbeat_at)::double precision
+       abs(extract(epoch FROM clock_timestamp() - t.heartbeat_at))::double precision
            AS heartbeat_age_seconds
 FROM scheduler_term t

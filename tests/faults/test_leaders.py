@@ -72,7 +72,7 @@ async def test_a_deposed_scheduler_does_not_take_over_again_when_ray_restarts_it
         with pytest.raises(TermLostError, match="third holds term 3"):
             await asyncio.to_thread(wait_until_quiet, second)
         os.kill(victim, signal.SIGKILL)
-        with pytest.raises(LeaderActiveError, match="third holds term 3 and was alive"):
+        with pytest.raises(LeaderActiveError, match="third holds term 3 and is alive"):
             await asyncio.to_thread(wait_until_quiet, second)
         await until(running.loop.is_quiet)
         running.loop.stop()

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -10,12 +12,16 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.errors import LeaderActiveError
 from revalue.engine.leadership import control
+from revalue.engine.leadership.lease import require_no_leader
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
+from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
 from tests.integration.test_cli import code, run
 from tests.support import DAYS, SETTINGS, Engine, engine, execute, fetch, load_small_book, until
 
+BEFORE_THE_CLOCK = "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() - interval '1 hour'"
+AFTER_THE_CLOCK = "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() + interval '1 hour'"
 CORRECTION = "UPDATE market_prices SET price = price + 1"
 
 
@@ -114,10 +120,10 @@ async def test_drain_does_not_wait_for_a_leader_that_is_missing_or_silent(
     await execute(
         database, "UPDATE scheduler_term SET heartbeat_at = heartbeat_at - interval '1 minute'"
     )
-    assert (await control.drain(database, seconds=30, lease_seconds=30)).silent_seconds > 30
-    await execute(
-        database, "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() + interval '1 minute'"
-    )
+    assert (await control.drain(database, seconds=30, lease_seconds=30)).is_dead
+    await execute(database, AFTER_THE_CLOCK)
+    assert (await control.drain(database, seconds=30, lease_seconds=30)).is_dead
+    await execute(database, "UPDATE scheduler_term SET heartbeat_at = clock_timestamp()")
     with pytest.raises(control.DrainTimeoutError, match=r"gone \(term 1\) still finishes"):
         await control.drain(database, seconds=0, lease_seconds=30)
 
@@ -152,6 +158,63 @@ async def test_a_leader_that_died_just_now_is_distinguished_from_one_that_is_ali
     with pytest.raises(LeaderActiveError, match="alive holds term 2"):
         await Term.acquire(database, "third", lease_seconds=0.5)
     beating.cancel()
+
+
+@asynccontextmanager
+async def leading(url: str, holder: str) -> AsyncIterator[Term]:
+    """A leader that sends no heartbeat, with a database session of its own."""
+    name = application_name("scheduler", holder)
+    async with await Database.open(url, application=name) as opened:
+        yield await Term.acquire(opened, holder, lease_seconds=30)
+
+
+@pytest.mark.parametrize("clock", [BEFORE_THE_CLOCK, AFTER_THE_CLOCK])
+async def test_a_leader_is_judged_by_its_heartbeats_whatever_the_clock_does(
+    url: str, database: Database, clock: str
+) -> None:
+    """A clock set forward deposes no living leader; one set back keeps no dead one."""
+    told: list[str] = []
+    async with leading(url, "first") as alive:
+        await execute(database, clock)
+
+        async def beat() -> None:
+            await asyncio.sleep(0.3)
+            await alive.heartbeat()
+
+        beating = asyncio.create_task(beat())
+        with pytest.raises(LeaderActiveError, match="first holds term 1"):
+            await Term.acquire(database, "second", lease_seconds=2)
+        await beating
+        await execute(database, clock)
+        begun = time.monotonic()
+        drained = asyncio.create_task(control.drain(database, seconds=30, lease_seconds=1.5))
+        second = await Term.acquire(database, "second", lease_seconds=1.5, tell=told.append)
+        assert 1.4 < time.monotonic() - begun < 10, "it hangs, and is connected: a lease is waited"
+        assert "first holds term 1 and sends no heartbeat" in told[0]
+        await drained
+    await second.release()
+    async with leading(url, "third"):
+        pass
+    await execute(database, clock)
+    begun = time.monotonic()
+    await Term.acquire(database, "fourth", lease_seconds=30)
+    assert time.monotonic() - begun < 5, "it has died, with its sessions: nothing is waited for"
+
+
+async def test_no_scheduler_is_started_beside_one_that_leads(url: str, database: Database) -> None:
+    await require_no_leader(database, lease_seconds=30)
+    async with leading(url, "first") as alive:
+        await require_no_leader(database, lease_seconds=0.2)  # one that hangs is succeeded later
+
+        async def beat() -> None:
+            await asyncio.sleep(0.3)
+            await alive.heartbeat()
+
+        beating = asyncio.create_task(beat())
+        with pytest.raises(LeaderActiveError, match="first holds term 1"):
+            await require_no_leader(database, lease_seconds=30)
+        await beating
+    await require_no_leader(database, lease_seconds=30)
 
 
 async def test_the_operators_commands(url: str, database: Database) -> None:

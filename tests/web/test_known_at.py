@@ -254,6 +254,23 @@ async def test_before_the_first_and_in_the_future(
             ), answer.text
 
 
+async def test_a_response_can_be_asked_for_again_after_the_clock_was_set_back(
+    url: str, database: Database, running: Engine
+) -> None:
+    """Its time, the last commit, lies in the future then; later commits are stamped after it."""
+    await execute(
+        database,
+        "UPDATE moments SET at = clock_timestamp() + interval '1 hour' "
+        "WHERE moment_id = (SELECT max(moment_id) FROM moments)",
+    )
+    async with client(url) as web:
+        recorder = Recorder(web)
+        await recorder.read()
+        await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+        await running.settle()
+        assert not await recorder.disagreements()
+
+
 async def test_what_was_stored_before_the_upgrade_is_known_from_the_upgrade_on(
     url: str, database: Database, running: Engine
 ) -> None:
