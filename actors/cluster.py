@@ -19,6 +19,9 @@ from revalue.actors.scheduler import NAMESPACE, ValuationScheduler
 from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.settings import Settings
 
+STOP_SECONDS = 120
+"""How long a stop waits for the tasks in flight, by default."""
+
 _RUNS_ALREADY = (
     "a scheduler for this database runs on this cluster already: wait for it, stop it "
     "(`revalue drain`), or take over (`--take-over`)"
@@ -40,7 +43,7 @@ def connected(settings: Settings) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    address = settings.ray_address or os.environ.get("RAY_ADDRESS")
+    address = address_of(settings)
     with log_relay.receiving() if address is None else nullcontext():
         try:
             if address is None:
@@ -55,6 +58,11 @@ def connected(settings: Settings) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def address_of(settings: Settings) -> str | None:
+    """Return the address of the Ray cluster; None: a local Ray is started."""
+    return settings.ray_address or os.environ.get("RAY_ADDRESS")
 
 
 def _start_local_ray(cpus: int | None) -> None:
@@ -150,7 +158,7 @@ def _wait_for_name(name: str, lease_seconds: float, *, take_over: bool) -> None:
         time.sleep(0.1)
 
 
-def stop_scheduler(scheduler: ActorHandle, *, seconds: float = 120) -> bool:
+def stop_scheduler(scheduler: ActorHandle, *, seconds: float = STOP_SECONDS) -> bool:
     """Drain the scheduler and end its actor.
 
     Returns:

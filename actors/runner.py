@@ -3,7 +3,9 @@
 import asyncio
 import math
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +14,8 @@ import ray
 from revalue.actors import cluster
 from revalue.actors.protocols import SchedulerStartError
 from revalue.engine import logs
-from revalue.engine.errors import RevalueError, TermLostError
+from revalue.engine.errors import RevalueError, TermLostError, TransientError
+from revalue.engine.leadership.lease import require_no_leader
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.runtime import OnProgress, Run, RunProgress
@@ -38,21 +41,45 @@ def run_until_quiet(url: str, settings: Settings, *, on_progress: OnProgress | N
 
 
 class Runner:
-    """The engine on Ray for as long as the block lasts: a scheduler and its pool."""
+    """The engine on Ray for as long as the block lasts: a scheduler and its pool.
 
-    def __init__(self, url: str, settings: Settings, *, take_over: bool = False) -> None:
+    Attributes:
+        ended_in_order: whether what was in flight was finished and applied at the end.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        *,
+        take_over: bool = False,
+        on_connected: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Create a runner.
+
+        Args:
+            take_over: succeed a scheduler that is still alive.
+            on_connected: is called when this process has connected to Ray, which installs handlers
+                of signals.
+        """
         self._url = url
         self._settings = settings
         self._take_over = take_over
+        self._on_connected = on_connected
+        self._last: dict[str, Any] | None = None  # the progress when it was last asked for
         self._counted = dict.fromkeys(_COUNTS, 0)
         self._is_in_trouble = False
         self._warned_at = -math.inf
         self.ended_in_order = False
 
     def __enter__(self) -> "Runner":
+        if not self._take_over:
+            with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
+                thread.submit(asyncio.run, self._require_no_leader()).result()
         with ExitStack() as undo:
             self._connection = cluster.connected(self._settings)
             undo.enter_context(self._connection)
+            self._on_connected()
             self._scheduler = cluster.start_scheduler(
                 self._url, self._settings, take_over=self._take_over
             )
@@ -144,8 +171,24 @@ class Runner:
                 continue
             self._warn_of(progress["trouble"])
             if not progress.get("starting"):
+                self._last = progress
                 return progress
             time.sleep(0.05)
+
+    def what_it_leaves(self) -> str:
+        """Say what a process leaves that ends now, and who goes on with it."""
+        address = cluster.address_of(self._settings)
+        ray_of_it = f"the Ray cluster at {address}" if address else "its own Ray, which ends too,"
+        if self._last is None:
+            return f"no scheduler of this command has led yet; what was started on {ray_of_it} ends"
+        tasks = self._last["in_flight"]
+        return (
+            f"{tasks} {'task was' if tasks == 1 else 'tasks were'} in flight when last heard of. "
+            f"The scheduler of term {self._last['term']} on {ray_of_it} ends with this command. "
+            f"The next `revalue value` waits for its lease, {self._settings.lease_seconds:g} s at "
+            "most, applies what the tasks have committed and releases their other jobs; no attempt "
+            "is counted"
+        )
 
     def _warn_of(self, trouble: str | None) -> None:
         """Log trouble when it begins: the scheduler's own log may be in files of Ray only."""
@@ -154,6 +197,12 @@ class Runner:
             self._warned_at = now
             _log.warning("the scheduler waits", trouble=trouble)
         self._is_in_trouble = trouble is not None
+
+    async def _require_no_leader(self) -> None:
+        """Refuse a second scheduler before Ray is started for it: that takes ten times as long."""
+        with suppress(TransientError):  # the scheduler meets it too, and waits
+            async with await Database.open(self._url, connections=1) as database:
+                await require_no_leader(database, lease_seconds=self._settings.lease_seconds)
 
     async def _status(self) -> Status:
         async with await Database.open(self._url, connections=1) as database:

@@ -5,10 +5,11 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from revalue.console.cli import second_signal
 from revalue.console.cli.arguments import Json, parse_date
 from revalue.console.cli.connection import migrated_database_url, with_database
 from revalue.console.cli.context import CliContext
@@ -17,9 +18,14 @@ from revalue.console.cli.output import counted, err, out, print_json
 from revalue.console.cli.progress import progress_line
 from revalue.console.cli.status import as_dict, not_opened, print_status, what_is_left
 from revalue.engine.correct.openings import Opening, open_calendars
-from revalue.engine.errors import ValuationIncompleteError
+from revalue.engine.errors import TransientError, ValuationIncompleteError
 from revalue.engine.operate.status import read_status
 from revalue.engine.runtime import Run
+
+if TYPE_CHECKING:
+    from revalue.actors.runner import Runner
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Stopped(KeyboardInterrupt):
@@ -75,25 +81,31 @@ def value(
         opened = with_database(settings, lambda database: open_calendars(database, through))
         if not as_json:
             print_openings(opened, through)
-    runner = Runner(url, settings, take_over=take_over)
+    runner = Runner(
+        url, settings, take_over=take_over, on_connected=lambda: _stop_at_signals(runner)
+    )
     try:
         # Ray prints messages of its own, which are no part of the result.
-        with redirect_stdout(sys.stderr), runner:
-            # After Ray's start, which installs handlers of its own.
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, _stop)
-            with progress_line("watching" if watch else "valuing", show=not quiet) as on_progress:
-                run = None if watch else runner.until_quiet(on_progress)
-                if watch:
-                    runner.watch(on_progress)
+        with (
+            redirect_stdout(sys.stderr),
+            runner,
+            progress_line("watching" if watch else "valuing", show=not quiet) as on_progress,
+        ):
+            run = None if watch else runner.until_quiet(on_progress)
+            if watch:
+                runner.watch(on_progress)
     except KeyboardInterrupt as stopped:
         number = getattr(stopped, "number", signal.SIGINT)
-        status = with_database(settings, read_status)
         finished = (
             "was finished and applied"
             if runner.ended_in_order
             else "was not finished: the next scheduler releases it"
         )
+        try:
+            status = with_database(settings, read_status)
+        except TransientError as error:
+            err.print(f"stopped: work in flight {finished}; what is left is not known: {error}")
+            sys.exit(128 + number)
         err.print(f"stopped: work in flight {finished}; {what_is_left(status)}")
         sys.exit(0 if (watch and runner.ended_in_order) or status.is_current else 128 + number)
     if run is None:
@@ -128,8 +140,17 @@ def describe_run(run: Run) -> str:
     )
 
 
-def _stop(number: int, _: Any) -> None:
-    # A second signal ends the process at once: it does not wait for work in flight.
-    signal.signal(number, signal.SIG_DFL)
-    err.print("stopping: work in flight is finished and applied first")
-    raise _Stopped(number)
+def _stop_at_signals(runner: "Runner") -> None:
+    """End the run at a signal, and the process at a second one."""
+    from revalue.actors.cluster import STOP_SECONDS
+
+    def stop(number: int, _: Any) -> None:
+        second_signal.end_at(_SIGNALS, lambda: f"ended at once: {runner.what_it_leaves()}")
+        err.print(
+            "stopping: work in flight is finished and applied first, which may take "
+            f"{STOP_SECONDS} s; a second signal does not wait for it"
+        )
+        raise _Stopped(number)
+
+    for number in _SIGNALS:
+        signal.signal(number, stop)

@@ -7,16 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg
 import psutil
 import pytest
 import ray
 
-from revalue.actors import cluster
+from revalue.actors import cluster, runner
 from revalue.actors.protocols import SchedulerStartError
 from revalue.actors.runner import Runner
 from revalue.console.reference.reference import compare, read_book
@@ -129,7 +131,7 @@ def enter(runner: Runner) -> None:
 
 
 async def test_a_scheduler_that_cannot_lead_leaves_nothing_on_a_ray_of_the_user(
-    local_ray: None, url: str, database: Database
+    local_ray: None, url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await load_small_book(database, portfolios=2)
     settings = Settings(actors=1, lease_seconds=2)
@@ -137,10 +139,14 @@ async def test_a_scheduler_that_cannot_lead_leaves_nothing_on_a_ray_of_the_user(
         leading = asyncio.create_task(leader.loop.run())
         with pytest.raises(LeaderActiveError, match="test holds term 1"):
             await asyncio.to_thread(enter, Runner(url, settings))
+        # As if the other one had begun right after it was looked for.
+        monkeypatch.setattr(runner, "require_no_leader", AsyncMock())
+        with pytest.raises(LeaderActiveError, match="test holds term 1"):
+            await asyncio.to_thread(enter, Runner(url, settings))
         leader.loop.stop()
         await leading
-    with Runner(url, settings) as runner:
-        assert await asyncio.to_thread(runner.until_quiet) is not None
+    with Runner(url, settings) as running:
+        assert await asyncio.to_thread(running.until_quiet) is not None
 
 
 async def test_a_scheduler_that_cannot_start_says_why(
@@ -258,7 +264,8 @@ async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigter
         ):
             assert watching.poll() is None, watching.communicate()
         await agrees(database)
-        refused = revalue("value", "--quiet", url=url)
+        # Before it asks a Ray for anything: there is none at that address.
+        refused = revalue("value", "--quiet", url=url, REVALUE_RAY_ADDRESS="127.0.0.1:1")
         assert (refused.returncode, "holds term 1" in refused.stderr) == (3, True), refused.stderr
         watching.send_signal(signal.SIGTERM)
         _, errors = watching.communicate(timeout=60)
@@ -268,3 +275,42 @@ async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigter
     finally:
         if watching.poll() is None:
             watching.kill()
+
+
+async def test_a_second_signal_ends_at_once_and_says_what_it_leaves(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    """The first one waits for an actor that hangs."""
+    await load_small_book(database, portfolios=1)
+    armory = Armory(tmp_path)
+    armory.arm("value.marked", "STOP")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "revalue", "value", "--quiet", "--actors", "1"],
+        cwd=ROOT,
+        env={**os.environ, "REVALUE_DATABASE_URL": url, "REVALUE_FAULTS": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        await asyncio.wait_for(armory.wait_for_victim("value.marked", "STOP"), 60)
+        started = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(signal.SIGINT)
+        assert running.stderr is not None
+        assert "a second signal does not wait" in await asyncio.to_thread(running.stderr.readline)
+        begun = time.monotonic()
+        running.send_signal(signal.SIGTERM)
+        _, errors = await asyncio.to_thread(running.communicate, timeout=60)
+        assert time.monotonic() - begun < 5
+        assert running.returncode == 128 + signal.SIGTERM
+        assert "in flight when last heard of" in errors
+        assert "no attempt is counted" in errors
+        _, left = await asyncio.to_thread(psutil.wait_procs, started, timeout=10)
+        assert not left, "of its Ray"
+    finally:
+        if running.poll() is None:
+            running.kill()
+    async with engine(url, holder="next") as following:
+        await following.settle()
+    await agrees(database)
+    counted = await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs")
+    assert counted == [(1,)]
