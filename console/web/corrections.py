@@ -27,7 +27,7 @@ from revalue.engine.correct.parsing import (
     from_csv,
     from_parquet,
 )
-from revalue.engine.errors import RevalueError
+from revalue.engine.errors import PreviewTooLargeError, RevalueError
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import OnProgress, preview
 
@@ -49,7 +49,9 @@ DecimalText = Annotated[
 ]
 Day = Annotated[date, Field(description="Date of the corrected record.")]
 MAX_CORRECTIONS = 100
-BODY_LIMITS = Limits(rows=1_000_000, columns=100, uncompressed_bytes=200_000_000)
+BODY_LIMITS = Limits(rows=1_000_000, columns=100, cells=10_000_000, uncompressed_bytes=200_000_000)
+MAX_POSITION_DAYS = 100_000_000
+"""The largest preview over HTTP: there is one at a time, and the others wait for it."""
 
 
 class _Body(BaseModel):
@@ -284,8 +286,16 @@ async def _preview(
     correct: Callable[[Connections], Awaitable[Any]],
     on_progress: OnProgress,
 ) -> str:
+    def check(valued: int, of_all: int) -> None:
+        if of_all > MAX_POSITION_DAYS:
+            raise PreviewTooLargeError(
+                f"the preview would value {of_all:,} position-days, of {MAX_POSITION_DAYS:,} at "
+                "most. Preview fewer corrections, or use `revalue correct --dry-run`"
+            )
+        on_progress(valued, of_all)
+
     settings = request.app.state.settings
-    found = await preview(previews.database, correct, settings, on_progress=on_progress)
+    found = await preview(previews.database, correct, settings, on_progress=check)
     return await asyncio.to_thread(lambda: json_text(found.as_dict()))
 
 

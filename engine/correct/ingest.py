@@ -1,5 +1,6 @@
 """Load files and frames: validate all rows, then write all of them in one transaction."""
 
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -172,8 +173,7 @@ async def load(
         raise UsageError(f"{kind!r} cannot be loaded: give one of {', '.join(Kind)}")
     kind = Kind(kind)
     given = read(source)
-    frame, problems = parse_columns(given, COLUMNS[kind])
-    problems += _rule_problems(kind, given, frame)
+    frame, problems = await asyncio.to_thread(_checked, kind, given)
     async with database.transaction() as connection:
         await _copy_in(connection, kind, frame)
         problems += await _stored_data_problems(connection, kind, given, replacing)
@@ -186,6 +186,12 @@ async def load(
         # The transaction may go on, and load more.
         await connection.execute("DROP TABLE incoming")
     return LoadResult(kind.value, len(frame), **counts)
+
+
+def _checked(kind: Kind, given: Source) -> tuple[pl.DataFrame, list[InputProblem]]:
+    """Return the typed columns, and the rules that need no stored data and are broken."""
+    frame, problems = parse_columns(given, COLUMNS[kind])
+    return frame, problems + _rule_problems(kind, given, frame)
 
 
 def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[InputProblem]:

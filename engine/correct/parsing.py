@@ -141,13 +141,15 @@ class Limits:
     A Parquet file of a few kilobytes can hold billions of equal rows, or one cell of a gigabyte.
 
     Attributes:
-        rows: number of rows, at most.
+        rows: number of rows, at most; of values in a column too, which is more if it has lists.
         columns: number of columns, at most.
+        cells: number of rows times columns, at most.
         uncompressed_bytes: size of the columns of a Parquet file before compression, at most.
     """
 
     rows: int
     columns: int
+    cells: int
     uncompressed_bytes: int
 
     def require_parquet(self, content: BytesIO, place: str) -> None:
@@ -161,27 +163,32 @@ class Limits:
         except (pa.ArrowException, OSError) as error:
             raise InvalidInputError(f"{place} cannot be read: {error}") from error
         content.seek(0)
-        size = sum(
-            footer.row_group(group).column(column).total_uncompressed_size
-            for group in range(footer.num_row_groups)
-            for column in range(footer.num_columns)
-        )
-        rows = sum(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
+        groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+        rows = sum(group.num_rows for group in groups)
         self._require(place, "rows", rows, self.rows)
-        self._require(place, "columns", footer.num_columns, self.columns)
+        self._require_shape(place, rows, footer.num_columns)
+        chunks = [
+            [group.column(number) for group in groups] for number in range(footer.num_columns)
+        ]
+        values = max((sum(chunk.num_values for chunk in each) for each in chunks), default=0)
+        self._require(place, "values in a column", values, self.rows)
+        size = sum(chunk.total_uncompressed_size for each in chunks for chunk in each)
         self._require(place, "bytes uncompressed", size, self.uncompressed_bytes)
 
     def require_csv(self, content: bytes, place: str) -> None:
         """Check the content of a CSV file.
 
         Raises:
-            InvalidInputError: it is too large, or compressed.
+            InvalidInputError: it is too large.
         """
-        if content.startswith(_COMPRESSED):
-            raise InvalidInputError(f"{place} cannot be read: it is compressed, and not CSV")
-        header, _, _ = content.partition(b"\n")
-        self._require(place, "columns", header.count(b",") + 1, self.columns)
         self._require(place, "lines", content.count(b"\n"), self.rows + 1)
+        lines = content.split(b"\n")
+        # Of all lines: a quoted line break can be in the header.
+        self._require_shape(place, len(lines), max(line.count(b",") for line in lines) + 1)
+
+    def _require_shape(self, place: str, rows: int, columns: int) -> None:
+        self._require(place, "columns", columns, self.columns)
+        self._require(place, "cells", rows * columns, self.cells)
 
     def _require(self, place: str, what: str, found: int, most: int) -> None:
         if found > most:
@@ -194,7 +201,7 @@ _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What polars raises of an input. A panic of its Rust code is a BaseException, no Exception."""
 
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
-"""How gzip, zstd and zlib begin: polars would unpack them unasked."""
+"""How gzip, zstd and zlib begin: polars would unpack them unasked, however much it is."""
 
 Input: TypeAlias = Path | str | pl.DataFrame | pa.Table | Source
 """What can be loaded: a file name, a polars frame, an Arrow table, or what `read` returned."""
@@ -233,8 +240,10 @@ def from_csv(content: bytes, place: str, *, limits: Limits | None = None) -> Sou
     """Read the content of a CSV file; every column is text.
 
     Raises:
-        InvalidInputError: it is not CSV, or larger than the limits.
+        InvalidInputError: it is not CSV, compressed, or larger than the limits.
     """
+    if content.startswith(_COMPRESSED):
+        raise InvalidInputError(f"{place} cannot be read: it is compressed, and not CSV")
     if limits is not None:
         limits.require_csv(content, place)
     try:

@@ -13,6 +13,7 @@ import httpx
 import polars as pl
 import pytest
 
+from revalue.console.web import corrections as web_corrections
 from revalue.engine.correct import corrections
 from revalue.engine.postgres.database import Database
 from revalue.engine.preview import preview as preview_module
@@ -395,6 +396,15 @@ async def test_a_file_that_is_small_only_while_it_is_packed_is_refused(
         )
         assert (answer.status_code, answer.json()["title"]) == (422, "InvalidInputError")
         assert detail in answer.json()["detail"]
+
+
+async def test_a_preview_of_too_many_position_days_is_refused(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_corrections, "MAX_POSITION_DAYS", 1)
+    answer = await web.post("/corrections:preview", json=RATE)
+    assert (answer.status_code, answer.json()["title"]) == (422, "PreviewTooLargeError")
+    assert "position-days, of 1 at most" in answer.json()["detail"]
 
 
 async def test_a_failed_job_is_requeued(
