@@ -148,17 +148,14 @@ class Attempts:
         ended = self._among(lane, states)
         if not ended:
             return False
-        done: list[Attempt] = []
+        if done := [attempt for attempt in ended if attempt.failure is None]:
+            await self._apply(done, leave_locked=leave_locked)
         for attempt in ended:
             failure = attempt.failure
-            if failure is None:
-                done.append(attempt)
-            elif isinstance(failure, TransientError):
+            if isinstance(failure, TransientError):
                 await self._release(attempt, failure, leave_locked=leave_locked)
-            else:
+            elif failure is not None:
                 raise failure
-        if done:
-            await self._apply(done, leave_locked=leave_locked)
         return True
 
     async def _apply(self, done: list[Attempt], *, leave_locked: bool) -> None:
