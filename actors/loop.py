@@ -31,7 +31,10 @@ _log = logs.logger("scheduler")
 
 _RETRY_JOBS = 50_000
 _UNAPPLIED = LeftBecause("rows of position_state are locked", "what was valued waits")
-_MAX_HOLD_SECONDS = 0.5
+# The live lane waits for queued triggers that affect its dates: for so long in all, and for so long
+# while no page of them is fanned out.
+_MAX_HOLD_SECONDS = 30.0
+_MAX_STALL_SECONDS = 5.0
 _MAX_GIVE_WAY_SECONDS = 0.25
 # Pages of history are small for this long after the live lane has staged something, so that they
 # slow down its next steps less.
@@ -70,6 +73,7 @@ class SchedulerLoop:
         self._attempts = Attempts(steps, pool, settings, self.progress, ended=self._attempt_ended)
         self._locks = LockWatch(steps, left=self._left, wake=self.wake, tell=self._tell_trouble)
         self._unapplied: list[int] = []  # positions that recovery has left, because of locks
+        self._fanned_out_at = -inf
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._woken = asyncio.Event()
         self._turned = asyncio.Condition()
@@ -363,14 +367,15 @@ class SchedulerLoop:
     async def _is_live_held(self, live: LaneWork) -> bool:
         """Whether staging of the live lane waits for queued triggers to be fanned out.
 
-        It waits for a short time only: a mass correction can take long, and staging some positions
-        twice costs less than waiting for it.
+        What it stages before them would be valued twice. It waits as long as the fan-out advances,
+        and not for ever: triggers may be queued again and again.
         """
-        if not await self._steps.is_live_held():
+        if self._locks.holds_up("fan out") or not await self._steps.is_live_held():
             live.held_since = None
             return False
         live.held_since = live.held_since or now()
-        return now() - live.held_since < _MAX_HOLD_SECONDS
+        advanced = max(live.held_since, self._fanned_out_at)
+        return now() - live.held_since < _MAX_HOLD_SECONDS and now() - advanced < _MAX_STALL_SECONDS
 
     async def _fan_out(self, work: LaneWork) -> bool:
         is_live_at_work = now() - self._lanes[Lane.LIVE].staged_at < _SMALL_PAGES_SECONDS
@@ -381,6 +386,7 @@ class SchedulerLoop:
             )
         if step is None:
             return False
+        self._fanned_out_at = now()
         self._lanes[Lane.LIVE].wake.set()  # it may be held until these triggers are fanned out
         self.progress.positions_invalidated += step.positions_invalidated
         self._attempts.add(step.tasks)
@@ -427,7 +433,7 @@ class SchedulerLoop:
         if work.lane is Lane.HISTORY and not self.progress.paused:
             seconds = min(seconds, await self._seconds_to_next_retry())
         if work.is_held:
-            seconds = min(seconds, _MAX_HOLD_SECONDS)
+            seconds = min(seconds, _MAX_STALL_SECONDS)
         if not await arrives_within(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
             work.look_again()
         work.wake.clear()

@@ -1,9 +1,9 @@
--- Whether a queued trigger, none of whose positions is invalidated yet, affects dates of the live
--- lane. Staging them before its fan-out would stage them twice: a price that arrived before its
--- date was opened would restate that date.
+-- Whether a queued trigger affects dates of the live lane, begun or not. What is staged before the
+-- fan-out has passed it is staged twice: a price that arrived before its date was opened would
+-- restate that date.
 SELECT EXISTS (
     SELECT FROM reprocessing_triggers
-    WHERE fanned_out_at IS NULL AND cursor_position_id = 0
+    WHERE fanned_out_at IS NULL
       AND (upper_inf(dates) OR upper(dates) > (
           SELECT min(COALESCE(
               (SELECT business_date FROM business_dates d

@@ -35,6 +35,7 @@ from tests.support import (
     fetch,
     load_small_book,
     open_days,
+    prices,
     until,
 )
 
@@ -240,6 +241,30 @@ async def test_history_goes_on_in_small_pages_while_a_live_task_does_not_end(
         assert set(pages[-2:]) == {8}
         running.loop.stop()
         await work
+
+
+@pytest.mark.parametrize("opened", ["before its prices", "after its prices"])
+async def test_a_new_day_is_valued_once_whether_it_is_opened_before_or_after_its_prices(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch, opened: str
+) -> None:
+    """Its prices and rate are fanned out in several pages."""
+    await load_small_book(database, portfolios=20)
+    tomorrow = DAYS[-1] + timedelta(days=3)
+    async with engine(url) as running:
+        await running.settle()
+        monkeypatch.setattr(loop, "PAGE_POSITIONS", 8)
+        written = running.loop.progress.rows_written
+        if opened == "before its prices":
+            await open_days(database, [tomorrow])
+        for security in ("A", "B"):
+            await load(database, Kind.PRICES, prices(security, {tomorrow: "9.75"}))
+        await execute(database, "INSERT INTO fx_rates SELECT 'EUR', 'USD', $1, 1.25", tomorrow)
+        if opened == "after its prices":
+            await open_days(database, [tomorrow])
+        await running.settle()
+        assert running.loop.progress.rows_written - written == 40
+        assert running.loop.progress.positions_invalidated == 0
+    assert (await read_status(database)).is_current
 
 
 async def failing_when(

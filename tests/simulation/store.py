@@ -277,8 +277,7 @@ class Store:
 
     def is_live_held(self) -> bool:
         return any(
-            max(trigger.dates, default=-1) > self.horizon - _LIVE_DATES and not trigger.cursor
-            for trigger in self.triggers
+            max(trigger.dates, default=-1) > self.horizon - _LIVE_DATES for trigger in self.triggers
         )
 
     def _due(self, position: Position) -> set[int]:
