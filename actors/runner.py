@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import ray
 
 from revalue.actors import cluster
 from revalue.actors.protocols import SchedulerStartError
-from revalue.engine import logs
+from revalue.engine import logs, metrics
 from revalue.engine.errors import RevalueError, TermLostError, TransientError
 from revalue.engine.leadership.lease import require_no_leader
 from revalue.engine.operate.status import Status, read_status
@@ -73,6 +74,7 @@ class Runner:
         self.ended_in_order = False
 
     def __enter__(self) -> "Runner":
+        self._require_free_port()
         if not self._take_over:
             with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
                 thread.submit(asyncio.run, self._require_no_leader()).result()
@@ -197,6 +199,13 @@ class Runner:
             self._warned_at = now
             _log.warning("the scheduler waits", trouble=trouble)
         self._is_in_trouble = trouble is not None
+
+    def _require_free_port(self) -> None:
+        """Refuse a taken port before a local Ray is started. On a cluster only the node knows."""
+        port, host = self._settings.metrics_port, self._settings.metrics_host
+        if port and cluster.address_of(self._settings) is None and not ray.is_initialized():
+            with metrics.told_port(host, port, "--metrics-port"):
+                socket.create_server((host, port)).close()
 
     async def _require_no_leader(self) -> None:
         """Refuse a second scheduler before Ray is started for it: that takes ten times as long."""

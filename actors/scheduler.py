@@ -17,7 +17,7 @@ from revalue.actors.ray_worker import RayWorker
 from revalue.actors.steps import DatabaseSteps
 from revalue.engine import metrics
 from revalue.engine.core.lifecycle import Lane
-from revalue.engine.errors import RevalueError, TransientError, UsageError
+from revalue.engine.errors import RevalueError, TransientError
 from revalue.engine.leadership.sessions import require_sessions
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.database_metrics import DatabaseCollector
@@ -100,14 +100,10 @@ class ValuationScheduler:
         port = self._settings.metrics_port
         if port is None:
             return
-        try:
+        with metrics.told_port(self._settings.metrics_host, port, "--metrics-port"):
             server, _ = start_http_server(
                 port, addr=self._settings.metrics_host, registry=metrics.REGISTRY
             )
-        except OSError as error:
-            raise UsageError(
-                f"metrics cannot be served on port {port}: {error}. Choose another (--metrics-port)"
-            ) from error
         metrics.REGISTRY.register(DatabaseCollector(self._url))
         self._metrics_port = server.server_port
 

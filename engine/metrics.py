@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 
 import polars as pl
@@ -10,6 +11,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from revalue.engine.core.tasks import TaskResult
+from revalue.engine.errors import UsageError
 
 REGISTRY = CollectorRegistry()
 
@@ -114,3 +116,22 @@ def observe_gaps(business_days: pl.Series) -> None:
     """
     for length, count in business_days.value_counts().iter_rows():
         GAP_DAYS.add(length, count)
+
+
+@contextmanager
+def told_port(host: str, port: int, option: str) -> Iterator[None]:
+    """Tell a port on which the block cannot listen as such.
+
+    Args:
+        option: by which another is chosen.
+
+    Raises:
+        UsageError: the port is taken, for example.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"metrics cannot be served on port {port} of {host}: {error.strerror}. Choose another "
+            f"({option})"
+        ) from error

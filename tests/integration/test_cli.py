@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -182,6 +183,19 @@ def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_prin
         assert got == exit_code, output
         assert message in output
         assert "SECRET" not in output
+
+
+def test_a_taken_port_is_told_before_anything_is_started(url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command, option in (
+            ("serve", "--port"),
+            ("serve-metrics", "--port"),
+            ("value", "--metrics-port"),
+        ):
+            got, output = code(url, command, option, port)
+            assert got == 2
+            assert all(part in output for part in (port, "in use", option)), output
 
 
 def test_nothing_to_verify_is_said(url: str) -> None:
