@@ -26,7 +26,7 @@ from revalue.console.web.security_headers import add_security_headers
 from revalue.console.web.turns import client_of
 from revalue.engine import logs
 
-SPARE = 64
+SPARE = 200
 """Connections above the maximum: they are accepted to be told that there are too many."""
 
 _PAUSE_SECONDS = 0.1

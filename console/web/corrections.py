@@ -335,7 +335,7 @@ def _progress(task: PreviewTask) -> str:
     return f'{told[:-1]}, "result": {task.result or "null"}}}'
 
 
-def _problem(error: Exception) -> dict[str, Any]:
+def _problem(error: BaseException) -> dict[str, Any]:
     """Return what an error would be as a response."""
     name = type(error).__name__
     if isinstance(error, RevalueError):

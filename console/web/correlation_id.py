@@ -7,7 +7,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from revalue.console.web.problems import problem
+from revalue.console.web.problems import is_failure, problem
 from revalue.engine import logs
 
 HEADER = "X-Correlation-ID"
@@ -48,7 +48,9 @@ class Correlation:
         with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
             try:
                 await self._app(scope, receive, send_with_id)
-            except Exception:
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 _log.error(
                     "request failed", method=scope["method"], path=scope["path"], exc_info=True
                 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from revalue.console.web.problems import is_failure
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError
 from revalue.engine.preview.preview import OnProgress
@@ -48,7 +49,7 @@ class PreviewTask:
     position_days: int | None = None
     expires_at: datetime | None = None
     result: str | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     @property
     def is_over(self) -> bool:
@@ -122,7 +123,9 @@ class PreviewQueue:
             try:
                 task.result = await work(tell)
                 task.state = "COMPLETE"
-            except Exception as error:
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 if not isinstance(error, RevalueError):
                     _log.error("preview failed", preview=task.preview_id, exc_info=True)
                 task.error = error

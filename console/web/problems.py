@@ -104,7 +104,16 @@ async def _engine_error(request: Request, error: Exception) -> JSONResponse:
     return problem(status, name, detail, f"urn:revalue:{name}")
 
 
-def status_of(error: Exception) -> int:
+def is_failure(error: BaseException) -> bool:
+    """Return whether it is an error of the work, and no end of the task or of the process.
+
+    A panic of polars or of another library in Rust is one, but no Exception; each library has its
+    own class.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def status_of(error: BaseException) -> int:
     """Return the HTTP status of an error of the engine."""
     status = 500
     if isinstance(error, NotFoundError):

@@ -15,8 +15,8 @@ from revalue.console.web.problems import problem
 
 AT_ONCE = 16
 AT_ONCE_PER_CLIENT = 8
-WAITING = 256
-WAITING_PER_CLIENT = 64
+WAITING = 1_000
+WAITING_PER_CLIENT = 500
 
 _ALWAYS = ("/health/live", "/health/ready")  # probes; what they need is bounded elsewhere
 

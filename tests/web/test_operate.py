@@ -380,7 +380,7 @@ async def test_a_file_that_is_small_only_while_it_is_packed_is_refused(
 ) -> None:
     rows = prices("A", {DAYS[2]: "7"})
     many, cell = io.BytesIO(), io.BytesIO()
-    pl.concat([rows] * 1_000_001).write_parquet(many)
+    rows[[0] * 1_000_001].write_parquet(many)
     rows.with_columns(security_id=pl.lit("A" * 201_000_000)).write_parquet(cell)
     packed = gzip.compress(rows.write_csv().encode())
     for content, kind, detail in (
@@ -396,6 +396,26 @@ async def test_a_file_that_is_small_only_while_it_is_packed_is_refused(
         )
         assert (answer.status_code, answer.json()["title"]) == (422, "InvalidInputError")
         assert detail in answer.json()["detail"]
+
+
+async def test_a_panic_of_a_library_is_an_error_like_every_other(
+    url: str, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no Exception, so that most code lets it pass."""
+
+    def panic(*_: object, **__: object) -> None:
+        raise pl.exceptions.PanicException("called unwrap on nothing")
+
+    monkeypatch.setattr(web_corrections, "from_csv", panic)
+    csv = {"content": b"a", "headers": {"content-type": "text/csv"}}
+    async with client(url) as web:
+        answer = await web.post("/corrections:preview-file", **csv)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["title"]) == (500, "Internal Server Error")
+        assert answer.headers["x-correlation-id"] in answer.json()["detail"]
+    async with client(url, preview_wait_seconds=0) as web:
+        answer = await web.post("/corrections:preview-file", **csv)  # type: ignore[arg-type]
+        told = await finished(web, answer.headers["location"])
+        assert (told["state"], told["problem"]["status"]) == ("FAILED", 500)
 
 
 async def test_a_preview_of_too_many_position_days_is_refused(

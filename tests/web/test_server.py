@@ -94,7 +94,7 @@ def test_many_silent_connections_of_a_client_leave_the_others_served(
 ) -> None:
     with ExitStack() as opened:
         mine = opened.enter_context(connect(server, OTHER))
-        silent(opened, server, 5 * MOST, head)
+        silent(opened, server, 8 * MOST, head)
         assert len(server.connections) <= MOST + connections.SPARE
         assert status_of(exchange(server, JOBS, OTHER)) == 200
         end = time.monotonic() + 30
@@ -253,7 +253,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_the_requests_of_one_client_leave_turns_for_the_others() -> None:
+async def test_the_requests_of_one_client_leave_turns_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "WAITING_PER_CLIENT", 64)
     endpoint = Endpoint()
     app = turns.TakeTurns(endpoint, wait_seconds=30)
     many = calls(app, "10.0.0.1", 70)
