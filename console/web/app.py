@@ -24,6 +24,7 @@ from revalue.console.web.readiness import Readiness
 from revalue.console.web.responses import PARQUET
 from revalue.console.web.security_headers import SecurityHeaders
 from revalue.console.web.turns import TakeTurns
+from revalue.engine.operate.position_counts import CountKeeper
 from revalue.engine.read.queries import ReaderQueries, open_limited
 from revalue.engine.settings import Settings
 
@@ -45,6 +46,7 @@ def create_app(
     require_token: bool = False,
     settings: Settings | None = None,
     feed: Mapping[str, Any] | None = None,
+    counter: Mapping[str, Any] | None = None,
     body_bytes: int = 8_000_000,
     preview_wait_seconds: float | None = 3,
     preview_queue: int = 4,
@@ -62,6 +64,7 @@ def create_app(
             files of the console (see auth.py).
         settings: settings of the engine, for previews and for the estimated time; None: defaults.
         feed: options of the console's feed (console_feed.Feed).
+        counter: options of the count of positions (position_counts.CountKeeper).
         body_bytes: maximum size of a request body, in bytes.
         preview_wait_seconds: a preview that takes longer goes on in the background; None: a call
             waits as long as it takes.
@@ -84,11 +87,15 @@ def create_app(
         app.state.answers = answers
         app.state.readiness = Readiness(url)
         app.state.previews = corrections.Previews(for_previews, queue, preview_wait_seconds)
-        app.state.feed = console_feed.Feed(answers.database, app.state.settings, **dict(feed or {}))
+        app.state.counter = CountKeeper(app.state.settings, **dict(counter or {}))
+        app.state.feed = console_feed.Feed(
+            answers.database, app.state.settings, app.state.counter, **dict(feed or {})
+        )
         try:
             yield
         finally:
             await app.state.feed.close()
+            await app.state.counter.close()
             await queue.close()
             await answers.close()
             await for_previews.close()

@@ -24,6 +24,7 @@ from revalue.console.web.turns import client_of
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
 from revalue.engine.operate.console_feed import LAG_BOUNDS, read_console_state
+from revalue.engine.operate.position_counts import CountKeeper
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 
@@ -66,6 +67,7 @@ class Feed:
         self,
         database: Database,
         settings: Settings,
+        counter: CountKeeper,
         *,
         seconds: float = 1,
         listeners: int = 32,
@@ -79,6 +81,7 @@ class Feed:
         Args:
             database: the database to poll.
             settings: settings of the engine.
+            counter: counts the positions.
             seconds: time from one poll to the next.
             listeners: maximum number of listeners.
             listeners_per_client: maximum number of them that one client has.
@@ -86,7 +89,7 @@ class Feed:
             heartbeat_seconds: time after which a silent stream sends a comment.
             stream_seconds: time after which a stream ends.
         """
-        self._database, self._settings = database, settings
+        self._database, self._settings, self._counter = database, settings, counter
         self._seconds = seconds
         self._max_listeners, self._max_per_client = listeners, listeners_per_client
         self._heartbeat_seconds, self._stream_seconds = heartbeat_seconds, stream_seconds
@@ -162,7 +165,8 @@ class Feed:
 
     async def _read_event(self) -> bytes:
         try:
-            found = await read_console_state(self._database, self._settings)
+            counts = await self._counter.counts(self._database)
+            found = await read_console_state(self._database, counts, self._settings)
         except TransientError:
             return _event("unavailable", {"message": _UNAVAILABLE})
         except Exception as error:  # if the poller ended, no listener would get another event

@@ -26,8 +26,9 @@ from revalue.engine import logs
 from revalue.engine.core.lifecycle import FailureReason, JobStatus
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import NotFoundError
-from revalue.engine.operate import eta
+from revalue.engine.operate.console_feed import known_left
 from revalue.engine.operate.job_list import MAX_ID, JobFilter, page_of_jobs, read_job
+from revalue.engine.operate.position_counts import CountKeeper
 from revalue.engine.operate.status import (
     list_corrections,
     list_dead_letters,
@@ -99,12 +100,16 @@ async def reprocessing(request: Request, answers: Queries, caller: ReadCaller) -
     """Positions by status, why positions wait or failed, the scheduler, the time left, and the
     corrections in progress.
 
+    Many positions are counted now and then: `counted_at` says when. `is_current` is of now.
+
     Refused for tokens that are limited to portfolios.
     """
     caller.require_unlimited()
-    status = await read_status(answers.database)
-    left = await eta.remaining(answers.database, request.app.state.settings)
-    in_progress = await list_corrections(answers.database)
+    counter: CountKeeper = request.app.state.counter
+    counts = await counter.counts(answers.database)
+    status = await read_status(answers.database, counts)
+    in_progress = await list_corrections(answers.database, counts)
+    left = known_left(counts, status, request.app.state.settings)
     head = {**asdict(status), "is_current": status.is_current, **asdict(left)}
     head["reasons"] = [
         {"reason": reason, "positions": positions, "example": example}

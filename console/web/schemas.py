@@ -220,6 +220,20 @@ class _Portfolio(_Model):
     reprocessing_status: ReprocessingStatus
 
 
+class PortfolioName(_Model):
+    """A portfolio."""
+
+    portfolio_id: PortfolioId
+    base_currency: BaseCurrency
+
+
+class Portfolios(_Model):
+    """Portfolios."""
+
+    items: list[PortfolioName] = Field(description="Portfolios by portfolio_id.")
+    next: str | None = Field(description="`after` of the next page; null: this is the last.")
+
+
 class Positions(_Portfolio):
     """The positions of a portfolio on one business day."""
 
@@ -332,6 +346,13 @@ class Reason(_Model):
 class Reprocessing(_Model):
     """The state of the engine, and the corrections in progress."""
 
+    counted_at: datetime = Field(
+        description="When the positions, the work that is left and the jobs were counted."
+    )
+    read_at: datetime = Field(description="When the rest was read.")
+    changed_since_count: bool = Field(
+        description="Whether something was corrected, opened, added or retried since the count."
+    )
     positions: dict[str, int] = Field(description="Number of positions by state.")
     first_watermark: Day | None = Field(
         description="Earliest watermark; null: some position was never scheduled."
@@ -359,7 +380,7 @@ class Reprocessing(_Model):
     paused_at: datetime | None = Field(description="Since when the scheduler is paused.")
     paused_by: str | None = Field(description="Who paused it.")
     is_current: bool = Field(
-        description="Whether every position is CURRENT and no correction is queued."
+        description="Whether every position is CURRENT now and no correction is queued."
     )
     remaining_position_days: int = Field(
         description="Due position-days of positions that neither wait for data nor failed."

@@ -1,10 +1,16 @@
-"""What the live console shows, read in one snapshot: positions, work in flight, and lags."""
+"""What the live console shows: positions as they were counted, work in flight, and lags."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from revalue.engine.operate import eta
-from revalue.engine.operate.status import list_corrections, list_dead_letters, read_status
+from revalue.engine.operate.position_counts import PositionCounts
+from revalue.engine.operate.status import (
+    Status,
+    list_corrections,
+    list_dead_letters,
+    read_status,
+)
 from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import statements
 from revalue.engine.settings import Settings
@@ -15,8 +21,8 @@ LAG_BOUNDS = (0, 1, 5, 21, 63, 252)
 """Calendar days from watermark to horizon. A position counts in the first class whose bound its lag
 does not exceed, or in the class after the last bound."""
 
-_RECENT_SECONDS, _RECENT_JOBS = 5, 20_000
-_CORRECTIONS, _DEAD_LETTERS, _PORTFOLIOS = 50, 20, 50
+_RECENT_SECONDS, _RECENT_JOBS = 5, 10_000
+_CORRECTIONS, _DEAD_LETTERS = 50, 20
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class ConsoleState:
 
     Attributes:
         state: what GET /reprocessing has, and the lists corrections, recent_dead_letters and
-            portfolios (each with a limit), actors, jobs_in_flight and tasks_in_flight.
+            portfolios (each with a limit), actors, jobs_in_flight and tasks_in_flight. All of it is
+            of the time `read_at`, but what was counted at `counted_at`.
         lags: number of positions per class of LAG_BOUNDS.
         rows_per_second: of the jobs that finished in the last 5 seconds.
     """
@@ -35,8 +42,10 @@ class ConsoleState:
     rows_per_second: float
 
 
-async def read_console_state(database: Connections, settings: Settings) -> ConsoleState:
-    """Return the present state of the engine.
+async def read_console_state(
+    database: Connections, counts: PositionCounts, settings: Settings
+) -> ConsoleState:
+    """Return the present state of the engine, with positions as they were counted.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL cannot be reached.
@@ -44,21 +53,18 @@ async def read_console_state(database: Connections, settings: Settings) -> Conso
     """
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         inside = OpenTransaction(connection)
-        status = await read_status(inside)
-        left = await eta.remaining(inside, settings)
+        status = await read_status(inside, counts)
         dead_letters = await list_dead_letters(inside, still_failed=True, limit=_DEAD_LETTERS)
-        corrections = await list_corrections(inside, limit=_CORRECTIONS)
-        portfolios = await sql("console_portfolios").fetch(connection, limit=_PORTFOLIOS)
+        corrections = await list_corrections(inside, counts, limit=_CORRECTIONS)
         work = await sql("console_work").one(
             connection, seconds=_RECENT_SECONDS, max_jobs=_RECENT_JOBS
         )
-        lags = await sql("watermark_lags").fetch(connection)
-    counts = [0] * (len(LAG_BOUNDS) + 1)
-    for row in lags:
-        counts[sum(row["lag_days"] > bound for bound in LAG_BOUNDS)] += row["positions"]
+    lags = [0] * (len(LAG_BOUNDS) + 1)
+    for lag, positions in counts.lags.items():
+        lags[sum(lag > bound for bound in LAG_BOUNDS)] += positions
     state = {
         **asdict(status),
-        **asdict(left),
+        **asdict(known_left(counts, status, settings)),
         **dict(work),
         "is_current": status.is_current,
         "lease_seconds": settings.lease_seconds,
@@ -68,6 +74,20 @@ async def read_console_state(database: Connections, settings: Settings) -> Conso
         ],
         "corrections": corrections,
         "recent_dead_letters": dead_letters,
-        "portfolios": [dict(row) for row in portfolios],
+        "portfolios": counts.portfolios,
     }
-    return ConsoleState(state, tuple(counts), work["rows_per_second_now"])
+    return ConsoleState(state, tuple(lags), work["rows_per_second_now"])
+
+
+def known_left(counts: PositionCounts, status: Status, settings: Settings) -> eta.Remaining:
+    """Return the work that was left when it was counted.
+
+    The time that it takes is unknown without a scheduler, and while a trigger is queued.
+    """
+    left = counts.left
+    if left is None:
+        raise LookupError("the work that is left was not counted")
+    age = status.heartbeat_age_seconds
+    is_led = status.holder is not None and age is not None and age < settings.lease_seconds
+    is_known = not status.triggers_queued and (is_led or not left.remaining_position_days)
+    return left if is_known else replace(left, rows_per_second=None, estimated_seconds=None)

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError
+from revalue.engine.operate.position_counts import PositionCounts, count_positions
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements
@@ -26,6 +27,8 @@ sql = statements(__package__)
 _LAG_DAYS = (0, 1, 2, 3, 5, 10, 30, 90, 365)
 _ANSWER_SECONDS = 10.0  # Prometheus gives up a scrape then, unless it is configured otherwise
 _KEPT_SECONDS = 1.0
+_FEW_SECONDS = 0.2  # a count that takes no longer is made at every scrape,
+_COUNT_SHARE = 0.05  # and one that does takes this part of the time at most
 
 _log = logs.logger("metrics")
 
@@ -35,7 +38,7 @@ class Scrape:
     """What one scrape reads.
 
     Attributes:
-        status: see Status.
+        status: see Status. Of many positions, they were counted some scrapes before.
         lags: calendar days from watermark to horizon, and the number of positions with them.
         oldest: by state, the longest time in seconds that a position has been in it.
         horizon_ages: by calendar, the calendar days from its last opened date until today.
@@ -55,6 +58,8 @@ class DatabaseCollector(Collector):
         self._asking = threading.Lock()
         self._kept: Scrape | None = None
         self._kept_until = -math.inf
+        self._counts: PositionCounts | None = None
+        self._count_again = -math.inf
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that the database is not asked before the first scrape."""
@@ -90,6 +95,11 @@ class DatabaseCollector(Collector):
         """Yield the metrics of what was read from the database."""
         status, lags = scrape.status, scrape.lags
         yield GaugeMetricFamily("revalue_database_up", "Whether PostgreSQL answers", value=1)
+        yield GaugeMetricFamily(
+            "revalue_positions_counted_timestamp_seconds",
+            "When the positions, jobs and lags of this scrape were counted, in Unix time",
+            value=status.counted_at.timestamp(),
+        )
         positions = GaugeMetricFamily("revalue_positions", "Positions by state", labels=["state"])
         for state in ("CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"):
             positions.add_metric([state], status.positions.get(state, 0))
@@ -157,17 +167,30 @@ class DatabaseCollector(Collector):
         async with await Database.open(
             self._url, connections=1, application="revalue metrics"
         ) as database:
-            status = await read_status(database)
+            counts = await self._count(database)
+            status = await read_status(database, counts)
             async with database.connection() as connection:
-                rows = await sql("watermark_lags").fetch(connection)
-                oldest = await sql("oldest_work").one(connection)
+                oldest = await sql("oldest_work").one(
+                    connection,
+                    triggers=[id for id, each in counts.unpublished.items() if each.reprocessing],
+                    waiting_job=counts.oldest_waiting_job,
+                )
                 horizons = await sql("horizon_ages").fetch(connection)
         return Scrape(
             status,
-            [(row["lag_days"], row["positions"]) for row in rows],
+            list(counts.lags.items()),
             {state: seconds or 0.0 for state, seconds in oldest.items()},
             {row["calendar_id"]: row["age_days"] for row in horizons},
         )
+
+    async def _count(self, database: Database) -> PositionCounts:
+        """Return the last count, or a new one: all positions in one pass."""
+        if self._counts is None or time.monotonic() >= self._count_again:
+            began = time.monotonic()
+            self._counts = await count_positions(database)
+            took = time.monotonic() - began
+            self._count_again = began + (took / _COUNT_SHARE if took > _FEW_SECONDS else 0)
+        return self._counts
 
 
 def _histogram(lags: list[tuple[int, int]]) -> Metric:

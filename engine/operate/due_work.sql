@@ -1,5 +1,5 @@
--- How many position-days are due, of positions that neither wait for data nor failed; whether a
--- trigger is queued, so that its position-days are not counted yet; and whether a scheduler leads.
+-- How many position-days are due, of positions that neither wait for data nor failed, and of how
+-- many positions. What a queued trigger makes due is not counted yet.
 --
 -- Many positions have the same due dates: each set of dates is counted once per calendar.
 WITH due AS (
@@ -24,10 +24,5 @@ WITH due AS (
     FROM due d
 )
 SELECT COALESCE(sum(positions * days), 0)::bigint AS days,
-       COALESCE(sum(positions) FILTER (WHERE days > 0), 0)::bigint AS positions,
-       EXISTS (SELECT FROM reprocessing_triggers WHERE fanned_out_at IS NULL) AS is_queued,
-       COALESCE((SELECT holder IS NOT NULL
-                        AND abs(extract(epoch FROM clock_timestamp() - heartbeat_at))
-                            < :lease_seconds::double precision
-                 FROM scheduler_term), false) AS is_led
+       COALESCE(sum(positions) FILTER (WHERE days > 0), 0)::bigint AS positions
 FROM counted

@@ -22,8 +22,7 @@ class Remaining:
             failed.
         rows_per_second: the speed of recent jobs of about the same size.
         estimated_seconds: how long the work will take. This and the speed are None if no finished
-            job is recorded, if no scheduler is alive, or if a trigger is queued, whose
-            position-days are not counted yet.
+            job is recorded.
     """
 
     remaining_position_days: int
@@ -34,12 +33,12 @@ class Remaining:
 async def remaining(database: Connections, settings: Settings) -> Remaining:
     """Return the work that is left, read in one snapshot."""
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        due = await sql("due_work").one(connection, lease_seconds=settings.lease_seconds)
+        due = await sql("due_work").one(connection)
         days, positions = due["days"], due["positions"]
         if not positions:
-            return Remaining(0, None, None if due["is_queued"] else 0.0)
+            return Remaining(0, None, 0.0)
         speed = await throughput(connection, days / positions, settings)
-    if speed is None or due["is_queued"] or not due["is_led"]:
+    if speed is None:
         return Remaining(days, None, None)
     return Remaining(days, float(speed["rows_per_second"]), days / float(speed["rows_per_second"]))
 

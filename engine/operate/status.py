@@ -8,6 +8,11 @@ from datetime import date, datetime
 from typing import Any
 
 from revalue.engine.operate.job_list import MAX_ID
+from revalue.engine.operate.position_counts import (
+    PositionCounts,
+    count_positions,
+    read_last_change,
+)
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import statements
 
@@ -42,6 +47,11 @@ class Status:
         term: the number of the last scheduler term.
         holder: who holds the term; None: nobody.
         heartbeat_age_seconds: since the last heartbeat of a leader; None: there was none.
+        counted_at: when the positions were counted, and the jobs that are deferred, that failed and
+            that were abandoned.
+        read_at: when the rest was read.
+        changed_since_count: whether something was corrected, opened, added or retried since it was
+            counted, so that positions can have stopped being current.
         zombie_jobs_fenced: jobs that an abandoned attempt tried to finish, and could not.
         calendars_not_opened: calendars of positions of which nothing is opened, so that nothing of
             these positions is due.
@@ -63,6 +73,9 @@ class Status:
     term: int
     holder: str | None
     heartbeat_age_seconds: float | None
+    counted_at: datetime
+    read_at: datetime
+    changed_since_count: bool = False
     zombie_jobs_fenced: int = 0
     calendars_not_opened: tuple[str, ...] = ()
     paused_at: datetime | None = None
@@ -75,30 +88,40 @@ class Status:
 
     @property
     def is_current(self) -> bool:
-        """Whether every position is CURRENT and no trigger is queued."""
-        return self.positions.get("CURRENT", 0) == self.total and self.triggers_queued == 0
+        """Whether every position is CURRENT and no trigger is queued, now and not at the count."""
+        return (
+            self.positions.get("CURRENT", 0) == self.total
+            and self.triggers_queued == 0
+            and not self.changed_since_count
+        )
 
 
-async def read_status(database: Connections) -> Status:
-    """Return the state of all positions, read in one snapshot."""
+async def read_status(database: Connections, counts: PositionCounts | None = None) -> Status:
+    """Return the state of all positions, and what is queued.
+
+    Args:
+        database: the database to ask.
+        counts: the positions as they were counted before; None: count them now.
+    """
+    counts = counts or await count_positions(database)
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        states = await sql("status_positions").fetch(connection)
-        reasons = await sql("status_reasons").fetch(connection)
+        change = await read_last_change(connection)
         work = await sql("status_work").one(connection)
-    firsts = [row["first_watermark"] for row in states]
-
-    def known(column: str) -> list[date]:
-        return [row[column] for row in states if row[column] is not None]
-
     return Status(
-        positions={row["state"]: row["positions"] for row in states},
-        first_watermark=min(firsts) if firsts and None not in firsts else None,
-        last_watermark=max(known("last_watermark"), default=None),
-        horizon=max(known("horizon"), default=None),
-        first_hole=min(known("first_hole"), default=None),
-        last_hole=max(known("last_hole"), default=None),
-        frontier_of_holes=min(known("frontier_of_holes"), default=None),
-        reasons=[(row["reason"], row["positions"], row["example"]) for row in reasons],
+        positions=counts.positions,
+        first_watermark=counts.first_watermark,
+        last_watermark=counts.last_watermark,
+        horizon=counts.horizon,
+        first_hole=counts.first_hole,
+        last_hole=counts.last_hole,
+        frontier_of_holes=counts.frontier_of_holes,
+        reasons=counts.reasons,
+        jobs_deferred=counts.jobs_deferred,
+        dead_letters=counts.dead_letters,
+        zombie_jobs_fenced=counts.zombie_jobs_fenced,
+        counted_at=counts.counted_at,
+        read_at=change.read_at,
+        changed_since_count=change != counts.change,
         **{**work, "calendars_not_opened": tuple(work["calendars_not_opened"])},
     )
 
@@ -135,12 +158,29 @@ async def list_failed_jobs(database: Connections) -> list[int]:
     return [row["job_id"] for row in await _fetch(database, "failed_jobs")]
 
 
-async def list_corrections(database: Connections, *, limit: int = 200) -> Rows:
+async def list_corrections(
+    database: Connections, counts: PositionCounts | None = None, *, limit: int = 200
+) -> Rows:
     """Return the corrections that are not complete, the oldest first.
 
-    A correction is complete when every position that it invalidated publishes it.
+    A correction is complete when every position that it invalidated publishes it. One that was
+    fanned out after the positions were counted is in the list: nothing is known of its progress.
+
+    Args:
+        database: the database to ask.
+        counts: the positions as they were counted before; None: count them now.
+        limit: at most this many.
     """
-    return await _fetch(database, "corrections", limit=limit)
+    counts = counts or await count_positions(database)
+    return await _fetch(
+        database,
+        "corrections",
+        last_moment=counts.change.last_moment,
+        trigger_ids=list(counts.unpublished),
+        positions=[each.positions for each in counts.unpublished.values()],
+        position_ids=[each.example for each in counts.unpublished.values()],
+        limit=limit,
+    )
 
 
 async def page_of_stuck_positions(

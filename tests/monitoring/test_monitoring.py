@@ -24,6 +24,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.operate import database_metrics
 from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.statement import Statement
 from tests.debian import unpacked
 from tests.support import DAYS, engine, execute, load_small_book
 
@@ -230,3 +231,32 @@ def parsed(command: click.Command, arguments: list[str], text: str) -> None:
         _, sub, rest = command.resolve_command(context, rest)
         assert sub is not None, text
         parsed(sub, rest, text)
+
+
+async def test_a_scrape_counts_all_positions_once_and_many_of_them_seldom(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load_small_book(database, portfolios=1)
+    ran: list[str] = []
+    real = Statement.fetch
+
+    async def fetched(self: Statement, *given: Any, **values: Any) -> Any:
+        ran.append(self.name)
+        return await real(self, *given, **values)
+
+    monkeypatch.setattr(Statement, "fetch", fetched)
+    collector = DatabaseCollector(url)
+    first = await collector.read()
+    whole = [name for name in ran if "position" in name]
+    assert [name.rpartition("/")[2] for name in whole] == ["position_counts.sql"]
+    monkeypatch.setattr(database_metrics, "_FEW_SECONDS", 0.0)
+    again = [await collector.read() for _ in range(3)]
+    assert ran.count(whole[0]) == 2
+    assert len({each.status.counted_at for each in again}) == 1
+    assert first.status.counted_at < again[0].status.counted_at < again[0].status.read_at
+    [told] = [
+        family.samples[0].value
+        for family in collector.families(again[-1])
+        if family.name == "revalue_positions_counted_timestamp_seconds"
+    ]
+    assert told == pytest.approx(again[0].status.counted_at.timestamp())

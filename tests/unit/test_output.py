@@ -92,6 +92,7 @@ def status(positions: dict[str, int], **others: Any) -> Status:
     dates = {"first_watermark": A, "last_watermark": A, "horizon": B}
     dates |= {"first_hole": None, "last_hole": None, "frontier_of_holes": None}
     leader = {"term": 1, "holder": None, "heartbeat_age_seconds": None}
+    leader |= {"counted_at": None, "read_at": None}
     return Status(positions, **{**nothing, **dates, **leader, **others})
 
 

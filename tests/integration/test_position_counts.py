@@ -1,0 +1,197 @@
+"""Positions are counted as position_status has them; a count that is kept is never called current
+when something has changed since."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from revalue.engine.correct import corrections
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.openings import open_calendars
+from revalue.engine.fan_out import fan_out
+from revalue.engine.operate.console_feed import read_console_state
+from revalue.engine.operate.job_list import list_jobs
+from revalue.engine.operate.position_counts import CountKeeper, PositionCounts, count_positions
+from revalue.engine.operate.status import list_corrections, read_status, retry_jobs
+from revalue.engine.postgres.database import Database
+from revalue.engine.value import valuer
+from tests.conftest import book_template, drop_database, fresh_database
+from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, open_days
+
+
+@pytest.fixture
+async def url(server_url: str, template: str) -> AsyncIterator[str]:
+    address = await fresh_database(server_url, await book_template(server_url, template, 3))
+    yield address
+    await drop_database(server_url, address)
+
+
+@pytest.fixture
+async def valued(url: str) -> AsyncIterator[Engine]:
+    async with engine(url) as running:
+        yield running
+
+
+async def compare(database: Database) -> PositionCounts:
+    """Compare a count with plain SQL over the views."""
+    counts = await count_positions(database)
+    assert counts.positions == dict(
+        await fetch(database, "SELECT state, count(*) FROM position_status GROUP BY 1")
+    )
+    [dates] = await fetch(
+        database,
+        "SELECT CASE WHEN bool_and(watermark_date IS NOT NULL) THEN min(watermark_date) END, "
+        "max(watermark_date), max(horizon), min(lower(holes)), max(upper(holes) - 1), "
+        "min(frontier_date) FILTER (WHERE NOT isempty(holes)) FROM position_status",
+    )
+    assert dates == (
+        *(counts.first_watermark, counts.last_watermark, counts.horizon),
+        *(counts.first_hole, counts.last_hole, counts.frontier_of_holes),
+    )
+    assert counts.reasons == await fetch(
+        database,
+        "SELECT split_part(failure_reason, ' ', 1), count(*), min(failure_reason) "
+        "FROM position_status WHERE state IN ('WAITING_FOR_DATA', 'FAILED') "
+        "GROUP BY 1 ORDER BY 2 DESC, 1",
+    )
+    assert [tuple(each.values()) for each in counts.portfolios] == await fetch(
+        database,
+        "SELECT portfolio_id, f.base_currency, count(s.position_id), "
+        "count(*) FILTER (WHERE state = 'BEHIND'), "
+        "count(*) FILTER (WHERE reprocessing_status = 'IN_PROGRESS'), "
+        "count(*) FILTER (WHERE state = 'WAITING_FOR_DATA'), "
+        "count(*) FILTER (WHERE state = 'FAILED') "
+        "FROM portfolios f LEFT JOIN position_status s USING (portfolio_id) GROUP BY 1, 2 "
+        "ORDER BY count(*) FILTER (WHERE state <> 'CURRENT') DESC, 1",
+    )
+    assert sorted(counts.lags.items()) == await fetch(
+        database,
+        "SELECT GREATEST(h.horizon - COALESCE(watermark_date, lower(open_dates) - 1, h.horizon), "
+        "0), count(*) FROM position_state JOIN portfolios USING (portfolio_id) "
+        "JOIN calendar_horizons h USING (calendar_id) GROUP BY 1 ORDER BY 1",
+    )
+    assert {
+        trigger: (each.positions, each.example) for trigger, each in counts.unpublished.items()
+    } == {
+        trigger: (positions, example)
+        for trigger, positions, example in await fetch(
+            database,
+            "SELECT trigger_id, count(*), min(position_id) FROM position_state "
+            "WHERE published_epoch < epoch GROUP BY 1",
+        )
+    }
+    return counts
+
+
+async def test_every_count_is_that_of_the_views(
+    database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str] = set()
+
+    async def settled() -> None:
+        seen.update((await compare(database)).positions)
+        await fan_out.fan_out(valued.term)
+        seen.update((await compare(database)).positions)
+        await valued.settle()
+        seen.update((await compare(database)).positions)
+
+    await settled()
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    await settled()
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > $1", DAYS[3]
+    )
+    await settled()
+    await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
+    await execute(database, "UPDATE valuation_policy SET fx_max_age_sessions = 2")
+    await settled()
+    amounts = (Decimal(99999999999999999), Decimal(1), Decimal(1))
+    await corrections.position(database, "P1", "A", DAYS[4], *amounts)
+    await settled()
+    await load(database, Kind.POSITIONS, facts("P2", "B", {DAYS[-1]: "0"}))
+    with monkeypatch.context() as patched:
+
+        def broken(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        patched.setattr(valuer, "value", broken)
+        await open_days(database, [DAYS[-1].replace(day=29)])
+        seen.update((await compare(database)).positions)
+        while not await list_jobs(database, status="FAILED", portfolio="P3"):
+            await valued.settle()
+    await settled()
+    assert seen == {"CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"}
+
+
+async def test_a_kept_count_is_not_called_current_once_something_has_changed(
+    database: Database, valued: Engine
+) -> None:
+    counts = await count_positions(database)
+
+    async def is_current() -> bool:
+        return (await read_status(database, counts)).is_current
+
+    assert await is_current()
+    changes = (
+        lambda: corrections.price(database, "A", DAYS[7], Decimal("31.5")),
+        lambda: corrections.position(database, "P1", "A", DAYS[4], *[Decimal(5)] * 3),
+        lambda: load(database, Kind.POSITIONS, facts("P2", "B", {DAYS[2]: "3"})),
+        lambda: execute(database, "UPDATE valuation_policy SET fx_max_age_sessions = 4"),
+        lambda: execute(
+            database,
+            "DELETE FROM market_prices WHERE security_id = 'B' AND price_date > '2024-1-9'",
+        ),
+    )
+    for change in changes:
+        counts = await count_positions(database)
+        await change()
+        assert not await is_current()
+        await fan_out.fan_out(valued.term)
+        [in_progress, *_] = await list_corrections(database, counts)
+        assert in_progress["progress"] is None, "it was not counted"
+        assert not await is_current()
+        await valued.settle()
+    jobs = [job["job_id"] for job in await list_jobs(database, status="WAITING_FOR_DATA")]
+    counts = await count_positions(database)
+    assert await retry_jobs(database, jobs) == sorted(jobs)
+    assert (await read_status(database, counts)).changed_since_count
+    await valued.settle()
+    counts = await count_positions(database)
+    await open_calendars(database, DAYS[-2], back=True)
+    assert (await read_status(database, counts)).changed_since_count
+
+
+async def test_many_positions_are_counted_seldom_and_by_one_question(
+    database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = 0
+    go_on = asyncio.Event()
+    real = count_positions
+
+    async def slow(*given: Any) -> PositionCounts:
+        nonlocal began
+        began += 1
+        await go_on.wait()
+        return await real(*given)
+
+    monkeypatch.setattr("revalue.engine.operate.position_counts.count_positions", slow)
+    few, many = CountKeeper(SETTINGS), CountKeeper(SETTINGS, few_positions=2, share=1e-6)
+    asking = [asyncio.create_task(many.counts(database)) for _ in range(5)]
+    await asyncio.sleep(0)
+    go_on.set()
+    assert len({id(each) for each in await asyncio.gather(*asking)}) == 1
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    kept = await many.counts(database)
+    assert began == 1
+    frame = await read_console_state(database, kept, SETTINGS)
+    assert frame.state["positions"] == {"CURRENT": 6}
+    assert frame.state["counted_at"] < frame.state["read_at"]
+    assert (frame.state["is_current"], frame.state["triggers_queued"]) == (False, 1)
+    assert [each["kind"] for each in frame.state["corrections"]] == ["PRICE"]
+    for _ in range(3):
+        await few.counts(database)
+    assert began == 4
+    assert (await few.counts(database)).positions == {"CURRENT": 3, "REPROCESSING": 3}
