@@ -1,4 +1,4 @@
-"""Endpoints of a portfolio: its positions on one date, and its totals over a range of dates."""
+"""Endpoints of portfolios: their list, positions on one date, and totals over a range of dates."""
 
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from revalue.console.web.parameters import (
 )
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import rows_response, unchanged_response
-from revalue.console.web.schemas import Positions, Totals
+from revalue.console.web.schemas import Portfolios, Positions, Totals
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 
 router = APIRouter(
@@ -40,6 +40,35 @@ def _with_reprocessing_status(head: dict[str, Any]) -> dict[str, Any]:
         **head,
         "reprocessing_status": "IN_PROGRESS" if head["positions_reprocessing"] else "CURRENT",
     }
+
+
+@router.get("", response_model=Portfolios, summary="List portfolios")
+async def portfolios(
+    request: Request,
+    answers: Queries,
+    caller: ReadCaller,
+    search: Annotated[
+        str,
+        Query(
+            max_length=MAX_ID_CHARACTERS,
+            description="Only portfolios whose id contains this text, whatever the case.",
+        ),
+    ] = "",
+    after: Annotated[
+        str,
+        Query(
+            max_length=MAX_ID_CHARACTERS,
+            description="Cursor: the last portfolio_id of the page before.",
+        ),
+    ] = "",
+    limit: Limit = 200,
+) -> Response:
+    """Portfolios by portfolio_id. A token that is limited to portfolios finds its own."""
+    rows = await answers.portfolios(
+        require_text(search), among=caller.limit, after=require_text(after), limit=limit
+    )
+    last = rows[-1]["portfolio_id"] if len(rows) == limit else None
+    return await rows_response(request, Portfolios, {}, rows, last)
 
 
 @router.get(

@@ -78,6 +78,22 @@ class ReaderQueries:
         """Close the connections."""
         await self.database.close()
 
+    async def portfolios(
+        self, search: str = "", *, among: list[str] | None = None, after: str = "", limit: int = 200
+    ) -> Rows:
+        """Return portfolios by portfolio_id: those whose id contains `search`, whatever the case.
+
+        Args:
+            search: part of the id; empty: every portfolio.
+            among: only these portfolios; None: all.
+            after: only portfolios behind this id: the cursor of a page.
+            limit: at most this many.
+        """
+        async with self.database.connection() as connection:
+            return await _rows(
+                connection, "portfolios", search=search, among=among, after=after, limit=limit
+            )
+
     async def portfolio_version(self, portfolio: str) -> tuple[str | None, datetime | None]:
         """Return the version of a portfolio, and the last commit that changed what readers see.
 

@@ -37,6 +37,7 @@ READS = (
     "/dead-letters",
     "/positions/stuck",
     "/reprocessing",
+    "/portfolios",
 )
 LISTS = ("/jobs", "/dead-letters", "/positions/stuck")
 OPERATES = (
@@ -129,7 +130,7 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
     await make_failures(database)
     _, mine = await tokens.create(database, "mine", ["read", "operate"], portfolios=["P1"])
     _, every = await tokens.create(database, "every", ["read", "operate"])
-    for path in LISTS:
+    for path in ("/portfolios", *LISTS):
         seen = {}
         for name, secret in (("mine", mine), ("every", every)):
             answer = await guarded.get(path, headers=bearing(secret))

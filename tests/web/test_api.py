@@ -253,6 +253,34 @@ async def test_pages_join_to_the_whole(web: httpx.AsyncClient) -> None:
     assert jobs == sorted(jobs, reverse=True)
 
 
+async def test_portfolios_are_found_by_a_part_of_their_ids_in_any_case(
+    web: httpx.AsyncClient, database: Database
+) -> None:
+    names = ["100% a_b", "Ärger", "GROWTH", "growth #2?", "x/growth"]
+    await execute(
+        database,
+        "INSERT INTO portfolios (portfolio_id, base_currency, calendar_id) "
+        "SELECT unnest($1::text[]), 'EUR', 'CAL'",
+        names,
+    )
+    for search, found in (
+        ("GroWth", names[2:]),
+        ("0%", names[:1]),
+        ("_", names[:1]),
+        ("äRG", names[1:2]),
+        ("nothing", []),
+        ("", [*names, "P1", "P2"]),
+    ):
+        items: list[object] = []
+        after: object = ""
+        while after is not None:
+            page = await got(web, "/portfolios", search=search, after=after, limit=2)
+            items += [item["portfolio_id"] for item in page["items"]]
+            after = page["next"]
+        assert sorted(map(str, items)) == sorted(found), search
+        assert len(items) == len(set(items))
+
+
 async def test_pages_go_on_behind_the_longest_id(
     web: httpx.AsyncClient, database: Database, valued: Engine
 ) -> None:

@@ -432,7 +432,7 @@ async def test_a_portfolio_page_asks_for_totals_only_when_something_changed(
             await expect(shown.locator("#flag")).to_have_text("Current")
             for polls in range(2, 5):
                 async with shown.expect_response(lambda got: "/positions" in got.url):
-                    await shown.clock.run_for(1_100)
+                    await shown.clock.fast_forward(11_000)
                 await until(lambda: _true(asked.count("positions") == polls))  # noqa: B023
             assert asked.count("valuation") == 1
             await shown.evaluate(HIDE, True)
@@ -481,3 +481,85 @@ async def test_a_portfolio_of_many_lines_is_shown_in_pages(
     await expect(pager.get_by_role("button", name="Next")).to_be_disabled()
     await pager.get_by_role("button", name="Previous").click()
     await expect(console.locator("tr[data-security=A]")).to_be_visible()
+
+
+async def test_a_wrong_address_is_an_error_and_the_page_goes_on(
+    console: Page, valued: Engine
+) -> None:
+    for address, said in (
+        ("#/portfolio/50%", "write %25 for %"),
+        ("#/portfolio/P1?days=1e9", "not a number of days"),
+        ("#/portfolio/P1?date=2024-02-31", "not a date"),
+        ("#/nowhere", "no page “/nowhere”"),
+    ):
+        await console.goto(address)
+        await expect(console.get_by_role("alert")).to_contain_text(said)
+        await expect(console.locator("#link")).to_have_text("live")
+    await console.get_by_role("link", name="To the overview").click()
+    await expect(console.locator("#positions-CURRENT")).to_have_text("4")
+
+
+async def test_portfolios_are_found_beyond_the_first_fifty_whatever_the_case(
+    console: Page, database: Database, valued: Engine
+) -> None:
+    await execute(
+        database,
+        "INSERT INTO portfolios (portfolio_id, base_currency, calendar_id) "
+        "SELECT 'Fund ' || to_char(n, 'FM000'), 'USD', 'CAL' FROM generate_series(1, 70) n "
+        "UNION ALL VALUES ('Fund 50% #1?', 'USD', 'CAL')",
+    )
+    await console.goto("")
+    field = console.get_by_label("Portfolio", exact=True)
+    await field.press_sequentially("fUND 5")
+    await expect(console.locator("#portfolio-names option")).to_have_count(1)
+    await field.press("Enter")
+    await expect(console.get_by_role("heading", level=1)).to_have_text("Fund 50% #1?")
+    await expect(console.locator("#lines")).to_contain_text("No position is open on this date.")
+    await console.reload()
+    await expect(console.get_by_role("heading", level=1)).to_have_text("Fund 50% #1?")
+    await field.fill("fund 05")
+    await field.press("Enter")
+    await expect(console.locator("#found tbody tr")).to_have_count(10)
+    await field.fill("FUND")
+    await field.press("Enter")
+    await expect(console.locator("#found")).to_contain_text("1 to 50")
+    await console.get_by_role("button", name="Next").click()
+    await expect(console.locator("#found")).to_contain_text("51 to 71")
+    await console.get_by_role("link", name="Fund 070").click()
+    await expect(console.get_by_role("heading", level=1)).to_have_text("Fund 070")
+
+
+async def test_nothing_of_more_than_two_seconds_ago_is_shown_as_new(
+    url: str, valued: Engine, chrome: Browser
+) -> None:
+    app = create_app(url, feed={"seconds": 3})
+    with serving(app) as base:
+        async with page(chrome, base) as shown:
+            await shown.goto("")
+            await expect(shown.locator("#status")).to_have_text("Every position is current.")
+            await expect(shown.locator("#as-of-frame")).to_contain_text("as of")
+            await expect(shown.locator("#link")).to_have_text("old")
+            await expect(shown.locator("#status")).to_contain_text("As of ")
+            await expect(shown.locator("#title-positions .as-of")).to_have_class("as-of old")
+            await expect(shown.locator("#link")).to_have_text("live")
+
+
+async def test_a_count_that_is_kept_says_so_and_is_not_called_current(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
+    """As with many positions: they are counted once, and then a correction commits."""
+    many = {"few_positions": 0, "share": 1e-9}
+    with serving(create_app(url, feed=FEED, counter=many)) as base:
+        async with page(chrome, base) as shown:
+            await shown.goto("")
+            await expect(shown.locator("#status")).to_have_text("Every position is current.")
+            await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+            await expect(shown.locator("#status")).to_contain_text("1 correction in progress")
+            await fan_out.fan_out(valued.term)
+            await expect(shown.locator("#part-corrections")).to_contain_text("not counted yet")
+            await expect(shown.locator("#status")).to_contain_text("data changed after")
+            await expect(shown.locator("#part-positions")).to_contain_text("Data have changed")
+            await expect(shown.locator("#part-portfolios")).to_contain_text("was current")
+            await expect(shown.locator("#part-portfolios .flag[data-state=CURRENT]")).to_have_count(
+                0
+            )

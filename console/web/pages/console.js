@@ -1,14 +1,17 @@
 // The page: the current view, the event stream that updates it, and the token.
 
 import { Refused, stream, token } from "./api.js";
-import { h, write } from "./dom.js";
+import { BadAddress, h, timeText, write } from "./dom.js";
 import * as overview from "./overview.js";
 import * as portfolio from "./portfolio.js";
+import * as portfolios from "./portfolios.js";
 
 const main = document.getElementById("main");
 const link = document.getElementById("link");
+const asOf = document.getElementById("as-of-frame");
 const statusLine = document.getElementById("status");
-const live = { state: null, samples: [], bounds: [], unavailable: null };
+const live = { state: null, samples: [], bounds: [], unavailable: null, received: 0, isOld: false };
+const OLD_MS = 2000;
 let view = null;
 
 /** Set the text that screen readers speak. `shown`: a banner shows it too, so it is hidden here. */
@@ -19,14 +22,44 @@ function say(text, shown) {
 
 function show() {
   view?.leave?.();
-  const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
-  const found = /^\/portfolio\/(.+)$/.exec(path);
-  view = found
-    ? portfolio.open(main, decodeURIComponent(found[1]), new URLSearchParams(query), say, needToken)
-    : overview.open(main, say, needToken);
-  document.getElementById("to-overview").toggleAttribute("aria-current", !found);
-  document.title = found ? `${decodeURIComponent(found[1])} · revalue` : "revalue";
+  document.title = "revalue";
+  try {
+    view = choose(location.hash.replace(/^#/, ""));
+  } catch (error) {
+    view = wrongAddress(error instanceof BadAddress ? error.message : "This address cannot be read.");
+  }
   view.update(live);
+}
+
+function choose(address) {
+  const at = address.indexOf("?");
+  const [path, query] = at < 0 ? [address, ""] : [address.slice(0, at), address.slice(at + 1)];
+  const found = /^\/portfolio\/(.+)$/.exec(path);
+  document.getElementById("to-overview").toggleAttribute("aria-current", path === "" || path === "/");
+  if (path === "" || path === "/") return overview.open(main, say, needToken);
+  if (path === "/portfolios") return portfolios.open(main, new URLSearchParams(query), say, needToken);
+  if (!found) throw new BadAddress(`There is no page “${path}”.`);
+  const name = decoded(found[1]);
+  document.title = `${name} · revalue`;
+  return portfolio.open(main, name, new URLSearchParams(query), say, needToken);
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new BadAddress(`The name of the portfolio in this address is not encoded: write %25 for %.`);
+  }
+}
+
+function wrongAddress(text) {
+  main.replaceChildren(
+    h("h1", {}, "Wrong address"),
+    h("p", { class: "banner", role: "alert" }, text),
+    h("p", {}, h("a", { href: "#/" }, "To the overview"), " · ", h("a", { href: "#/portfolios" }, "All portfolios")),
+  );
+  say(text, true);
+  return { update: () => {} };
 }
 
 function onEvent(name, data) {
@@ -35,22 +68,33 @@ function onEvent(name, data) {
   if (name === "state") {
     live.unavailable = null;
     live.state = data;
+    live.received = performance.now();
+    live.isOld = false;
     live.samples = [...live.samples, data.sample].slice(-600);
-    const names = document.getElementById("portfolio-names");
-    if (names.childElementCount !== data.portfolios.length)
-      names.replaceChildren(...data.portfolios.map((each) => h("option", { value: each.portfolio_id })));
   }
   if (name !== "history") mark(live.unavailable ? "unavailable" : "live");
   view.update(live);
 }
 
+/** Show a frame as old when no other has come for two seconds. */
+function age() {
+  if (live.isOld || !live.state || performance.now() - live.received < OLD_MS) return;
+  live.isOld = true;
+  if (link.dataset.state === "live") mark("old");
+  view.update(live);
+}
+
+setInterval(age, 250);
+
 function mark(state, title = "") {
   link.dataset.state = state;
   link.title = title;
+  write(asOf, live.state ? `as of ${timeText(live.state.read_at)}` : "");
   write(
     link,
     {
       live: "live",
+      old: "old",
       unavailable: "database unavailable",
       connecting: "connecting",
       unreachable: "server unreachable",
@@ -121,10 +165,16 @@ access.addEventListener("close", () => {
   listen();
   show();
 });
-document.getElementById("find").addEventListener("submit", (event) => {
+const opened = portfolios.search(document.getElementById("portfolio"), document.getElementById("portfolio-names"));
+document.getElementById("find").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const name = document.getElementById("portfolio").value.trim();
-  if (name) location.hash = `#/portfolio/${encodeURIComponent(name)}`;
+  location.hash = await opened();
+});
+document.addEventListener("visibilitychange", () => {
+  listening.abort();
+  if (document.hidden) return;
+  listening = new AbortController();
+  listen();
 });
 window.addEventListener("hashchange", () => {
   if (location.hash === "#main") return;
@@ -132,4 +182,4 @@ window.addEventListener("hashchange", () => {
   main.focus();
 });
 show();
-listen();
+if (!document.hidden) listen();

@@ -79,6 +79,9 @@ export function table({ label, titles, numeric = [], more = "", cards = false },
   return h("div", { class: `scroll ${more}`.trim(), tabindex: "0", role: "group", "aria-label": label }, found);
 }
 
+/** An address of the console that says nothing that can be shown. */
+export class BadAddress extends Error {}
+
 /** Make a sentence of a message of the server. */
 export const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 

@@ -2,6 +2,7 @@
 
 import { post, Refused } from "./api.js";
 import { heatmap, sparkline } from "./charts.js";
+import { address } from "./portfolios.js";
 import { count, counted, dateRange, duration, h, redraw, sentence, table, timeText, write } from "./dom.js";
 
 export const STATES = {
@@ -20,6 +21,7 @@ const KINDS = {
   POSITION: "Position",
 };
 
+const OLD_SECONDS = 2;
 const MAX_ITEMS = 50; // of a list; the server has the same limit
 
 const TILES = [
@@ -45,11 +47,15 @@ export function open(main, say, needToken) {
   const notes = { "dead-letters": h("p", { class: "note", role: "status" }) };
   const sizes = Object.fromEntries(["corrections", "portfolios", "dead-letters"].map((name) => [name, h("small")]));
   sizes.lags = h("small", {}, "positions by calendar days from watermark to horizon, over time");
+  // Positions are counted together; where they are many, less often than the page is drawn.
+  const asOf = Object.fromEntries(
+    ["positions", "lags", "reasons", "portfolios"].map((name) => [name, h("small", { class: "as-of" })]),
+  );
   const panel = (title, name, more = "") =>
     h(
       "section",
       { class: `panel ${more}`, "aria-labelledby": `title-${name}` },
-      h("h2", { id: `title-${name}` }, title, " ", sizes[name]),
+      h("h2", { id: `title-${name}` }, title, " ", sizes[name], " ", asOf[name]),
       part[name],
       notes[name],
     );
@@ -102,7 +108,13 @@ export function open(main, say, needToken) {
       say(live.refused ?? live.unavailable ?? "Loading the state of the engine.", live.refused ?? live.unavailable);
       return;
     }
-    say(live.unavailable ?? summary(state), live.unavailable);
+    const frame = `As of ${timeText(state.read_at)}: `;
+    say(live.unavailable ?? (live.isOld ? frame : "") + summary(state), live.unavailable);
+    for (const each of Object.values(asOf)) {
+      write(each, `as of ${timeText(state.counted_at)}`);
+      each.classList.toggle("old", live.isOld || countAge(state) > OLD_SECONDS);
+    }
+    body.classList.toggle("is-old", live.isOld);
     write(sizes.corrections, listSize(state.corrections.length));
     write(sizes.portfolios, listSize(state.portfolios.length, ", those that are not current first"));
     write(
@@ -117,11 +129,11 @@ export function open(main, say, needToken) {
       live.samples.slice(-60).map((each) => Math.round(each.rows_per_second)),
       sparkline,
     );
-    redraw(part.positions, state.positions, positions);
+    redraw(part.positions, [state.positions, state.changed_since_count && state.counted_at], positions);
     corrections(part.corrections, state.corrections, bars);
     redraw(part.lags, [live.samples, live.bounds], ([samples, bounds]) => heatmap(samples, bounds));
     redraw(part.reasons, state.reasons, reasons);
-    redraw(part.portfolios, state.portfolios, portfolios);
+    redraw(part.portfolios, [state.portfolios, isCertain(live)], portfolios);
     redraw(part["dead-letters"], state.recent_dead_letters, (found) => deadLetters(found, retry));
   }
   return { update };
@@ -139,6 +151,11 @@ function listSize(found, order = "") {
   return found < MAX_ITEMS ? count(found) : `the first ${count(MAX_ITEMS)}${order}`;
 }
 
+const countAge = (state) => (Date.parse(state.read_at) - Date.parse(state.counted_at)) / 1000;
+
+/** Whether what was counted as current is current now. */
+const isCertain = ({ state, isOld, unavailable }) => !isOld && !unavailable && !state.changed_since_count;
+
 function summary(state) {
   if (!Object.values(state.positions).some(Boolean)) return "No position has been loaded.";
   if (state.is_current && !state.recent_dead_letters.length) return "Every position is current.";
@@ -150,7 +167,8 @@ function summary(state) {
   const waiting = state.positions.WAITING_FOR_DATA;
   if (waiting) parts.push(`${counted(waiting, "position waits", "positions wait")} for data`);
   if (state.positions.FAILED) parts.push(`${counted(state.positions.FAILED, "position")} failed`);
-  return parts.length ? `${parts.join("; ")}.`.replace(/^p/, "P") : "Nothing is in progress.";
+  if (state.changed_since_count) parts.push(`data changed after the positions were counted, ${timeText(state.counted_at)}`);
+  return parts.length ? `${parts.join("; ")}.`.replace(/^[pd]/, (first) => first.toUpperCase()) : "Nothing is in progress.";
 }
 
 function figures(tile, state) {
@@ -158,12 +176,13 @@ function figures(tile, state) {
     write(tile[name].value, value);
     write(tile[name].note, note);
   };
+  const countedAt = countAge(state) > OLD_SECONDS ? `, as of ${timeText(state.counted_at)}` : "";
   put(
     "left",
     count(state.remaining_position_days),
     state.triggers_queued
       ? `${counted(state.triggers_queued, "correction")} not counted yet`
-      : "due for positions that can be valued",
+      : `due for positions that can be valued${countedAt}`,
   );
   const eta = state.estimated_seconds;
   put(
@@ -196,12 +215,13 @@ function figures(tile, state) {
   put(
     "dead-letters",
     count(state.dead_letters),
-    state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be retried` : "jobs that failed for good",
+    (state.jobs_deferred ? `${counted(state.jobs_deferred, "job")} to be retried` : "jobs that failed for good") +
+      countedAt,
   );
   tile["dead-letters"].value.dataset.tone = state.dead_letters ? "bad" : "";
 }
 
-function positions(found) {
+function positions([found, before]) {
   const total = Object.values(found).reduce((sum, each) => sum + each, 0);
   if (!total) return h("p", { class: "empty" }, "No position has been loaded.");
   const present = Object.keys(STATES).filter((state) => found[state]);
@@ -232,6 +252,9 @@ function positions(found) {
     ),
   );
   return [
+    before
+      ? h("p", { class: "faint" }, `Data have changed since ${timeText(before)}, when the positions were counted.`)
+      : null,
     bar,
     h(
       "table",
@@ -288,8 +311,13 @@ function corrections(element, found, bars) {
       write(note, "queued: its positions are not counted yet");
     } else {
       const left = each.positions_left ?? 0;
-      bar.value = each.progress ?? 1;
       const others = each.together > 1 ? `, together with ${counted(each.together - 1, "other correction")}` : "";
+      if (each.positions_left === null && each.progress === null) {
+        bar.removeAttribute("value");
+        write(note, `${count(each.positions_invalidated)} positions; those that are left are not counted yet`);
+        continue;
+      }
+      bar.value = each.progress ?? 1;
       write(note, `${counted(left, "position")} left of ${count(Math.max(each.positions_invalidated, left))}${others}`);
     }
   }
@@ -311,7 +339,7 @@ function reasons(found) {
   );
 }
 
-function portfolios(found) {
+function portfolios([found, isCertain]) {
   if (!found.length) return h("p", { class: "empty" }, "No portfolio has been loaded.");
   const flag = (each) => [
     each.positions_reprocessing
@@ -332,9 +360,10 @@ function portfolios(found) {
       : null,
     each.positions_reprocessing + each.positions_waiting + each.positions_failed + each.positions_behind
       ? null
-      : h("span", { class: "flag", data: { state: "CURRENT" } }, "current"),
+      : h("span", { class: "flag", data: { state: isCertain ? "CURRENT" : "" } }, isCertain ? "current" : "was current"),
   ];
-  return table(
+  const all = h("p", {}, h("a", { href: address("") }, "All portfolios"));
+  return [all, table(
     { label: "Portfolios", titles: ["Portfolio", "Positions", "State"], numeric: [1], more: "tall", cards: true },
     found.map((each) =>
       h(
@@ -355,7 +384,7 @@ function portfolios(found) {
         h("td", { class: "wholly" }, flag(each)),
       ),
     ),
-  );
+  )];
 }
 
 function deadLetters(found, retry) {

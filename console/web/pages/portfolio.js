@@ -2,7 +2,19 @@
 
 import { get, getAll, getTagged, Refused } from "./api.js";
 import { valueChart } from "./charts.js";
-import { count, counted, dateRange, decimal, h, redraw, sentence, table as createTable, timeText, write } from "./dom.js";
+import {
+  BadAddress,
+  count,
+  counted,
+  dateRange,
+  decimal,
+  h,
+  redraw,
+  sentence,
+  table as createTable,
+  timeText,
+  write,
+} from "./dom.js";
 import { explain } from "./explain.js";
 
 const RANGES = [
@@ -14,22 +26,43 @@ const RANGES = [
 const WHY = { WAITING_FOR_DATA: "waiting for data", FAILED: "failed", NOT_VALUED: "missing" };
 const RELOAD_MS = 1000;
 const TOTALS_MS = 10000; // how often totals are read while lines are being valued
+const OLD_MS = 2000;
 const PAGE_LINES = 500;
 const PHONE = matchMedia("(max-width: 34rem)");
+
+const MAX_DAYS = 36525;
+
+function dateOf(text) {
+  if (text === null) return null;
+  const day = new Date(`${text}T00:00:00Z`);
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(text) || Number.isNaN(day.getTime()) || day.toISOString().slice(0, 10) !== text)
+    throw new BadAddress(`“${text}” in this address is not a date: write date=2024-03-05.`);
+  return text;
+}
+
+function daysOf(text) {
+  if (text === null) return 366;
+  const days = Number(text);
+  if (!/^\d+$/.test(text) || days < 1 || days > MAX_DAYS)
+    throw new BadAddress(`“${text}” in this address is not a number of days: write days=366, at most ${MAX_DAYS}.`);
+  return days;
+}
 
 const isoToday = () => new Date().toISOString().slice(0, 10);
 
 export function open(main, name, query, say, needToken) {
   const leaving = new AbortController();
-  let wanted = query.get("date");
-  let days = Number(query.get("days")) || 366;
+  let wanted = dateOf(query.get("date"));
+  let days = daysOf(query.get("days"));
   let timer = 0;
   let requests = 0;
   let unavailable = null;
-  let received = null;
+  let received = null; // when the request was sent whose answer is shown
+  let receivedAt = 0;
   let totals = null; // the last that were read: for which dates, and with which tag of the lines
   let cursors = [""]; // of the pages of lines up to the one that is shown
   const flag = h("p", { id: "flag", class: "flag big" });
+  const told = h("small", { id: "told", class: "faint" });
   const error = h("div");
   const sums = h("dl", { class: "tiles sums" });
   const chart = h("div", { id: "chart" });
@@ -75,7 +108,7 @@ export function open(main, name, query, say, needToken) {
   );
   main.replaceChildren(
     h("p", { class: "crumb" }, h("a", { href: "#/" }, "Overview")),
-    h("div", { class: "row title" }, h("h1", {}, name), flag),
+    h("div", { class: "row title" }, h("h1", {}, name), flag, told),
     error,
     body,
   );
@@ -115,17 +148,13 @@ export function open(main, name, query, say, needToken) {
           : "The server cannot be reached. The page shows the last numbers that it received.";
       redraw(error, text, () => h("p", { class: "banner" }, sentence(text)));
       say(text, true);
-      if (received) {
-        // the state may have changed since
-        flag.dataset.state = "WAITING_FOR_DATA";
-        write(flag, `As of ${timeText(received)}`);
-      }
+      showOld();
     }
     if (!leaving.signal.aborted && mine === requests && !document.hidden) timer = setTimeout(load, RELOAD_MS);
   }
 
   async function draw(mine) {
-    const began = new Date().toISOString();
+    const [began, beganAt] = [new Date().toISOString(), performance.now()];
     const today = isoToday();
     const path = `portfolios/${encodeURIComponent(name)}`;
     const options = { signal: leaving.signal };
@@ -147,6 +176,8 @@ export function open(main, name, query, say, needToken) {
     totals = read;
     body.hidden = false;
     received = began;
+    receivedAt = beganAt;
+    write(told, `as of ${timeText(received)}`);
     if (document.activeElement !== date) date.value = day;
     showState(found);
     redraw(sums, [totals.of ?? null, found.base_currency, day], summary);
@@ -165,7 +196,7 @@ export function open(main, name, query, say, needToken) {
   const isKnown = (tag, key) =>
     totals?.key === key &&
     totals.tag === tag &&
-    (tag.startsWith('"v-') || performance.now() - totals.at < TOTALS_MS);
+    (/^(W\/)?"v-/.test(tag) || performance.now() - totals.at < TOTALS_MS);
 
   function pages([page, shown, next, all]) {
     if (page === 1 && next === null) return null;
@@ -185,6 +216,18 @@ export function open(main, name, query, say, needToken) {
     );
   }
 
+  // What was received more than two seconds ago is not called current: the state may have changed since.
+  function showOld() {
+    if (!received) return;
+    flag.dataset.state = "WAITING_FOR_DATA";
+    write(flag, `As of ${timeText(received)}`);
+    write(told, "");
+  }
+
+  function age() {
+    if (performance.now() - receivedAt > OLD_MS) showOld();
+  }
+
   function showState(found) {
     const now = found.positions_reprocessing;
     flag.dataset.state = now ? "REPROCESSING" : "CURRENT";
@@ -200,6 +243,7 @@ export function open(main, name, query, say, needToken) {
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : load()), {
     signal: leaving.signal,
   });
+  const aging = setInterval(age, 250);
   load();
   return {
     update: (live) => {
@@ -208,6 +252,7 @@ export function open(main, name, query, say, needToken) {
     leave: () => {
       leaving.abort();
       clearTimeout(timer);
+      clearInterval(aging);
     },
   };
 }
