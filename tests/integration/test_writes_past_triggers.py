@@ -355,3 +355,64 @@ async def test_a_subscription_that_feeds_prices_is_refused_with_one_sentence(
     await book.execute("DROP SUBSCRIPTION prices")
     for each in (feed, book, admin):
         await each.close()
+
+
+PRICE_OF = "INSERT INTO market_prices VALUES ({}, '2024-01-20', 5, {}, 'PER_UNIT')"
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        PRICE_OF.format("'NONE'", "'USD'"),
+        PRICE_OF.format("'A'", "'XXX'"),
+        "UPDATE market_prices SET security_id = 'NONE' WHERE security_id = 'A'",
+        "UPDATE market_prices SET currency = 'XXX' WHERE security_id = 'A'",
+        "DELETE FROM instruments WHERE security_id = 'NEW'",
+        "UPDATE instruments SET security_id = 'C' WHERE security_id = 'NEW'",
+        "DELETE FROM currencies WHERE currency = 'SEK'",
+    ],
+)
+async def test_a_price_has_a_security_and_a_currency_without_a_foreign_key(
+    connection: asyncpg.Connection, statement: str, isolation: str
+) -> None:
+    """security_quote_currencies has the foreign keys: once per statement, and not once per row."""
+    await connection.execute(
+        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
+        "VALUES ('NEW', 'USD', 3)"
+    )
+    await connection.execute(PRICE_OF.format("'NEW'", "'SEK'"))
+    before = await connection.fetch("TABLE market_prices ORDER BY 1, 2")
+    with pytest.raises(asyncpg.PostgresError):
+        async with connection.transaction(isolation=isolation.replace(" ", "_")):
+            await connection.execute(statement)
+    assert await connection.fetch("TABLE market_prices ORDER BY 1, 2") == before
+
+
+async def test_a_security_that_is_deleted_while_its_first_price_comes_is_kept(
+    url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
+        "VALUES ('NEW', 'USD', 3)"
+    )
+    other = await asyncpg.connect(url)
+    try:
+        writing = other.transaction()
+        await writing.start()
+        await other.execute(PRICE_OF.format("'NEW'", "'USD'"))
+        deleting = asyncio.create_task(
+            connection.execute("DELETE FROM instruments WHERE security_id = 'NEW'")
+        )
+        pid = connection.get_server_pid()
+
+        async def waits() -> bool:
+            return bool(await other.fetchval("SELECT cardinality(pg_blocking_pids($1))", pid))
+
+        await until(waits)
+        await writing.commit()
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await asyncio.wait_for(deleting, 30)
+    finally:
+        await other.close()
+    assert await connection.fetchval("SELECT count(*) FROM instruments WHERE security_id = 'NEW'")
