@@ -174,7 +174,7 @@ async def test_another_value_of_a_quotation_unit_is_a_correction(
         assert await fetch(database, VALUED) == []
         await running.settle()
     assert await fetch(database, VALUED) == [(Decimal("0.85"), Decimal("27.625"))]
-    with pytest.raises(DataFaultError, match="market_prices"):
+    with pytest.raises(DataFaultError, match="security_quote_currencies"):
         await execute(database, "DELETE FROM currencies WHERE currency = 'KWf'")
 
 
