@@ -400,6 +400,7 @@ async def test_nothing_is_called_current_while_the_database_does_not_respond(
             async with database.transaction() as blocking:
                 await blocking.execute("LOCK TABLE position_state IN ACCESS EXCLUSIVE MODE")
                 await expect(shown.locator("#flag")).to_contain_text("As of")
+                await expect(shown.get_by_text("current", exact=True).first).to_be_hidden()
                 await expect(shown.get_by_role("button", name="A: market value")).to_be_visible()
             await expect(shown.locator("#flag")).to_have_text("Current")
 
@@ -559,6 +560,7 @@ async def test_a_count_that_is_kept_says_so_and_is_not_called_current(
             await expect(shown.locator("#part-corrections")).to_contain_text("not counted yet")
             await expect(shown.locator("#status")).to_contain_text("data changed after")
             await expect(shown.locator("#part-positions")).to_contain_text("Data have changed")
+            await expect(shown.locator("#part-positions")).to_contain_text("Was current")
             await expect(shown.locator("#part-portfolios")).to_contain_text("was current")
             await expect(shown.locator("#part-portfolios .flag[data-state=CURRENT]")).to_have_count(
                 0

@@ -62,7 +62,7 @@ export function heatmap(samples, bounds) {
   const table = h(
     "table",
     { class: "lags" },
-    h("caption", { class: "hidden" }, "Positions by lag, now"),
+    h("caption", { class: "hidden" }, "Positions by lag"),
     h(
       "thead",
       { class: "hidden" },
@@ -87,7 +87,7 @@ export function heatmap(samples, bounds) {
       "p",
       { class: "axis faint" },
       h("span", {}, spanned < 5 ? "just started" : `${spanned} s ago`),
-      h("span", {}, `${counted(total, "position")} now`),
+      h("span", {}, `${counted(total, "position")}`),
     ),
   ];
 }

@@ -246,7 +246,12 @@ function positions([found, before]) {
     h(
       "tr",
       { class: found[state] ? "" : "none" },
-      h("th", { scope: "row" }, h("i", { class: "dot", data: { state } }), title),
+      h(
+        "th",
+        { scope: "row" },
+        h("i", { class: "dot", data: { state } }),
+        before && state === "CURRENT" ? "Was current" : title,
+      ),
       h("td", { class: "number", id: `positions-${state}` }, count(found[state] ?? 0)),
       h("td", { class: "number faint" }, share(found[state] ?? 0)),
     ),

@@ -175,6 +175,7 @@ export function open(main, name, query, say, needToken) {
     if (mine !== requests || leaving.signal.aborted) return;
     totals = read;
     body.hidden = false;
+    body.classList.remove("is-old");
     received = began;
     receivedAt = beganAt;
     write(told, `as of ${timeText(received)}`);
@@ -222,6 +223,7 @@ export function open(main, name, query, say, needToken) {
     flag.dataset.state = "WAITING_FOR_DATA";
     write(flag, `As of ${timeText(received)}`);
     write(told, "");
+    body.classList.add("is-old");
   }
 
   function age() {
