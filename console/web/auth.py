@@ -48,17 +48,16 @@ class Caller:
         """Whether it may see a portfolio."""
         return self.portfolios is None or portfolio in self.portfolios
 
-    def shown(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return rows with the ids that this caller may see."""
-        if self.ids is None:
-            return rows
-        return [
-            {
-                name: self.shown_id(name, value) if name in KINDS else value
-                for name, value in row.items()
-            }
-            for row in rows
-        ]
+    def shown(self, value: Any) -> Any:
+        """Return rows, or any other part of a response, with the ids that this caller may see."""
+        if isinstance(value, list):
+            return [self.shown(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: self.shown_id(name, each) if name in KINDS else self.shown(each)
+            for name, each in value.items()
+        }
 
     def shown_id(self, field: str, number: int | None) -> int | None:
         """Return what this caller sees of an id, or of a cursor that is one."""

@@ -61,7 +61,7 @@ async def _page(
     cursor: int,
     limit: int,
 ) -> Page:
-    """Return a page as its caller may see it.
+    """Return a page, and the cursor of the next one as its caller may see it.
 
     A page of everybody's rows may end before `limit`. That of a limited caller goes on: where it
     ends would tell how many rows of others it has passed.
@@ -77,7 +77,7 @@ async def _page(
     while caller.portfolios is not None and after is not None and len(rows) < limit:
         more, after = await read(after, limit - len(rows))
         rows += more
-    return caller.shown(rows), caller.shown_id(field, after)
+    return rows, caller.shown_id(field, after)
 
 
 def _public(reason: str | None) -> str | None:

@@ -67,7 +67,7 @@ async def changes(
 ) -> Response:
     """Every value that readers have seen, oldest first, with its cause and the changed inputs."""
     head, rows = await answers.changes(caller.require_portfolio(portfolio), security, day)
-    return await rows_response(request, Changes, head, caller.shown(rows))
+    return await rows_response(request, Changes, head, rows)
 
 
 @router.get("/explain", response_model=Explanation, summary="Explain the value of a position")

@@ -18,6 +18,7 @@ from revalue.engine import logs
 from revalue.engine.errors import (
     AccessDeniedError,
     CorrectionRefusedError,
+    DatabaseSetupError,
     InvalidInputError,
     NotFoundError,
     NotYetKnownError,
@@ -97,11 +98,29 @@ def install(app: FastAPI) -> None:
 
 async def _engine_error(request: Request, error: Exception) -> JSONResponse:
     name, status, detail = type(error).__name__, status_of(error), str(error)
-    if status == 500:  # of the server or its database: its operator has to see it
-        _log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
-        correlation_id = structlog.contextvars.get_contextvars().get("correlation_id")
+    asked = {"method": request.method, "path": request.url.path}
+    correlation_id = structlog.contextvars.get_contextvars().get("correlation_id")
+    if not _may_know(request, error):
+        _log.warning("request failed", **asked, reason=f"{name}: {detail}")
+        detail = (
+            "the database is unavailable or busy, or refuses the server; "
+            f"see correlation_id {correlation_id} in the log"
+        )
+    elif status == 500:  # of the server or its database: its operator has to see it
+        _log.error("request failed", **asked, exc_info=error)
         detail = f"{detail}; see correlation_id {correlation_id} in the log"
     return problem(status, name, detail, f"urn:revalue:{name}")
+
+
+def _may_know(request: Request, error: Exception) -> bool:
+    """Return whether a caller is told what an error says of the database: users, addresses, pids.
+
+    Whoever may operate all of it is.
+    """
+    if not isinstance(error, TransientError | DatabaseSetupError):
+        return True
+    caller = getattr(request.state, "caller", None)
+    return caller is not None and "operate" in caller.scopes and caller.portfolios is None
 
 
 def is_failure(error: BaseException) -> bool:

@@ -63,6 +63,9 @@ async def rows_response(
     """
     media_type = _media_type(request)
     known_at = head.pop("known_at", None)
+    caller = _caller(request)
+    if caller is not None and caller.ids is not None:
+        head, rows = caller.shown(head), caller.shown(rows)
     encode = partial(_encoded, media_type, model, head, rows, after)
     body = await asyncio.to_thread(encode) if len(rows) > _FEW_ROWS else encode()
     if version is None:
@@ -124,6 +127,12 @@ def _version_etag(request: Request, media_type: str, version: str) -> str:
     return f'W/"v-{hashlib.sha256(of.encode()).hexdigest()[:32]}"'
 
 
+def _caller(request: Request) -> Caller | None:
+    """Return who asks; None: nobody was asked for a token."""
+    found: Caller | None = getattr(request.state, "caller", None)
+    return found
+
+
 def _headers(request: Request, etag: str, known_at: datetime | None) -> dict[str, str]:
     """Return headers. ETags are weak: one is that of a response whether it is compressed or not.
 
@@ -134,7 +143,7 @@ def _headers(request: Request, etag: str, known_at: datetime | None) -> dict[str
         "Vary": "Accept, Authorization",
         "Cache-Control": "private, no-cache",
     }
-    caller: Caller | None = getattr(request.state, "caller", None)
+    caller = _caller(request)
     if known_at is not None and (caller is None or caller.portfolios is None):
         headers["Revalue-Known-At"] = known_at.isoformat()
     return headers

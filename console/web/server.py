@@ -20,9 +20,11 @@ from revalue.console.web.connections import SPARE, Connections, HttpProtocol
 from revalue.console.web.correlation_id import Correlation
 from revalue.console.web.problems import problem
 from revalue.console.web.security_headers import SecurityHeaders
+from revalue.engine import logs
 from revalue.engine.errors import UsageError
 from revalue.engine.settings import Settings
 
+_log = logs.logger("web")
 _BACKLOG = 2048
 _OTHER_FILES = 256  # of this process: its database connections, its libraries
 
@@ -162,6 +164,8 @@ class Server(uvicorn.Server):
             asyncio.create_task(self.connections.accept(each, self._protocol, tls=self.config.ssl))
             for each in self._listeners
         ]
+        for task in self._accepting:
+            task.add_done_callback(self._on_accepting_ended)
 
     async def on_tick(self, counter: int) -> bool:
         """End overdue connections, every second; uvicorn calls this ten times per second."""
@@ -183,6 +187,12 @@ class Server(uvicorn.Server):
         if feed is not None:
             feed.end_streams()
         super().handle_exit(sig, frame)
+
+    def _on_accepting_ended(self, task: asyncio.Task[None]) -> None:
+        """End a server that nobody can reach any more."""
+        if not task.cancelled():
+            _log.error("connections are no longer accepted", exc_info=task.exception())
+            self.should_exit = True
 
     def _protocol(self, has_room: bool) -> HttpProtocol:
         protocol = HttpProtocol(self.config, self.server_state, self.lifespan.state)

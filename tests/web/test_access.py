@@ -6,10 +6,11 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -19,10 +20,11 @@ from revalue.console.cli.main import app
 from revalue.console.web.opaque_ids import KINDS, OpaqueIds
 from revalue.console.web.server import application, is_loopback
 from revalue.engine.correct import corrections
-from revalue.engine.errors import NotFoundError, UsageError
+from revalue.engine.errors import DatabaseUnavailableError, NotFoundError, UsageError
 from revalue.engine.operate import job_list, tokens
 from revalue.engine.operate import status as engine_status
 from revalue.engine.postgres.database import Database
+from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.settings import Settings
 from tests.support import DAYS, Engine, execute, fetch
 from tests.web.test_api import client
@@ -232,6 +234,35 @@ async def test_ids_tell_a_limited_token_nothing_of_other_portfolios(
         assert all(len(page) == 1 for page in pages[: len(shown)]), path
 
 
+async def test_no_part_of_a_response_has_ids_for_a_limited_token(
+    guarded: httpx.AsyncClient, database: Database, valued: Engine
+) -> None:
+    await corrections.price(database, "A", DAYS[3], Decimal("12"))
+    await valued.settle()
+    _, mine = await tokens.create(database, "mine", ["read"], portfolios=["P1"])
+    _, every = await tokens.create(database, "every", ["read"])
+    seen = set()
+    for path in (*READS[:5], *LISTS):
+        parts = [
+            list(ids_in((await guarded.get(path, headers=bearing(secret))).json()))
+            for secret in (mine, every)
+        ]
+        if path in READS[:5]:
+            assert [name for name, _ in parts[0]] == [name for name, _ in parts[1]], path
+        assert not set(parts[0]) & set(parts[1]), path
+        seen |= {name for name, _ in parts[0]}
+    assert seen == {"job_id", "task_id", "trigger_id", "position_id"}
+
+
+def ids_in(value: object) -> Iterator[tuple[str, int]]:
+    """Every id in a response: the name of its field, and its value."""
+    for name, each in value.items() if isinstance(value, dict) else enumerate(cast(list, value)):  # type: ignore[type-arg]
+        if name in IDS and each:
+            yield str(name), each
+        elif isinstance(each, dict | list):
+            yield from ids_in(each)
+
+
 @pytest.mark.parametrize("field", KINDS)
 def test_each_id_has_a_number_of_its_own(field: str) -> None:
     ids = OpaqueIds("secret")
@@ -257,6 +288,25 @@ async def test_times_tell_a_limited_token_nothing_of_other_portfolios(
             assert "revalue-known-at" not in again.headers, path
     for path in READS[:4]:
         assert "revalue-known-at" in (await guarded.get(path, headers=bearing(every))).headers, path
+
+
+async def test_what_is_wrong_with_the_database_is_told_to_those_who_may_operate_it(
+    guarded: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise DatabaseUnavailableError("no route to 10.1.2.3")
+
+    monkeypatch.setattr(ReaderQueries, "history", fail)
+    for name, scopes, portfolios, is_told in (
+        ("a", ["read"], None, False),
+        ("b", ["read", "operate"], ["P1"], False),
+        ("c", ["read", "operate"], None, True),
+    ):
+        _, secret = await tokens.create(database, name, scopes, portfolios=portfolios)
+        answer = await guarded.get("/positions/P1/A/history", headers=bearing(secret))
+        assert answer.status_code == 503
+        assert ("10.1.2.3" in answer.text) is is_told, name
+        assert (answer.headers["x-correlation-id"] in answer.text) is not is_told
 
 
 async def test_a_reason_names_no_address_and_no_process(

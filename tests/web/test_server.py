@@ -31,9 +31,9 @@ from revalue.console.web import connections, turns
 from revalue.console.web.app import create_app
 from revalue.console.web.responses import rows_response
 from revalue.console.web.schemas import Jobs
-from revalue.console.web.server import Server
+from revalue.console.web.server import Server, listen
 from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.errors import DatabaseUnavailableError
+from revalue.engine.errors import DatabaseUnavailableError, UsageError
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
@@ -401,6 +401,11 @@ def test_without_a_token_no_body_is_waited_for(guarded: Server, token: tuple[str
             )
             answer = exchange(guarded, get(with_ids, *headers, method=method.upper()))
             assert problem_of(answer)[0] == 401, (method, path)
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence(server: Server) -> None:
+    with pytest.raises(UsageError, match=f"cannot listen on port {server.port} of 127.0.0.1"):
+        listen("127.0.0.1", server.port)
 
 
 async def test_unknown_tokens_take_few_database_sessions(guarded: Server, book: str) -> None:
