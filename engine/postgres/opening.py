@@ -4,8 +4,11 @@ Parameters of a session are set by a statement: PgBouncer refuses to connect wit
 """
 
 import asyncio
-from collections.abc import Mapping
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from time import monotonic
 from typing import NamedTuple
 
 import asyncpg
@@ -16,8 +19,9 @@ from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
 
-_PROBES = 3
-_CLOSE_SECONDS = 30
+# A pooler resets a session within milliseconds after its client has gone.
+_RESET_SECONDS = 5
+_RELEASES = 20
 
 
 class Session(NamedTuple):
@@ -60,11 +64,22 @@ async def begin_session(
     """Prepare a new connection, with these parameters; return its database session."""
     await keep_alive(connection)
     given = {**SERVER_SETTINGS, **(settings or {})}
+    async with _given_in_time(connection):
+        row = await connection.fetchrow(
+            sql("begin_session").positional, list(given), list(given.values())
+        )
+    assert row is not None
+    return Session(row["pid"], row["backend_start"])
+
+
+@asynccontextmanager
+async def _given_in_time(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> AsyncIterator[None]:
+    """Close the connection if its first statements are not answered in time."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            row = await connection.fetchrow(
-                sql("begin_session").positional, list(given), list(given.values())
-            )
+            yield
     except TimeoutError as error:
         connection.terminate()
         raise TimeoutError(
@@ -72,29 +87,63 @@ async def begin_session(
             "server hangs, or a connection pooler has no session left (PgBouncer: "
             "default_pool_size)"
         ) from error
-    assert row is not None
-    return Session(row["pid"], row["backend_start"])
 
 
 async def require_own_session(
     url: str, connection: "Connection | asyncpg.Connection[asyncpg.Record]", session: Session
 ) -> None:
-    """Check that the connection has its database session for itself, as long as it lasts.
+    """Check that a connection has a database session for itself, as long as it lasts.
 
-    A pooler that gives a session to others between transactions gives it to the transaction that is
-    opened here, or gives another one to the connection.
+    What a connection leaves in its session is gone after it, if the session was its own: the server
+    ends it, or the pooler resets it. A pooler that gives a session to others between transactions
+    leaves it there, for the next one that gets the session, or removes it at once.
 
     Raises:
         DatabaseSetupError: it has not.
     """
     if connection.get_server_pid() == session.pid:
         return  # the server itself has answered: a pooler gives its clients numbers of its own
-    for _ in range(_PROBES):
-        # Named statements are lost between the sessions of such a pooler.
+    lock = secrets.randbits(62)
+    # Named statements are lost between the sessions of such a pooler.
+    other = await asyncpg.connect(url, timeout=CONNECT_SECONDS, statement_cache_size=0)
+    try:
+        async with _given_in_time(other):
+            await other.fetchval(sql("take_probe").positional, lock)
+            is_shared = await _is_own(connection, lock) is not False
+            await other.close()
+            if not is_shared and await _is_released(connection, lock):
+                return
+    finally:
+        other.terminate()
+    await _release(url, lock)
+    raise shared_sessions()
+
+
+async def _is_own(
+    connection: "Connection | asyncpg.Connection[asyncpg.Record]", lock: int
+) -> bool | None:
+    """Return whether this connection's session holds the lock; None: no session does."""
+    found: bool | None = await connection.fetchval(sql("probe_holder").positional, lock)
+    return found
+
+
+async def _is_released(
+    connection: "Connection | asyncpg.Connection[asyncpg.Record]", lock: int
+) -> bool:
+    """Wait until no session holds the lock; return False if it is held for long, or by this one."""
+    end = monotonic() + _RESET_SECONDS
+    while (is_own := await _is_own(connection, lock)) is not None:
+        if is_own or monotonic() > end:
+            return False
+        await asyncio.sleep(0.01)
+    return True
+
+
+async def _release(url: str, lock: int) -> None:
+    """Release the lock in whichever session it is, if it is found: it ends with that session."""
+    with suppress(asyncpg.PostgresError, OSError):
         other = await asyncpg.connect(url, timeout=CONNECT_SECONDS, statement_cache_size=0)
-        async with asyncio.timeout(CONNECT_SECONDS), other.transaction():
-            taken = await other.fetchval(sql("own_pid").text)
-            now = await connection.fetchval(sql("own_pid").text)
-        await other.close(timeout=_CLOSE_SECONDS)
-        if taken == session.pid or now != session.pid:
-            raise shared_sessions()
+        for _ in range(_RELEASES):
+            if await other.fetchval(sql("release_probe").positional, lock):
+                break
+        await other.close(timeout=CONNECT_SECONDS)

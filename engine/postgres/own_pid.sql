@@ -1,2 +1,0 @@
--- The server's process of this database session.
-SELECT pg_backend_pid()
