@@ -8,15 +8,17 @@ from decimal import Decimal
 
 import asyncpg
 import httpx
+import polars as pl
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from revalue.console.web.app import create_app
 from revalue.engine.correct import corrections
+from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
-from tests.support import DAYS, Engine, execute, fetch, open_days, until
+from tests.support import DAYS, Engine, execute, facts, fetch, open_days, prices, until
 from tests.web.browser import browser, page, serving
 
 FEED = {"seconds": 0.1}
@@ -119,6 +121,34 @@ async def _total(database: Database) -> str:
         "WHERE portfolio_id = 'P1' AND date = '2024-01-29'",
     )
     return f"{value:,.2f}"
+
+
+async def test_a_portfolio_and_a_security_may_have_any_name(
+    console: Page, database: Database, valued: Engine
+) -> None:
+    """A slash in an id is none of the address, and a percent sign encodes nothing."""
+    portfolio, security = "EU/US 50%", "BRK/B?#%2F"
+    await load(
+        database,
+        Kind.PORTFOLIOS,
+        pl.DataFrame({"portfolio_id": [portfolio], "base_currency": "USD", "calendar_id": "CAL"}),
+    )
+    await load(
+        database,
+        Kind.INSTRUMENTS,
+        pl.DataFrame({"security_id": [security], "currency": "USD", "max_price_age_sessions": 50}),
+    )
+    await load(database, Kind.PRICES, prices(security, {DAYS[0]: "44"}))
+    await load(database, Kind.POSITIONS, facts(portfolio, security, {DAYS[0]: "5"}))
+    await valued.settle()
+    await console.goto("#/")
+    await console.locator("#portfolio").fill(portfolio)
+    await console.keyboard.press("Enter")
+    await expect(console.get_by_role("heading", name=portfolio)).to_be_visible()
+    await console.get_by_role("button", name=f"{security}: market value").click()
+    dialog = console.get_by_role("dialog")
+    await expect(dialog).to_contain_text("agrees with the present data")
+    await expect(dialog.locator("#explain-value")).to_contain_text("220.00")
 
 
 async def test_a_number_is_explained_by_keyboard(
