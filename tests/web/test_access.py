@@ -398,6 +398,15 @@ async def test_a_page_of_another_site_cannot_operate(url: str, valued: Engine) -
             ).status_code == status
 
 
+async def test_a_token_may_operate_from_any_page(
+    guarded: httpx.AsyncClient, database: Database
+) -> None:
+    """Such as one behind a proxy that gives the server another host: no page sends it by itself."""
+    _, secret = await tokens.create(database, "desk", ["operate"])
+    foreign = {"origin": "https://desk.example", **bearing(secret)}
+    assert (await guarded.post("/jobs/1:retry", headers=foreign)).status_code == 409
+
+
 def test_tokens_on_the_command_line(url: str, valued: Engine, tmp_path: Path) -> None:
     def run(*words: str) -> str:
         done = CliRunner().invoke(
