@@ -335,3 +335,15 @@ async def test_dates_and_multipliers_of_inputs_have_bounds(writer: asyncpg.Conne
     for multiplier in ("'NaN'", "0", "-1"):
         with pytest.raises(asyncpg.CheckViolationError):
             await writer.execute(f"UPDATE instruments SET contract_multiplier = {multiplier}")
+
+
+async def test_functions_that_are_called_for_many_rows_keep_their_plans(database: Database) -> None:
+    """The sessions of the engine plan each statement anew, which takes longer than these calls."""
+    async with database.connection() as connection:
+        assert await connection.fetchval("SHOW plan_cache_mode") == "force_custom_plan"
+    kept = await fetch(
+        database,
+        "SELECT proname::text FROM pg_proc "
+        "WHERE proconfig @> '{plan_cache_mode=force_generic_plan}' ORDER BY 1",
+    )
+    assert kept == [("hole_reason",), ("queued_since",), ("reprocessing_since",)]

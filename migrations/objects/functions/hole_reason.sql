@@ -1,7 +1,9 @@
 -- Return why a date of a position has no value under a published epoch, as docs/valuation.md words
 -- it; NULL: nothing was found missing.
+--
+-- It is called for many rows: its plan is kept, where the session plans each statement anew.
 CREATE OR REPLACE FUNCTION hole_reason(concerned bigint, published integer, day date) RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SET plan_cache_mode = force_generic_plan
 BEGIN ATOMIC
     SELECT h.reason || ' ' || h.subject || ' ' || day
     FROM position_holes h

@@ -3,9 +3,11 @@
 --
 -- Judged as in queued_positions, by what is or was published and opened. The conversions of a
 -- security from a currency count since it was first quoted in it.
+--
+-- It is called for many rows: its plan is kept, where the session plans each statement anew.
 CREATE OR REPLACE FUNCTION queued_since(concerned bigint, known_at timestamptz)
 RETURNS timestamptz
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SET plan_cache_mode = force_generic_plan
 BEGIN ATOMIC
     SELECT min(q.at)
     FROM position_state p

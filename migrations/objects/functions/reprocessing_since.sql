@@ -3,9 +3,11 @@
 -- That is the commit of the first correction that its next publication answers, or that is queued
 -- and concerns it. A correction that is older than moments are has the time of its write; NULL: it
 -- is not recorded. Meant for positions that are IN_PROGRESS, so it looks one up at a time.
+--
+-- It is called for many rows: its plan is kept, where the session plans each statement anew.
 CREATE OR REPLACE FUNCTION reprocessing_since(reprocessing bigint, known_at timestamptz)
 RETURNS timestamptz
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SET plan_cache_mode = force_generic_plan
 BEGIN ATOMIC
     SELECT min(s.at)
     FROM position_state p
