@@ -60,6 +60,8 @@ class DatabaseCollector(Collector):
         self._kept_until = -math.inf
         self._counts: PositionCounts | None = None
         self._count_again = -math.inf
+        self._counting: threading.Thread | None = None
+        self._count_error: Exception | None = None
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that the database is not asked before the first scrape."""
@@ -163,11 +165,13 @@ class DatabaseCollector(Collector):
         yield _histogram(lags)
 
     async def read(self) -> Scrape:
-        """Read the database, in a session of its own."""
-        async with await Database.open(
-            self._url, connections=1, application="revalue metrics"
-        ) as database:
-            counts = await self._count(database)
+        """Read the database, in a session of its own.
+
+        Raises:
+            TimeoutError: the positions were never counted, and that takes too long.
+        """
+        async with await self._open() as database:
+            counts = await asyncio.to_thread(self._count)
             status = await read_status(database, counts)
             async with database.connection() as connection:
                 oldest = await sql("oldest_work").one(
@@ -183,14 +187,48 @@ class DatabaseCollector(Collector):
             {row["calendar_id"]: row["age_days"] for row in horizons},
         )
 
-    async def _count(self, database: Database) -> PositionCounts:
-        """Return the last count, or a new one: all positions in one pass."""
-        if self._counts is None or time.monotonic() >= self._count_again:
-            began = time.monotonic()
-            self._counts = await count_positions(database)
-            took = time.monotonic() - began
-            self._count_again = began + (took / _COUNT_SHARE if took > _FEW_SECONDS else 0)
+    async def _open(self) -> Database:
+        return await Database.open(
+            self._url,
+            connections=1,
+            application="revalue metrics",
+            statement_seconds=_ANSWER_SECONDS,
+        )
+
+    def _count(self) -> PositionCounts:
+        """Return the last count, after waiting for one that is due.
+
+        What takes longer than a scrape may take goes on, and a later scrape has it.
+        """
+        if self._counting is None and time.monotonic() >= self._count_again:
+            self._counting = threading.Thread(target=self._count_positions, daemon=True)
+            self._counting.start()
+        if self._counting is not None:
+            self._counting.join(_ANSWER_SECONDS * 0.8)
+            if not self._counting.is_alive():
+                self._counting = None
+        if self._count_error is not None:
+            raise self._count_error
+        if self._counts is None:
+            raise TimeoutError
         return self._counts
+
+    def _count_positions(self) -> None:
+        """Count all positions in one pass, however long it takes. For a thread of its own."""
+
+        async def count() -> PositionCounts:
+            async with await self._open() as database:
+                return await count_positions(database)
+
+        began = time.monotonic()
+        self._count_error = None
+        try:
+            self._counts = asyncio.run(count())
+        except Exception as error:  # it is raised where the count is waited for
+            self._count_error = error
+            return
+        took = time.monotonic() - began
+        self._count_again = began + (took / _COUNT_SHARE if took > _FEW_SECONDS else 0)
 
 
 def _histogram(lags: list[tuple[int, int]]) -> Metric:

@@ -23,6 +23,7 @@ from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate import database_metrics
 from revalue.engine.operate.database_metrics import DatabaseCollector
+from revalue.engine.operate.position_counts import PositionCounts
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 from tests.debian import unpacked
@@ -260,3 +261,26 @@ async def test_a_scrape_counts_all_positions_once_and_many_of_them_seldom(
         if family.name == "revalue_positions_counted_timestamp_seconds"
     ]
     assert told == pytest.approx(again[0].status.counted_at.timestamp())
+
+
+async def test_a_count_that_takes_longer_than_a_scrape_is_that_of_a_later_one(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load_small_book(database, portfolios=1)
+    go_on = asyncio.Event()
+    real = database_metrics.count_positions
+
+    async def slow(database: Database) -> PositionCounts:
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+        return await real(database)
+
+    monkeypatch.setattr(database_metrics, "count_positions", slow)
+    monkeypatch.setattr(database_metrics, "_ANSWER_SECONDS", 0.5)
+    collector = DatabaseCollector(url)
+    assert await asyncio.to_thread(values, collector) == {"revalue_database_up": 0}
+    go_on.set()
+    first = await collector.read()
+    go_on.clear()
+    assert (await collector.read()).status.counted_at == first.status.counted_at
+    go_on.set()
