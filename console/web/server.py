@@ -4,6 +4,7 @@ Other machines are served with a token only.
 """
 
 import asyncio
+import errno
 import ipaddress
 import resource
 import socket
@@ -26,6 +27,7 @@ from revalue.engine.settings import Settings
 
 _log = logs.logger("web")
 _BACKLOG = 2048
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _OTHER_FILES = 256  # of this process: its database connections, its libraries
 
 
@@ -116,11 +118,20 @@ def listen(host: str, port: int) -> list[socket.socket]:
     Raises:
         UsageError: an address cannot be used.
     """
-    listeners = []
+    listeners: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, address in dict.fromkeys(found):
-            listener = socket.create_server(address, family=family, backlog=_BACKLOG)
+            chosen = listeners[0].getsockname()[1] if listeners else port  # one, if it is 0
+            try:
+                listener = socket.create_server(
+                    (address[0], chosen, *address[2:]), family=family, backlog=_BACKLOG
+                )
+            except OSError as error:
+                # localhost may name an IPv6 address where there is no IPv6.
+                if error.errno not in _NO_SUCH_ADDRESS or len(found) == 1:
+                    raise
+                continue
             listener.setblocking(False)
             listeners.append(listener)
     except OSError as error:
@@ -130,6 +141,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
             f"cannot listen on port {port} of {host}: {error.strerror}. "
             "Give another --port, or --host"
         ) from error
+    if not listeners:
+        raise UsageError(f"cannot listen on {host}: this machine has none of its addresses")
     return listeners
 
 

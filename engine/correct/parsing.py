@@ -22,6 +22,7 @@ MAX_ID_CHARACTERS = 200
 PostgreSQL holds two of them."""
 
 _SHOWN_ROWS = 5
+_MOST_COLUMNS = 1_000  # polars takes gigabytes for millions of them
 _EPOCH = date(1970, 1, 1)
 _TICKS_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _NUMBER = r"^[+-]?[0-9]+(\.[0-9]+)?$"
@@ -246,6 +247,9 @@ def from_csv(content: bytes, place: str, *, limits: Limits | None = None) -> Sou
         raise InvalidInputError(f"{place} cannot be read: it is compressed, and not CSV")
     if limits is not None:
         limits.require_csv(content, place)
+    columns = content.count(b",", 0, content.find(b"\n")) + 1
+    if columns > _MOST_COLUMNS:
+        raise InvalidInputError(f"{place} cannot be read: {columns:,} columns are no table")
     try:
         frame = pl.read_csv(content, infer_schema=False)
     except _UNREADABLE as error:

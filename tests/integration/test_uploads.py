@@ -92,8 +92,18 @@ def test_files_that_are_small_only_while_they_are_packed_take_little_memory(tmp_
         assert int(peak) < 250, f"{name}: {peak} MiB"
 
 
-def test_a_compressed_file_is_refused_on_the_command_line_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (gzip.compress(b"a," * 1_000_000), "it is compressed, and not CSV"),
+        (b"," * 3_000_000, "3,000,000 columns are no table"),
+        (b"," * 3_000_000 + b"\n", "3,000,001 columns are no table"),
+    ],
+)
+def test_such_a_file_is_refused_on_the_command_line_too(
+    tmp_path: Path, content: bytes, detail: str
+) -> None:
     file = tmp_path / "prices.csv"
-    file.write_bytes(gzip.compress(b"a," * 1_000_000))
-    with pytest.raises(InvalidInputError, match=r"prices\.csv cannot be read: it is compressed"):
+    file.write_bytes(content)
+    with pytest.raises(InvalidInputError, match=rf"prices\.csv cannot be read: {detail}"):
         read(file)

@@ -408,6 +408,17 @@ def test_a_port_that_is_taken_is_told_in_one_sentence(server: Server) -> None:
         listen("127.0.0.1", server.port)
 
 
+def test_all_addresses_of_a_name_are_listened_on_at_one_port() -> None:
+    listeners = listen("localhost", 0)
+    found = {each[4][0] for each in socket.getaddrinfo("localhost", None)}
+    assert {each.getsockname()[0] for each in listeners} <= found
+    assert len({each.getsockname()[1] for each in listeners}) == 1
+    for each in listeners:
+        each.close()
+    with pytest.raises(UsageError, match=r"cannot listen on port 80 of 192\.0\.2\.99"):
+        listen("192.0.2.99", 80)
+
+
 async def test_unknown_tokens_take_few_database_sessions(guarded: Server, book: str) -> None:
     connection = await asyncpg.connect(book)
     with ExitStack() as opened:
