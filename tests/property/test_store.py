@@ -220,7 +220,10 @@ class Store(RuleBasedStateMachine):
         self.url = await fresh_database(self.server_url, self.templates[valued])
         self.database = await Database.open(self.url, connections=4)
         self.reader = ArrowReader(self.url)
-        self.outside = await asyncpg.connect(self.url)
+        # Each statement is planned once: the plans of the views take more time than their rows.
+        self.outside = await asyncpg.connect(
+            self.url, server_settings={"plan_cache_mode": "force_generic_plan"}
+        )
         self.me = Memory(await self._acquire())
         await apply.recover(self.me.term)
         self.deposed: list[Memory] = []
