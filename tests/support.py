@@ -15,6 +15,7 @@ from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.leadership.term import Term
+from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
@@ -237,14 +238,57 @@ async def load_small_book(
     await load(database, Kind.POSITIONS, pl.concat(held))
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait, at most 30 seconds, until the condition is true."""
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]],
+    *,
+    seconds: float = 30,
+    pause: float = 0.01,
+    work: "asyncio.Task[Any] | None" = None,
+) -> None:
+    """Wait, at most `seconds`, until the condition is true.
 
-    async def check() -> None:
+    Args:
+        pause: between two looks; 0 for what is true only for a moment.
+        work: a task without whose work it never would be: when the task ends, so does the wait.
+    """
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = condition()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            assert work is None or not work.done(), work
+            await asyncio.sleep(pause)
+
+
+async def until_current(
+    running: Engine, database: Database, work: "asyncio.Task[None]", *, seconds: float = 60
+) -> None:
+    """Wait until the loop, which runs as `work`, has nothing to do and every position is current.
+
+    One may be so without the other: the loop before it knows of a correction.
+    """
+
+    async def is_so() -> bool:
+        return await running.loop.is_quiet() and (await read_status(database)).is_current
+
+    await until(is_so, seconds=seconds, work=work)
+
+
+async def settle_until(running: Engine, condition: Callable[[], Awaitable[bool]]) -> None:
+    """Settle again and again, at most a minute, until what waits for its time has come about."""
+    async with asyncio.timeout(60):
+        await running.settle()
         while not await condition():
             await asyncio.sleep(0.01)
+            await running.settle()
 
-    await asyncio.wait_for(check(), 30)
+
+async def is_current(database: Database) -> bool:
+    return (await read_status(database)).is_current
+
+
+async def has_dead_letters(database: Database) -> bool:
+    return (await read_status(database)).dead_letters > 0
 
 
 async def fetch(database: Database, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -21,11 +21,12 @@ import ray
 from revalue.actors import cluster, runner
 from revalue.actors.protocols import SchedulerStartError
 from revalue.actors.runner import Runner
-from revalue.console.reference.reference import compare, read_book
 from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.faults.armory import Armory
+from tests.faults.checks import assert_all_correct
+from tests.on_ray import wait_until_quiet
 from tests.support import DAYS, engine, execute, fetch, load_small_book, until
 
 ROOT = Path(__file__).parents[2]
@@ -52,22 +53,9 @@ def revalue(
     )
 
 
-async def agrees(database: Database) -> int:
-    assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
-    async with database.connection() as connection:
-        found = await compare(connection, await read_book(connection))
-    assert found.agrees, "\n".join(found.examples)
-    return found.rows_compared
-
-
-def wait_until_quiet(scheduler: Any) -> dict[str, Any]:
-    while True:
-        try:
-            progress: dict[str, Any] = ray.get(scheduler.progress.remote(), timeout=60)
-        except ray.exceptions.RayActorError:
-            continue  # being restarted
-        if progress["quiet"]:
-            return progress
+async def has_snapshots(database: Database, epoch: int) -> bool:
+    query = "SELECT EXISTS (SELECT FROM daily_position_snapshots WHERE epoch = $1)"
+    return bool((await fetch(database, query, epoch))[0][0])
 
 
 def pid_of(name: str) -> int:
@@ -97,24 +85,18 @@ async def test_the_scheduler_and_its_actors_are_killed_and_every_row_is_right(
         assert wait_until_quiet(scheduler)["rows_written"] == 40 * 2 * len(DAYS)
         # A valuation actor dies in the middle of a correction of everything.
         await execute(database, "UPDATE market_prices SET price = price * 2")
-        while (
-            await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1")
-        )[0][0] == 0:
-            pass
+        await until(lambda: has_snapshots(database, 1))
         os.kill(pid_of("ValuationActor"), signal.SIGKILL)
         progress = wait_until_quiet(scheduler)
         assert progress["term"] == 1
-        assert await agrees(database) == 40 * 2 * len(DAYS)
+        assert await assert_all_correct(database) == 40 * 2 * len(DAYS)
         # The scheduler dies in the middle of the next one: Ray starts it again, and it leads a new
         # term.
         await execute(database, "UPDATE market_prices SET price = price + 1")
-        while (
-            await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 2")
-        )[0][0] == 0:
-            pass
+        await until(lambda: has_snapshots(database, 2))
         os.kill(pid_of("ValuationScheduler"), signal.SIGKILL)
         assert wait_until_quiet(scheduler)["term"] == 2
-        assert await agrees(database) == 40 * 2 * len(DAYS)
+        assert await assert_all_correct(database) == 40 * 2 * len(DAYS)
         doubled = await fetch(
             database,
             "SELECT 1 FROM daily_position_snapshots GROUP BY position_id, date, epoch "
@@ -209,7 +191,7 @@ async def test_value_runs_until_current_and_says_what_is_not(url: str, database:
         4 * len(DAYS),
         {"CURRENT": 4},
     )
-    await agrees(database)
+    await assert_all_correct(database)
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
     )
@@ -250,20 +232,22 @@ async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigter
     )
     try:
         connection = await asyncpg.connect(url)
-        while not await connection.fetchval(
-            "SELECT bool_and(state = 'CURRENT') FROM position_status"
-        ):
-            assert watching.poll() is None, watching.communicate()
+
+        async def becomes_true(query: str) -> None:
+            async def is_so() -> bool:
+                assert watching.poll() is None, watching.communicate()
+                return bool(await connection.fetchval(query))
+
+            await until(is_so, seconds=120)
+
+        await becomes_true("SELECT bool_and(state = 'CURRENT') FROM position_status")
         await execute(
             database,
             "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
             DAYS[2],
         )
-        while not await connection.fetchval(
-            "SELECT bool_or(published_epoch = 1) FROM position_state"
-        ):
-            assert watching.poll() is None, watching.communicate()
-        await agrees(database)
+        await becomes_true("SELECT bool_or(published_epoch = 1) FROM position_state")
+        await assert_all_correct(database)
         # Before it asks a Ray for anything: there is none at that address.
         refused = revalue("value", "--quiet", url=url, REVALUE_RAY_ADDRESS="127.0.0.1:1")
         assert (refused.returncode, "holds term 1" in refused.stderr) == (3, True), refused.stderr
@@ -311,6 +295,6 @@ async def test_a_second_signal_ends_at_once_and_says_what_it_leaves(
             running.kill()
     async with engine(url, holder="next") as following:
         await following.settle()
-    await agrees(database)
+    await assert_all_correct(database)
     counted = await fetch(database, "SELECT max(attempt_count) FROM portfolio_valuation_jobs")
     assert counted == [(1,)]

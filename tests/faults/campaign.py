@@ -83,7 +83,8 @@ async def campaign(
         await injector.repair()
         stop.set()
         await corrected
-        status = await _wait_until_current(url)
+        async with asyncio.timeout(_MAX_SECONDS_TO_SETTLE + 60):
+            status = await _wait_until_current(url)
         end.set()
         await asyncio.gather(*watching)
     finally:

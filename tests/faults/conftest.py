@@ -10,12 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
-import ray
 
 from revalue.actors import cluster
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.faults.armory import Armory
+from tests.on_ray import wait_until_quiet
 from tests.support import load_small_book
 
 ON_RAY = Settings(
@@ -53,16 +53,6 @@ async def scheduler(armory: Armory, url: str, database: Database) -> AsyncIterat
     wait_until_quiet(started)
     yield started
     cluster.stop_scheduler(started)
-
-
-def wait_until_quiet(scheduler: Any) -> dict[str, Any]:
-    while True:
-        try:
-            progress: dict[str, Any] = ray.get(scheduler.progress.remote(), timeout=60)
-        except ray.exceptions.ActorUnavailableError:
-            continue  # Ray restarts it
-        if progress["quiet"]:
-            return progress
 
 
 class Outage:

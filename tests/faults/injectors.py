@@ -23,7 +23,7 @@ from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
 from tests.faults.proxy import Proxy
 from tests.faults.workload import UNAVAILABLE
-from tests.support import engine
+from tests.support import engine, until
 
 ROOT = Path(__file__).parents[2]
 SERVICE_USER = "service"
@@ -311,7 +311,8 @@ class FaultInjector:
 
     async def repair(self) -> None:
         """Undo what could outlast its fault: the full disk, a pause, a right that is missing."""
-        while True:
+
+        async def is_repaired() -> bool:
             try:
                 async with self._connection() as connection:
                     await connection.execute(
@@ -321,17 +322,18 @@ class FaultInjector:
                         "UPDATE scheduler_term SET paused_at = NULL, paused_by = NULL"
                     )
                     await connection.execute("SELECT grant_revalue_roles()")
-                return
             except UNAVAILABLE:
-                await asyncio.sleep(0.1)
+                return False
+            return True
+
+        await until(is_repaired, seconds=120, pause=0.1)
 
     async def _server_stopped(self) -> bool:
         postmaster = int(
             (self._service.data_dir / "postgresql" / "postmaster.pid").read_text().split()[0]
         )
         os.kill(postmaster, self._random.choice([signal.SIGQUIT, signal.SIGINT]))  # immediate, fast
-        while psutil.pid_exists(postmaster):
-            await asyncio.sleep(0.05)
+        await until(lambda: not psutil.pid_exists(postmaster), seconds=120)
         await asyncio.sleep(self._random.uniform(0, 2))
         await asyncio.to_thread(embedded.start, self._service.data_dir)
         return True
@@ -342,9 +344,10 @@ class FaultInjector:
                 await running.loop.run_once()
                 await asyncio.sleep(0.05)
             running.loop.stop()
-            while running.loop.progress.in_flight:
-                await running.loop.run_once()
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                while running.loop.progress.in_flight:
+                    await running.loop.run_once()
+                    await asyncio.sleep(0.01)
             await running.term.release()
         return True
 

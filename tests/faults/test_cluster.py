@@ -19,7 +19,8 @@ from revalue.actors import cluster
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.faults.checks import assert_all_correct
-from tests.support import DAYS, execute, fetch, load_small_book
+from tests.on_ray import wait_until_quiet
+from tests.support import DAYS, execute, fetch, load_small_book, until
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(
@@ -56,15 +57,8 @@ def three_nodes() -> Iterator[Cluster]:
     made.shutdown()
 
 
-async def wait_until_quiet(scheduler: ray.actor.ActorHandle) -> None:
-    """Wait until nothing is left to do, also if Ray restarts the scheduler on another node."""
-    while True:
-        try:
-            if ray.get(scheduler.progress.remote(), timeout=60)["quiet"]:
-                return
-        except ray.exceptions.RayActorError:
-            pass
-        await asyncio.sleep(0.05)
+async def holds(database: Database, query: str) -> bool:
+    return bool((await fetch(database, query))[0][0])
 
 
 async def test_a_node_is_lost_while_it_works(
@@ -72,14 +66,12 @@ async def test_a_node_is_lost_while_it_works(
 ) -> None:
     await load_small_book(database, portfolios=20)
     scheduler = cluster.start_scheduler(url, SETTINGS)
-    await wait_until_quiet(scheduler)
+    wait_until_quiet(scheduler)
     await execute(database, "UPDATE market_prices SET price = price + 1")
-    while (await fetch(database, "SELECT count(*) FROM daily_position_snapshots WHERE epoch = 1"))[
-        0
-    ][0] == 0:
-        await asyncio.sleep(0.01)
+    query = "SELECT EXISTS (SELECT FROM daily_position_snapshots WHERE epoch = 1)"
+    await until(lambda: holds(database, query))
     three_nodes.remove_node(three_nodes.list_all_nodes()[-1], allow_graceful=False)
-    await wait_until_quiet(scheduler)
+    wait_until_quiet(scheduler)
     assert await assert_all_correct(database) == 40 * len(DAYS)
     cluster.stop_scheduler(scheduler)
 
@@ -179,11 +171,10 @@ async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Data
         *submit, "--no-wait", "--submission-id", "watching", "--", program, "value", "--watch"
     )
     assert watching.returncode == 0, watching.stdout + watching.stderr
-    while (await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0] is False:
-        await asyncio.sleep(0.1)
+    query = "SELECT holder IS NOT NULL FROM scheduler_term"
+    await until(lambda: holds(database, query), seconds=120)
     stopped = await asyncio.to_thread(run, "ray", "job", "stop", "--address", head, "watching")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    while (await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0]:
-        await asyncio.sleep(0.1)
+    await until(lambda: holds(database, "SELECT holder IS NULL FROM scheduler_term"), seconds=120)
     logs = await asyncio.to_thread(run, "ray", "job", "logs", "--address", head, "watching")
     assert "not every position is current: 2 positions waiting for data" in logs.stdout, logs.stdout

@@ -9,12 +9,20 @@ from revalue.engine import fault_injection
 from revalue.engine.errors import LeaderActiveError
 from revalue.engine.leadership import control
 from revalue.engine.leadership.term import Term
-from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
 from tests.faults.checks import assert_all_correct
 from tests.faults.conftest import Outage
-from tests.support import DAYS, SETTINGS, engine, execute, fetch, load_small_book, until
+from tests.support import (
+    DAYS,
+    SETTINGS,
+    engine,
+    execute,
+    fetch,
+    load_small_book,
+    until,
+    until_current,
+)
 
 
 async def test_is_quiet_answers_at_once_during_an_outage_and_one_warning_is_logged(
@@ -38,15 +46,14 @@ async def test_is_quiet_answers_at_once_during_an_outage_and_one_warning_is_logg
             await outage.begin()
             assert not await asyncio.wait_for(running.loop.is_quiet(), 20)
             assert "cannot be reached" in (running.loop.progress.trouble or "")
-            while tries < 3:
-                assert not await asyncio.wait_for(running.loop.is_quiet(), 20)
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                while tries < 3:
+                    assert not await asyncio.wait_for(running.loop.is_quiet(), 20)
+                    await asyncio.sleep(0.01)
             outage.end()
         async with await Database.open(url) as database:
             await execute(database, "UPDATE market_prices SET price = price + 1")
-            while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
-                assert not work.done(), work.exception()
-                await asyncio.sleep(0.01)
+            await until_current(running, database, work)
             running.loop.stop()
             await asyncio.wait_for(work, 30)
             assert await assert_all_correct(database) == 4 * len(DAYS)
@@ -65,8 +72,7 @@ async def test_a_stop_during_transient_errors_still_releases_what_was_not_starte
         for point in ("release.begun", "release.committed"):
             armory.arm(point, "LOSE")
         work = asyncio.create_task(running.loop.run())
-        while not running.pool.ran:
-            await asyncio.sleep(0)
+        await until(lambda: bool(running.pool.ran), work=work)
         running.loop.stop()
         await asyncio.wait_for(work, 30)
         assert armory.victims("release.committed", "LOSE")

@@ -20,7 +20,16 @@ from revalue.engine.postgres.database import Database, translated_errors
 from revalue.engine.postgres.statement import Statement
 from tests.conftest import named
 from tests.faults.checks import assert_all_correct
-from tests.support import DAYS, Engine, engine, execute, fetch, load_small_book, until
+from tests.support import (
+    DAYS,
+    Engine,
+    engine,
+    execute,
+    fetch,
+    load_small_book,
+    until,
+    until_current,
+)
 
 CORRECTION = "UPDATE market_prices SET price = price + 1"
 
@@ -225,24 +234,18 @@ async def test_a_read_only_server_is_waited_for(
         with caplog.at_level("WARNING", logger="revalue"):
             await read_only("on")
             work = asyncio.create_task(running.loop.run())
-            await until(lambda: _true("read-only" in (running.loop.progress.trouble or "")))
+            await until(lambda: "read-only" in (running.loop.progress.trouble or ""))
             await execute(
                 database,
                 f"""SET default_transaction_read_only = off;
                     ALTER DATABASE {name} RESET default_transaction_read_only""",
             )
             # The sessions of the time in between are read-only still: they have to be opened anew.
-            while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
-                assert not work.done(), work.exception()
-                await asyncio.sleep(0.01)
+            await until_current(running, database, work)
         running.loop.stop()
         await asyncio.wait_for(work, 30)
     assert len([r for r in caplog.records if "read-only" in str(r.msg)]) <= 1
     await assert_all_correct(database)
-
-
-async def _true(condition: bool) -> bool:
-    return condition
 
 
 async def test_a_missing_file_of_the_package_is_not_told_as_an_unreachable_database(

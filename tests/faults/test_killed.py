@@ -16,8 +16,8 @@ from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
 from tests.faults.checks import assert_all_correct
-from tests.faults.conftest import wait_until_quiet
 from tests.faults.leader import Leader
+from tests.on_ray import wait_until_quiet
 from tests.support import DAYS, execute, load_small_book, until
 
 CORRECTION = "UPDATE market_prices SET price = price + 1 WHERE security_id = 'A'"

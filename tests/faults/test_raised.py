@@ -7,11 +7,23 @@ from pathlib import Path
 import pytest
 
 from revalue.engine import fault_injection
-from revalue.engine.operate.status import list_failed_jobs, read_status, retry_jobs
+from revalue.engine.operate.status import list_failed_jobs, retry_jobs
 from revalue.engine.postgres.database import Database
 from tests.faults.armory import Armory
 from tests.faults.checks import assert_all_correct
-from tests.support import DAYS, SETTINGS, engine, execute, fetch, load_small_book
+from tests.support import (
+    DAYS,
+    SETTINGS,
+    engine,
+    execute,
+    fetch,
+    has_dead_letters,
+    is_current,
+    load_small_book,
+    settle_until,
+    until,
+    until_current,
+)
 
 SCHEDULER_POINTS = [
     point
@@ -30,9 +42,7 @@ def armory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Armory:
 async def run_until_current(running, database: Database) -> None:  # type: ignore[no-untyped-def]
     """Run the loop, as in service, until every position is current."""
     work = asyncio.create_task(running.loop.run())
-    while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
-        assert not work.done(), work.exception()
-        await asyncio.sleep(0.02)
+    await until_current(running, database, work)
     running.loop.stop()
     await asyncio.wait_for(work, 30)
 
@@ -96,10 +106,7 @@ async def test_a_row_that_cannot_be_written_is_a_dead_letter_and_the_other_posit
         "ALTER TABLE daily_position_snapshots ADD CONSTRAINT corrupt CHECK (position_id <> 5)",
     )
     async with engine(url) as running:
-        while (await read_status(database)).dead_letters == 0:
-            await running.loop.run_once()
-            await asyncio.sleep(0)
-        await running.settle()
+        await settle_until(running, lambda: has_dead_letters(database))
     states = await fetch(
         database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1"
     )
@@ -131,10 +138,7 @@ async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_the_other_posi
            FROM readable_history""",
     )
     async with engine(url) as running:
-        while (await read_status(database)).dead_letters == 0:
-            await running.loop.run_once()
-            await asyncio.sleep(0)
-        await running.settle()
+        await settle_until(running, lambda: has_dead_letters(database))
     states = await fetch(
         database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1"
     )
@@ -150,6 +154,10 @@ async def test_a_history_that_cannot_be_read_is_a_dead_letter_and_the_other_posi
     async with engine(url) as running:
         await running.settle()
     assert await assert_all_correct(database) == 16 * len(DAYS)
+
+
+async def has_tried(database: Database, times: int) -> bool:
+    return bool((await fetch(database, "SELECT last_value FROM tries"))[0][0] >= times)
 
 
 async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
@@ -174,14 +182,10 @@ async def test_a_full_disk_is_waited_out_with_one_message_and_growing_pauses(
     async with engine(url) as running:
         with caplog.at_level("WARNING", logger="revalue"):
             work = asyncio.create_task(running.loop.run())
-            while (await fetch(database, "SELECT last_value FROM tries"))[0][0] < 4:
-                assert not work.done(), work.exception()
-                await asyncio.sleep(0.02)
+            await until(lambda: has_tried(database, 4), work=work)
             assert "No space left on device" in (running.loop.progress.trouble or "")
             await execute(database, "DROP TRIGGER full_disk ON daily_position_snapshots")
-            while not (await read_status(database)).is_current:
-                assert not work.done(), work.exception()
-                await asyncio.sleep(0.02)
+            await until(lambda: is_current(database), work=work)
             running.loop.stop()
             await asyncio.wait_for(work, 30)
     messages = [record for record in caplog.records if "No space left" in str(record.msg)]

@@ -24,7 +24,16 @@ from revalue.engine.read.queries import open_limited
 from revalue.engine.value import commit, valuer
 from tests.faults.checks import assert_all_correct
 from tests.faults.proxy import Proxy
-from tests.support import SETTINGS, Engine, engine, execute, fetch, load_small_book
+from tests.support import (
+    SETTINGS,
+    engine,
+    execute,
+    fetch,
+    is_current,
+    load_small_book,
+    until,
+    until_current,
+)
 
 CORRECTION = "UPDATE market_prices SET price = price + 1"
 IMPATIENT = SETTINGS.model_copy(
@@ -40,16 +49,6 @@ async def proxy(url: str) -> AsyncIterator[Proxy]:
     await made.stop()
 
 
-async def until_current(running: Engine, database: Database, seconds: float = 15) -> None:
-    """Wait until the running loop has nothing left to do and every position is current."""
-
-    async def wait() -> None:
-        while not (await running.loop.is_quiet() and (await read_status(database)).is_current):
-            await asyncio.sleep(0.02)
-
-    await asyncio.wait_for(wait(), seconds)
-
-
 @pytest.mark.parametrize("when", ["idle", "at work"])
 async def test_the_engine_notices_silent_connections_and_opens_others(
     url: str, database: Database, proxy: Proxy, when: str, caplog: pytest.LogCaptureFixture
@@ -59,14 +58,13 @@ async def test_the_engine_notices_silent_connections_and_opens_others(
     told: set[str] = set()
     async with engine(proxy.url, settings=settings) as running:
         work = asyncio.create_task(running.loop.run())
-        await until_current(running, database)
+        await until_current(running, database, work, seconds=15)
         with caplog.at_level("WARNING", logger="revalue"):
             if when == "idle":
                 silent = proxy.silence()
             await execute(database, CORRECTION)
             if when == "at work":
-                while not running.loop._attempts.tasks():
-                    await asyncio.sleep(0)
+                await until(lambda: bool(running.loop._attempts.tasks()), pause=0)
                 silent = proxy.silence()
             end = time.monotonic() + 15
             while not (await read_status(database)).is_current:
@@ -103,15 +101,12 @@ async def test_an_answer_that_is_lost_inside_a_step_is_noticed_before_its_time_l
 
     async with engine(proxy.url) as running:
         work = asyncio.create_task(running.loop.run())
-        await until_current(running, database)
+        await until_current(running, database, work, seconds=15)
         for module in (term, valuer, commit):
             monkeypatch.setattr(module, "fault_point", silence)
         await execute(database, CORRECTION)
         await asyncio.wait_for(silent.wait(), 15)
-        end = time.monotonic() + 15
-        while not (await read_status(database)).is_current:
-            assert time.monotonic() < end, running.loop.progress
-            await asyncio.sleep(0.02)
+        await until(lambda: is_current(database), seconds=15, work=work)
         running.loop.stop()
         await asyncio.wait_for(work, 15)
     await assert_all_correct(database)

@@ -18,7 +18,17 @@ from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
 from tests.integration.test_cli import code, run
-from tests.support import DAYS, SETTINGS, Engine, engine, execute, fetch, load_small_book, until
+from tests.support import (
+    DAYS,
+    SETTINGS,
+    Engine,
+    engine,
+    execute,
+    fetch,
+    is_current,
+    load_small_book,
+    until,
+)
 
 BEFORE_THE_CLOCK = "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() - interval '1 hour'"
 AFTER_THE_CLOCK = "UPDATE scheduler_term SET heartbeat_at = clock_timestamp() + interval '1 hour'"
@@ -48,12 +58,12 @@ async def test_a_paused_scheduler_finishes_work_in_flight_and_starts_nothing(
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
         gate = Gate(running)
         work = asyncio.create_task(running.loop.run())
-        await until(lambda: _true(gate.waiting == running.pool.capacity(Lane.HISTORY)))
+        await until(lambda: gate.waiting == running.pool.capacity(Lane.HISTORY))
         since = await control.pause(database, "op@host")
         assert await control.pause(database, "other@host") == since, (
             "a second pause changes nothing"
         )
-        await until(lambda: _true(running.loop.progress.paused))
+        await until(lambda: running.loop.progress.paused)
         gate.opened.set()
         await until(running.loop.is_quiet)
         rows = await fetch(database, "SELECT count(*) FROM daily_position_snapshots")
@@ -70,15 +80,9 @@ async def test_a_paused_scheduler_finishes_work_in_flight_and_starts_nothing(
         )
         assert await control.resume(database) == since
         assert await control.resume(database) is None
-        while not (await read_status(database)).is_current:
-            assert not work.done()
-            await asyncio.sleep(0.02)
+        await until(lambda: is_current(database), work=work)
         running.loop.stop()
         await asyncio.wait_for(work, 30)
-
-
-async def _true(condition: bool) -> bool:
-    return condition
 
 
 async def test_a_drained_scheduler_applies_work_in_flight_and_releases_the_rest_uncounted(
@@ -88,9 +92,9 @@ async def test_a_drained_scheduler_applies_work_in_flight_and_releases_the_rest_
     async with engine(url, settings=SETTINGS.model_copy(update={"task_rows": 20})) as running:
         gate = Gate(running)
         work = asyncio.create_task(_run_and_release(running))
-        await until(lambda: _true(gate.waiting == running.pool.capacity(Lane.HISTORY)))
+        await until(lambda: gate.waiting == running.pool.capacity(Lane.HISTORY))
         drained = asyncio.create_task(control.drain(database, seconds=30, lease_seconds=30))
-        await until(lambda: _true(running.loop.is_stopping))
+        await until(lambda: running.loop.is_stopping)
         assert not drained.done(), "it waits for what is in flight"
         gate.opened.set()
         assert (await drained).holder == "test"

@@ -16,7 +16,7 @@ from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct import corrections
 from revalue.engine.postgres.database import Database
 from revalue.engine.value import valuer
-from tests.support import DAYS, SETTINGS, engine, execute, load_small_book
+from tests.support import DAYS, SETTINGS, engine, execute, load_small_book, settle_until
 from tests.web.test_api import client
 
 
@@ -161,10 +161,7 @@ async def test_only_lost_tasks_and_dead_letters_are_logged_by_default(
             "UPDATE market_prices SET price = 2 WHERE security_id = 'A' AND price_date = $1",
             DAYS[3],
         )
-        await running.settle()
-        while not await failed(database):
-            await running.loop.run_once()
-        await running.settle()
+        await settle_until(running, lambda: failed(database))
     errors = [line for line in lines.read_all() if line["level"] == "error"]
     assert {(line["reason"], line["security"][0]) for line in errors} == {("UNEXPECTED_ERROR", "A")}
     assert errors[0]["epoch"] == ["2"]

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from revalue.engine.errors import CorrectionRefusedError, SchemaVersionError
 from revalue.engine.postgres import schema
 from tests.conftest import drop_database, fresh_database
+from tests.support import until
 
 pytestmark = pytest.mark.slow
 
@@ -203,10 +204,8 @@ async def test_a_position_has_the_numbers_of_its_portfolio_and_keeps_them(empty_
         other.execute("UPDATE portfolios SET base_currency = 'EUR' WHERE portfolio_id = 'Q'")
     )
     third = await asyncpg.connect(empty_url)
-    while not await third.fetchval(
-        "SELECT cardinality(pg_blocking_pids($1)) > 0", other.get_server_pid()
-    ):
-        assert not changing.done()
+    blocked = "SELECT cardinality(pg_blocking_pids($1)) > 0"
+    await until(lambda: third.fetchval(blocked, other.get_server_pid()), work=changing)
     await writing.commit()
     with pytest.raises(
         asyncpg.RestrictViolationError,

@@ -33,9 +33,11 @@ from tests.support import (
     execute,
     facts,
     fetch,
+    has_dead_letters,
     load_small_book,
     open_days,
     prices,
+    settle_until,
     until,
 )
 
@@ -174,9 +176,10 @@ async def test_todays_valuations_do_not_wait_behind_a_mass_correction(
         )
         await open_days(database, [tomorrow])
         running.loop.wake()
-        while (await fetch(database, waiting, tomorrow))[0][0]:
-            if not await running.loop.run_once():
-                await asyncio.wait_for(running.loop.woken(), 30)
+        async with asyncio.timeout(60):
+            while (await fetch(database, waiting, tomorrow))[0][0]:
+                if not await running.loop.run_once():
+                    await asyncio.wait_for(running.loop.woken(), 30)
         assert held == running.pool.capacity(Lane.HISTORY)
         corrected = "SELECT FROM daily_position_snapshots WHERE epoch > 0 AND date < $1"
         assert not await fetch(database, corrected, tomorrow), "a history was valued"
@@ -297,12 +300,7 @@ async def test_a_poison_job_ends_as_a_dead_letter_and_its_neighbours_are_valued(
         await failing_when(
             monkeypatch, failure("a poison position"), lambda positions: poison in positions
         )
-        while (await read_status(database)).dead_letters == 0:
-            await running.loop.run_once()
-            await asyncio.wait_for(
-                running.loop.woken(), 30
-            ) if running.loop.progress.in_flight else await asyncio.sleep(0)
-        await running.settle()
+        await settle_until(running, lambda: has_dead_letters(database))
         states = await fetch(
             database, "SELECT state, count(*) FROM position_status GROUP BY 1 ORDER BY 1"
         )
@@ -431,9 +429,7 @@ async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_te
 
         running.pool.run = away  # type: ignore[method-assign]
         task = asyncio.create_task(running.loop.run())
-        while not await running.loop.is_quiet():
-            assert not task.done(), task.exception()
-            await asyncio.sleep(0.02)
+        await until(running.loop.is_quiet, work=task)
         assert (await read_status(database)).is_current
         # Every connection is cut; then a correction comes.
         await execute(
@@ -446,11 +442,12 @@ async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_te
             "UPDATE market_prices SET price = 8 WHERE security_id = 'A' AND price_date = $1",
             DAYS[4],
         )
-        while (
-            await fetch(database, "SELECT count(*) FROM position_state WHERE published_epoch = 1")
-        )[0][0] < 2:
-            assert not task.done(), task.exception()
-            await asyncio.sleep(0.02)
+
+        async def is_published() -> bool:
+            query = "SELECT count(*) FROM position_state WHERE published_epoch = 1"
+            return (await fetch(database, query))[0][0] == 2
+
+        await until(is_published, work=task)
         other = await Term.acquire(database, "other", lease_seconds=60, take_over=True)
         await execute(
             database,

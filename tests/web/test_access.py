@@ -462,6 +462,7 @@ async def test_a_server_that_stops_ends_its_streams_without_an_error(
                     break
                 except httpx.ConnectError:
                     assert server.returncode is None
+                    await asyncio.sleep(0.05)
             async with web.stream("GET", "/events") as stream:
                 lines = stream.aiter_lines()
                 while not (await anext(lines)).startswith("event: state"):

@@ -394,6 +394,7 @@ async def test_listeners_share_one_poller_and_are_bounded(
         async with asyncio.timeout(10):
             while app.state.feed._poller is not None:
                 assert (await web.get("/health/live")).status_code == 200
+                await asyncio.sleep(0.01)
         async with web.stream("GET", "/events") as third:
             assert third.status_code == 200
 
@@ -464,7 +465,7 @@ async def test_a_portfolio_page_asks_for_totals_only_when_something_changed(
             for polls in range(2, 5):
                 async with shown.expect_response(lambda got: "/positions" in got.url):
                     await shown.clock.fast_forward(11_000)
-                await until(lambda: _true(asked.count("positions") == polls))  # noqa: B023
+                await until(lambda: asked.count("positions") == polls)  # noqa: B023
             assert asked.count("valuation") == 1
             await shown.evaluate(HIDE, True)
             await shown.clock.run_for(60_000)
@@ -479,10 +480,6 @@ HIDE = """hidden => {
   Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
-
-
-async def _true(found: bool) -> bool:
-    return found
 
 
 async def test_a_portfolio_of_many_lines_is_shown_in_pages(

@@ -6,6 +6,7 @@ Schemathesis sends requests that the document allows, and requests that it does 
 import asyncio
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,8 +70,11 @@ def served(server_url: str, template: str) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
+    end = time.monotonic() + 60
     while not server.started:
         assert thread.is_alive()
+        assert time.monotonic() < end
+        time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port} {secret}"
     server.should_exit = True

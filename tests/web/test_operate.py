@@ -459,8 +459,9 @@ async def test_how_long_it_will_take(url: str, database: Database, valued: Engin
             None,
         )  # its positions are not counted yet
         await open_days(database, [date(2024, 1, 29), date(2024, 1, 30)])
-        while (await got(web, "/reprocessing"))["triggers_queued"]:
-            await valued.loop.run_once()
+        async with asyncio.timeout(30):
+            while (await got(web, "/reprocessing"))["triggers_queued"]:
+                await valued.loop.run_once()
         told = await got(web, "/reprocessing")
         due = await fetch(
             database,

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,7 +38,7 @@ from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.conftest import book_template, drop_database, fresh_database
-from tests.support import DAYS, facts, load_small_book
+from tests.support import DAYS, facts, load_small_book, until
 from tests.web.served import connect, exchange, get, read_all, served, status_of
 
 MOST = 40
@@ -245,12 +245,6 @@ def calls(app: ASGIApp, client: str, number: int) -> list[asyncio.Task[httpx.Res
 
 async def statuses(tasks: list[asyncio.Task[httpx.Response]]) -> list[int]:
     return [response.status_code for response in await asyncio.gather(*tasks)]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_the_requests_of_one_client_leave_turns_for_the_others(

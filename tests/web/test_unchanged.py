@@ -14,7 +14,7 @@ from revalue.engine.operate.status import list_failed_jobs, retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.value import valuer
-from tests.support import DAYS, Engine, execute, open_days
+from tests.support import DAYS, Engine, execute, has_dead_letters, open_days, settle_until
 from tests.web.test_api import client
 
 RANGE = f"from={DAYS[0]}&to={DAYS[-1]}"
@@ -104,8 +104,7 @@ async def test_a_response_is_never_unchanged_when_it_differs(
         patched.setattr(valuer, "value", broken)
         await open_days(database, [date(2024, 1, 29)])
         await compare("failures, queued")
-        while not await list_failed_jobs(database):
-            await valued.settle()
+        await settle_until(valued, lambda: has_dead_letters(database))
         await compare("failures, settled")
     failed = await list_failed_jobs(database)
     assert await retry_jobs(database, failed) == failed

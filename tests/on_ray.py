@@ -1,0 +1,26 @@
+"""What tests of schedulers on Ray share."""
+
+import time
+from typing import Any
+
+import ray
+
+
+def wait_until_quiet(scheduler: Any, *, seconds: float = 120) -> dict[str, Any]:
+    """Wait until a scheduler has nothing left to do, also while Ray restarts it.
+
+    Returns:
+        Its progress.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        told: object
+        try:
+            progress: dict[str, Any] = ray.get(scheduler.progress.remote(), timeout=60)
+            if progress["quiet"]:
+                return progress
+            told = progress
+        except ray.exceptions.RayActorError as error:
+            told = error
+        assert time.monotonic() < end, told
+        time.sleep(0.02)
