@@ -1,6 +1,12 @@
 # Each target works from a fresh clone with python3, pip and make.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+# Modules that Revalue does not import are not compiled: it takes seconds, and a tenth of the space.
+UNUSED := '/ray/(rllib|data|train|tune|llm)/|/tests/'
+# What is installed stands in the lock files: no address of an index, and no name of this machine.
+COMPILE := $(BIN)/pip-compile --quiet --extra chart --extra serve --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint bench performance reference screenshots lock clean
@@ -11,45 +17,50 @@ help: ## List the targets
 demo: .venv/installed ## Value the sample book, correct a price in the past, revalue, verify, draw (2 minutes)
 	$(BIN)/revalue demo
 
-test: .venv/installed ## Run the whole suite, on a PostgreSQL and a Ray of its own (10 to 15 minutes)
+test: .venv/installed-dev ## Run the whole suite, on a PostgreSQL and a Ray of its own (10 to 15 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-fast: .venv/installed ## Run the tests that need neither Ray nor a browser (90 seconds)
+test-fast: .venv/installed-dev ## Run the tests that need neither Ray nor a browser (90 seconds)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration -m 'not slow'
 
-lint: .venv/installed ## Check style, types and the import rules
+lint: .venv/installed-dev ## Check style, types and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/installed ## Measure a backfill beside its baselines (5 minutes)
+bench: .venv/installed-dev ## Measure a backfill beside its baselines (5 minutes)
 	$(BIN)/revalue bench backfill --positions 1000 --dates 250 --runs 3 \
 		--baselines upper-bound,sql,per-job
 
-performance: .venv/installed ## Measure all of docs/performance.md again (20 minutes on two quiet cores)
+performance: .venv/installed-dev ## Measure all of docs/performance.md again (20 minutes on two quiet cores)
 	$(BIN)/python -m revalue.benchmarks.suite
 	$(BIN)/python -m revalue.benchmarks.report
 
-reference: .venv/installed ## Make the reference of the Python API, as HTML in build/reference
+reference: .venv/installed-dev ## Make the reference of the Python API, as HTML in build/reference
 	$(BIN)/pdoc --output-directory build/reference --no-show-source \
 		revalue.engine.book revalue.engine.runtime revalue.engine.errors \
 		revalue.engine.settings revalue.engine.correct.corrections revalue.engine.correct.ingest \
 		revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status
 
-screenshots: .venv/installed ## Make docs/console-*.png again, in Chromium
+screenshots: .venv/installed-dev ## Make docs/console-*.png again, in Chromium
 	$(BIN)/python -m tests.web.screenshots
 
-lock: ## Write requirements.txt, the exact versions of everything, from pyproject.toml
-	$(BIN)/pip-compile --quiet --extra dev --extra chart --extra serve --strip-extras \
-		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header \
-		--output-file requirements.txt pyproject.toml
+lock: .venv/installed-dev ## Write requirements.txt and requirements-dev.txt, all exact versions, from pyproject.toml
+	$(COMPILE) --output-file requirements.txt pyproject.toml
+	$(COMPILE) --extra dev --extra cluster --extra ray-serve --constraint requirements.txt \
+		--output-file requirements-dev.txt pyproject.toml
 
 clean: ## Remove what the other targets made
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(INSTALL) --no-compile -r requirements.txt
+	$(INSTALL) --no-deps --editable .
+	$(BIN)/python -m compileall -q --workers 0 -x $(UNUSED) .venv/lib
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	touch $@

@@ -82,7 +82,7 @@ async def duckdb(database: Database) -> dict[str, Timed]:
         import duckdb as library
     except ImportError:
         raise UsageError(
-            "the baseline duckdb needs the package duckdb: pip install -r requirements.txt"
+            "the baseline duckdb needs the package duckdb: pip install -r requirements-dev.txt"
         ) from None
     reader = ArrowReader(database.url)
     with reader.snapshot() as snapshot:

