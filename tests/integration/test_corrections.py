@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from revalue.console.reference.reference import compare, read_book
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
@@ -17,6 +16,7 @@ from revalue.engine.errors import InvalidInputError, NotFoundError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection
+from tests.faults.checks import assert_all_correct
 from tests.support import (
     DAYS,
     Engine,
@@ -35,15 +35,6 @@ ROWS = "SELECT position_id, date, epoch, md5(s::text) FROM daily_position_snapsh
 
 async def rows(database: Database) -> set[tuple]:  # type: ignore[type-arg]
     return set(await fetch(database, ROWS))
-
-
-async def agrees(database: Database) -> int:
-    """Every row agrees with the reference and every position is current; return the row count."""
-    assert set(await fetch(database, "SELECT state FROM position_status")) == {("CURRENT",)}
-    async with database.connection() as connection:
-        found = await compare(connection, await read_book(connection))
-    assert found.agrees, "\n".join(found.examples)
-    return found.rows_compared
 
 
 class Interrupted:
@@ -66,7 +57,7 @@ async def valued(url: str, database: Database):  # type: ignore[no-untyped-def]
     await load_small_book(database, portfolios=4)
     async with engine(url) as running:
         await running.settle()
-        assert await agrees(database) == 4 * 2 * len(DAYS)
+        assert await assert_all_correct(database) == 4 * 2 * len(DAYS)
         yield running
 
 
@@ -88,7 +79,7 @@ async def test_a_price_of_one_day_touches_one_row_of_each_holder(
     assert {(position, day, epoch) for position, day, epoch, _ in after - before} == {
         (p, DAYS[7], 1) for p in holders
     }
-    assert await agrees(database) == 4 * 2 * len(DAYS)
+    assert await assert_all_correct(database) == 4 * 2 * len(DAYS)
 
 
 async def test_a_price_that_was_missing_reaches_as_far_as_it_is_carried(
@@ -102,12 +93,12 @@ async def test_a_price_that_was_missing_reaches_as_far_as_it_is_carried(
     )
     await valued.settle()
     before = await rows(database)
-    await agrees(database)
+    await assert_all_correct(database)
     await load(database, Kind.PRICES, prices("A", {DAYS[6]: "44"}))
     await valued.settle()
     touched = {day for _, day, _, _ in await rows(database) - before}
     assert touched == {DAYS[6], DAYS[7]}
-    await agrees(database)
+    await assert_all_correct(database)
 
 
 async def test_two_position_corrections_in_a_row_are_epochs_0_1_2(
@@ -119,7 +110,7 @@ async def test_two_position_corrections_in_a_row_are_epochs_0_1_2(
         await valued.settle()
         state = await state_of(database, "P1", "A")
         epochs.append((state["epoch"], state["published_epoch"], state["history_epoch"]))
-        await agrees(database)
+        await assert_all_correct(database)
     assert epochs == [(1, 1, 1), (2, 2, 2)]
     shown = await fetch(
         database,
@@ -151,7 +142,7 @@ async def test_corrections_on_top_of_each_other_before_anything_is_valued(
         await load(database, Kind.POSITIONS, facts("P2", "A", {DAYS[3]: str(5 + turn)}), merge=True)
         await valued.loop.run_once()
     await valued.settle()
-    await agrees(database)
+    await assert_all_correct(database)
 
 
 async def test_a_position_correction_names_its_own_trigger(
@@ -173,7 +164,7 @@ async def test_a_position_correction_names_its_own_trigger(
     state = await state_of(database, "P1", "A")
     assert state["trigger_id"] != made.trigger_id, "the price was fanned out last"
     await valued.settle()
-    await agrees(database)
+    await assert_all_correct(database)
 
 
 async def test_a_position_correction_that_changes_no_number_has_no_trigger(
@@ -185,7 +176,7 @@ async def test_a_position_correction_that_changes_no_number_has_no_trigger(
         made = await corrections.position(database, "P1", "A", DAYS[14], *values)
         assert (made.trigger_id, made.positions, made.dates) == (None, 0, ())
     assert await state_of(database, "P1", "A") == before
-    await agrees(database)
+    await assert_all_correct(database)
 
 
 async def test_a_position_closed_in_the_past_disappears_from_then_on(
@@ -193,10 +184,10 @@ async def test_a_position_closed_in_the_past_disappears_from_then_on(
 ) -> None:
     await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[10]: "0"}))
     await valued.settle()
-    assert await agrees(database) == 4 * 2 * len(DAYS) - (len(DAYS) - 11)
+    assert await assert_all_correct(database) == 4 * 2 * len(DAYS) - (len(DAYS) - 11)
     await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[15]: "2"}))
     await valued.settle()
-    assert await agrees(database) == 4 * 2 * len(DAYS) - 4
+    assert await assert_all_correct(database) == 4 * 2 * len(DAYS) - 4
 
 
 async def test_a_new_day_is_valued_in_the_live_lane_and_raises_no_epoch(
@@ -213,7 +204,7 @@ async def test_a_new_day_is_valued_in_the_live_lane_and_raises_no_epoch(
         database, "SELECT lane::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1"
     )
     assert lanes == [("HISTORY", 8), ("LIVE", 8)]
-    await agrees(database)
+    await assert_all_correct(database)
 
 
 async def test_a_late_price_heals_the_positions_that_wait_for_it_and_holds_up_nobody(
@@ -248,7 +239,7 @@ async def test_a_late_price_heals_the_positions_that_wait_for_it_and_holds_up_no
         await load(database, Kind.PRICES, prices("A", {DAYS[11]: "71"}))
         await running.settle()
         assert await fetch(database, holes) == [(None, None)]
-    await agrees(database)
+    await assert_all_correct(database)
     assert await fetch(database, "SELECT 1 FROM dead_letters") == []
 
 
