@@ -21,10 +21,12 @@ def environment(url: str) -> dict[str, str]:
     }
 
 
-def ran(command: list[str], url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def ran(
+    command: list[str], url: str, folder: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
-        env=environment(url),
+        env={**environment(url), **variables},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -33,26 +35,29 @@ def ran(command: list[str], url: str, folder: Path) -> subprocess.CompletedProce
     )
 
 
-def test_the_python_page(bare_url: str, tmp_path: Path) -> None:
-    run = ran([sys.executable, "-m", "doctest", str(ROOT / "docs/python.md")], bare_url, tmp_path)
+def test_the_python_page(bare_url: str, tmp_path: Path, joined_ray: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "doctest", str(ROOT / "docs/python.md")]
+    run = ran(command, bare_url, tmp_path, **joined_ray)
     assert run.returncode == 0, run.stdout + run.stderr
     assert ">>> book.value()" in (ROOT / "docs/python.md").read_text().replace("run = ", "")
 
 
 def test_the_first_block_of_the_readme(bare_url: str) -> None:
-    """As it stands, in the folder of the clone, where its data files are."""
+    """As it stands, in the folder of the clone, where its data files are, on a Ray of its own."""
     block = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)[0]
     run = ran([sys.executable, "-c", block], bare_url, ROOT)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "GROWTH" in run.stdout
 
 
-def test_the_page_on_data_of_ones_own(bare_url: str, tmp_path: Path) -> None:
+def test_the_page_on_data_of_ones_own(
+    bare_url: str, tmp_path: Path, joined_ray: dict[str, str]
+) -> None:
     """The blocks marked `sh` are run in their order, as one script that stops at the first
     failure."""
     page = (ROOT / "docs/own-data.md").read_text()
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
-    run = ran(["bash", "-euo", "pipefail", "-c", script], bare_url, tmp_path)
+    run = ran(["bash", "-euo", "pipefail", "-c", script], bare_url, tmp_path, **joined_ray)
     assert run.returncode == 0, run.stdout + run.stderr
     promised = re.findall(r"^```text\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
     assert promised
