@@ -1,5 +1,6 @@
 """What a run cost: CPU seconds and memory by kind of process, WAL bytes."""
 
+import os
 from dataclasses import dataclass, field
 
 import psutil
@@ -13,16 +14,20 @@ _KINDS = {
 }
 
 
-def _processes() -> dict[tuple[int, float], tuple[str, float, int]]:
-    """Map (pid, start) to (kind, CPU seconds, resident bytes that are the process's own)."""
+def _processes(server: int | None) -> dict[tuple[int, float], tuple[str, float, int]]:
+    """Map (pid, start) to (kind, CPU seconds, resident bytes that are the process's own).
+
+    Others on this machine run the same programs: only descendants of this process, and of the
+    PostgreSQL `server`, are looked at. Of a cluster that this process has joined nothing is known.
+    """
     found = {}
-    for process in psutil.process_iter(["pid", "create_time", "cmdline"]):
+    for process in [*_descendants(os.getpid()), *(_descendants(server) if server else ())]:
         try:
-            title = " ".join(process.info["cmdline"] or ())
+            title = " ".join(process.cmdline())
             kind = next((kind for prefix, kind in _KINDS.items() if title.startswith(prefix)), None)
             if kind is not None:
                 times, memory = process.cpu_times(), process.memory_full_info()
-                found[process.info["pid"], process.info["create_time"]] = (
+                found[process.pid, process.create_time()] = (
                     kind,
                     times.user + times.system,
                     memory.uss,
@@ -30,6 +35,23 @@ def _processes() -> dict[tuple[int, float], tuple[str, float, int]]:
         except psutil.Error:
             continue
     return found
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        return []
+
+
+async def _server_of(database: Database) -> int | None:
+    """The server's main process, if it is on this machine: that is known of a Unix socket."""
+    async with database.connection() as connection:
+        pid = await connection.fetchval("SELECT pg_backend_pid() WHERE inet_server_addr() IS NULL")
+        try:
+            return None if pid is None else int(psutil.Process(pid).ppid())
+        except psutil.Error:
+            return None
 
 
 @dataclass
@@ -55,17 +77,18 @@ class Meter:
         self._cost = Cost()
 
     async def start(self, database: Database) -> None:
-        self._before = _processes()
+        self._server = await _server_of(database)
+        self._before = _processes(self._server)
         self._wal = await self._wal_position(database)
 
     def sample(self) -> None:
         """Record the peaks of memory."""
-        for kind, _, memory in _processes().values():
+        for kind, _, memory in _processes(self._server).values():
             self._cost.peak_mib[kind] = max(self._cost.peak_mib.get(kind, 0), memory >> 20)
 
     async def stop(self, database: Database) -> Cost:
         self.sample()
-        for key, (kind, seconds, _) in _processes().items():
+        for key, (kind, seconds, _) in _processes(self._server).items():
             spent = seconds - (self._before[key][1] if key in self._before else 0.0)
             self._cost.cpu_seconds[kind] = round(self._cost.cpu_seconds.get(kind, 0.0) + spent, 2)
         self._cost.wal_bytes = int(await self._wal_position(database) - self._wal)
