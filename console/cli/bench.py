@@ -34,6 +34,10 @@ def bench(
     runs: Annotated[
         int, typer.Option(min=1, help="Number of measured runs, after one warm-up run.")
     ] = 3,
+    warm_up: Annotated[
+        bool,
+        typer.Option("--warm-up/--no-warm-up", help="Make a first run that is not measured."),
+    ] = True,
     baselines: Annotated[
         str,
         typer.Option(
@@ -64,6 +68,7 @@ def bench(
             positions=positions,
             dates=dates,
             runs=runs,
+            warm_up=warm_up,
             baselines=tuple(name.strip() for name in baselines.split(",") if name.strip()),
         )
     except KeyboardInterrupt:
@@ -87,6 +92,7 @@ def _run(
     positions: int,
     dates: int,
     runs: int,
+    warm_up: bool,
     baselines: tuple[str, ...],
 ) -> None:
     """Run the workloads one after another on one local Ray; append each outcome to `done`."""
@@ -103,6 +109,7 @@ def _run(
                 positions=positions,
                 dates=dates,
                 runs=runs,
+                warm_up=warm_up,
                 baselines=baselines,
                 settings=settings,
                 say=err.print,

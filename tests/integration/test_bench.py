@@ -42,6 +42,8 @@ def test_a_tiny_backfill_is_verified_next_to_its_baselines(url: str) -> None:
         for baseline in ("sql", "upper-bound", "per-job", "duckdb, computing", "duckdb, and COPY")
     )
     assert " 400 " in said
+    for kind in ("actors", "scheduler", "postgresql"):
+        assert re.search(rf"CPU seconds: .*{kind} \d+\.\d.*largest process.*{kind} \d+", said), said
 
 
 def test_each_workload_restates_what_it_affects_and_is_verified(url: str) -> None:
@@ -54,9 +56,11 @@ def test_each_workload_restates_what_it_affects_and_is_verified(url: str) -> Non
         "storm": 40,
         "late": 40,
     }
-    said = _bench(url, f"{' '.join(rows)} --positions 40 --dates 10 --runs 1")
+    options = "--positions 40 --dates 10 --runs 1 --no-warm-up --actors 1"
+    said = _bench(url, f"{' '.join(rows)} {options}")
+    assert "warm-up" not in said
     for workload, revalued in rows.items():
-        assert re.search(rf"│ {workload} +│ +40 │ +10 │ +2 │ +{revalued} │", said), said
+        assert re.search(rf"│ {workload} +│ +40 │ +10 │ +1 │ +{revalued} │", said), said
         assert re.search(rf"^{workload}: .* verified \d+ rows", said, re.MULTILINE), said
 
 
@@ -68,7 +72,7 @@ async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) 
             "-m",
             "revalue",
             "bench",
-            *"backfill --positions 40 --dates 10 --runs 1000".split(),
+            *"backfill --positions 40 --dates 10 --runs 1000 --no-warm-up --actors 1".split(),
         ],
         env={**os.environ, "REVALUE_DATABASE_URL": url, "COLUMNS": "160"},
         stdout=subprocess.PIPE,
