@@ -109,6 +109,10 @@ def template(server_url: str) -> str:
     return "migrated"
 
 
+COPY = "STRATEGY FILE_COPY"
+"""The default writes all pages of the copy to the log: twice the time."""
+
+
 async def book_template(
     server_url: str, template: str, portfolios: int, *, valued: bool = True
 ) -> str:
@@ -122,7 +126,7 @@ async def book_template(
     async with await Database.open(server_url) as server, server.connection() as connection:
         if await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
             return name
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} {COPY}")
     address = named(server_url, name)
     async with await Database.open(address) as database:
         await load_small_book(database, portfolios=portfolios)
@@ -143,7 +147,7 @@ async def fresh_database(server_url: str, template: str | None) -> str:
     name = f"test_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(server_url)
     await connection.execute(
-        f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")
+        f"CREATE DATABASE {name}" + (f" TEMPLATE {template} {COPY}" if template else "")
     )
     await connection.close()
     return named(server_url, name)
