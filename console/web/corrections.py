@@ -19,6 +19,7 @@ from revalue.console.web.preview_queue import PreviewQueue, PreviewTask, Work
 from revalue.console.web.problems import responses, status_of
 from revalue.console.web.responses import CSV, PARQUET, json_response, json_text
 from revalue.console.web.schemas import Preview, PreviewFile, PreviewProgress
+from revalue.console.web.turns import give_turn
 from revalue.engine.correct import corrections
 from revalue.engine.correct.parsing import (
     MAX_ID_CHARACTERS,
@@ -309,6 +310,7 @@ async def _run_preview(request: Request, previews: Previews, work: Work) -> Resp
             {"Retry-After": "1"},
         )
     task = queue.submit(work)
+    give_turn(request)  # previews have a queue of their own
     await queue.wait(task, previews.wait_seconds)
     if not task.is_over:
         location = f"{request.scope.get('root_path', '')}/previews/{task.preview_id}"

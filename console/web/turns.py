@@ -7,17 +7,22 @@ requests at once delays the others by a few of them, not by all.
 import asyncio
 import ipaddress
 from collections import Counter, deque
+from collections.abc import Callable
 from http import HTTPStatus
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from revalue.console.web.problems import problem
 
-AT_ONCE = 16
-AT_ONCE_PER_CLIENT = 8
+AT_ONCE = 12
+AT_ONCE_PER_CLIENT = 3
+"""Fewer than the database connections of a server (4): one client cannot take them all."""
+
 WAITING = 1_000
 WAITING_PER_CLIENT = 500
 
+_GIVE = "revalue.give_turn"
 _ALWAYS = ("/health/live", "/health/ready")  # probes; what they need is bounded elsewhere
 
 
@@ -35,6 +40,13 @@ def client_of(host: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def give_turn(request: Request) -> None:
+    """End the turn of a request before its response begins: it waits for something else now."""
+    give: Callable[[], None] | None = request.scope.get(_GIVE)
+    if give is not None:
+        give()
 
 
 class NoTurnError(Exception):
@@ -150,6 +162,6 @@ class TakeTurns:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_giving)
+            await self._app({**scope, _GIVE: give}, receive, send_giving)
         finally:
             give()

@@ -250,6 +250,20 @@ async def test_one_preview_runs_a_few_wait_and_the_next_one_is_refused(
         assert codes == [200, 200, 200, 200, 200, 429]
 
 
+async def test_requests_do_not_wait_for_the_previews_of_their_client(
+    url: str, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, go_on = held_previews(monkeypatch)
+    async with client(url, preview_wait_seconds=30) as web:
+        calls = [
+            asyncio.create_task(web.post("/corrections:preview", json=PRICE)) for _ in range(4)
+        ]
+        await asyncio.wait_for(running.wait(), 30)
+        assert (await asyncio.wait_for(web.get("/jobs"), 10)).status_code == 200
+        go_on.set()
+        assert {each.status_code for each in await asyncio.gather(*calls)} == {200}
+
+
 def held_previews(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
     """Stop previews that are planned; return: one has stopped, and let them go on."""
     running, go_on = asyncio.Event(), asyncio.Event()
