@@ -85,8 +85,9 @@ class Runner:
             self._scheduler = cluster.start_scheduler(
                 self._url, self._settings, take_over=self._take_over
             )
-            # A Ray that is the user's own would keep it, and refuse the next one.
-            undo.callback(ray.kill, self._scheduler, no_restart=True)
+            # A Ray that is the user's own would keep it, and refuse the next one. It is stopped in
+            # order, as it may have its term already.
+            undo.callback(self._stop)
             self.progress()
             undo.pop_all()
         return self
@@ -98,9 +99,12 @@ class Runner:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self.ended_in_order = cluster.stop_scheduler(self._scheduler)
+            self._stop()
         finally:
             self._connection.__exit__(None, None, None)
+
+    def _stop(self) -> None:
+        self.ended_in_order = cluster.stop_scheduler(self._scheduler)
 
     def until_quiet(self, on_progress: OnProgress | None = None) -> Run:
         """Wait until every position is current, waits for data, or has failed.

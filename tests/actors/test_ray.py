@@ -26,7 +26,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.faults.armory import Armory
 from tests.faults.checks import assert_all_correct
-from tests.on_ray import wait_until_quiet
+from tests.on_ray import joining, wait_until_quiet
 from tests.support import DAYS, engine, execute, fetch, load_small_book, until
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +131,25 @@ async def test_a_scheduler_that_cannot_lead_leaves_nothing_on_a_ray_of_the_user(
         assert await asyncio.to_thread(running.until_quiet) is not None
 
 
+async def test_a_start_that_is_interrupted_gives_the_term_back(
+    local_ray: None, url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load_small_book(database, portfolios=2)
+
+    async def leads() -> bool:
+        return bool((await fetch(database, "SELECT holder IS NOT NULL FROM scheduler_term"))[0][0])
+
+    def interrupted(runner: Runner) -> None:
+        asyncio.run_coroutine_threadsafe(until(leads), loop).result()
+        raise KeyboardInterrupt
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Runner, "progress", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        await asyncio.to_thread(enter, Runner(url, Settings(actors=1)))
+    assert not await leads()
+
+
 async def test_a_scheduler_that_cannot_start_says_why(
     local_ray: None, url: str, database: Database
 ) -> None:
@@ -182,7 +201,9 @@ async def test_more_sessions_than_the_database_allows_are_refused(
         await asyncio.to_thread(enter, Runner(url, Settings(actors=500)))
 
 
-async def test_value_runs_until_current_and_says_what_is_not(url: str, database: Database) -> None:
+async def test_value_runs_until_current_and_says_what_is_not(
+    local_ray: None, url: str, database: Database
+) -> None:
     await load_small_book(database, portfolios=2)
     done = revalue("value", "--quiet", "--json", url=url)
     assert done.returncode == 0, done.stderr
@@ -195,7 +216,7 @@ async def test_value_runs_until_current_and_says_what_is_not(url: str, database:
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
     )
-    waiting = revalue("value", "--quiet", url=url)
+    waiting = revalue("value", "--quiet", url=url, **joining())
     assert waiting.returncode == 5, waiting.stderr
     assert f"PRICE_TOO_OLD A {DAYS[8]}" in waiting.stderr
     status = json.loads(revalue("status", "--json", url=url).stdout)
