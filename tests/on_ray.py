@@ -6,6 +6,18 @@ from typing import Any
 import ray
 
 
+def joining() -> dict[str, str]:
+    """The variables with which `revalue` joins the Ray of this process, as that of a cluster.
+
+    To start one takes seconds each time.
+    """
+    return {
+        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+        # It listens on loopback, where Ray would not look for it.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+
+
 def wait_until_quiet(scheduler: Any, *, seconds: float = 120) -> dict[str, Any]:
     """Wait until a scheduler has nothing left to do, also while Ray restarts it.
 

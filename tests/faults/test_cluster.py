@@ -14,6 +14,7 @@ import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.job_submission import JobSubmissionClient
 
 from revalue.actors import cluster
 from revalue.engine.postgres.database import Database
@@ -89,16 +90,13 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def submit_job(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run `ray job submit`, again while the cluster is so new that it has no agent for jobs."""
-    for _ in range(30):
-        done = await asyncio.to_thread(run, *command)
-        if not any(
-            early in done.stdout + done.stderr
-            for early in ("No available agent", "Failed to connect to Ray")
-        ):
-            break
-    return done
+def takes_jobs(head: str) -> bool:
+    """Whether a head is so far that it runs a job: it begins without an agent for them."""
+    try:
+        JobSubmissionClient(head).submit_job(entrypoint="true")
+    except (ConnectionError, RuntimeError):
+        return False
+    return True
 
 
 def free_ports(count: int) -> list[str]:
@@ -155,26 +153,27 @@ async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Data
         variables,
     )
     program = str(Path(sys.executable).parent / "revalue")
-    done = await submit_job(*submit, "--", program, "value", "--quiet")
+    await until(lambda: asyncio.to_thread(takes_jobs, head), seconds=120)
+    done = await asyncio.to_thread(run, *submit, "--", program, "value", "--quiet")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "80 position-days" in done.stdout
     assert await assert_all_correct(database) == 4 * len(DAYS)
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
     )
-    left = await submit_job(*submit, "--", program, "value", "--quiet")
+    left = await asyncio.to_thread(run, *submit, "--", program, "value", "--quiet")
     assert left.returncode != 0
     assert "PRICE_TOO_OLD A" in left.stdout, left.stdout
     assert "exit code 5" in left.stdout + left.stderr, left.stdout + left.stderr
     # A stopped job finishes the tasks in flight, releases its term and reports what is left.
-    watching = await submit_job(
-        *submit, "--no-wait", "--submission-id", "watching", "--", program, "value", "--watch"
+    jobs = JobSubmissionClient(head)
+    watching = jobs.submit_job(
+        entrypoint=f"{program} value --watch",
+        runtime_env={"working_dir": str(ROOT), **json.loads(variables)},
     )
-    assert watching.returncode == 0, watching.stdout + watching.stderr
     query = "SELECT holder IS NOT NULL FROM scheduler_term"
     await until(lambda: holds(database, query), seconds=120)
-    stopped = await asyncio.to_thread(run, "ray", "job", "stop", "--address", head, "watching")
-    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    jobs.stop_job(watching)
     await until(lambda: holds(database, "SELECT holder IS NULL FROM scheduler_term"), seconds=120)
-    logs = await asyncio.to_thread(run, "ray", "job", "logs", "--address", head, "watching")
-    assert "not every position is current: 2 positions waiting for data" in logs.stdout, logs.stdout
+    told = "not every position is current: 2 positions waiting for data"
+    await until(lambda: told in jobs.get_job_logs(watching), seconds=60)
