@@ -17,6 +17,7 @@ help: ## List the targets
 demo: .venv/installed ## Value the sample book, correct a price in the past, revalue, verify, draw (2 minutes)
 	$(BIN)/revalue demo
 
+test: export PYTHONDONTWRITEBYTECODE = # or each of a thousand processes compiles all it imports
 test: .venv/installed-dev ## Run the whole suite, on a PostgreSQL and a Ray of its own (10 to 15 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
