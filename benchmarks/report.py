@@ -69,6 +69,11 @@ def _values(records: Record) -> dict[str, str]:
         ),
         "table_variants": _table_variants_table(records["table_variants"]),
         "scan": _scan_text(records["scan"]),
+        "reads_size": f"{records['reads']['positions']:,} positions and "
+        f"{records['reads']['jobs']:,} jobs",
+        "reads": _table(
+            ["read", "ms"], [[name, ms] for name, ms in records["reads"]["milliseconds"].items()]
+        ),
         **_profile_values(records["profile"]),
         **_herd_values(records["herd"]),
         **_preview_values(records["preview"]),

@@ -18,7 +18,15 @@ from time import perf_counter
 from typing import Any
 
 from revalue.actors import cluster
-from revalue.benchmarks import harness, herd, preview, profile_task, scan, table_variants
+from revalue.benchmarks import (
+    harness,
+    herd,
+    preview,
+    profile_task,
+    reads,
+    scan,
+    table_variants,
+)
 from revalue.engine.errors import RevalueError
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database
@@ -77,6 +85,7 @@ class Suite:
             "workloads": self._workloads,
             "table_variants": self._table_variants,
             "scan": self._scan,
+            "reads": self._reads,
             "pool": self._pool,
             "herd": self._herd,
             "preview": self._preview,
@@ -167,6 +176,12 @@ class Suite:
     def _scan(self) -> Any:
         return self._on_a_database(
             lambda database: scan.measure(database, 10_000 if self._small else 1_000_000)
+        )
+
+    def _reads(self) -> Any:
+        positions, jobs = (5_000, 50_000) if self._small else (1_000_000, 10_000_000)
+        return self._on_a_database(
+            lambda database: reads.measure(database, self._settings, positions, jobs)
         )
 
     def _profile(self) -> Any:

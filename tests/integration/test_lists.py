@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from revalue.benchmarks import reads
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.operate import job_list, status
 from revalue.engine.operate.job_list import JobFilter, list_jobs, page_of_jobs
@@ -18,7 +19,7 @@ from revalue.engine.operate.status import list_dead_letters, page_of_stuck_posit
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 from tests.conftest import drop_database, fresh_database
-from tests.support import fetch
+from tests.support import SETTINGS, fetch
 
 FILL = (
     "INSERT INTO calendars (calendar_id) VALUES ('CAL')",
@@ -200,3 +201,14 @@ async def test_the_states_of_positions_with_much_due_read_few_jobs(database: Dat
     )
     found = json.loads(plan)[0]["Plan"]
     assert found["Shared Hit Blocks"] + found["Shared Read Blocks"] < 60 * positions
+
+
+async def test_the_reads_of_the_benchmark_find_something(server_url: str, template: str) -> None:
+    url = await fresh_database(server_url, template)
+    async with await Database.open(url) as filled:
+        record = await reads.measure(filled, SETTINGS, positions=2_000, jobs=7_000)
+        assert len(record["milliseconds"]) == len(JobStatus) + 7
+        for each in ("FAILED", "PENDING", "WAITING_FOR_DATA", "COMPLETE"):
+            assert len(await list_jobs(filled, status=each, limit=100)) == 100
+        assert len(await list_dead_letters(filled, still_failed=True, limit=100)) == 100
+    await drop_database(server_url, url)
