@@ -137,6 +137,7 @@ class Connections:
         """
         self.most, self._idle_seconds = most, idle_seconds
         self._open: set[_Connection] = set()
+        self._no_room_until: dict[str, float] = {}
 
     def __len__(self) -> int:
         """The number of open connections."""
@@ -163,11 +164,11 @@ class Connections:
             except OSError as error:
                 if error.errno in _NO_ROOM:
                     _log.warning("a connection cannot be accepted", reason=str(error))
-                    self._make_room("")
+                    self._make_room("", time.monotonic())
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             client = client_of(str(address[0]))
-            has_room = len(self._open) < self.most or self._make_room(client)
+            has_room = self._has_room(client)
             if not has_room and len(self._open) >= self.most + SPARE:
                 accepted.close()
             else:
@@ -183,33 +184,51 @@ class Connections:
             if connection.is_overdue(now, self._idle_seconds):
                 connection.cut()
 
-    def _make_room(self, client: str) -> bool:
-        """End a connection that does nothing, for a newcomer of a client.
+    def _has_room(self, client: str) -> bool:
+        """Return whether one more connection of a client may be opened; make room for it."""
+        if len(self._open) < self.most:
+            return True
+        now = time.monotonic()
+        if now < self._no_room_until.get(client, 0):  # all of them were looked at just now
+            return False
+        if self._make_room(client, now):
+            return True
+        self._no_room_until = {each: end for each, end in self._no_room_until.items() if end > now}
+        self._no_room_until[client] = now + _PAUSE_SECONDS
+        return False
 
-        It is the one that has done nothing for the longest, of the client that has the most, and of
-        no client that has fewer than the newcomer's. Before it has done nothing for a second, it
-        ends only for a client that has fewer even then: what is opened at the same moment does not
-        end each other.
+    def _make_room(self, client: str, now: float) -> bool:
+        """End connections that do nothing, for a newcomer of a client.
+
+        They are those that have done nothing for the longest, of the client that has the most, and
+        of no client that has fewer than the newcomer's. Before one has done nothing for a second,
+        it ends only for a client that has fewer even then: what is opened at the same moment does
+        not end each other. Several end at once, since it takes a while to look at all of them; of
+        another client no more than half of what it has more.
 
         Returns:
             Whether there was one.
         """
-        now = time.monotonic()
         held = Counter(each.client for each in self._open)
 
         def may_end(each: _Connection) -> bool:
             is_fresh = now - each.protocol.idle_since < _FRESH_SECONDS
             return each.protocol.is_idle and held[each.client] >= held[client] + 2 * is_fresh
 
-        victim = max(
+        victims = sorted(
             filter(may_end, self._open),
-            key=lambda each: (held[each.client], -each.protocol.idle_since),
-            default=None,
+            key=lambda each: (-held[each.client], each.client, each.protocol.idle_since),
         )
-        if victim is None:
+        if not victims:
             return False
-        self._open.discard(victim)
-        victim.cut()
+        whose = victims[0].client
+        number = 1 + self.most // 20
+        if whose != client:
+            number = min(number, max(1, (held[whose] - held[client]) // 2))
+        for victim in victims[:number]:
+            if victim.client == whose:
+                self._open.discard(victim)
+                victim.cut()
         return True
 
     async def _serve(
