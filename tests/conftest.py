@@ -4,6 +4,7 @@ Databases are copies of a migrated template.
 """
 
 import asyncio
+import gc
 import os
 import secrets
 import shutil
@@ -34,6 +35,13 @@ settings.register_profile(
     "revalue", deadline=None, print_blob=True, phases=_PHASES, suppress_health_check=_SLOW
 )
 settings.load_profile("revalue")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from walking again and again over all that is loaded by now."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 MEMORY = Path("/dev/shm")
