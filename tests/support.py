@@ -82,12 +82,13 @@ class Engine:
         No notification wakes it.
         """
         self.loop.wake()
-        while True:
-            worked = await self.loop.run_once()
-            if self.loop.progress.idle and not worked:
-                return
-            if not worked:
-                await asyncio.wait_for(self.loop.woken(), 30)
+        async with asyncio.timeout(600):  # the sample book takes a minute
+            while True:
+                worked = await self.loop.run_once()
+                if self.loop.progress.idle and not worked:
+                    return
+                if not worked:
+                    await asyncio.wait_for(self.loop.woken(), 30)
 
 
 @asynccontextmanager

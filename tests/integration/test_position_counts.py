@@ -19,7 +19,17 @@ from revalue.engine.operate.status import list_corrections, read_status, retry_j
 from revalue.engine.postgres.database import Database
 from revalue.engine.value import valuer
 from tests.conftest import book_template, drop_database, fresh_database
-from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, open_days
+from tests.support import (
+    DAYS,
+    SETTINGS,
+    Engine,
+    engine,
+    execute,
+    facts,
+    fetch,
+    open_days,
+    settle_until,
+)
 
 
 @pytest.fixture
@@ -120,8 +130,11 @@ async def test_every_count_is_that_of_the_views(
         patched.setattr(valuer, "value", broken)
         await open_days(database, [DAYS[-1].replace(day=29)])
         seen.update((await compare(database)).positions)
-        while not await list_jobs(database, status="FAILED", portfolio="P3"):
-            await valued.settle()
+
+        async def have_failed() -> bool:
+            return bool(await list_jobs(database, status="FAILED", portfolio="P3"))
+
+        await settle_until(valued, have_failed)
     await settled()
     assert seen == {"CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED"}
 

@@ -79,10 +79,13 @@ def test_an_actor_that_falls_sick_rests_and_is_replaced_while_the_lanes_go_on() 
         sick = scheduler.workers[0]
         world.sick = {sick.name}
         waits: list[float] = []
-        while not _is_done(world):
-            ended = scheduler.loop._attempts._among(None, (AttemptState.ENDED,))
-            waits.append(max((now() - world.ended_at[a.task.task_id] for a in ended), default=0))
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(3600):  # of simulated time
+            while not _is_done(world):
+                ended = scheduler.loop._attempts._among(None, (AttemptState.ENDED,))
+                waits.append(
+                    max((now() - world.ended_at[a.task.task_id] for a in ended), default=0)
+                )
+                await asyncio.sleep(0.02)
         refused = [
             step for step in world.steps if f"actor {sick.name}" in step and "cannot" in step
         ]
@@ -178,10 +181,13 @@ def test_starting_many_tasks_keeps_no_result_waiting() -> None:
         world = _world(positions=1_000)
         scheduler = Scheduler(world, actors=400)
         waits: list[float] = []
-        while not _is_done(world):
-            ended = scheduler.loop._attempts._among(None, (AttemptState.ENDED,))
-            waits.append(max((now() - world.ended_at[a.task.task_id] for a in ended), default=0))
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(3600):  # of simulated time
+            while not _is_done(world):
+                ended = scheduler.loop._attempts._among(None, (AttemptState.ENDED,))
+                waits.append(
+                    max((now() - world.ended_at[a.task.task_id] for a in ended), default=0)
+                )
+                await asyncio.sleep(0.05)
         assert len(waits) > 100
         assert max(waits) < 2
 
