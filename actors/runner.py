@@ -55,6 +55,7 @@ class Runner:
         *,
         take_over: bool = False,
         on_connected: Callable[[], None] = lambda: None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         """Create a runner.
 
@@ -62,11 +63,13 @@ class Runner:
             take_over: succeed a scheduler that is still alive.
             on_connected: is called when this process has connected to Ray, which installs handlers
                 of signals.
+            on_wait: is called again and again while it waits; what it raises ends that.
         """
         self._url = url
         self._settings = settings
         self._take_over = take_over
         self._on_connected = on_connected
+        self._on_wait = on_wait
         self._last: dict[str, Any] | None = None  # the progress when it was last asked for
         self._counted = dict.fromkeys(_COUNTS, 0)
         self._is_in_trouble = False
@@ -148,6 +151,7 @@ class Runner:
         """
         deaths = 0
         while True:
+            self._on_wait()
             try:
                 progress: dict[str, Any] = ray.get(
                     self._scheduler.progress.remote(), timeout=_ANSWER_SECONDS
@@ -180,6 +184,11 @@ class Runner:
                 self._last = progress
                 return progress
             time.sleep(0.05)
+
+    @property
+    def has_led(self) -> bool:
+        """Whether the scheduler has been seen to lead."""
+        return self._last is not None
 
     def what_it_leaves(self) -> str:
         """Say what a process leaves that ends now, and who goes on with it."""

@@ -5,11 +5,10 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from revalue.console.cli import second_signal
 from revalue.console.cli.arguments import Json, parse_date
 from revalue.console.cli.connection import migrated_database_url, with_database
 from revalue.console.cli.context import CliContext
@@ -17,20 +16,15 @@ from revalue.console.cli.openings import print_openings
 from revalue.console.cli.output import counted, err, out, print_json
 from revalue.console.cli.progress import progress_line
 from revalue.console.cli.status import as_dict, not_opened, print_status, what_is_left
+from revalue.console.cli.stop_signals import StopSignals
 from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.errors import TransientError, ValuationIncompleteError
 from revalue.engine.operate.status import read_status
 from revalue.engine.runtime import Run
+from revalue.engine.settings import Settings
 
 if TYPE_CHECKING:
     from revalue.actors.runner import Runner
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class _Stopped(KeyboardInterrupt):
-    def __init__(self, number: int) -> None:
-        self.number = number
 
 
 def value(
@@ -68,6 +62,7 @@ def value(
 
     Exit code 5: some positions cannot be valued; the reasons are printed.
     """
+    from revalue.actors.cluster import STOP_SECONDS
     from revalue.actors.runner import Runner
 
     changed = {"actors": actors, "metrics_port": metrics_port}
@@ -81,10 +76,16 @@ def value(
         opened = with_database(settings, lambda database: open_calendars(database, through))
         if not as_json:
             print_openings(opened, through)
+    stop = StopSignals(
+        first_words="stopping: work in flight is finished and applied first, which may take "
+        f"{STOP_SECONDS} s; a second signal does not wait for it",
+        last_words=lambda: f"ended at once: {runner.what_it_leaves()}",
+    )
     runner = Runner(
-        url, settings, take_over=take_over, on_connected=lambda: _stop_at_signals(runner)
+        url, settings, take_over=take_over, on_connected=stop.handle, on_wait=stop.check
     )
     try:
+        stop.watch()
         # Ray prints messages of its own, which are no part of the result.
         with (
             redirect_stdout(sys.stderr),
@@ -94,20 +95,11 @@ def value(
             run = None if watch else runner.until_quiet(on_progress)
             if watch:
                 runner.watch(on_progress)
-    except KeyboardInterrupt as stopped:
-        number = getattr(stopped, "number", signal.SIGINT)
-        finished = (
-            "was finished and applied"
-            if runner.ended_in_order
-            else "was not finished: the next scheduler releases it"
-        )
-        try:
-            status = with_database(settings, read_status)
-        except TransientError as error:
-            err.print(f"stopped: work in flight {finished}; what is left is not known: {error}")
-            sys.exit(128 + number)
-        err.print(f"stopped: work in flight {finished}; {what_is_left(status)}")
-        sys.exit(0 if (watch and runner.ended_in_order) or status.is_current else 128 + number)
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        # Ray's own handler raises SystemExit, while it starts.
+        if isinstance(stopped, SystemExit) and stop.number is None:
+            raise
+        _exit_stopped(runner, settings, stop.number or signal.SIGINT, watch=watch)
     if run is None:
         status = with_database(settings, read_status)
         err.print(f"drained by an operator; {what_is_left(status)}")
@@ -140,17 +132,18 @@ def describe_run(run: Run) -> str:
     )
 
 
-def _stop_at_signals(runner: "Runner") -> None:
-    """End the run at a signal, and the process at a second one."""
-    from revalue.actors.cluster import STOP_SECONDS
-
-    def stop(number: int, _: Any) -> None:
-        second_signal.end_at(_SIGNALS, lambda: f"ended at once: {runner.what_it_leaves()}")
-        err.print(
-            "stopping: work in flight is finished and applied first, which may take "
-            f"{STOP_SECONDS} s; a second signal does not wait for it"
-        )
-        raise _Stopped(number)
-
-    for number in _SIGNALS:
-        signal.signal(number, stop)
+def _exit_stopped(runner: "Runner", settings: Settings, number: int, *, watch: bool) -> NoReturn:
+    """Say how a signal has ended the run and what is left, and exit."""
+    if not runner.has_led:
+        how = "stopped while it started"
+    elif runner.ended_in_order:
+        how = "stopped: work in flight was finished and applied"
+    else:
+        how = "stopped: work in flight was not finished, the next scheduler releases it"
+    try:
+        status = with_database(settings, read_status)
+    except TransientError as error:
+        err.print(f"{how}; what is left is not known: {error}")
+        sys.exit(128 + number)
+    err.print(f"{how}; {what_is_left(status)}")
+    sys.exit(0 if (watch and runner.ended_in_order) or status.is_current else 128 + number)
