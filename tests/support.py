@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
+import psutil
 
 from revalue.actors.loop import SchedulerLoop
 from revalue.actors.steps import DatabaseSteps
@@ -290,6 +291,14 @@ async def is_current(database: Database) -> bool:
 
 async def has_dead_letters(database: Database) -> bool:
     return (await read_status(database)).dead_letters > 0
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process has ended, though its parent may not have asked for its exit code."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 async def fetch(database: Database, query: str, *values: Any) -> list[tuple[Any, ...]]:
