@@ -128,6 +128,8 @@ class Attempts:
         return None
 
     def _ended(self, attempt: Attempt, answer: "asyncio.Task[TaskResult]") -> None:
+        if not answer.cancelled():
+            answer.exception()  # asyncio logs those that nobody asks for: of what is left behind
         if attempt.answer is not answer or attempt.is_final:  # it was withdrawn, or left behind
             return
         attempt.enter(AttemptState.ENDED)

@@ -75,6 +75,7 @@ class SchedulerLoop:
         self._unapplied: list[int] = []  # positions that recovery has left, because of locks
         self._fanned_out_at = -inf
         self._transient: str | None = None  # what the loop tries again until it succeeds
+        self._failing: set[Lane] = set()  # whose last turn has met it
         self._woken = asyncio.Event()
         self._turned = asyncio.Condition()
 
@@ -166,11 +167,17 @@ class SchedulerLoop:
         goes round again for them.
         """
         while not self._is_over(work.lane) and self.phase is Phase.TURNING:
-            worked = await self._turn(work)
-            self._transient = None
-            backoff.reset()
+            try:
+                worked = await self._turn(work)
+            except TransientError:
+                self._failing.add(work.lane)
+                raise
+            self._failing.discard(work.lane)
+            if not self._failing:  # that one lane succeeds says nothing of the other one
+                self._transient = None
+                backoff.reset()
             await self._tell_trouble()
-            if not worked:
+            if not worked and not self._is_over(work.lane):
                 await self._sleep(work)
 
     async def recover(self) -> None:
@@ -430,7 +437,7 @@ class SchedulerLoop:
     async def _sleep(self, work: LaneWork) -> None:
         """Wait for a commit, a result, the next retry that is due, or the poll interval."""
         seconds = self._settings.poll_seconds
-        if work.lane is Lane.HISTORY and not self.progress.paused:
+        if work.lane is Lane.HISTORY:
             seconds = min(seconds, await self._seconds_to_next_retry())
         if work.is_held:
             seconds = min(seconds, _MAX_STALL_SECONDS)
@@ -439,9 +446,11 @@ class SchedulerLoop:
         work.wake.clear()
 
     async def _seconds_to_next_retry(self) -> float:
-        if self._attempts.capacity(Lane.HISTORY) <= 0:
-            return inf  # the end of an attempt wakes the lane
-        due = await self._steps.seconds_to_next_retry()
+        due = None  # while paused, none is begun
+        if not self.progress.paused:
+            if self._attempts.capacity(Lane.HISTORY) <= 0:
+                return inf  # the end of an attempt wakes the lane
+            due = await self._steps.seconds_to_next_retry()
         if due is None and not self._attempts.in_flight():
             self._attempts.forget_trouble()
             await self._tell_trouble()

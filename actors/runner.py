@@ -72,7 +72,7 @@ class Runner:
         self._on_wait = on_wait
         self._last: dict[str, Any] | None = None  # the progress when it was last asked for
         self._counted = dict.fromkeys(_COUNTS, 0)
-        self._is_in_trouble = False
+        self._has_told_trouble = False
         self._warned_at = -math.inf
         self.ended_in_order = False
 
@@ -206,12 +206,13 @@ class Runner:
         )
 
     def _warn_of(self, trouble: str | None) -> None:
-        """Log trouble when it begins: the scheduler's own log may be in files of Ray only."""
+        """Log trouble once: the scheduler's own log may be in files of Ray only."""
         now = time.monotonic()
-        if trouble and not self._is_in_trouble and now - self._warned_at > _WARN_SECONDS:
-            self._warned_at = now
+        if trouble is None:
+            self._has_told_trouble = False
+        elif not self._has_told_trouble and now - self._warned_at > _WARN_SECONDS:
+            self._warned_at, self._has_told_trouble = now, True
             _log.warning("the scheduler waits", trouble=trouble)
-        self._is_in_trouble = trouble is not None
 
     def _require_free_port(self) -> None:
         """Refuse a taken port before a local Ray is started. On a cluster only the node knows."""

@@ -1,6 +1,7 @@
 """Exact situations in simulated time: sick actors, deadlines, stops, starts of many tasks."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from revalue.actors.pool import MemberState
 from revalue.actors.protocols import NoActorsError
 from revalue.engine.core.lifecycle import JobStatus, Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.errors import AccessDeniedError
+from revalue.engine.errors import AccessDeniedError, DatabaseUnavailableError
 from tests.simulation.clock import NothingWillHappenError, run
 from tests.simulation.store import Store
 from tests.simulation.world import SETTINGS, Faults, Scheduler, World
@@ -216,6 +217,88 @@ def test_a_listener_that_is_refused_says_so_and_the_poll_finds_the_work(
     (warning,) = [each.getMessage() for each in caplog.records]
     assert "cannot listen for changes; they are found by looking for them every 5 s" in warning
     assert "no pg_hba.conf entry" in warning
+
+
+def test_a_step_that_one_lane_alone_cannot_take_is_tried_seldom_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tries = 0
+
+    async def refused(**_: int) -> None:
+        nonlocal tries
+        tries += 1
+        raise DatabaseUnavailableError("no space is left")
+
+    async def situation() -> None:
+        world = _world(positions=20)
+        scheduler = Scheduler(world)
+        await _until(lambda: _is_done(world), 60)
+        fan_out, scheduler.steps.fan_out = scheduler.steps.fan_out, refused  # type: ignore
+        scheduler.loop.wake()
+        await _until(lambda: tries > 0, 30)
+        await asyncio.sleep(60)
+        assert tries < 20, "the live lane's turns succeed: they do not shorten the pauses"
+        assert scheduler.loop.progress.trouble == "no space is left"
+        scheduler.steps.fan_out = fan_out  # type: ignore[method-assign]
+        await _until(lambda: scheduler.loop.progress.trouble is None, 30)
+
+    logging.disable(logging.NOTSET)
+    with caplog.at_level("WARNING"):
+        run(situation())
+    assert len(caplog.records) == 1
+
+
+def test_paused_in_trouble_there_is_nothing_left_to_wait_for() -> None:
+    """`revalue value` ends then: nothing is begun, so that no attempt can end the trouble."""
+
+    async def situation() -> None:
+        world = _world()
+        scheduler = Scheduler(world)
+        await _until(lambda: scheduler.loop.progress.rows_written > 0, 30)
+        world.faults = Faults(transient=1.0)
+        await _until(lambda: scheduler.loop.progress.trouble is not None, 30)
+        world.store.paused = True
+        scheduler.loop.wake()
+        await asyncio.sleep(60)
+        assert scheduler.loop.progress.trouble is None
+        assert await scheduler.loop.is_quiet()
+
+    run(situation())
+
+
+def test_a_stop_of_a_paused_scheduler_does_not_wait_for_the_poll() -> None:
+    async def situation() -> None:
+        world = _world()
+        world.settings = world.settings.model_copy(update={"poll_seconds": 1_000.0})
+        world.task_seconds = 1
+        scheduler = Scheduler(world, actors=1)
+        await _until(lambda: scheduler.loop._attempts.queued() > 0, 30)
+        world.store.paused = True
+        scheduler.loop.wake()
+        await _until(lambda: not scheduler.loop._attempts.in_flight(), 30)
+        await asyncio.sleep(1)
+        assert scheduler.loop._attempts.queued()
+        scheduler.loop.stop()
+        assert await _until(scheduler.work.done, 60) < 1
+
+    run(situation())
+
+
+def test_the_error_of_an_attempt_that_is_left_behind_is_not_logged_as_a_traceback() -> None:
+    """`run` of the simulated clock raises what reaches the handler of errors not asked for."""
+
+    async def situation() -> None:
+        world = _world(positions=4)
+        world.faults = Faults(transient=1.0)
+        scheduler = Scheduler(world)
+        attempts = scheduler.loop._attempts
+        attempts._tell_ended = attempts.leave_behind
+        await asyncio.sleep(10)
+        scheduler.loop.stop()
+        await _until(scheduler.work.done, 60)
+        gc.collect()
+
+    run(situation())
 
 
 def test_an_attempt_cannot_skip_a_state() -> None:
