@@ -19,6 +19,7 @@ from revalue.actors.scheduler import NAMESPACE, ValuationScheduler
 from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.settings import Settings
 
+_REACH_SECONDS = 10
 STOP_SECONDS = 120
 """How long a stop waits for the tasks in flight, by default."""
 
@@ -44,6 +45,8 @@ def connected(settings: Settings) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     address = address_of(settings)
+    if address is not None:
+        _require_reachable(address)
     with log_relay.receiving() if address is None else nullcontext():
         try:
             if address is None:
@@ -58,6 +61,20 @@ def connected(settings: Settings) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _require_reachable(address: str) -> None:
+    """Refuse an address where nobody listens: Ray tries it for minutes, and takes no signals."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():  # found, or bounded, by Ray
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"Ray cannot be reached at {address}: {error}. Start it there, or give the address of "
+            "another (--ray-address, RAY_ADDRESS)"
+        ) from error
 
 
 def address_of(settings: Settings) -> str | None:

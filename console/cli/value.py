@@ -52,7 +52,10 @@ def value(
         typer.Option(min=1, help="Number of valuation actors; without it one per CPU."),
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Serve the Prometheus metrics of the scheduler on this port.")
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Serve the Prometheus metrics of the scheduler on this port."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Json = False,

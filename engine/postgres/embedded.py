@@ -54,9 +54,18 @@ def address(settings: Settings) -> str:
             "write postgresql://user@host/database"
         )
     try:
-        urlsplit(url)
+        parts = urlsplit(url)
     except ValueError as error:
         raise UsageError(f"the database's address cannot be used: {error}") from error
+    try:
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port  # reading it checks it
+    except ValueError:
+        # Not what stands there: it is part of the password if that has a slash.
+        raise UsageError(
+            "the database's address cannot be used: its port is not a number from 0 to 65535 (a / "
+            "in a user's name or password is written %2F)"
+        ) from None
     return url
 
 

@@ -177,12 +177,29 @@ def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_prin
         (server_url.replace("/postgres?", "/nowhere?"), 77, 'database "nowhere" does not exist'),
         (server_url.replace("postgres:", "stranger:SECRET"), 77, 'role "stranger" does not exist'),
         ("postgresql://u:SECRET@[::1", 2, "address cannot be used"),
+        ("postgresql://u@h:p/d", 2, "its port is not a number"),
+        ("postgresql://u:SECRET/@h/d", 2, "its port is not a number"),
+        ("postgresql://u@127.0.0.1:1,127.0.0.1:2/d", 75, "PostgreSQL cannot be reached"),
         ("mysql://u:SECRET@h/d", 2, "address (mysql) is not a PostgreSQL address"),
     ):
         got, output = code(address, "status")
         assert got == exit_code, output
         assert message in output
         assert "SECRET" not in output
+
+
+def test_a_port_that_cannot_be_is_refused(url: str) -> None:
+    for port in ("-1", "65536"):
+        got, output = code(url, "value", "--metrics-port", port)
+        assert (got, "0<=x<=65535" in output or "--metrics-port" in output) == (2, True), output
+
+
+def test_an_address_without_a_ray_is_refused_at_once(url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    got, output = code(url, "--ray-address", address, "value", "--quiet")
+    assert got == 2
+    assert f"Ray cannot be reached at {address}" in output
 
 
 def test_a_taken_port_is_told_before_anything_is_started(url: str) -> None:
