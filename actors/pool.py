@@ -277,7 +277,8 @@ class ActorPool:
             )
         except Exception as error:
             self._failed_starts += 1
-            self._handle_failed_start(member, str(error).strip().splitlines()[-1])
+            told = str(error).strip() or type(error).__name__
+            self._handle_failed_start(member, told.splitlines()[-1])
         else:
             self._pauses.reset()
             self._failed_starts, self.trouble = 0, None

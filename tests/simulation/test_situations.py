@@ -17,7 +17,7 @@ from revalue.engine.core.tasks import Task
 from revalue.engine.errors import AccessDeniedError, DatabaseUnavailableError
 from tests.simulation.clock import NothingWillHappenError, run
 from tests.simulation.store import Store
-from tests.simulation.world import SETTINGS, Faults, Scheduler, World
+from tests.simulation.world import SETTINGS, Faults, Scheduler, SimulatedWorker, World
 
 
 @pytest.fixture(autouse=True)
@@ -297,6 +297,27 @@ def test_the_error_of_an_attempt_that_is_left_behind_is_not_logged_as_a_tracebac
         scheduler.loop.stop()
         await _until(scheduler.work.done, 60)
         gc.collect()
+
+    run(situation())
+
+
+def test_an_actor_that_fails_without_a_word_at_its_start_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect, failed = SimulatedWorker.connect, set[str]()
+
+    async def fails_first(self: SimulatedWorker) -> str:
+        if len(failed) < 2:
+            failed.add(self.name)
+            raise MemoryError
+        return await connect(self)
+
+    async def situation() -> None:
+        world = _world(positions=4)
+        monkeypatch.setattr(SimulatedWorker, "connect", fails_first)
+        scheduler = Scheduler(world, actors=1)
+        await _until(lambda: _is_done(world), 60)
+        assert scheduler.pool.replaced == 2
 
     run(situation())
 
