@@ -773,7 +773,7 @@ async def test_a_new_term_waits_for_the_transactions_of_the_old_one(database: Da
         await second.execute("SET lock_timeout = '200ms'")
         with pytest.raises(asyncpg.LockNotAvailableError):
             await leadership_sql("acquire").value(
-                second, holder="second", lease_seconds=60, take_over=True
+                second, holder="second", take_over=True, dead_term=None, dead_heartbeat=None
             )
 
 

@@ -6,15 +6,17 @@
 import argparse
 import asyncio
 import logging
+import random
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
 from revalue.actors.concurrency import now
+from revalue.actors.pool import MemberState
 from revalue.actors.protocols import NoActorsError
 from tests.simulation.clock import run
 from tests.simulation.store import Store, Violation
-from tests.simulation.world import Faults, Scheduler, World
+from tests.simulation.world import SETTINGS, Faults, Scheduler, World
 
 _TURBULENT_SECONDS = 25
 _CALM_SECONDS = 400  # actors that stall are noticed, and all that waits longest is tried again
@@ -38,16 +40,20 @@ def simulate_all(seeds: Iterable[int]) -> None:
 
 
 async def _history(seed: int) -> World:
-    world = World(seed, Store(securities=2, positions=6))
+    world = World(seed, Store(securities=2, positions=[3, 6, 6, 15][seed % 4]))
     draw = world.random
-    world.faults = Faults(
-        away=draw.choice([0, 0, 0.01, 0.05]),
-        lost=draw.choice([0, 0, 0.01, 0.05]),
-        transient=draw.choice([0, 0, 0.1, 0.4]),
-        dies=draw.choice([0, 0, 0.05, 0.3]),
-        stalls=draw.choice([0, 0, 0.05]),
-        cannot_start=draw.choice([0, 0, 0.3]),
+    world.faults = _weather(draw)
+    world.settings = SETTINGS.model_copy(
+        update={
+            "tasks_per_actor": draw.choice([1, 2, 2, 3]),
+            "task_starts_per_second": draw.choice([1.0, 5.0, 50.0, 500.0]),
+            "poll_seconds": draw.choice([0.2, 5.0, 5.0, 60.0]),
+            "lease_seconds": draw.choice([2.0, 10.0]),
+            "task_deadline_seconds": draw.choice([5.0, 30.0]),
+            "lock_seconds": draw.choice([0.5, 3.0, 10.0]),
+        }
     )
+    world.task_seconds = draw.choice([None, None, None, 0.01, 0.2, 1.0, 3.0])
     for security in range(world.store.securities):
         world.store.correct(security, range(12))
     for _ in range(3):
@@ -58,6 +64,17 @@ async def _history(seed: int) -> World:
         error.add_note(f"seed {seed}; the last of what happened:\n" + "\n".join(world.steps[-40:]))
         raise
     return world
+
+
+def _weather(draw: random.Random) -> Faults:
+    return Faults(
+        away=draw.choice([0, 0, 0.01, 0.05]),
+        lost=draw.choice([0, 0, 0.01, 0.05]),
+        transient=draw.choice([0, 0, 0.1, 0.4]),
+        dies=draw.choice([0, 0, 0.05, 0.3]),
+        stalls=draw.choice([0, 0, 0, 0.05, 0.2]),
+        cannot_start=draw.choice([0, 0, 0.3]),
+    )
 
 
 async def _live(world: World) -> None:
@@ -80,7 +97,7 @@ async def _something_happens(world: World, scheduler: Scheduler) -> Scheduler:
     draw, store = world.random, world.store
     what = draw.choice(
         "correct correct correct withhold open open pause lock sick poison look kill depose stop "
-        "drain".split()
+        "drain outage unreachable calm weather".split()
     )
     world.note(f"now: {what}")
     security = draw.randrange(store.securities)
@@ -93,14 +110,25 @@ async def _something_happens(world: World, scheduler: Scheduler) -> Scheduler:
     elif what == "pause":
         store.paused = not store.paused
     elif what == "lock":
-        store.locked = set(draw.sample(range(1, 7), 2)) if not store.locked else set()
+        store.locked = set() if store.locked else set(draw.sample(sorted(store.positions), 2))
     elif what == "sick":
         world.machine_is_sick = False
         world.sick = {draw.choice(scheduler.workers).name}
     elif what == "poison":
-        store.poisoned = {draw.randint(1, 6)} if not store.poisoned else set()
+        store.poisoned = set() if store.poisoned else {draw.choice(sorted(store.positions))}
     elif what == "look":
         await _is_quiet_rightly(world, scheduler)
+    elif what == "outage":
+        before, world.faults = world.faults, Faults(away=1.0, transient=1.0)
+        await asyncio.sleep(draw.choice([0.5, 3, 20]))
+        world.faults = before
+    elif what == "unreachable":
+        world.machine_is_sick = not world.machine_is_sick
+        world.sick = {each.name for each in scheduler.workers} if world.machine_is_sick else set()
+    elif what == "calm":
+        await asyncio.sleep(draw.choice([5, 20]))
+    elif what == "weather":
+        world.faults = _weather(draw)
     elif what in ("kill", "depose", "stop", "drain"):
         return await _ends(world, scheduler, what)
     world.notify()
@@ -111,9 +139,9 @@ async def _ends(world: World, scheduler: Scheduler, how: str) -> Scheduler:
     """End the scheduler in one of the ways in which one ends; begin another."""
     if how == "kill":
         await scheduler.kill()
-    elif how == "stop" and not world.store.locked:
+    elif how == "stop":
         await _stops(scheduler)
-    elif how == "drain" and not world.store.locked:
+    elif how == "drain":
         world.store.drain = True
         world.notify()
         await _ended(scheduler, "drain")
@@ -177,9 +205,27 @@ async def _settles(world: World, scheduler: Scheduler) -> Scheduler:
             )
         await asyncio.sleep(0.5)
     world.store.check()
+    await _is_sound_again(scheduler)
     if any(worker.most_at_once > world.settings.tasks_per_actor for worker in scheduler.workers):
         raise Violation("an actor had more tasks than it may have")
     return scheduler
+
+
+async def _is_sound_again(scheduler: Scheduler) -> None:
+    """Wait until no trouble is told any more, and the pool is whole."""
+    end, members = now() + _CALM_SECONDS, scheduler.pool._members
+    while (
+        scheduler.loop.progress.trouble
+        or scheduler.pool.trouble
+        or len(members) != scheduler.actors + 1
+        or any(member.state is not MemberState.READY or member.tasks for member in members)
+    ):
+        if now() > end:
+            raise Violation(
+                f"nothing is left to do, but: {scheduler.loop.progress.trouble}, "
+                f"{scheduler.pool.trouble}, {[(each.state, each.tasks) for each in members]}"
+            )
+        await asyncio.sleep(1)
 
 
 def main() -> int:

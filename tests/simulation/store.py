@@ -173,12 +173,13 @@ class Store:
         else:
             job.status = JobStatus.SUPERSEDED
 
-    def unapplied(self) -> set[int]:
-        """The positions with finished jobs that are not applied."""
+    def unapplied(self, tasks: Collection[int] | None = None) -> set[int]:
+        """The positions with finished jobs that are not applied; only of these tasks, if given."""
         return {
             job.position
             for job in self.jobs.values()
             if job.status in _DONE
+            and (tasks is None or job.task in tasks)
             and job.epoch == self.positions[job.position].epoch
             and self.positions[job.position].pending.intersection(job.dates)
         }

@@ -221,7 +221,7 @@ class SimulatedSteps:
         if leave_locked:
             locked = set(self._store.locked)
         else:
-            await self._unlocked(self._store.unapplied)
+            await self._unlocked(lambda: self._store.unapplied(numbers))
         incomplete = await self._take(
             "apply", lambda: self._store.apply(self.term, numbers, locked, now())
         )
