@@ -102,7 +102,8 @@ def value(
         # Ray's own handler raises SystemExit, while it starts.
         if isinstance(stopped, SystemExit) and stop.number is None:
             raise
-        _exit_stopped(runner, settings, stop.number or signal.SIGINT, watch=watch)
+        number = stop.number or signal.SIGINT
+        _exit_stopped(runner, settings, number, watch=watch, opened=opened if as_json else None)
     if run is None:
         status = with_database(settings, read_status)
         err.print(f"drained by an operator; {what_is_left(status)}")
@@ -135,8 +136,19 @@ def describe_run(run: Run) -> str:
     )
 
 
-def _exit_stopped(runner: "Runner", settings: Settings, number: int, *, watch: bool) -> NoReturn:
-    """Say how a signal has ended the run and what is left, and exit."""
+def _exit_stopped(
+    runner: "Runner",
+    settings: Settings,
+    number: int,
+    *,
+    watch: bool,
+    opened: list[Opening] | None,
+) -> NoReturn:
+    """Say how a signal has ended the run and what is left, and exit.
+
+    Args:
+        opened: what is printed with the status as JSON; None: nothing is.
+    """
     if not runner.has_led:
         how = "stopped while it started"
     elif runner.ended_in_order:
@@ -149,4 +161,6 @@ def _exit_stopped(runner: "Runner", settings: Settings, number: int, *, watch: b
         err.print(f"{how}; what is left is not known: {error}")
         sys.exit(128 + number)
     err.print(f"{how}; {what_is_left(status)}")
+    if opened is not None:
+        print_json({"opened": opened, "status": as_dict(status)})
     sys.exit(0 if (watch and runner.ended_in_order) or status.is_current else 128 + number)

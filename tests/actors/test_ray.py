@@ -245,9 +245,10 @@ async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigter
 ) -> None:
     await load_small_book(database, portfolios=1)
     watching = subprocess.Popen(
-        [sys.executable, "-m", "revalue", "value", "--watch", "--quiet"],
+        [sys.executable, "-m", "revalue", "value", "--watch", "--quiet", "--json"],
         cwd=ROOT,
         env={**os.environ, "REVALUE_DATABASE_URL": url},
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -273,8 +274,9 @@ async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigter
         refused = revalue("value", "--quiet", url=url, REVALUE_RAY_ADDRESS="127.0.0.1:1")
         assert (refused.returncode, "holds term 1" in refused.stderr) == (3, True), refused.stderr
         watching.send_signal(signal.SIGTERM)
-        _, errors = watching.communicate(timeout=60)
+        output, errors = watching.communicate(timeout=60)
         assert watching.returncode == 0, errors
+        assert json.loads(output)["status"]["is_current"] is True
         assert await connection.fetchval("SELECT holder FROM scheduler_term") is None
         await connection.close()
     finally:
