@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from revalue.actors.attempt import Attempt, AttemptState
-from revalue.actors.backoff import Backoff
+from revalue.actors.backoff import Backoff, require_within
 from revalue.actors.concurrency import now
 from revalue.actors.progress import Progress
 from revalue.actors.protocols import Pool, Steps, TaskLostError
@@ -59,6 +59,7 @@ class Attempts:
         self._is_held = self._is_closed = False
         self._setbacks, self._setback_until = Backoff(), 0.0
         self.trouble: str | None = None
+        self._trouble_since = 0.0
         self._clock = asyncio.get_running_loop().time  # the metrics server has no event loop
         metrics.TASKS_IN_FLIGHT.set_function(lambda: len(self._among(None, _IN_FLIGHT)))
         metrics.OLDEST_IN_FLIGHT.set_function(self._oldest_seconds)
@@ -234,8 +235,14 @@ class Attempts:
 
     def _note_trouble(self, trouble: str) -> None:
         if self.trouble is None:
+            self._trouble_since = now()
             _log.warning("retrying until it succeeds", trouble=trouble, term=self._steps.term)
         self.trouble = trouble
+
+    def require_no_outage(self, most_seconds: float) -> None:
+        """Raise OutageError if no attempt has succeeded for longer, though some were made."""
+        if self.trouble is not None:
+            require_within(most_seconds, now() - self._trouble_since, self.trouble)
 
     def forget_trouble(self) -> None:
         """No job waits for a further attempt: nothing is left of what went wrong."""

@@ -5,8 +5,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from revalue.actors.concurrency import now
 from revalue.engine import logs
-from revalue.engine.errors import TransientError
+from revalue.engine.errors import OutageError, TransientError
 
 _T = TypeVar("_T")
 _log = logs.logger("backoff")
@@ -40,14 +41,21 @@ class Backoff:
 
 
 async def retry_transient(
-    work: Callable[[], Awaitable[_T]], tell: Callable[[str | None], None] = lambda trouble: None
+    work: Callable[[], Awaitable[_T]],
+    tell: Callable[[str | None], None] = lambda trouble: None,
+    *,
+    seconds: float,
 ) -> _T:
-    """Return the result of `work`, retried after each TransientError without limit. Warns once.
+    """Return the result of `work`, retried after each TransientError. Warns once.
 
     Args:
         tell: is called with what it waits for, and with None at the end.
+        seconds: for how long it is tried.
+
+    Raises:
+        OutageError: it has not succeeded for longer.
     """
-    backoff = Backoff()
+    backoff, begun = Backoff(), now()
     while True:
         try:
             result = await work()
@@ -55,7 +63,22 @@ async def retry_transient(
             if not backoff.failures:
                 _log.warning("retrying until it succeeds", trouble=str(error))
             tell(str(error))
+            require_within(seconds, now() - begun, error)
             await backoff.pause()
         else:
             tell(None)
             return result
+
+
+def require_within(most_seconds: float, seconds: float, error: TransientError | str) -> None:
+    """Raise OutageError if something has been tried for longer than it may.
+
+    Args:
+        most_seconds: REVALUE_OUTAGE_SECONDS.
+        seconds: since when it fails.
+        error: how it fails.
+    """
+    if seconds > most_seconds:
+        raise OutageError(
+            f"it has ended after {seconds:,.0f} s of trying again (REVALUE_OUTAGE_SECONDS): {error}"
+        )

@@ -15,7 +15,7 @@ from functools import partial
 from math import inf
 
 from revalue.actors.attempts import Attempts
-from revalue.actors.backoff import Backoff
+from revalue.actors.backoff import Backoff, require_within
 from revalue.actors.concurrency import arrives_within, gather_all, now, raise_most_serious
 from revalue.actors.lanes import LaneState, LaneWork
 from revalue.actors.lock_watch import Find, LeftBecause, LockWatch
@@ -23,7 +23,13 @@ from revalue.actors.progress import Progress
 from revalue.actors.protocols import Pool, Steps
 from revalue.engine import logs, metrics
 from revalue.engine.core.lifecycle import Lane
-from revalue.engine.errors import RevalueError, TermLostError, TransientError, WriteConflictError
+from revalue.engine.errors import (
+    OutageError,
+    RevalueError,
+    TermLostError,
+    TransientError,
+    WriteConflictError,
+)
 from revalue.engine.settings import Settings
 from revalue.engine.stage.stage import PAGE_POSITIONS
 
@@ -74,6 +80,7 @@ class SchedulerLoop:
         self._locks = LockWatch(steps, left=self._left, wake=self.wake, tell=self._tell_trouble)
         self._unapplied: list[int] = []  # positions that recovery has left, because of locks
         self._fanned_out_at = -inf
+        self._transient_since = 0.0
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._failing: set[Lane] = set()  # whose last turn has met it
         self._woken = asyncio.Event()
@@ -97,8 +104,12 @@ class SchedulerLoop:
     async def run(self) -> None:
         """Recover what the previous scheduler left, then work until stopped.
 
-        Transient errors are waited out. At the end the attempts in flight are applied, and those
-        that were not begun are released without being counted.
+        Transient errors are waited out, for outage_seconds at most. At the end the attempts in
+        flight are applied, and those that were not begun are released without being counted.
+
+        Raises:
+            OutageError: the database has been away for longer.
+            TermLostError: another scheduler leads.
         """
         backoff = Backoff()
         beside = [
@@ -110,6 +121,8 @@ class SchedulerLoop:
                     self.phase = Phase.RECOVERING
                     await self.recover()
                     await self._turn_lanes(beside, backoff)
+                except OutageError:
+                    raise
                 except TransientError as error:
                     self.phase = Phase.WAITING
                     self._attempts.hold(True)
@@ -119,7 +132,11 @@ class SchedulerLoop:
                             trouble=str(error),
                             term=self._steps.term,
                         )
+                        self._transient_since = now()
                     self._transient = str(error)
+                    require_within(
+                        self._settings.outage_seconds, now() - self._transient_since, error
+                    )
                     self._steps.forget_connections()
                     await self._tell_trouble()
                     await backoff.pause()
@@ -177,6 +194,7 @@ class SchedulerLoop:
                 self._transient = None
                 backoff.reset()
             await self._tell_trouble()
+            self._attempts.require_no_outage(self._settings.outage_seconds)
             if not worked and not self._is_over(work.lane):
                 await self._sleep(work)
 

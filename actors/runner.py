@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from revalue.actors import cluster
+from revalue.actors.backoff import require_within
 from revalue.actors.protocols import SchedulerStartError
 from revalue.engine import logs, metrics
 from revalue.engine.errors import RevalueError, TermLostError, TransientError
@@ -147,9 +148,10 @@ class Runner:
         Raises:
             TermLostError: another command has taken over.
             SchedulerStartError: it could not begin.
+            OutageError: it has not answered for REVALUE_OUTAGE_SECONDS.
             RevalueError: what ended the scheduler.
         """
-        deaths = 0
+        deaths, silent = 0, 0.0
         while True:
             self._on_wait()
             try:
@@ -164,6 +166,8 @@ class Runner:
                     "the scheduler does not answer: its process or its node may be stopped",
                     seconds=_ANSWER_SECONDS,
                 )
+                silent += _ANSWER_SECONDS
+                require_within(self._settings.outage_seconds, silent, "its scheduler is silent")
                 continue
             except ray.exceptions.RayActorError as error:
                 if error.actor_init_failed:

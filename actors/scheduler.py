@@ -54,9 +54,10 @@ class ValuationScheduler:
 
     async def _run(self) -> None:
         self._serve_metrics()
-        async with await retry_transient(self._open_database, self._tell) as database:
-            await retry_transient(lambda: require_sessions(database, self._actors), self._tell)
-            term = await retry_transient(lambda: self._acquire(database), self._tell)
+        retry = partial(retry_transient, tell=self._tell, seconds=self._settings.outage_seconds)
+        async with await retry(self._open_database) as database:
+            await retry(lambda: require_sessions(database, self._actors))
+            term = await retry(lambda: self._acquire(database))
             try:
                 await self._lead(database, term)
             finally:

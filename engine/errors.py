@@ -97,6 +97,10 @@ class DatabaseUnavailableError(TransientError):
     """PostgreSQL cannot be reached, went away, or cannot do its work at present."""
 
 
+class OutageError(TransientError):
+    """What a scheduler needs has been missing for longer than it waits: it has ended."""
+
+
 class StatementCancelledError(TransientError):
     """PostgreSQL ended a statement: it took longer than allowed, or an operator cancelled it."""
 

@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         10, gt=0, description="a scheduler without a heartbeat for longer is considered dead"
     )
+    outage_seconds: float = Field(
+        3600,
+        gt=0,
+        description="a scheduler ends (exit code 75) when for so long it, or every attempt of its "
+        "actors, could not work with the database",
+    )
     step_seconds: float = Field(
         1800,
         gt=0,

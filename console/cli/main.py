@@ -8,7 +8,7 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -124,7 +124,14 @@ app.command("bench", rich_help_panel=_MEASURE)(bench.bench)
 def main() -> None:
     """Run the command line; print an error of the engine as one message and exit with its code."""
     try:
+        if _wants_json():
+            # Not in its own mode, in which it prints wrong arguments as text, and exits.
+            code = app(standalone_mode=False)
+            sys.exit(code if isinstance(code, int) else 0)
         app()
+    except _ArgumentError as error:
+        _print_json_error("UsageError", error.format_message(), error.exit_code)
+        sys.exit(error.exit_code)
     except RevalueError as error:
         _print_error(error)
         sys.exit(error.exit_code)
@@ -133,11 +140,23 @@ def main() -> None:
         sys.exit(130)
 
 
+# The class of all errors that the option parser tells; typer exports only those below it.
+_ArgumentError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
+
+
+def _wants_json() -> bool:
+    return "--json" in sys.argv[1:]
+
+
+def _print_json_error(name: str, message: str, exit_code: int) -> None:
+    err.print(json.dumps({"error": name, "message": message, "exit_code": exit_code}))
+
+
 def _print_error(error: RevalueError) -> None:
     """Print an error on standard error: as one JSON document if the result was to be one."""
     name = type(error).__name__
-    if "--json" in sys.argv[1:]:
-        err.print(json.dumps({"error": name, "message": str(error), "exit_code": error.exit_code}))
+    if _wants_json():
+        _print_json_error(name, str(error), error.exit_code)
     else:
         err.print("error: ", style="bold red", end="")
         err.print(f"{name}: {error}")

@@ -293,6 +293,29 @@ def test_an_error_is_json_where_the_result_is(valued: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("jobs", "list", "--json", "--nope"), "No such option: --nope"),
+        (("explain", "--json"), "Missing argument 'PORTFOLIO'."),
+        (("jobs", "--json", "nothing"), "No such option: --json"),
+    ],
+)
+def test_wrong_arguments_are_json_where_the_result_is(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["revalue", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert json.loads(error) == {"error": "UsageError", "message": message, "exit_code": 2}
+
+
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_output_that_nobody_reads_any_more_is_no_error(valued: str, more: tuple[str, ...]) -> None:
     reading, writing = os.pipe()

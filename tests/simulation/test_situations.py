@@ -14,7 +14,7 @@ from revalue.actors.pool import MemberState
 from revalue.actors.protocols import NoActorsError
 from revalue.engine.core.lifecycle import JobStatus, Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.errors import AccessDeniedError, DatabaseUnavailableError
+from revalue.engine.errors import AccessDeniedError, DatabaseUnavailableError, OutageError
 from tests.simulation.clock import NothingWillHappenError, run
 from tests.simulation.store import Store
 from tests.simulation.world import SETTINGS, Faults, Scheduler, SimulatedWorker, World
@@ -114,6 +114,26 @@ def test_when_no_actor_reaches_the_database_tries_are_few_and_work_resumes_soon(
         world.faults = Faults()
         assert await _until(lambda: _is_done(world), 60) < 40
         assert scheduler.loop.progress.trouble is None
+
+    run(situation())
+
+
+@pytest.mark.parametrize("who", ["the scheduler", "the actors"])
+def test_an_outage_is_waited_out_for_a_bounded_time(who: str) -> None:
+    async def situation() -> None:
+        world = _world(positions=200)
+        world.settings = world.settings.model_copy(update={"outage_seconds": 60.0})
+        scheduler = Scheduler(world, actors=2)
+        await _until(lambda: scheduler.loop.progress.rows_written > 0, 30)
+        world.faults = Faults(away=1.0) if who == "the scheduler" else Faults(transient=1.0)
+        begun = now()
+        with pytest.raises(OutageError, match=r"after \d+ s of trying again.*does not reach|away"):
+            await asyncio.wait_for(asyncio.shield(scheduler.work), 300)
+        assert 60 < now() - begun < 100
+        world.faults = Faults()
+        following = Scheduler(world, actors=2)
+        assert await _until(lambda: _is_done(world), 60) < 60
+        assert following.loop.progress.trouble is None
 
     run(situation())
 
