@@ -6,7 +6,7 @@ It is started on first use, outlives the process, and is stopped by `revalue dow
 import os
 import warnings
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 with warnings.catch_warnings():
     # Its import warns when XDG_RUNTIME_DIR is not set; its fallback is good enough.
@@ -58,7 +58,9 @@ def address(settings: Settings) -> str:
     except ValueError as error:
         raise UsageError(f"the database's address cannot be used: {error}") from error
     try:
-        for host in parts.netloc.rpartition("@")[2].split(","):
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        ports = ",".join(parse_qs(parts.query).get("port", [])).split(",")
+        for host in (*hosts, *(f":{port}" for port in ports if port)):
             _ = urlsplit(f"//{host}").port  # reading it checks it
     except ValueError:
         # Not what stands there: it is part of the password if that has a slash.

@@ -178,6 +178,7 @@ def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_prin
         (server_url.replace("postgres:", "stranger:SECRET"), 77, 'role "stranger" does not exist'),
         ("postgresql://u:SECRET@[::1", 2, "address cannot be used"),
         ("postgresql://u@h:p/d", 2, "its port is not a number"),
+        ("postgresql:///d?host=h&port=p", 2, "its port is not a number"),
         ("postgresql://u:SECRET/@h/d", 2, "its port is not a number"),
         ("postgresql://u@127.0.0.1:1,127.0.0.1:2/d", 75, "PostgreSQL cannot be reached"),
         ("mysql://u:SECRET@h/d", 2, "address (mysql) is not a PostgreSQL address"),
