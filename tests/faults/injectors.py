@@ -16,7 +16,7 @@ import asyncpg
 import psutil
 
 from revalue.engine import fault_injection
-from revalue.engine.errors import RevalueError
+from revalue.engine.errors import AccessDeniedError, RevalueError
 from revalue.engine.leadership import control
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database
@@ -283,11 +283,16 @@ class FaultInjector:
         right = self._random.choice(
             ["INSERT ON daily_position_snapshots", "SELECT ON market_prices"]
         )
+        ended = self._service.exits.get(AccessDeniedError.exit_code, 0)
         async with self._connection() as connection:
             await connection.execute(f"REVOKE {right} FROM revalue_engine")
-        await asyncio.sleep(self._random.uniform(0.2, 1.5))
+        end = time.monotonic() + 8
+        while not (met := self._service.exits.get(AccessDeniedError.exit_code, 0) > ended):
+            if time.monotonic() > end:
+                break
+            await asyncio.sleep(0.05)
         await self.repair()
-        return True
+        return met
 
     async def _rows_locked(self) -> bool:
         async with self._connection() as connection, connection.transaction():
