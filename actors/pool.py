@@ -276,6 +276,8 @@ class ActorPool:
                 member, "it did not start in time; the cluster may have no free CPU"
             )
         except Exception as error:
+            # A permanent error too: it may be that of one node, and the others are sound. After
+            # many in a row the run ends with it.
             self._failed_starts += 1
             told = str(error).strip() or type(error).__name__
             self._handle_failed_start(member, told.splitlines()[-1])
