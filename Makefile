@@ -34,7 +34,7 @@ bench: .venv/installed-dev ## Measure a backfill beside its baselines (5 minutes
 	$(BIN)/revalue bench backfill --positions 1000 --dates 250 --runs 3 \
 		--baselines upper-bound,sql,per-job
 
-performance: .venv/installed-dev ## Measure all of docs/performance.md again (20 minutes on two quiet cores)
+performance: .venv/installed-dev ## Measure all of docs/performance.md again (40 minutes on two quiet cores)
 	$(BIN)/python -m revalue.benchmarks.suite
 	$(BIN)/python -m revalue.benchmarks.report
 

@@ -98,19 +98,22 @@ COLUMNS = (
     "unrealized_gain_local, unrealized_gain"
 )
 
-# The best single statement: prices and rates per date are computed once, by window functions per
-# security or pair, and hash-joined.
+# The best single statement for a range of positions: prices and rates per date are computed once,
+# by window functions per security or pair, and hash-joined.
 SQL_BASELINE = f"""
     INSERT INTO {{table}} ({COLUMNS})
-    WITH sessions AS MATERIALIZED (
+    WITH held AS MATERIALIZED (
+        SELECT * FROM position_state WHERE position_id BETWEEN {{first}} AND {{last}}
+    ), sessions AS MATERIALIZED (
         SELECT business_date AS date, row_number() OVER (ORDER BY business_date) AS n
-        FROM business_dates
+        FROM business_dates JOIN calendars USING (calendar_id)
+        WHERE business_date <= opened_through
     ), priced AS MATERIALIZED (
         SELECT k.security_id, k.date, p.price, p.price_date
         FROM (
             SELECT m.security_id, s.date,
                 max(p.price_date) OVER (PARTITION BY m.security_id ORDER BY s.date) AS known_date
-            FROM instruments m CROSS JOIN sessions s
+            FROM (SELECT DISTINCT security_id FROM held) m CROSS JOIN sessions s
             LEFT JOIN market_prices p
                 ON p.security_id = m.security_id AND p.price_date = s.date) k
         JOIN market_prices p ON p.security_id = k.security_id AND p.price_date = k.known_date
@@ -128,7 +131,7 @@ SQL_BASELINE = f"""
            CASE WHEN x.price_date = x.date THEN 0 ELSE 1 END,
            h.quantity, h.cost_basis_local, h.cost_basis, x.price, r.fx_rate,
            v.local, b.base, v.local - h.cost_basis_local, b.base - h.cost_basis
-    FROM position_state p
+    FROM held p
     JOIN portfolios f USING (portfolio_id)
     JOIN position_history h ON h.position_id = p.position_id AND h.valid_to_epoch IS NULL
     JOIN priced x ON x.security_id = p.security_id

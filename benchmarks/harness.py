@@ -1,17 +1,18 @@
 """Run a workload on the real engine and on its baselines, verify every row, return the times.
 
-A run is timed from the committed input (dates opened, prices written) until the database reports
-that every position is published and valued to its horizon.
+A run is timed from the committed input (dates opened, prices written) until the scheduler, asked
+fifty times a second, says that nothing is left to do; then the database has to say that every
+position is current.
 """
 
 import asyncio
 import secrets
 import statistics
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import ray
@@ -21,11 +22,14 @@ from revalue.benchmarks.baseline_duckdb import duckdb
 from revalue.benchmarks.baselines import Timed, per_job, sql, upper_bound
 from revalue.benchmarks.cost import Cost, Meter
 from revalue.benchmarks.dataset import CHECKSUM, HOLDERS, OPEN, VISIBLE, make_book
+from revalue.benchmarks.sizes import Size, kept, table_sizes
 from revalue.engine.errors import RevalueError, UsageError
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
+
+T = TypeVar("T")
 
 WORKLOADS = {
     "backfill": OPEN,
@@ -62,8 +66,10 @@ _PREPARED = {
 """What a workload changes before anything is valued: `late` opens the last date without prices."""
 
 BASELINES = ("upper-bound", "sql", "per-job", "duckdb")
+_KEPT = ("correction-day",)
 _PER_JOB_SAMPLE = 2_000
 _PROGRESS_SECONDS = 3
+_SAMPLE_SECONDS = 1
 
 
 @dataclass
@@ -73,9 +79,17 @@ class Outcome:
     Attributes:
         rows: rows that the engine wrote per run.
         seconds: of each run.
-        rows_per_second: median over the runs; spread: (largest - smallest) / median.
+        median_seconds: of one run: of an even number, the slower of the two in the middle.
+        rows_per_second, cost, phases, jobs, statements: of that same run; phases as in
+            actors.progress.Progress.
+        statements: those of the engine's .sql files, and COPYs. It sends others: for transactions,
+            locks, temporary tables and its session.
+        server_statements: all of them, as pg_stat_statements counts, if the server has it.
+        spread: (largest - smallest) / median of rows/s. Of a single run it says nothing.
         baselines: rows/s by name, median over the runs; ratios: the engine's against each.
-        cost, phases, jobs, statements: of the last run; phases as in actors.progress.Progress.
+        baseline_notes: by baseline, what else is known of it.
+        kept: bytes that one more run of the same input added for ever, by table: all rows of it,
+            with all indexes; kept_rows: how many rows it wrote.
         verified: number of rows compared, and their digest.
         interrupted: whether runs are missing.
     """
@@ -86,14 +100,19 @@ class Outcome:
     actors: int
     rows: int
     seconds: list[float] = field(default_factory=list)
+    median_seconds: float = 0.0
     rows_per_second: float = 0.0
     spread: float = 0.0
     baselines: dict[str, float] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
+    baseline_notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     jobs: int = 0
     statements: int = 0
+    server_statements: int | None = None
+    kept: dict[str, int] = field(default_factory=dict)
+    kept_rows: int = 0
     verified: str = ""
     interrupted: bool = False
 
@@ -137,6 +156,7 @@ async def run(
         )
     outcome = Outcome(workload, positions, dates, settings.actors or 0, 0)
     rates: dict[str, list[float]] = {}
+    done: list[_Measured] = []
     try:
         for number in range(0 if warm_up else 1, runs + 1):
             async with fresh_database(server_url) as database:
@@ -154,13 +174,20 @@ async def run(
                 if workload in _PREPARED:
                     async with database.connection() as connection:
                         await connection.execute(_PREPARED[workload])
-                measured = await _engine(database, workload, settings, dates, say)
+                measured = await _engine(
+                    database,
+                    workload,
+                    settings,
+                    dates,
+                    say,
+                    is_kept_measured=workload in _KEPT and number == runs,
+                )
                 outcome.actors = measured.actors
                 if not measured.rows:
                     raise BenchmarkFailedError(
                         f"{workload}: nothing was valued, so there is nothing to measure"
                     )
-                await _verify(database, outcome)
+                outcome.verified = await verify(database)
                 name = "warm-up" if number == 0 else f"run {number}"
                 rate = measured.rows / measured.seconds
                 say(
@@ -171,8 +198,8 @@ async def run(
                     continue
                 outcome.rows = measured.rows
                 outcome.seconds.append(round(measured.seconds, 3))
-                outcome.cost, outcome.phases = asdict(measured.cost), measured.phases
-                outcome.jobs, outcome.statements = measured.jobs, measured.statements
+                done.append(measured)
+                outcome.kept, outcome.kept_rows = measured.kept, measured.kept_rows
                 timings = _time_baselines(database, baselines, measured.actors)
                 for name, timed in [each async for each in timings]:
                     rates.setdefault(name, []).append(timed.rows / timed.seconds)
@@ -184,8 +211,13 @@ async def run(
         if not outcome.seconds:
             raise
         outcome.interrupted = True
-    speeds = [outcome.rows / seconds for seconds in outcome.seconds]
-    outcome.rows_per_second = round(statistics.median(speeds))
+    middle = sorted(done, key=lambda each: each.seconds)[len(done) // 2]
+    outcome.median_seconds = round(middle.seconds, 3)
+    outcome.rows_per_second = round(middle.rows / middle.seconds)
+    outcome.cost, outcome.phases = asdict(middle.cost), middle.phases
+    outcome.jobs, outcome.statements = middle.jobs, middle.statements
+    outcome.server_statements = middle.server_statements
+    speeds = [each.rows / each.seconds for each in done]
     outcome.spread = round((max(speeds) - min(speeds)) / statistics.median(speeds), 3)
     outcome.baselines = {name: round(statistics.median(found)) for name, found in rates.items()}
     outcome.ratios = {
@@ -218,6 +250,12 @@ async def fresh_database(server_url: str) -> AsyncIterator[Database]:
             raise
 
 
+async def on_fresh_database(server_url: str, measure: Callable[[Database], Awaitable[T]]) -> T:
+    """Measure on a database of its own."""
+    async with fresh_database(server_url) as database:
+        return await measure(database)
+
+
 async def _on_server(server_url: str, *statements: str) -> None:
     connection = await asyncpg.connect(server_url)
     try:
@@ -236,12 +274,26 @@ class _Measured:
     phases: dict[str, float]
     jobs: int
     statements: int
+    server_statements: int | None
+    kept: dict[str, int]
+    kept_rows: int
 
 
 async def _engine(
-    database: Database, workload: str, settings: Settings, dates: int, say: Callable[[str], None]
+    database: Database,
+    workload: str,
+    settings: Settings,
+    dates: int,
+    say: Callable[[str], None],
+    *,
+    is_kept_measured: bool,
 ) -> _Measured:
-    """Start a scheduler; time from the committed input until every position is current."""
+    """Start a scheduler; time from the committed input until every position is current.
+
+    Args:
+        is_kept_measured: whether to give the same input once more, untimed, and to measure what
+            that adds to the tables.
+    """
     statement = WORKLOADS[workload].format(middle=dates // 2)
     scheduler = cluster.start_scheduler(database.url, settings)
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -250,18 +302,24 @@ async def _engine(
         await all_connected(database, actors)
         async with database.connection() as connection:
             await connection.execute("CHECKPOINT")
-            meter = Meter()
+            meter, statements = Meter(), await _statements(connection)
             await meter.start(database)
             begun = perf_counter()
             await connection.execute(statement)
             progress = await quiet_again(scheduler, meter, say)
             seconds = perf_counter() - begun
             cost = await meter.stop(database)
+            if statements is not None:
+                statements = (await _statements(connection) or 0) - statements
             left = await connection.fetchval(
                 "SELECT count(*) FROM position_status WHERE state <> 'CURRENT'"
             )
         if left:
             raise BenchmarkFailedError(f"{left} positions are not current after {workload}")
+        grown: dict[str, int] = {}
+        grown_rows = 0
+        if is_kept_measured:
+            grown, grown_rows = await _kept(database, scheduler, statement)
         phases = {
             name: round(spent - before["seconds"].get(name, 0.0), 2)
             for name, spent in progress["seconds"].items()
@@ -278,9 +336,40 @@ async def _engine(
             phases,
             done["jobs_created"],
             done["statements"],
+            statements,
+            grown,
+            grown_rows,
         )
     finally:
         cluster.stop_scheduler(scheduler)
+
+
+async def _statements(connection: Any) -> int | None:
+    """Return how many statements all sessions of the database have sent, if it is counted."""
+    if "pg_stat_statements" not in await connection.fetchval("SHOW shared_preload_libraries"):
+        return None
+    await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    return int(
+        await connection.fetchval(
+            """SELECT COALESCE(sum(calls), 0) FROM pg_stat_statements
+               WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+        )
+    )
+
+
+async def _kept(database: Database, scheduler: Any, statement: str) -> tuple[dict[str, int], int]:
+    """Give the input once more; return by how many bytes tables grew for ever, and the rows."""
+
+    async def state() -> tuple[dict[str, Size], int]:
+        rows = (await quiet_again(scheduler))["rows_written"]
+        await connection.execute("VACUUM")
+        return await table_sizes(connection, counted=True), rows
+
+    async with database.connection() as connection:
+        before, rows_before = await state()
+        await connection.execute(statement)
+        after, rows_after = await state()
+    return kept(before, after), rows_after - rows_before
 
 
 async def all_connected(database: Database, actors: int) -> None:
@@ -308,7 +397,7 @@ async def quiet_again(
         )
         if progress["quiet"]:
             return progress
-        if meter is not None and perf_counter() - sampled > 0.5:
+        if meter is not None and perf_counter() - sampled > _SAMPLE_SECONDS:
             meter.sample()
             sampled = perf_counter()
         if perf_counter() - reported > _PROGRESS_SECONDS:
@@ -320,18 +409,13 @@ async def quiet_again(
         await asyncio.sleep(0.02)
 
 
-async def _verify(database: Database, outcome: Outcome) -> None:
-    """Compare the rows that readers see with those that one SQL statement computes now."""
+async def verify(database: Database) -> str:
+    """Require that readers see what one SQL statement computes; return rows and digest."""
     timed = await sql(database)
+    await _require_equal(database, "baseline_sql", VISIBLE)
     async with database.connection() as connection:
-        ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
-        theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="baseline_sql"))
-    if tuple(ours) != tuple(theirs):
-        raise BenchmarkFailedError(
-            f"{outcome.workload}: readers see {tuple(ours)} (rows, digest), "
-            f"SQL computes {tuple(theirs)}"
-        )
-    outcome.verified = f"{timed.rows} rows, digest {ours['digest']}"
+        ours: Any = await connection.fetchrow(CHECKSUM.format(relation="baseline_sql"))
+    return f"{timed.rows} rows, digest {ours['digest']}"
 
 
 async def _time_baselines(
@@ -339,7 +423,9 @@ async def _time_baselines(
 ) -> AsyncIterator[tuple[str, Timed]]:
     """Yield the name and the time of each baseline. One baseline can have several times."""
     if "sql" in baselines:
-        yield "sql", await sql(database)
+        yield "sql, 1 connection", await sql(database)
+        if actors > 1:
+            yield f"sql, {actors} connections", await sql(database, actors)
     if "upper-bound" in baselines:
         yield "upper-bound, 1 connection", await upper_bound(database, 1)
         if actors > 1:
@@ -347,15 +433,25 @@ async def _time_baselines(
                 f"upper-bound, {actors} connections",
                 await upper_bound(database, actors),
             )
+        await _require_equal(database, "baseline_upper_bound", "daily_position_snapshots")
     if "duckdb" in baselines:
         for name, timed in (await duckdb(database)).items():
             yield name, timed
-        async with database.connection() as connection:
-            theirs: Any = await connection.fetchrow(CHECKSUM.format(relation="baseline_duckdb"))
-            ours: Any = await connection.fetchrow(CHECKSUM.format(relation=VISIBLE))
-        if tuple(ours) != tuple(theirs):
-            raise BenchmarkFailedError(
-                f"readers see {tuple(ours)} (rows, digest), DuckDB computes {tuple(theirs)}"
-            )
+        await _require_equal(database, "baseline_duckdb", VISIBLE)
     if "per-job" in baselines:
         yield "per-job", await per_job(database, _PER_JOB_SAMPLE)
+        sample = f"(SELECT visible.* FROM {VISIBLE} JOIN baseline_job USING (position_id, date)) s"
+        await _require_equal(database, "baseline_job", sample)
+
+
+async def _require_equal(database: Database, theirs: str, ours: str) -> None:
+    """Require that a baseline has the rows of the engine."""
+    async with database.connection() as connection:
+        found: list[Any] = [
+            await connection.fetchrow(CHECKSUM.format(relation=relation))
+            for relation in (ours, theirs)
+        ]
+    if tuple(found[0]) != tuple(found[1]):
+        raise BenchmarkFailedError(
+            f"the engine has {tuple(found[0])} (rows, digest), {theirs} has {tuple(found[1])}"
+        )

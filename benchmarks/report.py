@@ -5,6 +5,7 @@ No number is typed by hand.
 
 import argparse
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ TEMPLATE = Path(__file__).with_name("performance.md")
 
 Record = dict[str, Any]
 
+_SECTION = re.compile(r"\{\{if (\w+)\}\}\n(.*?)\{\{end\}\}\n", re.DOTALL)
+
 _SCHEDULER_PHASES = ("fan out", "scan", "stage", "apply")
 _PROCESSES = ("postgresql", "scheduler", "actors")
+_SHOWN_BYTES = 100_000
+_UNKNOWN = "-"
 
 
 def read(folder: Path) -> Record:
@@ -26,11 +31,18 @@ def read(folder: Path) -> Record:
 def page(records: Record) -> str:
     """Return the whole page: the template with its {{names}} replaced.
 
+    What stands between {{if name}} and {{end}} is left out if no record has it.
+
     Raises:
         ValueError: the template has a name without a value.
     """
-    text = TEMPLATE.read_text()
-    for name, value in _values(records).items():
+    values = _values(records)
+
+    def section(found: re.Match[str]) -> str:
+        return found[2] if found[1] in values else ""
+
+    text = _SECTION.sub(section, TEMPLATE.read_text())
+    for name, value in values.items():
         text = text.replace("{{" + name + "}}", value)
     if "{{" in text:
         raise ValueError(
@@ -47,7 +59,16 @@ def _table(columns: list[str], rows: list[list[Any]]) -> str:
 
 
 def _median(record: Record) -> float:
-    return float(statistics.median(record["seconds"]))
+    """Return the seconds of the run whose CPU, WAL and phases the record has."""
+    return float(record.get("median_seconds") or statistics.median(record["seconds"]))
+
+
+def _spread(record: Record) -> str:
+    return f"{record['spread']:.0%}" if len(record["seconds"]) > 1 else "single run"
+
+
+def _postgresql_us(record: Record) -> float:
+    return float(record["cost"]["cpu_seconds"].get("postgresql", 0) / record["rows"] * 1e6)
 
 
 def _values(records: Record) -> dict[str, str]:
@@ -75,7 +96,12 @@ def _values(records: Record) -> dict[str, str]:
             ["read", "ms"], [[name, ms] for name, ms in records["reads"]["milliseconds"].items()]
         ),
         **_profile_values(records["profile"]),
-        **_herd_values(records["herd"]),
+        **_older_values(records),
+        **(_herd_values(records["herd"]) if "herd" in records else {}),
+        **(_kept_values(_day(records)) if _day(records).get("kept_rows") else {}),
+        **({"million": _million_table(records["million"])} if "million" in records else {}),
+        **(_year_values(records["year"]) if "year" in records else {}),
+        **({"idle": _idle_table(records["idle"])} if "idle" in records else {}),
         **_preview_values(records["preview"]),
         **_estimate(records),
     }
@@ -131,8 +157,9 @@ def _workloads_table(workloads: list[Record]) -> str:
             "rows/s",
             "spread",
             "jobs",
-            "SQL statements per 1,000 rows",
+            f"{_statements_name(workloads[0])} per 1,000 rows",
             "WAL bytes per row",
+            "PostgreSQL CPU per row, µs",
             "CPU s: PostgreSQL, scheduler, actors",
         ],
         [
@@ -143,13 +170,135 @@ def _workloads_table(workloads: list[Record]) -> str:
                 f"{w['rows']:,}",
                 f"{_median(w):.2f}",
                 f"{w['rows_per_second']:,}",
-                f"{w['spread']:.0%}",
+                _spread(w),
                 f"{w['jobs']:,}",
-                f"{w['statements'] / w['rows'] * 1000:.1f}",
+                f"{_statements(w) / w['rows'] * 1000:.1f}",
                 f"{w['cost']['wal_bytes'] / w['rows']:,.0f}",
+                f"{_postgresql_us(w):.1f}",
                 ", ".join(f"{w['cost']['cpu_seconds'].get(kind, 0):.2f}" for kind in _PROCESSES),
             ]
             for w in workloads
+        ],
+    )
+
+
+def _older_values(records: Record) -> dict[str, str]:
+    if "median_seconds" in records["backfill"]:
+        return {}
+    return {
+        "older": "CPU, WAL and phases are of the last run, CPU of processes that had ended is "
+        "missing, and no process's own memory was measured"
+    }
+
+
+def _statements(record: Record) -> int:
+    counted = record.get("server_statements")
+    return int(record["statements"] if counted is None else counted)
+
+
+def _statements_name(record: Record) -> str:
+    named = record.get("server_statements") is None
+    return "named SQL statements" if named else "SQL statements"
+
+
+def _million_table(million: list[Record]) -> str:
+    return _table(
+        ["workload", "positions", "dates", "s", "rows/s", "PostgreSQL CPU per row, µs"],
+        [
+            [
+                w["workload"],
+                f"{w['positions']:,}",
+                w["dates"],
+                f"{_median(w):.1f}",
+                f"{w['rows_per_second']:,}",
+                f"{_postgresql_us(w):.1f}",
+            ]
+            for w in million
+        ],
+    )
+
+
+def _kept_values(day: Record) -> dict[str, str]:
+    rows = day["kept_rows"]
+    tables = sorted(day["kept"].items(), key=lambda item: -item[1])
+    return {
+        "kept": _table(
+            ["table", "bytes per corrected position-day"],
+            [[f"`{name}`", f"{grown / rows:,.0f}"] for name, grown in tables if grown],
+        ),
+        "kept_total": f"{sum(day['kept'].values()) / rows:,.0f} bytes",
+    }
+
+
+def _year_values(year: Record) -> dict[str, str]:
+    first, last = year["first"], year["last"]
+    return {
+        "year_size": f"{year['positions']:,} positions and {year['dates']:,} days",
+        "year": _table(
+            ["table", "rows", "table, MB", "indexes, MB", "bytes for one byte of snapshots"],
+            [
+                [
+                    f"`{name}`",
+                    f"{size['rows']:,}",
+                    f"{size['table_bytes'] / 1e6:,.1f}",
+                    f"{size['index_bytes'] / 1e6:,.1f}",
+                    f"{_bytes(size) / _bytes(year['sizes']['daily_position_snapshots']):.3f}",
+                ]
+                for name, size in year["sizes"].items()
+                if _bytes(size) >= _SHOWN_BYTES
+            ],
+        ),
+        "year_days": _table(
+            ["", "seconds a day", "PostgreSQL CPU s a day", "WAL MB a day"],
+            [
+                [
+                    f"{which} {year['compared_days']} days",
+                    f"{days['seconds']:.3f}",
+                    f"{days['postgresql_cpu_seconds']:.3f}",
+                    f"{days['wal_bytes'] / 1e6:,.1f}",
+                ]
+                for which, days in (("first", first), ("last", last))
+            ],
+        ),
+        "year_summary": f"The last days take {last['seconds'] / first['seconds']:.2f} times as "
+        f"long as the first, and {_ratio(last, first)} times PostgreSQL's CPU. All other tables "
+        f"and indexes take {year['others_per_snapshot_byte']:.2f} bytes for one byte of "
+        f"snapshots. {year['rows']:,} position-days were written, {year['rows_due']:,} were due.",
+        "year_verified": year["verified"],
+    }
+
+
+def _bytes(size: Record) -> int:
+    return int(size["table_bytes"] + size["index_bytes"])
+
+
+def _ratio(last: Record, first: Record) -> str:
+    return f"{last['postgresql_cpu_seconds'] / max(first['postgresql_cpu_seconds'], 0.001):.2f}"
+
+
+def _idle_table(idle: list[Record]) -> str:
+    kinds = ("postgresql", "scheduler", "actors", "ray", "client")
+    return _table(
+        [
+            "positions",
+            "CPU s a minute, all",
+            "PostgreSQL",
+            "scheduler",
+            "actors",
+            "Ray's own",
+            "command",
+            "WAL bytes",
+            "measured for, s",
+        ],
+        [
+            [
+                f"{i['positions']:,}",
+                f"{i['total_cpu_per_minute']:.2f}",
+                *(f"{i['cpu_per_minute'].get(kind, 0):.2f}" for kind in kinds),
+                f"{i['wal_bytes']:,}",
+                f"{i['seconds']:g}",
+            ]
+            for i in idle
         ],
     )
 
@@ -172,7 +321,7 @@ def _memory_table(outcomes: list[Record]) -> str:
         [
             [
                 f"{w['workload']} {w['positions']:,} x {w['dates']}",
-                *(w["cost"]["peak_mib"].get(kind, 0) for kind in _PROCESSES),
+                *(_peaks(w).get(kind, _UNKNOWN) for kind in _PROCESSES),
             ]
             for w in outcomes
         ],
@@ -189,7 +338,7 @@ def _growth_table(growth: list[Record]) -> str:
                 f"{g['rows']:,}",
                 f"{_median(g):.2f}",
                 f"{_median(g) / g['rows'] * 1e6:.1f}",
-                _largest(g),
+                _largest(g) or _UNKNOWN,
             ]
             for g in growth
         ],
@@ -264,21 +413,29 @@ def _herd_values(herd: Record) -> dict[str, str]:
             [
                 "herd",
                 "seconds",
+                "live days",
                 "live positions waited, median s",
                 "longest s",
                 "against quiet",
-                "most jobs at once",
+                "most tasks in flight",
+                "CPU s: PostgreSQL, scheduler, actors",
+                "CPU s of looking on",
                 "largest process, MiB",
             ],
             [
                 [
                     h["herd"],
                     h["seconds"],
+                    len(h["live_seconds"]),
                     f"{statistics.median(h['live_seconds']):.2f}",
                     f"{max(h['live_seconds']):.2f}",
                     f"{statistics.median(h['live_seconds']) / quiet:.1f}",
-                    f"{h['max_jobs']:,}",
-                    max(h["peak_mib"].values()),
+                    h["max_tasks_in_flight"],
+                    ", ".join(
+                        f"{h['cost']['cpu_seconds'].get(kind, 0):.2f}" for kind in _PROCESSES
+                    ),
+                    f"{h['cost']['cpu_seconds'].get('client', 0):.2f}",
+                    _largest(h),
                 ]
                 for h in herd["herds"]
             ],
@@ -292,8 +449,13 @@ def _day(records: Record) -> Record:
     return _workload(records, "correction-day")
 
 
-def _largest(record: Record) -> int:
-    return int(max(record["cost"]["peak_mib"].values()))
+def _peaks(record: Record) -> dict[str, int]:
+    return record["cost"].get("peak_anonymous_mib") or {}
+
+
+def _largest(record: Record) -> int | None:
+    """Return the MiB of the largest process; None: older records did not tell its own memory."""
+    return max(_peaks(record).values(), default=None)
 
 
 def _workload(records: Record, name: str) -> Record:
@@ -304,7 +466,9 @@ def _targets(records: Record) -> str:
     backfill, scan, hot = records["backfill"], records["scan"], records["profile"]
     day, book = _workload(records, "correction-day"), _workload(records, "backfill")
     ratios = backfill["ratios"]
-    largest = max(_largest(r) for r in [backfill, *records["workloads"], *records["growth"]])
+    measured = [_largest(r) for r in [backfill, *records["workloads"], *records["growth"]]]
+    largest = None if None in measured else max(each for each in measured if each is not None)
+    by_sql = [name for name in ratios if name.startswith("sql")]
     two = next(
         (
             name
@@ -333,7 +497,10 @@ def _targets(records: Record) -> str:
             if two
             else []
         ),
-        ("`backfill` against `sql`", "3", f"{ratios['sql']:.2f}", ratios["sql"] >= 3),
+        *(
+            (f"`backfill` against `{name}`", "3", f"{ratios[name]:.2f}", ratios[name] >= 3)
+            for name in by_sql
+        ),
         (
             "`backfill` against `per-job`",
             "500",
@@ -358,18 +525,64 @@ def _targets(records: Record) -> str:
             f"{scan['engine_cpu_seconds'] + scan['postgresql_cpu_seconds']:.2f}",
             scan["engine_cpu_seconds"] + scan["postgresql_cpu_seconds"] < 3,
         ),
-        (
-            "memory of any one process, MB",
-            "under 600",
-            f"{largest * 1.048576:.0f}",
-            largest * 1.048576 < 600,
+        *(
+            [
+                (
+                    "memory of any one process, MB",
+                    "under 600",
+                    f"{largest * 1.048576:.0f}",
+                    largest * 1.048576 < 600,
+                )
+            ]
+            if largest is not None
+            else []
         ),
         ("Python calls per row, from a profile", "0", f"{per_row:.3f}", per_row < 0.1),
     ]
+    rows += _bookkeeping_targets(records)
     return _table(
         ["what", "at least", "measured", ""],
         [[*row[:3], "met" if row[3] else "**not met**"] for row in rows],
     )
+
+
+def _bookkeeping_targets(records: Record) -> list[tuple[str, str, str, bool]]:
+    """Return the rows of what years of use ask for, of the records that there are."""
+    rows: list[tuple[str, str, str, bool]] = []
+
+    def at_most(what: str, limit: float, measured: float, unit: str = "") -> None:
+        rows.append(
+            (what, f"{limit:,g}{unit} or less", f"{measured:,.4g}{unit}", measured <= limit)
+        )
+
+    for name, cpu, wal in (("correction-day", 12, 650), ("roll", 11, 550)):
+        w = _workload(records, name)
+        if w["positions"] >= 100_000:
+            at_most(f"`{name}`, PostgreSQL CPU a position", cpu, _postgresql_us(w), " µs")
+            at_most(f"`{name}`, WAL a position", wal, w["cost"]["wal_bytes"] / w["rows"], " B")
+            speed = w["rows_per_second"]
+            rows.append((f"`{name}`, positions/s", "90,000", f"{speed:,}", speed >= 90_000))
+    for w in records.get("million", []):
+        size = f"{w['positions']:,} positions x {w['dates']} dates"
+        at_most(f"`{w['workload']}`, {size}", 15, _median(w), " s")
+    day = _day(records)
+    if day.get("kept_rows"):
+        kept = sum(day["kept"].values()) / day["kept_rows"]
+        at_most(
+            "kept for ever by one corrected position-day, all tables and indexes", 260, kept, " B"
+        )
+    if year := records.get("year"):
+        slower = year["last"]["seconds"] / year["first"]["seconds"]
+        at_most("`year`, seconds a day, last days against first", 1.1, slower)
+        at_most(
+            "`year`, bytes of all other tables for one byte of snapshots",
+            0.15,
+            year["others_per_snapshot_byte"],
+        )
+    for idle, limit in zip(records.get("idle", []), (0.2, 0.5), strict=False):
+        what = f"`idle`, {idle['positions']:,} positions, CPU a minute, all processes"
+        at_most(what, limit, idle["total_cpu_per_minute"], " s")
+    return rows
 
 
 def _share(what: str, day: Record, backfill: Record) -> tuple[str, str, str, bool]:
@@ -404,7 +617,7 @@ def _estimate(records: Record) -> dict[str, str]:
         "day_wal": f"{day['cost']['wal_bytes'] / day['rows']:,.0f}",
         "day_server": f"{day['cost']['cpu_seconds']['postgresql'] / _median(day):.2f}",
         "day_seconds": f"{_median(day):.2f}",
-        "sql_rate": f"{rates['sql']:,}",
+        "sql_rate": f"{next(r for name, r in rates.items() if name.startswith('sql')):,}",
         "two_rate": f"{max(r for name, r in rates.items() if name.startswith('upper-bound')):,}",
         "per_job_rate": f"{rates['per-job']:,}",
     }
@@ -456,7 +669,8 @@ def _draw_growth(growth: list[Record], path: Path) -> None:
     ):
         rows = [point["rows"] for point in points]
         left.loglog(rows, [_median(point) for point in points], marker="o", label=label)
-        right.semilogx(rows, [_largest(point) for point in points], marker="o", label=label)
+        largest = [_largest(point) or float("nan") for point in points]
+        right.semilogx(rows, largest, marker="o", label=label)
     for axes, title, unit in (
         (left, "Backfill: time", "seconds"),
         (right, "Largest process", "MiB"),

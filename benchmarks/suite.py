@@ -21,11 +21,13 @@ from revalue.actors import cluster
 from revalue.benchmarks import (
     harness,
     herd,
+    idle,
     preview,
     profile_task,
     reads,
     scan,
     table_variants,
+    year,
 )
 from revalue.engine.errors import RevalueError
 from revalue.engine.postgres import embedded
@@ -83,6 +85,9 @@ class Suite:
             "machine": _machine,
             "backfill": self._backfill,
             "workloads": self._workloads,
+            "million": self._million,
+            "year": self._year,
+            "idle": self._idle,
             "table_variants": self._table_variants,
             "scan": self._scan,
             "reads": self._reads,
@@ -140,13 +145,44 @@ class Suite:
         return self._outcome("backfill", positions, dates, self._runs, ALL_BASELINES)
 
     def _workloads(self) -> Any:
-        """Run two workloads on 100,000 positions, and the others on fewer, to save time."""
+        """Run three workloads on 100,000 positions, and the others on fewer, to save time."""
         many, few, dates, runs = (
             (1_000, 500, 4, 1) if self._small else (100_000, 20_000, 10, self._runs)
         )
-        found = [self._outcome(name, many, dates, runs) for name in ("backfill", "correction-day")]
-        found += [self._outcome(name, few, dates, runs) for name in ("roll", "fx", "storm", "late")]
+        found = [self._outcome(name, many, dates, runs) for name in ("backfill", "roll")]
+        found.append(self._outcome("correction-day", many, dates, runs))
+        found += [self._outcome(name, few, dates, runs) for name in ("fx", "storm", "late")]
         return [*found, self._outcome("correction-history", many // 100, dates * 25, runs)]
+
+    def _million(self) -> Any:
+        """Single runs: each takes minutes to prepare."""
+        positions = 2_000 if self._small else 1_000_000
+        return [
+            self._outcome(name, positions, 2, 1, warm_up=False)
+            for name in ("correction-day", "roll")
+        ]
+
+    def _year(self) -> Any:
+        positions, days = (200, 4) if self._small else (year.POSITIONS, year.DAYS)
+        with cluster.connected(self._settings):
+            return asdict(
+                self._on_a_database(
+                    lambda database: year.measure(
+                        database, self._settings, positions=positions, days=days, say=say
+                    )
+                )
+            )
+
+    def _idle(self) -> Any:
+        sizes, seconds = ((200,), 5) if self._small else ((idle.POSITIONS, 1_000_000), idle.SECONDS)
+        return [
+            asdict(
+                self._on_a_database(
+                    partial(idle.measure, positions=positions, seconds=seconds, say=say)
+                )
+            )
+            for positions in sizes
+        ]
 
     def _pool(self) -> Any:
         positions, dates = (200, 20) if self._small else (4_000, 250)
@@ -208,11 +244,7 @@ class Suite:
             )
 
     def _on_a_database(self, measure: Callable[[Database], Awaitable[Any]]) -> Any:
-        async def run() -> Any:
-            async with harness.fresh_database(self._url) as database:
-                return await measure(database)
-
-        return asyncio.run(run())
+        return asyncio.run(harness.on_fresh_database(self._url, measure))
 
 
 def main() -> None:

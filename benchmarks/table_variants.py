@@ -37,7 +37,7 @@ async def measure(database: Database, positions: int, dates: int) -> list[dict[s
     connections = os.cpu_count() or 1
     found = []
     for variant, changes in VARIANTS.items():
-        computed = await baselines.sql(database, changes)
+        computed = await baselines.sql(database, changes=changes)
         sent = await baselines.upper_bound(database, connections, changes)
         found.append(
             {

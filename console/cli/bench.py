@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-import statistics
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +19,16 @@ from revalue.engine.settings import Settings
 
 if TYPE_CHECKING:
     from revalue.benchmarks.harness import Outcome
+    from revalue.benchmarks.idle import IdleOutcome
+    from revalue.benchmarks.year import YearOutcome
+    from revalue.engine.postgres.database import Database
 
-_WORKLOADS = "backfill, roll, correction-day, correction-history, fx, storm, late"
+    AnyOutcome = Outcome | YearOutcome | IdleOutcome
+
+_WORKLOADS = "backfill, roll, correction-day, correction-history, fx, storm, late, year, idle"
+_POSITIONS = 4_000
+_DATES = 250
+_SHOWN_BYTES = 100_000  # the many tables of a few rows say nothing
 _BASELINES = "upper-bound, sql, duckdb, per-job"
 
 
@@ -29,8 +38,16 @@ def bench(
         list[str],
         typer.Argument(metavar="WORKLOAD", help=f"One or more of {_WORKLOADS}."),
     ],
-    positions: Annotated[int, typer.Option(min=1, help="Number of positions.")] = 4_000,
-    dates: Annotated[int, typer.Option(min=2, help="Number of business days.")] = 250,
+    positions: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of positions. Default: 4,000; of year 20,000, of idle 89,000."
+        ),
+    ] = None,
+    dates: Annotated[
+        int | None, typer.Option(min=2, help="Number of business days. Default: 250; of idle 2.")
+    ] = None,
+    seconds: Annotated[int, typer.Option(min=1, help="How long idle looks on.")] = 120,
     runs: Annotated[
         int, typer.Option(min=1, help="Number of measured runs, after one warm-up run.")
     ] = 3,
@@ -55,10 +72,13 @@ def bench(
 ) -> None:
     """Measure the engine, and alternatives to it, in a new database on the same server.
 
+    The workload year lives through days one after another, and idle looks at a scheduler that has
+    nothing to do: both are single runs without baselines.
+
     Each run makes a database `revalue_bench_...` and drops it at its end; no other is touched.
     """
     settings = CliContext.of(ctx).settings.model_copy(update={"actors": actors} if actors else {})
-    done: list[Outcome] = []
+    done: list[AnyOutcome] = []
     interrupted = False
     try:
         _run(
@@ -67,6 +87,7 @@ def bench(
             done,
             positions=positions,
             dates=dates,
+            seconds=seconds,
             runs=runs,
             warm_up=warm_up,
             baselines=tuple(name.strip() for name in baselines.split(",") if name.strip()),
@@ -87,39 +108,128 @@ def bench(
 def _run(
     settings: Settings,
     workloads: list[str],
-    done: "list[Outcome]",
+    done: "list[AnyOutcome]",
     *,
-    positions: int,
-    dates: int,
+    positions: int | None,
+    dates: int | None,
+    seconds: int,
     runs: int,
     warm_up: bool,
     baselines: tuple[str, ...],
 ) -> None:
-    """Run the workloads one after another on one local Ray; append each outcome to `done`."""
+    """Run the workloads one after another; append each outcome to `done`."""
     from revalue.actors import cluster
-    from revalue.benchmarks import harness
+    from revalue.benchmarks import harness, idle, year
 
-    if unknown := [name for name in workloads if name not in harness.WORKLOADS]:
-        raise UsageError(f"no workload {unknown[0]!r}: one of {', '.join(harness.WORKLOADS)}")
-    with cluster.connected(settings):
+    known = (*harness.WORKLOADS, "year", "idle")
+    if unknown := [name for name in workloads if name not in known]:
+        raise UsageError(f"no workload {unknown[0]!r}: one of {', '.join(known)}")
+    url = database_url(settings)
+
+    async def measure_year(database: "Database") -> "YearOutcome":
+        return await year.measure(
+            database,
+            settings,
+            positions=positions or year.POSITIONS,
+            days=dates or year.DAYS,
+            say=err.print,
+        )
+
+    async def measure_idle(database: "Database") -> "IdleOutcome":
+        return await idle.measure(
+            database,
+            positions=positions or idle.POSITIONS,
+            dates=dates or idle.DATES,
+            seconds=seconds,
+            actors=settings.actors,
+            say=err.print,
+        )
+
+    with ExitStack() as on_ray:
         for workload in workloads:
+            if workload == "idle":
+                on_ray.close()  # it has a Ray of its own
+                done.append(asyncio.run(harness.on_fresh_database(url, measure_idle)))
+                continue
+            on_ray.enter_context(cluster.connected(settings))  # which one workload leaves the next
+            if workload == "year":
+                done.append(asyncio.run(harness.on_fresh_database(url, measure_year)))
+                continue
             work = harness.run(
-                database_url(settings),
+                url,
                 workload,
-                positions=positions,
-                dates=dates,
+                positions=positions or _POSITIONS,
+                dates=dates or _DATES,
                 runs=runs,
                 warm_up=warm_up,
                 baselines=baselines,
                 settings=settings,
                 say=err.print,
             )
-            done.append(asyncio.run(work))
-            if done[-1].interrupted:
+            outcome = asyncio.run(work)
+            done.append(outcome)
+            if outcome.interrupted:
                 raise KeyboardInterrupt
 
 
-def _print(done: "list[Outcome]") -> None:
+def _print(outcomes: "list[AnyOutcome]") -> None:
+    from revalue.benchmarks.harness import Outcome
+    from revalue.benchmarks.idle import IdleOutcome
+    from revalue.benchmarks.year import YearOutcome
+
+    if done := [each for each in outcomes if isinstance(each, Outcome)]:
+        _print_runs(done)
+    for each in outcomes:
+        if isinstance(each, YearOutcome):
+            _print_year(each)
+        elif isinstance(each, IdleOutcome):
+            out.print(
+                f"idle, {each.positions:,} positions: {each.total_cpu_per_minute:.2f} CPU seconds "
+                f"a minute ({_listed(each.cpu_per_minute)}); "
+                f"{counted(each.wal_bytes, 'byte')} of WAL in {each.seconds:g} s; largest process "
+                f"in MiB: {_listed(each.peak_anonymous_mib)}"
+            )
+
+
+def _print_year(year: "YearOutcome") -> None:
+    print_table(
+        f"A year of {year.dates} days with {year.positions:,} positions",
+        ("table", "rows", "table MB", "indexes MB"),
+        [
+            (
+                name,
+                size["rows"],
+                f"{size['table_bytes'] / 1e6:,.1f}",
+                f"{size['index_bytes'] / 1e6:,.1f}",
+            )
+            for name, size in year.sizes.items()
+            if size["table_bytes"] + size["index_bytes"] >= _SHOWN_BYTES
+        ],
+    )
+    assert year.first is not None
+    assert year.last is not None
+    print_table(
+        f"The mean of the first and of the last {counted(year.compared_days, 'day')}",
+        ("days", "seconds", "PostgreSQL CPU s", "WAL MB"),
+        [
+            (
+                name,
+                f"{days.seconds:.3f}",
+                f"{days.postgresql_cpu_seconds:.3f}",
+                f"{days.wal_bytes / 1e6:,.1f}",
+            )
+            for name, days in (("first", year.first), ("last", year.last))
+        ],
+    )
+    out.print(
+        f"year: {year.seconds:,.1f} s, the last days {year.last.seconds / year.first.seconds:.2f} "
+        f"times the first; {counted(year.rows, 'row')} written, {year.rows_due:,} were due; all "
+        f"other tables take {year.others_per_snapshot_byte:.2f} bytes for one byte of snapshots; "
+        f"largest process in MiB: {_listed(year.peak_anonymous_mib)}; verified {year.verified}"
+    )
+
+
+def _print_runs(done: "list[Outcome]") -> None:
     columns = ("workload", "positions", "dates", "actors", "rows", "median s", "rows/s", "spread")
     print_table(
         "Engine, from committed input until every position is current",
@@ -131,9 +241,9 @@ def _print(done: "list[Outcome]") -> None:
                 outcome.dates,
                 outcome.actors,
                 outcome.rows,
-                f"{statistics.median(outcome.seconds):.2f}",
+                f"{outcome.median_seconds:.2f}",
                 int(outcome.rows_per_second),
-                f"{outcome.spread:.0%}",
+                f"{outcome.spread:.0%}" if len(outcome.seconds) > 1 else "single run",
             )
             for outcome in done
         ],
@@ -154,18 +264,30 @@ def _print(done: "list[Outcome]") -> None:
 
 
 def _describe_cost(outcome: "Outcome") -> str:
-    statements = outcome.statements / max(outcome.rows, 1) * 1000
-    wal = outcome.cost["wal_bytes"] / outcome.rows if outcome.rows else 0
+    rows, cpu = max(outcome.rows, 1), outcome.cost["cpu_seconds"]
+    kept = (
+        f"kept for ever: {sum(outcome.kept.values()) / outcome.kept_rows:,.0f} bytes per row; "
+        if outcome.kept_rows
+        else ""
+    )
     return (
-        f"{outcome.workload}: {counted(outcome.jobs, 'job')}, "
-        f"{counted(outcome.statements, 'SQL statement')} "
-        f"({statements:.1f} per 1,000 position-days); "
-        f"CPU seconds: {_listed(outcome.cost['cpu_seconds'])}; "
-        f"largest process in MiB: {_listed(outcome.cost['peak_mib'])}; "
-        f"WAL: {wal:,.0f} bytes per row; seconds by phase: {_listed(outcome.phases)}; "
+        f"{outcome.workload}, in the run of {outcome.median_seconds:.2f} s: "
+        f"{counted(outcome.jobs, 'job')}, {_describe_sent(outcome)}; "
+        f"CPU seconds: {_listed(cpu)}; "
+        f"of PostgreSQL {cpu.get('postgresql', 0) / rows * 1e6:.1f} us per row; "
+        f"largest process in MiB: {_listed(outcome.cost['peak_anonymous_mib'])}; "
+        f"WAL: {outcome.cost['wal_bytes'] / rows:,.0f} bytes per row; {kept}"
+        f"seconds by phase: {_listed(outcome.phases)}; "
         f"verified {outcome.verified}"
     )
 
 
-def _listed(figures: dict[str, float]) -> str:
+def _describe_sent(outcome: "Outcome") -> str:
+    sent, name = outcome.server_statements, "SQL statement"
+    if sent is None:
+        sent, name = outcome.statements, "named SQL statement"
+    return f"{counted(sent, name)} ({sent / max(outcome.rows, 1) * 1000:.1f} per 1,000 rows)"
+
+
+def _listed(figures: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {figure:,}" for name, figure in figures.items()) or "none"

@@ -1,13 +1,50 @@
 """The page of performance is what its records say."""
 
+from dataclasses import asdict
 from pathlib import Path
 
+from revalue.benchmarks.idle import IdleOutcome
 from revalue.benchmarks.report import page, read
+from revalue.benchmarks.year import Days, YearOutcome
 
 ROOT = Path(__file__).parents[2]
+RECORDS = read(ROOT / "benchmarks" / "records")
 
 
 def test_no_number_of_the_page_was_typed() -> None:
-    assert (ROOT / "docs" / "performance.md").read_text() == page(
-        read(ROOT / "benchmarks" / "records")
-    )
+    assert (ROOT / "docs" / "performance.md").read_text() == page(RECORDS)
+
+
+def test_what_was_not_measured_has_no_section() -> None:
+    optional = ("year", "idle", "million", "herd")
+    text = page({name: record for name, record in RECORDS.items() if name not in optional})
+    assert "## The pool" in text
+    assert "## A year" not in text
+    assert "## An idle scheduler" not in text
+
+
+def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:
+    year = YearOutcome("year", 20_000, 250, 2, rows=5_600_000, rows_due=5_500_000)
+    year.compared_days = 20
+    year.first, year.last = Days(1.0, 0.5, 4_000_000), Days(1.2, 0.75, 5_000_000)
+    year.sizes = {
+        "daily_position_snapshots": {
+            "table_bytes": 800_000_000,
+            "index_bytes": 200_000_000,
+            "rows": 1,
+        },
+        "jobs": {"table_bytes": 90_000_000, "index_bytes": 10_000_000, "rows": 2},
+        "small": {"table_bytes": 8192, "index_bytes": 8192, "rows": 3},
+    }
+    year.others_per_snapshot_byte = 0.1
+    idle = IdleOutcome("idle", 89_000, 2, 120.0, {"ray": 0.1, "postgresql": 0.2}, 0.3, 800)
+    text = page({**RECORDS, "year": asdict(year), "idle": [asdict(idle)]})
+    assert "The last days take 1.20 times as long as the first, and 1.50 times PostgreSQL" in text
+    assert "5,600,000 position-days were written, 5,500,000 were due" in text
+    assert "| `jobs` | 2 | 90.0 | 10.0 | 0.100 |" in text
+    assert "`small`" not in text
+    assert "| last 20 days | 1.200 | 0.750 | 5.0 |" in text
+    assert "| 89,000 | 0.30 | 0.20 | 0.00 | 0.00 | 0.10 | 0.00 | 800 | 120 |" in text
+    assert "first | 1.1 or less | 1.2 | **not met** |" in text
+    assert "for one byte of snapshots | 0.15 or less | 0.1 | met |" in text
+    assert "all processes | 0.2 s or less | 0.3 s | **not met** |" in text

@@ -35,12 +35,22 @@ def _bench(url: str, arguments: str) -> str:
 def test_a_tiny_backfill_is_verified_next_to_its_baselines(url: str) -> None:
     said = _bench(
         url,
-        "backfill --positions 40 --dates 10 --runs 1 --baselines upper-bound,sql,per-job,duckdb",
+        "backfill --positions 40 --dates 10 --runs 1 --actors 2 "
+        "--baselines upper-bound,sql,per-job,duckdb",
     )
     assert all(
         baseline in said
-        for baseline in ("sql", "upper-bound", "per-job", "duckdb, computing", "duckdb, and COPY")
+        for baseline in (
+            "sql, 1 connection",
+            "sql, 2 connections",
+            "upper-bound, 1 connection",
+            "upper-bound, 2 connections",
+            "per-job",
+            "duckdb, computing",
+            "duckdb, and COPY",
+        )
     )
+    assert "single run" in said
     assert " 400 " in said
     for kind in ("actors", "scheduler", "postgresql"):
         assert re.search(rf"CPU seconds: .*{kind} \d+\.\d.*largest process.*{kind} \d+", said), said
@@ -56,12 +66,20 @@ def test_each_workload_restates_what_it_affects_and_is_verified(url: str) -> Non
         "storm": 40,
         "late": 40,
     }
-    options = "--positions 40 --dates 10 --runs 1 --no-warm-up --actors 1"
-    said = _bench(url, f"{' '.join(rows)} {options}")
+    options = "--positions 40 --dates 10 --runs 1 --no-warm-up --actors 1 --seconds 1"
+    said = _bench(url, f"{' '.join(rows)} year idle {options}")
     assert "warm-up" not in said
     for workload, revalued in rows.items():
         assert re.search(rf"│ {workload} +│ +40 │ +10 │ +1 │ +{revalued} │", said), said
-        assert re.search(rf"^{workload}: .* verified \d+ rows", said, re.MULTILINE), said
+        assert re.search(rf"^{workload}, .* verified \d+ rows", said, re.MULTILINE), said
+    assert re.search(r"^correction-day, .* kept for ever: \d+ bytes per row", said, re.MULTILINE), (
+        said
+    )
+    # ten days after the first, all positions, 20 of them corrected twice a day, and in EUR once
+    assert re.search(r"^year: .* 820 were due; .* verified 440 rows", said, re.MULTILINE), said
+    assert re.search(
+        r"^idle, 40 positions: \d+\.\d+ CPU seconds a minute \(.*postgresql", said, re.M
+    )
 
 
 async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) -> None:
@@ -102,7 +120,13 @@ def test_the_figures_are_printed_as_a_table_or_as_json_and_written_to_a_file(
 ) -> None:
     outcome = Outcome("backfill", 40, 10, 2, 400, [0.5, 0.4], 800, 0.2)
     outcome.baselines, outcome.ratios = {"sql": 1600}, {"sql": 0.5}
-    outcome.cost = {"cpu_seconds": {"actors": 1.5}, "peak_mib": {"actors": 300}, "wal_bytes": 80000}
+    outcome.median_seconds = 0.5
+    outcome.cost = {
+        "cpu_seconds": {"actors": 1.5, "postgresql": 0.008},
+        "peak_anonymous_mib": {"actors": 300},
+        "wal_bytes": 80000,
+    }
+    outcome.kept, outcome.kept_rows = {"daily_position_snapshots": 8000, "jobs": 400}, 40
     outcome.phases, outcome.jobs, outcome.statements = {"compute": 0.25}, 40, 1
     outcome.verified = "400 rows"
 
@@ -117,7 +141,9 @@ def test_the_figures_are_printed_as_a_table_or_as_json_and_written_to_a_file(
     said = CliRunner().invoke(app, words).stdout
     assert re.search(r"│ backfill │ sql +│ +1,600 │ +0\.50 +│", said), said
     assert said.endswith(
-        "backfill: 40 jobs, 1 SQL statement (2.5 per 1,000 position-days); "
-        "CPU seconds: actors 1.5; largest process in MiB: actors 300; WAL: 200 bytes per row; "
+        "backfill, in the run of 0.50 s: 40 jobs, 1 named SQL statement (2.5 per 1,000 rows); "
+        "CPU seconds: actors 1.5, postgresql 0.008; of PostgreSQL 20.0 us per row; "
+        "largest process in MiB: actors 300; WAL: 200 bytes per row; "
+        "kept for ever: 210 bytes per row; "
         "seconds by phase: compute 0.25; verified 400 rows\n"
     )

@@ -1,0 +1,138 @@
+"""What a scheduler costs that has nothing to do: CPU of all processes, over some seconds.
+
+The scheduler is `revalue value --watch`, as a service runs it: a process of its own, with its own
+Ray. Its whole tree and the whole PostgreSQL server are counted, and nothing is asked of either
+while they are measured.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from revalue.benchmarks.cost import Meter
+from revalue.benchmarks.dataset import make_book
+from revalue.benchmarks.harness import BenchmarkFailedError
+from revalue.engine.postgres.database import Database
+
+POSITIONS = 89_000
+DATES = 2
+SECONDS = 120
+_SETTLE_SECONDS = 30
+_STOP_SECONDS = 60
+_LEFT = "SELECT count(*) FROM position_status WHERE state <> 'CURRENT'"
+
+
+@dataclass
+class IdleOutcome:
+    """What was measured. It is one run.
+
+    Attributes:
+        seconds: how long it was measured.
+        cpu_per_minute: CPU seconds in a minute, by kind of process, as benchmarks.cost.Cost has
+            them; `client` is the command.
+        total_cpu_per_minute: of all of them.
+        wal_bytes: written to PostgreSQL's log meanwhile.
+        peak_anonymous_mib: the largest process of each kind at the end.
+    """
+
+    workload: str
+    positions: int
+    dates: int
+    seconds: float = 0.0
+    cpu_per_minute: dict[str, float] = field(default_factory=dict)
+    total_cpu_per_minute: float = 0.0
+    wal_bytes: int = 0
+    peak_anonymous_mib: dict[str, int] = field(default_factory=dict)
+
+
+async def measure(
+    database: Database,
+    *,
+    positions: int,
+    seconds: float,
+    say: Callable[[str], None],
+    dates: int = DATES,
+    actors: int | None = None,
+) -> IdleOutcome:
+    """Value a book, wait until the machine has settled, and look on for `seconds`.
+
+    Raises:
+        BenchmarkFailedError: the command has ended, or a position is not current.
+    """
+    settle_seconds = min(_SETTLE_SECONDS, seconds)
+    await make_book(database, positions=positions, dates=dates)
+    async with _watching(database.url, actors) as command:
+        while await _left(database):
+            if command.poll() is not None:
+                raise BenchmarkFailedError(f"value --watch has ended with {command.returncode}")
+            await asyncio.sleep(1)
+        say(f"  … {positions:,} positions are valued; settling for {settle_seconds:g} s")
+        async with database.connection() as connection:
+            await connection.execute("VACUUM ANALYZE")  # or autovacuum does, when it likes to
+            await connection.execute("CHECKPOINT")
+        await asyncio.sleep(settle_seconds)
+        meter = Meter(command.pid)
+        await meter.start(database)
+        begun = perf_counter()
+        await asyncio.sleep(seconds)
+        spent = perf_counter() - begun
+        cost = await meter.stop(database)
+        if command.poll() is not None:
+            raise BenchmarkFailedError(f"value --watch has ended with {command.returncode}")
+    if left := await _left(database):
+        raise BenchmarkFailedError(f"{left} positions are not current: it was not idle")
+    minute = {kind: cpu / spent * 60 for kind, cpu in cost.cpu_seconds.items()}
+    return IdleOutcome(
+        "idle",
+        positions,
+        dates,
+        round(spent, 1),
+        {kind: round(cpu, 3) for kind, cpu in minute.items()},
+        round(sum(minute.values()), 3),
+        cost.wal_bytes,
+        cost.peak_anonymous_mib,
+    )
+
+
+async def _left(database: Database) -> int:
+    async with database.connection() as connection:
+        return int(await connection.fetchval(_LEFT))
+
+
+@asynccontextmanager
+async def _watching(url: str, actors: int | None) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """Run the command for the block, and stop it as Ctrl-C does."""
+    command = _start(url, [] if actors is None else ["--actors", str(actors)])
+    try:
+        yield command
+    finally:
+        if command.poll() is None:
+            command.send_signal(signal.SIGINT)
+            try:
+                await asyncio.to_thread(command.wait, _STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                command.kill()
+                await asyncio.to_thread(command.wait)
+
+
+def _start(url: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+    """Start the command on a Ray of its own: of another one the processes are not known."""
+    environment = {
+        name: text
+        for name, text in os.environ.items()
+        if name not in ("RAY_ADDRESS", "REVALUE_RAY_ADDRESS")
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "revalue", "value", "--watch", *arguments],
+        env={**environment, "REVALUE_DATABASE_URL": url},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C at the terminal ends the measurement, which then ends it
+    )

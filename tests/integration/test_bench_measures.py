@@ -1,0 +1,109 @@
+"""What the benchmarks measure with: processes and tables, against known ones."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from revalue.benchmarks.cost import Meter
+from revalue.benchmarks.sizes import Size, kept, others_per_snapshot_byte, table_sizes
+from revalue.engine.postgres.database import Database
+
+MIB = 2**20
+
+MEMORY = f"""
+import mmap, sys
+shared = mmap.mmap(-1, 200 * {MIB})
+shared.write(b"x" * len(shared))
+own = bytearray(b"x" * (60 * {MIB}))
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+CHILD = """
+import subprocess, sys
+print("ready", flush=True)
+sys.stdin.readline()
+subprocess.run([sys.executable, "-c", "sum(n * n for n in range(6_000_000))"])
+print("done", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def program(text: str) -> Iterator[subprocess.Popen[str]]:
+    """Run it until it has said that it is ready; end it after the block."""
+    with subprocess.Popen(
+        [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+async def test_memory_that_is_shared_is_not_counted(database: Database) -> None:
+    with program(
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {MEMORY!r}])"
+    ) as parent:
+        meter = Meter(parent.pid)
+        await meter.start(database)
+        peak = (await meter.stop(database)).peak_anonymous_mib["ray"]
+    assert 60 <= peak < 100
+
+
+async def test_the_cpu_of_processes_that_have_ended_is_counted(database: Database) -> None:
+    with program(CHILD) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        meter = Meter(process.pid)
+        await meter.start(database)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+        spent = (await meter.stop(database)).cpu_seconds
+    assert spent["ray"] > 0.1
+    assert spent["client"] < spent["ray"]
+
+
+async def test_the_cpu_of_sessions_that_have_ended_is_the_servers(database: Database) -> None:
+    meter = Meter()
+    await meter.start(database)
+    async with await Database.open(database.url) as other, other.connection() as connection:
+        await connection.fetchval("SELECT sum(n::numeric * n) FROM generate_series(1, 400000) n")
+    assert (await meter.stop(database)).cpu_seconds["postgresql"] > 0.03
+
+
+async def test_partitions_are_counted_with_their_table(database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.execute(
+            """CREATE TABLE parted (n int, text text, PRIMARY KEY (n)) PARTITION BY RANGE (n);
+               CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (1000);
+               CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (1000) TO (2000);
+               CREATE TABLE baseline_x AS SELECT n FROM generate_series(1, 1000) n"""
+        )
+        before = await table_sizes(connection, counted=True)
+        await connection.execute(
+            "INSERT INTO parted SELECT n, repeat('x', 1000) FROM generate_series(0, 1999) n"
+        )
+        after = await table_sizes(connection, counted=True)
+    assert not [name for name in after if name.startswith(("parted_", "baseline_"))]
+    assert (before["parted"].rows, after["parted"].rows) == (0, 2000)
+    assert after["parted"].table_bytes > 2_000_000
+    assert after["parted"].index_bytes > 2000 * 8
+    grown = kept(before, after)
+    assert list(grown) == ["parted"]
+    assert grown["parted"] == after["parted"].bytes - before["parted"].bytes
+
+
+def test_only_tables_with_more_rows_have_kept_something() -> None:
+    before = {"jobs": Size(100, 50, 10), "state": Size(100, 50, 10)}
+    after = {"jobs": Size(150, 60, 11), "state": Size(500, 50, 10), "new": Size(8, 16, 1)}
+    assert kept(before, after) == {"jobs": 60, "new": 24}
+
+
+def test_all_other_tables_are_compared_with_the_snapshots() -> None:
+    sizes = {"daily_position_snapshots": Size(80, 20), "jobs": Size(30, 10), "prices": Size(5, 5)}
+    assert others_per_snapshot_byte(sizes) == 0.5
