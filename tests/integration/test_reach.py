@@ -80,3 +80,71 @@ async def test_a_day_is_reached_where_what_is_carried_to_it_before_or_after_has_
             if {_carried(known, name, day), _carried(after, name, day)} & changed
         )
         known = after
+
+
+async def test_a_large_statement_is_recorded_in_linear_time_after_a_small_one(
+    database: Database,
+) -> None:
+    """The functions of the database triggers keep the plans of the first statement of a session."""
+    securities = 12_000  # two runs of each are more than one batch
+    await execute(
+        database,
+        """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
+           SELECT 'S' || n, 'USD', 5 FROM generate_series(1, $1) AS n""",
+        securities,
+    )
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL statement_timeout = '20s'")
+        insert = """INSERT INTO market_prices
+                    SELECT 'S' || n, $2::date + d, 7, 'USD', 'PER_UNIT'
+                    FROM generate_series(1, $1) AS n, generate_series(0, 2) AS d"""
+        await connection.execute(insert, 1, DAYS[0])
+        await connection.execute("DELETE FROM market_prices WHERE price_date <> $1", DAYS[0])
+        await connection.execute("UPDATE market_prices SET price = 8")  # one row
+        await connection.execute("DELETE FROM market_prices")
+        await connection.execute(insert, securities, DAYS[0])
+        await connection.execute("DELETE FROM reprocessing_triggers")
+        await connection.execute(
+            "UPDATE market_prices SET price = 9 WHERE price_date <> $1", DAYS[0] + timedelta(1)
+        )
+        recorded = await connection.fetch(
+            "SELECT count(*), count(DISTINCT security_id), min(dates::text), max(dates::text) "
+            "FROM reprocessing_triggers"
+        )
+    first, third = DAYS[0], DAYS[0] + timedelta(2)
+    reach = f"{{[{first},{first + timedelta(1)}),[{third},)}}"
+    assert [tuple(row) for row in recorded] == [(securities, securities, reach, reach)]
+
+
+@pytest.mark.parametrize(
+    "move",
+    ["price_date = price_date + 2", "security_id = 'B'"],
+    ids=["to another date", "to another security"],
+)
+async def test_a_price_that_is_moved_reaches_from_its_old_place_and_from_its_new_one(
+    database: Database, move: str
+) -> None:
+    await execute(
+        database,
+        """INSERT INTO instruments (security_id, currency, max_price_age_sessions)
+           VALUES ('A', 'USD', 5), ('B', 'USD', 5)""",
+    )
+    await execute(
+        database,
+        """INSERT INTO market_prices SELECT 'A', day, 7, 'USD', 'PER_UNIT'
+           FROM unnest($1::date[]) AS day""",
+        [_DAYS[0], _DAYS[2], _DAYS[3], _DAYS[5]],
+    )
+    await execute(database, "DELETE FROM reprocessing_triggers")
+    await execute(
+        database, f"UPDATE market_prices SET {move} WHERE price_date = $1::date", _DAYS[2]
+    )
+    found = await fetch(
+        database, "SELECT security_id, dates::text FROM reprocessing_triggers ORDER BY 1"
+    )
+    old = f"[{_DAYS[2]},{_DAYS[3]})"
+    assert found == (
+        [("A", f"{{{old},[{_DAYS[4]},{_DAYS[5]})}}")]
+        if "date" in move
+        else [("A", f"{{{old}}}"), ("B", f"{{[{_DAYS[2]},)}}")]
+    )
