@@ -9,7 +9,7 @@ COMPILE := $(BIN)/pip-compile --quiet --extra chart --extra serve --strip-extras
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench performance reference screenshots lock clean
+.PHONY: help demo test test-fast lint bench performance pathway reference screenshots lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ bench: .venv/installed-dev ## Measure a backfill beside its baselines (5 minutes
 performance: .venv/installed-dev ## Measure all of docs/performance.md again (40 minutes on two quiet cores)
 	$(BIN)/python -m revalue.benchmarks.suite
 	$(BIN)/python -m revalue.benchmarks.report
+
+pathway: ## Install Pathway (1.6 GB), for the baseline of that name, in build/pathway
+	$(PYTHON) -m venv build/pathway
+	build/pathway/bin/pip install --quiet --disable-pip-version-check pathway==0.33.0
 
 reference: .venv/installed-dev ## Make the reference of the Python API, as HTML in build/reference
 	$(BIN)/pdoc --output-directory build/reference --no-show-source \

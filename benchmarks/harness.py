@@ -18,6 +18,7 @@ import asyncpg
 import ray
 
 from revalue.actors import cluster
+from revalue.benchmarks import baseline_pathway
 from revalue.benchmarks.baseline_duckdb import duckdb
 from revalue.benchmarks.baselines import Timed, per_job, sql, upper_bound
 from revalue.benchmarks.cost import Cost, Meter
@@ -65,7 +66,8 @@ _PREPARED = {
 }
 """What a workload changes before anything is valued: `late` opens the last date without prices."""
 
-BASELINES = ("upper-bound", "sql", "per-job", "duckdb")
+BASELINES = ("upper-bound", "sql", "per-job", "duckdb", "pathway")
+_PATHWAY_WORKLOAD = "correction-day"
 _KEPT = ("correction-day",)
 _PER_JOB_SAMPLE = 2_000
 _PROGRESS_SECONDS = 3
@@ -154,6 +156,10 @@ async def run(
             f"no baseline {', '.join(map(repr, sorted(unknown)))}: one or more of "
             f"{', '.join(BASELINES)}"
         )
+    if "pathway" in baselines:
+        if workload != _PATHWAY_WORKLOAD:
+            raise UsageError(f"the baseline pathway is one of {_PATHWAY_WORKLOAD} only")
+        baseline_pathway.python()
     outcome = Outcome(workload, positions, dates, settings.actors or 0, 0)
     rates: dict[str, list[float]] = {}
     done: list[_Measured] = []
@@ -200,7 +206,9 @@ async def run(
                 outcome.seconds.append(round(measured.seconds, 3))
                 done.append(measured)
                 outcome.kept, outcome.kept_rows = measured.kept, measured.kept_rows
-                timings = _time_baselines(database, baselines, measured.actors)
+                timings = _time_baselines(
+                    database, baselines, measured.actors, outcome.baseline_notes
+                )
                 for name, timed in [each async for each in timings]:
                     rates.setdefault(name, []).append(timed.rows / timed.seconds)
                     say(
@@ -419,9 +427,16 @@ async def verify(database: Database) -> str:
 
 
 async def _time_baselines(
-    database: Database, baselines: tuple[str, ...], actors: int
+    database: Database,
+    baselines: tuple[str, ...],
+    actors: int,
+    notes: dict[str, dict[str, Any]],
 ) -> AsyncIterator[tuple[str, Timed]]:
-    """Yield the name and the time of each baseline. One baseline can have several times."""
+    """Yield the name and the time of each baseline. One baseline can have several times.
+
+    Args:
+        notes: is given what else is known of a baseline, by its name.
+    """
     if "sql" in baselines:
         yield "sql, 1 connection", await sql(database)
         if actors > 1:
@@ -438,6 +453,9 @@ async def _time_baselines(
         for name, timed in (await duckdb(database)).items():
             yield name, timed
         await _require_equal(database, "baseline_duckdb", VISIBLE)
+    if "pathway" in baselines:
+        timed, notes["pathway"] = await baseline_pathway.pathway(database)
+        yield "pathway", timed
     if "per-job" in baselines:
         yield "per-job", await per_job(database, _PER_JOB_SAMPLE)
         sample = f"(SELECT visible.* FROM {VISIBLE} JOIN baseline_job USING (position_id, date)) s"

@@ -97,6 +97,7 @@ def _values(records: Record) -> dict[str, str]:
         ),
         **_profile_values(records["profile"]),
         **_older_values(records),
+        **_pathway_values(_day(records)),
         **(_herd_values(records["herd"]) if "herd" in records else {}),
         **(_kept_values(_day(records)) if _day(records).get("kept_rows") else {}),
         **({"million": _million_table(records["million"])} if "million" in records else {}),
@@ -180,6 +181,38 @@ def _workloads_table(workloads: list[Record]) -> str:
             for w in workloads
         ],
     )
+
+
+def _pathway_values(day: Record) -> dict[str, str]:
+    notes = day.get("baseline_notes", {}).get("pathway")
+    if notes is None:
+        return {}
+    cpu = day["cost"]["cpu_seconds"]
+    own = sum(cpu.get(kind, 0) for kind in _PROCESSES)
+    return {
+        "pathway_version": notes["version"],
+        "pathway_positions": str(day["positions"]),
+        "pathway_dates": str(day["dates"]),
+        "pathway": _table(
+            ["", "s", "CPU s", "largest process, MiB", "s to build"],
+            [
+                [
+                    f"engine, {day['actors']} actors and PostgreSQL, durable",
+                    f"{_median(day):.2f}",
+                    f"{own:.2f}",
+                    _largest(day) or _UNKNOWN,
+                    "",
+                ],
+                [
+                    "Pathway, in memory",
+                    f"{notes['seconds']:.2f}",
+                    f"{notes['cpu_seconds']:.2f}",
+                    f"{notes['peak_mib']:,}",
+                    f"{notes['build_seconds']:.1f}",
+                ],
+            ],
+        ),
+    }
 
 
 def _older_values(records: Record) -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from revalue.actors import cluster
 from revalue.benchmarks import (
+    baseline_pathway,
     harness,
     herd,
     idle,
@@ -150,7 +151,8 @@ class Suite:
             (1_000, 500, 4, 1) if self._small else (100_000, 20_000, 10, self._runs)
         )
         found = [self._outcome(name, many, dates, runs) for name in ("backfill", "roll")]
-        found.append(self._outcome("correction-day", many, dates, runs))
+        pathway = ("pathway",) if baseline_pathway.is_installed() else ()
+        found.append(self._outcome("correction-day", many, dates, runs, pathway))
         found += [self._outcome(name, few, dates, runs) for name in ("fx", "storm", "late")]
         return [*found, self._outcome("correction-history", many // 100, dates * 25, runs)]
 

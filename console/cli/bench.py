@@ -29,7 +29,7 @@ _WORKLOADS = "backfill, roll, correction-day, correction-history, fx, storm, lat
 _POSITIONS = 4_000
 _DATES = 250
 _SHOWN_BYTES = 100_000  # the many tables of a few rows say nothing
-_BASELINES = "upper-bound, sql, duckdb, per-job"
+_BASELINES = "upper-bound, sql, duckdb, per-job; of correction-day also pathway"
 
 
 def bench(
@@ -261,6 +261,8 @@ def _print_runs(done: "list[Outcome]") -> None:
         )
     for outcome in done:
         out.print(_describe_cost(outcome))
+        for name, notes in outcome.baseline_notes.items():
+            out.print(f"{name}: {', '.join(f'{what} {found}' for what, found in notes.items())}")
 
 
 def _describe_cost(outcome: "Outcome") -> str:

@@ -48,3 +48,25 @@ def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:
     assert "first | 1.1 or less | 1.2 | **not met** |" in text
     assert "for one byte of snapshots | 0.15 or less | 0.1 | met |" in text
     assert "all processes | 0.2 s or less | 0.3 s | **not met** |" in text
+
+
+def test_pathway_is_shown_beside_the_engine() -> None:
+    workloads = [
+        {
+            **record,
+            "baseline_notes": {
+                "pathway": {
+                    "version": "0.33.0",
+                    "seconds": 2.4,
+                    "cpu_seconds": 2.5,
+                    "build_seconds": 28.0,
+                    "peak_mib": 2100,
+                }
+            },
+        }
+        if record["workload"] == "correction-day"
+        else record
+        for record in RECORDS["workloads"]
+    ]
+    text = page({**RECORDS, "workloads": workloads})
+    assert "| Pathway, in memory | 2.40 | 2.50 | 2,100 | 28.0 |" in text

@@ -1,5 +1,6 @@
 """The benchmark harness runs and verifies its workloads. Its times are not tested here."""
 
+import asyncio
 import json
 import os
 import re
@@ -13,9 +14,12 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
+from revalue.benchmarks import harness
 from revalue.benchmarks.harness import Outcome
 from revalue.console.cli import bench
 from revalue.console.cli.main import app
+from revalue.engine.errors import UsageError
+from revalue.engine.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -147,3 +151,25 @@ def test_the_figures_are_printed_as_a_table_or_as_json_and_written_to_a_file(
         "kept for ever: 210 bytes per row; "
         "seconds by phase: compute 0.25; verified 400 rows\n"
     )
+
+
+def test_pathway_is_a_baseline_of_one_workload_and_has_to_be_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REVALUE_BENCH_PATHWAY", str(tmp_path / "python"))
+    for workload, words in (
+        ("roll", "the baseline pathway is one of correction-day only"),
+        ("correction-day", "`make pathway` installs it"),
+    ):
+        run = harness.run(
+            "",
+            workload,
+            positions=1,
+            dates=2,
+            runs=1,
+            baselines=("pathway",),
+            settings=Settings.model_validate({}),
+            say=print,
+        )
+        with pytest.raises(UsageError, match=words):
+            asyncio.run(run)
