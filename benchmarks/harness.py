@@ -8,7 +8,7 @@ position is current.
 import asyncio
 import secrets
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
@@ -23,6 +23,7 @@ from revalue.benchmarks.baseline_duckdb import duckdb
 from revalue.benchmarks.baselines import Timed, per_job, sql, upper_bound
 from revalue.benchmarks.cost import Cost, Meter
 from revalue.benchmarks.dataset import CHECKSUM, HOLDERS, OPEN, VISIBLE, make_book
+from revalue.benchmarks.sent_statements import SentStatements
 from revalue.benchmarks.sizes import Size, kept, table_sizes
 from revalue.engine.errors import RevalueError, UsageError
 from revalue.engine.postgres import schema
@@ -86,7 +87,8 @@ class Outcome:
             actors.progress.Progress.
         statements: those of the engine's .sql files, and COPYs. It sends others: for transactions,
             locks, temporary tables and its session.
-        server_statements: all of them, as pg_stat_statements counts, if the server has it.
+        server_statements: all of them, as benchmarks.sent_statements counts; of the run that is
+            dropped or, if the server has pg_stat_statements, of the last one. None: not counted.
         spread: (largest - smallest) / median of rows/s. Of a single run it says nothing.
         baselines: rows/s by name, median over the runs; ratios: the engine's against each.
         baseline_notes: by baseline, what else is known of it.
@@ -186,6 +188,7 @@ async def run(
                     settings,
                     dates,
                     say,
+                    is_dropped=number == 0,
                     is_kept_measured=workload in _KEPT and number == runs,
                 )
                 outcome.actors = measured.actors
@@ -200,6 +203,8 @@ async def run(
                     f"{workload} {name}: {measured.rows:,} rows in {measured.seconds:.2f} s, "
                     f"{rate:,.0f}/s"
                 )
+                if measured.server_statements is not None:
+                    outcome.server_statements = measured.server_statements
                 if number == 0:
                     continue
                 outcome.rows = measured.rows
@@ -219,12 +224,17 @@ async def run(
         if not outcome.seconds:
             raise
         outcome.interrupted = True
+    _summarise(outcome, done, rates)
+    return outcome
+
+
+def _summarise(outcome: Outcome, done: "list[_Measured]", rates: Mapping[str, list[float]]) -> None:
+    """Fill in what is of the run in the middle, and the medians of the baselines."""
     middle = sorted(done, key=lambda each: each.seconds)[len(done) // 2]
     outcome.median_seconds = round(middle.seconds, 3)
     outcome.rows_per_second = round(middle.rows / middle.seconds)
     outcome.cost, outcome.phases = asdict(middle.cost), middle.phases
     outcome.jobs, outcome.statements = middle.jobs, middle.statements
-    outcome.server_statements = middle.server_statements
     speeds = [each.rows / each.seconds for each in done]
     outcome.spread = round((max(speeds) - min(speeds)) / statistics.median(speeds), 3)
     outcome.baselines = {name: round(statistics.median(found)) for name, found in rates.items()}
@@ -233,7 +243,6 @@ async def run(
         for name, rate in outcome.baselines.items()
         if rate
     }
-    return outcome
 
 
 @asynccontextmanager
@@ -294,15 +303,20 @@ async def _engine(
     dates: int,
     say: Callable[[str], None],
     *,
+    is_dropped: bool,
     is_kept_measured: bool,
 ) -> _Measured:
     """Start a scheduler; time from the committed input until every position is current.
 
     Args:
+        is_dropped: whether nobody asks for its time, so that its statements may be logged.
         is_kept_measured: whether to give the same input once more, untimed, and to measure what
             that adds to the tables.
     """
     statement = WORKLOADS[workload].format(middle=dates // 2)
+    sent = SentStatements()
+    async with database.connection() as connection:
+        await sent.prepare(connection, may_log=is_dropped)
     scheduler = cluster.start_scheduler(database.url, settings)
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
     try:
@@ -310,15 +324,15 @@ async def _engine(
         await all_connected(database, actors)
         async with database.connection() as connection:
             await connection.execute("CHECKPOINT")
-            meter, statements = Meter(), await _statements(connection)
+            meter = Meter()
+            await sent.begin(connection)
             await meter.start(database)
             begun = perf_counter()
             await connection.execute(statement)
             progress = await quiet_again(scheduler, meter, say)
             seconds = perf_counter() - begun
             cost = await meter.stop(database)
-            if statements is not None:
-                statements = (await _statements(connection) or 0) - statements
+            statements = await sent.end(connection)
             left = await connection.fetchval(
                 "SELECT count(*) FROM position_status WHERE state <> 'CURRENT'"
             )
@@ -350,19 +364,6 @@ async def _engine(
         )
     finally:
         cluster.stop_scheduler(scheduler)
-
-
-async def _statements(connection: Any) -> int | None:
-    """Return how many statements all sessions of the database have sent, if it is counted."""
-    if "pg_stat_statements" not in await connection.fetchval("SHOW shared_preload_libraries"):
-        return None
-    await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-    return int(
-        await connection.fetchval(
-            """SELECT COALESCE(sum(calls), 0) FROM pg_stat_statements
-               WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-        )
-    )
 
 
 async def _kept(database: Database, scheduler: Any, statement: str) -> tuple[dict[str, int], int]:

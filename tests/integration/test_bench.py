@@ -55,6 +55,10 @@ def test_a_tiny_backfill_is_verified_next_to_its_baselines(url: str) -> None:
         )
     )
     assert "single run" in said
+    # As the server counts them: the engine's own statements are not even half of them.
+    sent = re.search(r"40 jobs, (\d+) SQL statements", said)
+    assert sent is not None, said
+    assert 50 < int(sent[1]) < 1000
     assert " 400 " in said
     for kind in ("actors", "scheduler", "postgresql"):
         assert re.search(rf"CPU seconds: .*{kind} \d+\.\d.*largest process.*{kind} \d+", said), said
