@@ -9,7 +9,8 @@ from revalue.actors.progress import Progress
 from revalue.actors.protocols import Steps
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.stage.stage import PAGE_POSITIONS, Scan
+from revalue.engine.stage.outlook import Outlook
+from revalue.engine.stage.stage import PAGE_POSITIONS, Among, Scan
 
 
 class LaneState(StrEnum):
@@ -49,10 +50,13 @@ class LaneWork:
         self._progress = progress
         self._cursor = 0
         self._rest: Scan | None = None  # the part of the last page that exceeded the capacity
-        # Whether positions may have due dates that no pass over all of them has found.
-        self._is_unscanned = True
-        # Of the present pass: whether anything was staged, and what was left because of locks.
-        self._has_staged = False
+        # The calendars before the last pass over all positions that found nothing due.
+        self._clean: str | None = None
+        # The present pass: its positions, the calendars before it, whether anything was found due
+        # and anything staged, and what was left because of locks.
+        self._among = Among.ALL
+        self._calendars: str | None = None
+        self._has_found = self._has_staged = False
         self._left = 0
         self._locked: frozenset[str] = frozenset()
         self._has_left = False  # all that the last pass found due is locked
@@ -83,21 +87,45 @@ class LaneWork:
         self.turns_ended = self.turns_begun
 
     def look_again(self) -> None:
-        """Start a new pass over all positions, at once: the database may have changed."""
-        self._is_unscanned, self.state = True, LaneState.WORKING
+        """Take a turn at once: the database may have changed."""
+        self.state = LaneState.WORKING
         self.wake.set()
 
     def forget_scan(self) -> None:
         """Drop what was scanned; the next pass starts at the first position."""
-        self._is_unscanned = True
         self._cursor, self._rest = 0, None
 
+    def forget_passes(self) -> None:
+        """Know nothing of what is due: the next pass is over all positions."""
+        self.forget_scan()
+        self._clean = None
+
+    def owes(self, outlook: Outlook) -> bool:
+        """Whether positions of the lane may have due dates."""
+        return self._is_midway() or self._owed(outlook) is not None
+
+    def _is_midway(self) -> bool:
+        return self._rest is not None or self._cursor > 0
+
+    def _owed(self, outlook: Outlook) -> Among | None:
+        """Return among which positions to look for due dates; None: there are none.
+
+        See docs/protocol.md: while the calendars are as they were before a pass that found nothing,
+        only positions that are noted can have any, and those are in the history lane.
+        """
+        if outlook.calendars is None or outlook.calendars != self._clean:
+            return Among.ALL
+        if self.lane is Lane.HISTORY and outlook.has_unstaged:
+            return Among.UNSTAGED
+        return None
+
     async def stage(
-        self, capacity: int, *, leave_locked: bool = False
+        self, capacity: int, outlook: Outlook, *, leave_locked: bool = False
     ) -> tuple[bool, list[Task], int]:
         """Stage as much as fits into `capacity` tasks.
 
         Args:
+            outlook: what there was to do at the beginning of the turn.
             leave_locked: leave positions that another session has locked. Otherwise wait for them.
 
         Returns:
@@ -105,19 +133,18 @@ class LaneWork:
         """
         if capacity <= 0:
             return False, [], 0
-        if self._rest is None and self._cursor == 0:
-            if not self._is_unscanned:
+        if not self._is_midway():
+            among = self._owed(outlook)
+            if among is None:
                 return False, [], 0
-            self._is_unscanned = False
-            self._has_staged, self._left, self._locked = False, 0, frozenset()
+            self._among, self._calendars = among, outlook.calendars
+            self._has_found = self._has_staged = False
+            self._left, self._locked = 0, frozenset()
         scanned, self._rest = self._rest or await self._scan(), None
         if scanned.is_empty:
-            # A pass that did not start at the first position has ended: scan again from there, for
-            # what has become due behind the cursor.
-            started_midway, self._cursor = self._cursor > 0, 0
-            return self._end_pass() and started_midway, [], 0
-        # Until a pass finds nothing: a position that was skipped has to be scanned again.
-        self._is_unscanned = True
+            self._cursor = 0
+            return await self._end_pass(outlook), [], 0
+        self._has_found = True
         with self._progress.timed("stage"):
             staged = await self._steps.stage(
                 scanned, self.lane, capacity=capacity, leave_locked=leave_locked
@@ -130,15 +157,26 @@ class LaneWork:
         if staged.left < staged.positions:
             self._has_staged = True
             self.staged_at = now()
-        is_last = self._rest is None and self._cursor == 0
-        return self._end_pass() if is_last else True, staged.tasks, staged.jobs
+        worked = self._is_midway() or await self._end_pass(outlook)
+        return worked, staged.tasks, staged.jobs
 
-    def _end_pass(self) -> bool:
-        """Return whether to scan again at once: not if all that is due is locked."""
+    async def _end_pass(self, outlook: Outlook) -> bool:
+        """Return whether to scan again at once: not if nothing was found, or all of it is locked.
+
+        It is found again until a pass finds nothing: a position can have been skipped, or have
+        become due behind the cursor.
+        """
         self.locked_calendars = self._locked
         self._has_left = self._left > 0 and not self._has_staged
-        return not self._has_left
+        if not self._has_found:
+            if self._among is Among.ALL:
+                self._clean = self._calendars
+            if self.lane is Lane.HISTORY and outlook.has_unstaged:
+                await self._steps.forget_staged()
+        return self._has_found and not self._has_left
 
     async def _scan(self) -> Scan:
         with self._progress.timed("scan"):
-            return await self._steps.scan(self.lane, self._cursor, page_positions=PAGE_POSITIONS)
+            return await self._steps.scan(
+                self.lane, self._cursor, page_positions=PAGE_POSITIONS, among=self._among
+            )

@@ -31,6 +31,7 @@ from revalue.engine.errors import (
     WriteConflictError,
 )
 from revalue.engine.settings import Settings
+from revalue.engine.stage.outlook import UNKNOWN, Outlook
 from revalue.engine.stage.stage import PAGE_POSITIONS
 
 _log = logs.logger("scheduler")
@@ -80,6 +81,7 @@ class SchedulerLoop:
         self._locks = LockWatch(steps, left=self._left, wake=self.wake, tell=self._tell_trouble)
         self._unapplied: list[int] = []  # positions that recovery has left, because of locks
         self._fanned_out_at = -inf
+        self._next_retry: float | None = None  # when a deferred job is due; None: none is deferred
         self._transient_since = 0.0
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._failing: set[Lane] = set()  # whose last turn has met it
@@ -202,7 +204,7 @@ class SchedulerLoop:
         """Apply results that nobody has applied; release the attempts that nobody waits for."""
         known = self._attempts.tasks()
         for work in self._lanes.values():
-            work.forget_scan()
+            work.forget_passes()
         try:
             self._unapplied = await self._steps.recover(known, leave_locked=bool(self._unapplied))
         except WriteConflictError as error:
@@ -299,6 +301,8 @@ class SchedulerLoop:
                 work.lane, leave_locked=self._locks.holds_up("apply")
             ),
         )
+        if applied and work.lane is Lane.LIVE:
+            self._lanes[Lane.HISTORY].wake.set()  # it retries the jobs of both lanes
         if work.lane is Lane.HISTORY and self._unapplied and not self._locks.is_told(_UNAPPLIED):
             recovered = await self._take_unless_held_up(work, "recover", self._apply_left)
             return applied or recovered
@@ -325,25 +329,47 @@ class SchedulerLoop:
             left[_UNAPPLIED] = partial(self._steps.blockers_of_positions, self._unapplied)
         return left
 
+    async def _look(self, work: LaneWork) -> Outlook:
+        """Return what there is to do; UNKNOWN while another session locks what tells it."""
+        found = UNKNOWN
+
+        async def look() -> bool:
+            nonlocal found
+            found = await self._steps.outlook()
+            return False
+
+        if not self._locks.holds_up("look"):
+            await self._take_unless_held_up(work, "look", look)
+        if found is not UNKNOWN:
+            self._next_retry = None if found.retry_in is None else now() + found.retry_in
+        return found
+
     async def _create_jobs(self, work: LaneWork) -> bool:
-        """Take the steps that create jobs."""
+        """Take the steps that create jobs, of those for which there is something to do."""
+        outlook = await self._look(work)
         invalidated = retried = staged = False
         if work.lane is Lane.HISTORY:
             await self._give_way()
             if not self._locks.holds_up("fan out"):
                 invalidated = await self._take_unless_held_up(
-                    work, "fan out", lambda: self._fan_out(work)
+                    work, "fan out", lambda: self._fan_out(work, outlook)
                 )
             if not self._locks.holds_up("retry"):
-                retried = await self._take_unless_held_up(work, "retry", lambda: self._retry(work))
-        work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work)
+                retried = await self._take_unless_held_up(
+                    work, "retry", lambda: self._retry(work, outlook)
+                )
+        work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work, outlook)
         if not work.is_held:
-            staged = await self._take_unless_held_up(work, "stage", lambda: self._stage(work))
+            staged = await self._take_unless_held_up(
+                work, "stage", lambda: self._stage(work, outlook)
+            )
         return invalidated or retried or staged
 
-    async def _stage(self, work: LaneWork) -> bool:
+    async def _stage(self, work: LaneWork, outlook: Outlook) -> bool:
         staged, tasks, jobs = await work.stage(
-            self._attempts.capacity(work.lane), leave_locked=self._locks.holds_up("stage")
+            self._attempts.capacity(work.lane),
+            outlook,
+            leave_locked=self._locks.holds_up("stage"),
         )
         self._attempts.add(tasks)
         self._count_created(work.lane, jobs)
@@ -377,6 +403,24 @@ class SchedulerLoop:
         is_between_turns = all(work.turns_begun == work.turns_ended for work in lanes)
         return self._is_idle() and is_between_turns and not any(depth.values())
 
+    async def busy_within(self, seconds: float) -> None:
+        """Return when something is done or has changed, at the latest after so many seconds.
+
+        An idle scheduler is not disturbed by it, as it is by `is_quiet`.
+        """
+
+        def shown() -> tuple[bool, bool, str | None]:
+            return self.progress.idle, self.progress.paused, self.progress.trouble
+
+        before = shown()
+
+        async def changes() -> None:
+            async with self._turned:
+                await self._turned.wait_for(lambda: shown() != before or self.phase is Phase.ENDED)
+
+        if self.progress.idle and self.phase is not Phase.ENDED:
+            await arrives_within(changes, seconds)
+
     async def _give_way(self) -> None:
         """Let the live lane finish its turn before a page of history, which would slow it down."""
         live = self._lanes[Lane.LIVE]
@@ -389,20 +433,25 @@ class SchedulerLoop:
                 if not await arrives_within(self._turned.wait, until - now()):
                     return
 
-    async def _is_live_held(self, live: LaneWork) -> bool:
+    async def _is_live_held(self, live: LaneWork, outlook: Outlook) -> bool:
         """Whether staging of the live lane waits for queued triggers to be fanned out.
 
         What it stages before them would be valued twice. It waits as long as the fan-out advances,
         and not for ever: triggers may be queued again and again.
         """
-        if self._locks.holds_up("fan out") or not await self._steps.is_live_held():
+        may_wait = (outlook.has_triggers or live.owes(outlook)) and not self._locks.holds_up(
+            "fan out"
+        )
+        if not may_wait or not await self._steps.is_live_held():
             live.held_since = None
             return False
         live.held_since = live.held_since or now()
         advanced = max(live.held_since, self._fanned_out_at)
         return now() - live.held_since < _MAX_HOLD_SECONDS and now() - advanced < _MAX_STALL_SECONDS
 
-    async def _fan_out(self, work: LaneWork) -> bool:
+    async def _fan_out(self, work: LaneWork, outlook: Outlook) -> bool:
+        if not outlook.has_triggers:
+            return False
         is_live_at_work = now() - self._lanes[Lane.LIVE].staged_at < _SMALL_PAGES_SECONDS
         max_positions = PAGE_POSITIONS // 4 if is_live_at_work else PAGE_POSITIONS
         with self.progress.timed("fan out"):
@@ -428,10 +477,10 @@ class SchedulerLoop:
         metrics.JOBS_FINISHED.labels(status="SUPERSEDED").inc(step.jobs_superseded)
         return True
 
-    async def _retry(self, work: LaneWork) -> bool:
+    async def _retry(self, work: LaneWork, outlook: Outlook) -> bool:
         """Create tasks for deferred jobs of both lanes that are due again."""
         capacity = self._attempts.capacity(work.lane)
-        if capacity <= 0:
+        if capacity <= 0 or outlook.retry_in is None or outlook.retry_in > 0:
             return False
         tasks = await self._steps.retry_due(max_jobs=_RETRY_JOBS, capacity=capacity)
         self._attempts.add(tasks)
@@ -468,7 +517,7 @@ class SchedulerLoop:
         if not self.progress.paused:
             if self._attempts.capacity(Lane.HISTORY) <= 0:
                 return inf  # the end of an attempt wakes the lane
-            due = await self._steps.seconds_to_next_retry()
+            due = None if self._next_retry is None else self._next_retry - now()
         if due is None and not self._attempts.in_flight():
             self._attempts.forget_trouble()
             await self._tell_trouble()

@@ -14,7 +14,8 @@ from revalue.engine.errors import PermanentError, TransientError
 from revalue.engine.fan_out.fan_out import FannedOut
 from revalue.engine.leadership.term import Control
 from revalue.engine.postgres.blockers import Blocker
-from revalue.engine.stage.stage import Scan, Staged
+from revalue.engine.stage.outlook import Outlook
+from revalue.engine.stage.stage import Among, Scan, Staged
 
 
 class TaskLostError(TransientError):
@@ -112,6 +113,9 @@ class Steps(Protocol):
     async def control(self) -> Control:
         """Return what operators ask of this scheduler."""
 
+    async def outlook(self) -> Outlook:
+        """Return what there is to do for the steps that create jobs."""
+
     async def heartbeat(self) -> None:
         """Record that this scheduler is alive."""
 
@@ -141,11 +145,13 @@ class Steps(Protocol):
     async def retry_due(self, *, max_jobs: int, capacity: int) -> list[Task]:
         """Begin the next attempt of deferred jobs that are due, in up to `capacity` tasks."""
 
-    async def seconds_to_next_retry(self) -> float | None:
-        """Return the seconds until a deferred job is due (negative: overdue); None: none is."""
-
-    async def scan(self, lane: Lane, cursor: int, *, page_positions: int) -> Scan:
+    async def scan(
+        self, lane: Lane, cursor: int, *, page_positions: int, among: Among = Among.ALL
+    ) -> Scan:
         """Read the page of positions of a lane that begins after the position `cursor`."""
+
+    async def forget_staged(self) -> None:
+        """Let the positions that are staged be noted as unstaged no longer."""
 
     async def stage(self, scan: Scan, lane: Lane, *, capacity: int, leave_locked: bool) -> Staged:
         """Create jobs for a scan's first positions, in up to `capacity` tasks."""

@@ -25,6 +25,7 @@ from revalue.engine.settings import Settings
 
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0
+_IDLE_SECONDS = 10.0  # while nothing is done, a watched scheduler is asked this often
 _ANSWER_SECONDS = 60
 _WARN_SECONDS = 60  # trouble that comes and goes is logged this often
 # How many calls may fail as "died" before the scheduler is considered gone. While Ray restarts an
@@ -132,15 +133,18 @@ class Runner:
     def watch(self, on_progress: OnProgress | None = None) -> None:
         """Wait until interrupted, or until an operator drains the scheduler."""
         begun = time.monotonic()
-        while not (progress := self.progress())["ended"]:
+        while not (progress := self.progress(idle_seconds=_IDLE_SECONDS))["ended"]:
             if on_progress is not None:
                 on_progress(
                     _progress_since(dict.fromkeys(_COUNTS, 0), progress, time.monotonic() - begun)
                 )
             time.sleep(_WATCH_SECONDS)
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self, *, idle_seconds: float | None = None) -> dict[str, Any]:
         """Ask the scheduler for its progress; wait while Ray restarts it, or while it hangs.
+
+        Args:
+            idle_seconds: see ValuationScheduler.progress.
 
         Returns:
             The fields of ValuationScheduler.progress.
@@ -156,7 +160,7 @@ class Runner:
             self._on_wait()
             try:
                 progress: dict[str, Any] = ray.get(
-                    self._scheduler.progress.remote(), timeout=_ANSWER_SECONDS
+                    self._scheduler.progress.remote(idle_seconds), timeout=_ANSWER_SECONDS
                 )
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause

@@ -130,12 +130,16 @@ class ValuationScheduler:
             tell=self._tell,
         )
 
-    async def progress(self) -> dict[str, Any]:
+    async def progress(self, idle_seconds: float | None = None) -> dict[str, Any]:
         """The fields of actors.progress.Progress, and whether there is more to do.
 
+        Args:
+            idle_seconds: do not look whether there is, and answer so much later at the latest if
+                nothing is done until then. None: look, and answer at once.
+
         Returns:
-            With `quiet` (nothing is left to do now), `ended` (an operator has drained it) and
-            `metrics_port`; or `starting` and `trouble`, before it leads.
+            With `quiet` (nothing is left to do now; False if not looked for), `ended` (an operator
+            has drained it) and `metrics_port`; or `starting` and `trouble`, before it leads.
 
         Raises:
             TermLostError, LeaderActiveError, DatabaseSetupError, NoActorsError: what ended it.
@@ -146,10 +150,12 @@ class ValuationScheduler:
             return {**asdict(self._loop.progress), "quiet": True, "ended": True}
         if self._loop is None:
             return {"quiet": False, "starting": True, "trouble": self._trouble}
-        try:
-            quiet = await self._loop.is_quiet()
-        except TransientError:
-            quiet = False
+        quiet = False
+        if idle_seconds is not None:
+            await self._loop.busy_within(idle_seconds)
+        else:
+            with suppress(TransientError):
+                quiet = await self._loop.is_quiet()
         progress = asdict(self._loop.progress)
         progress["statements"] += Statement.sent  # and those that this process has sent
         progress["trouble"] = progress["trouble"] or (self._pool.trouble if self._pool else None)

@@ -18,6 +18,7 @@ from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from revalue.engine.stage import stage
+from revalue.engine.stage.outlook import Outlook, read_outlook
 
 
 class DatabaseSteps:
@@ -43,6 +44,9 @@ class DatabaseSteps:
 
     async def control(self) -> Control:
         return await self._term.control()
+
+    async def outlook(self) -> Outlook:
+        return await read_outlook(self._database)
 
     async def heartbeat(self) -> None:
         await self._term.heartbeat()
@@ -74,19 +78,27 @@ class DatabaseSteps:
             self._term, max_jobs=max_jobs, task_rows=self._settings.task_rows, capacity=capacity
         )
 
-    async def seconds_to_next_retry(self) -> float | None:
-        return await apply.seconds_to_next_retry(self._database)
-
-    async def scan(self, lane: Lane, cursor: int, *, page_positions: int) -> stage.Scan:
+    async def scan(
+        self,
+        lane: Lane,
+        cursor: int,
+        *,
+        page_positions: int,
+        among: stage.Among = stage.Among.ALL,
+    ) -> stage.Scan:
         scanned = await self._readers[lane].run(
             stage.scan,
             lane,
             cursor,
             page_positions=page_positions,
             live_business_days=self._settings.live_business_days,
+            among=among,
         )
         metrics.observe_gaps(scanned.ranges["rows"])
         return scanned
+
+    async def forget_staged(self) -> None:
+        await stage.forget_staged(self._term)
 
     async def stage(
         self, scan: stage.Scan, lane: Lane, *, capacity: int, leave_locked: bool

@@ -6,7 +6,7 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.backends import application_name, terminate_backends
-from revalue.engine.postgres.database import SHORT_SECONDS, Connections, avoid_nested_loops
+from revalue.engine.postgres.database import avoid_nested_loops
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -158,16 +158,6 @@ async def retry_due(term: Term, *, max_jobs: int, task_rows: int, capacity: int)
             first_task=await term.take_ids(connection, "valuation_task_ids", capacity),
         )
     return [Task(**{**row, "lane": Lane(row["lane"])}) for row in rows]
-
-
-async def seconds_to_next_retry(database: Connections) -> float | None:
-    """Return the seconds until the next deferred job is due, or None when none is deferred.
-
-    Negative: it is overdue.
-    """
-    async with database.connection(seconds=SHORT_SECONDS) as connection:
-        seconds: float | None = await sql("next_retry").value(connection)
-    return seconds
 
 
 async def _apply_unlocked(connection: Connection, positions: list[int] | None) -> list[int]:

@@ -31,6 +31,11 @@ WITH recorded AS (
     FROM changed_positions c, recorded t
     WHERE p.position_id = c.position_id AND c.is_correction
     RETURNING p.position_id
+), noted AS (
+    INSERT INTO unstaged_positions (first_position_id, last_position_id)
+    SELECT lower(ids), upper(ids) - 1
+    FROM (SELECT unnest(range_agg(int8range(position_id, position_id, '[]'))) AS ids
+          FROM corrected) runs
 )
 SELECT (SELECT trigger_id FROM recorded) AS trigger_id,
        (SELECT count(*) FROM corrected) AS positions_corrected

@@ -1,6 +1,6 @@
 -- Invalidate the affected positions of one page: raise their epoch and mark the affected dates as
 -- pending. A position for which jobs were proposed (staged_positions, staged_jobs), and which was
--- not changed since, is staged at the same time; the others wait for the scan.
+-- not changed since, is staged at the same time; the others are noted and wait for the scan.
 --
 -- stale_moment: the first commit among the corrections that touch the dates of the position. A
 -- position that is reprocessing already keeps the earlier one.
@@ -96,7 +96,12 @@ WITH staged AS (
       AND NOT isempty(
               (r.dates * p.open_dates + r.withdrawn)
               * datemultirange(daterange(NULL, COALESCE(p.frontier_date, '-infinity'), '(]')))
-    RETURNING 1
+    RETURNING p.position_id
+), noted AS (
+    INSERT INTO unstaged_positions (first_position_id, last_position_id)
+    SELECT lower(ids), upper(ids) - 1
+    FROM (SELECT unnest(range_agg(int8range(position_id, position_id, '[]'))) AS ids
+          FROM invalidated) runs
 ), jobs AS (
     INSERT INTO portfolio_valuation_jobs
         (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term,

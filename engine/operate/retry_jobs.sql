@@ -39,7 +39,12 @@ WITH freed AS (
         holes = trimmed_holes(p.calendar_no, p.holes - a.dates)
     FROM again a, recorded t
     WHERE p.position_id = a.position_id AND p.holes @> a.dates
-    RETURNING a.jobs
+    RETURNING p.position_id, a.jobs
+), noted AS (
+    INSERT INTO unstaged_positions (first_position_id, last_position_id)
+    SELECT lower(ids), upper(ids) - 1
+    FROM (SELECT unnest(range_agg(int8range(position_id, position_id, '[]'))) AS ids
+          FROM invalidated) runs
 ), ended AS (
     UPDATE portfolio_valuation_jobs j SET status = 'SUPERSEDED'
     FROM invalidated i

@@ -1,7 +1,9 @@
--- The pending dates of positions whose current epoch is not staged.
+-- The pending dates of positions whose current epoch is not staged, of those in the runs of ids
+-- from :firsts to :lasts.
 SELECT position_id, lower(dates) AS first_date, upper(dates) - 1 AS last_date
 FROM (
-    SELECT position_id, unnest(pending) AS dates
-    FROM position_state
-    WHERE position_id BETWEEN :first_position AND :last_position AND staged_epoch <> epoch
+    SELECT p.position_id, unnest(p.pending) AS dates
+    FROM unnest(:firsts::bigint[], :lasts::bigint[]) AS run (first_position, last_position)
+    JOIN position_state p ON p.position_id BETWEEN run.first_position AND run.last_position
+    WHERE p.staged_epoch <> p.epoch
 ) spans

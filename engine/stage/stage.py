@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 
 import polars as pl
 import polars.selectors as cs
@@ -32,6 +33,15 @@ _SPANS = {"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date}
 _NO_SPANS = pl.DataFrame(schema=_SPANS)
 NO_RANGES = pl.DataFrame(schema={**_SPANS, "rows": pl.Int32})
 _OPEN = ("open_first", "open_last", "is_split")
+
+_SMALL_GAP = 8  # ids: so many other positions are read on the way, in place of another look-up
+
+
+class Among(StrEnum):
+    """Which positions a pass of scans looks at."""
+
+    ALL = "all"
+    UNSTAGED = "unstaged"  # those that are noted in unstaged_positions
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,13 @@ class Staged:
 
 
 def scan(
-    reader: Reader, lane: Lane, cursor: int, *, page_positions: int, live_business_days: int
+    reader: Reader,
+    lane: Lane,
+    cursor: int,
+    *,
+    page_positions: int,
+    live_business_days: int,
+    among: Among = Among.ALL,
 ) -> Scan:
     """Read the next page of positions of a lane and decide what is due. Blocks.
 
@@ -85,34 +101,50 @@ def scan(
         cursor: the page begins after this position_id.
         page_positions: largest number of positions of the page.
         live_business_days: a position at most this many business days behind is in the live lane.
+        among: which positions are looked at. Those that are noted are in the history lane.
     """
+    page = {"cursor": cursor, "limit": page_positions, "business_days": live_business_days}
     with reader.snapshot() as snapshot:
-        positions = snapshot.read(
-            sql("scan_positions"),
-            live=int(lane is Lane.LIVE),
-            cursor=cursor,
-            limit=page_positions,
-            business_days=live_business_days,
-        )
+        if among is Among.ALL:
+            positions = snapshot.read(sql("scan_positions"), live=int(lane is Lane.LIVE), **page)
+        elif lane is Lane.HISTORY:
+            positions = snapshot.read(sql("scan_unstaged"), **page)
+        else:
+            raise ValueError("no position of the live lane is noted")
         if positions.is_empty():
             return Scan(positions.drop(_OPEN), NO_RANGES, None)
-        page = {
-            "first_position": int(positions["position_id"][0]),
-            "last_position": int(positions["position_id"][-1]),
-        }
+        unstaged = positions.filter(~pl.col("staged"))["position_id"]
         pending = (
-            _NO_SPANS if positions["staged"].all() else snapshot.read(sql("scan_pending"), **page)
+            _NO_SPANS
+            if unstaged.is_empty()
+            else snapshot.read(sql("scan_pending"), **_runs(unstaged))
         )
         open_spans = positions.filter(
             ~pl.col("is_split") & pl.col("open_first").is_not_null()
         ).select("position_id", first_date="open_first", last_date="open_last")
-        if positions["is_split"].any():
-            open_spans = pl.concat([open_spans, snapshot.read(sql("scan_open_dates"), **page)])
+        split = positions.filter(pl.col("is_split"))["position_id"]
+        if not split.is_empty():
+            open_spans = pl.concat(
+                [open_spans, snapshot.read(sql("scan_open_dates"), **_runs(split))]
+            )
         business_days = read_business_days(snapshot)
     positions = positions.drop(_OPEN)
     ranges = due_ranges(positions, pending, open_spans, business_days)
     is_full = len(positions) == page_positions
-    return Scan(positions, ranges, page["last_position"] if is_full else None)
+    return Scan(positions, ranges, int(positions["position_id"][-1]) if is_full else None)
+
+
+def _runs(ids: pl.Series) -> dict[str, pl.Series]:
+    """Return the runs of ascending ids, from `firsts` to `lasts`; small gaps are in the runs."""
+    begins = (ids.diff() > _SMALL_GAP).fill_null(True)
+    ends = begins.shift(-1).fill_null(True)
+    return {"firsts": ids.filter(begins), "lasts": ids.filter(ends)}
+
+
+async def forget_staged(term: Term) -> None:
+    """Take the positions out of unstaged_positions that are staged."""
+    async with term.transaction("forget_staged") as connection:
+        await sql("forget_staged").execute(connection)
 
 
 async def live_lane_is_held(database: Connections, *, live_business_days: int) -> bool:

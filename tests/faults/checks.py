@@ -42,6 +42,14 @@ VIOLATIONS = {
         SELECT h.position_id, h.position_date
         FROM position_history h JOIN position_state p USING (position_id)
         WHERE GREATEST(h.valid_from_epoch, h.valid_to_epoch) > p.epoch""",
+    "what is not staged is noted": """
+        SELECT p.position_id FROM position_state p
+        WHERE (p.staged_epoch <> p.epoch OR p.frontier_date IS NULL)
+          AND EXISTS (SELECT FROM calendars c
+                      WHERE c.calendar_no = p.calendar_no AND c.opened_through IS NOT NULL)
+          AND NOT EXISTS (SELECT FROM unstaged_positions n
+                          WHERE p.position_id >= n.first_position_id
+                            AND p.position_id <= n.last_position_id)""",
     "two jobs never finish the same date of an epoch": """
         SELECT a.job_id FROM portfolio_valuation_jobs a
         JOIN portfolio_valuation_jobs b ON b.position_id = a.position_id AND b.epoch = a.epoch

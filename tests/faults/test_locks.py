@@ -382,11 +382,17 @@ async def test_a_locked_position_does_not_keep_a_scheduler_from_beginning(
     await assert_all_correct(database)
 
 
-@pytest.mark.parametrize("table", ["business_dates", "position_state", "reprocessing_triggers"])
+@pytest.mark.parametrize(
+    ("table", "is_idle"),
+    [("business_dates", False), ("position_state", False), ("reprocessing_triggers", True)],
+)
 async def test_a_locked_table_is_told_with_who_has_locked_it(
-    url: str, database: Database, session: asyncpg.Connection, table: str
+    url: str, database: Database, session: asyncpg.Connection, table: str, is_idle: bool
 ) -> None:
-    """As an ALTER TABLE that is not committed locks it. Reads have a bound too."""
+    """As an ALTER TABLE that is not committed locks it. Reads have a bound too.
+
+    An idle scheduler reads the queue of triggers alone, so the others are told when it needs them.
+    """
     await book_of_two_calendars(database)
     await session.execute("BEGIN")
     async with served(url) as running:
@@ -396,7 +402,10 @@ async def test_a_locked_table_is_told_with_who_has_locked_it(
 
         await until(is_current)
         await session.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        running.loop.wake()
+        if is_idle:
+            running.loop.wake()
+        else:
+            await execute(database, "UPDATE market_prices SET price = price + 1")
         pid = session.get_server_pid()
 
         async def is_told() -> bool:

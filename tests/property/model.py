@@ -27,6 +27,9 @@ BEGUN, READ, FINISHING = range(3)
 NEW, WORKING, DISTURBED, LEAVING = range(4)
 # A trigger's cursor: not started, before the modelled position, past it.
 AHEAD, BEGUN_BEFORE, PASSED = range(3)
+# What a lane knows of the calendars as they are: nothing; it has read their revisions before a pass
+# over all positions; and that pass has found nothing.
+UNKNOWN, MARKED, CLEAN = range(3)
 
 
 class Job(NamedTuple):
@@ -67,13 +70,18 @@ class Scan(NamedTuple):
 
 
 class Scheduler(NamedTuple):
-    """The memory of one process. held: pairs of a task and whether it has reported."""
+    """The memory of one process.
+
+    held: pairs of a task and whether it has reported. passes: of the live lane and of history, what
+    it knows of the calendars; UNKNOWN unless the bounds have noting.
+    """
 
     term: int
     phase: int
     live: Scan | None
     history: Scan | None
     held: tuple[tuple[int, bool], ...]
+    passes: tuple[int, ...] = (UNKNOWN, UNKNOWN)
 
 
 class State(NamedTuple):
@@ -98,6 +106,7 @@ class State(NamedTuple):
     published_open: int
     published_hidden: int
     # The other tables.
+    noted: bool  # unstaged_positions covers the position; False unless the bounds have noting
     triggers: tuple[tuple[int, int, int], ...]  # (dates, dates taken out or closed, cursor)
     jobs: tuple[Job, ...]
     # Per date: pairs of epoch and value, in the order of epochs.
@@ -125,6 +134,7 @@ class Bounds:
         closings: how often the opening may be moved back by a date.
         removals: how often the date `removable` may be taken out of the calendar or put back.
         settled: whether the opened dates are valued at the start.
+        noting: whether it matters where a lane looks. Without, it can look at the position anytime.
     """
 
     dates: int = 3
@@ -139,6 +149,7 @@ class Bounds:
     removals: int = 0
     removable: int = 1
     settled: bool = True
+    noting: bool = False
 
 
 MUTATIONS = {
@@ -172,7 +183,13 @@ MUTATIONS = {
     "recovery applies nothing": "results that the previous scheduler had not applied are ignored",
     "recovery forgets itself": "tasks of a commit whose answer was lost are not released",
     "recovery forgets what it has left": "results of a position that was locked stay unapplied",
+    "fan out notes nothing": "a position that a fan-out invalidates is not noted",
+    "a correction notes nothing": "a position whose records are corrected is not noted",
+    "noted is forgotten unseen": "the note of a position that is not staged is deleted",
+    "what is noted is ignored": "history looks at no position while the calendars are the same",
+    "a pass is never over": "a pass that found nothing counts after a change of the calendars",
 }
+_READS = {"a lane is scanned", "a pass begins", "a pass ends"}  # nothing is committed
 _FENCES = {
     "job ids fence attempts",
     "no fence of attempts",
@@ -256,7 +273,8 @@ class Model:
             prices=0, facts=0, missing=0, horizon=b.opened, closings=b.closings,
             removals=b.removals, faults=b.faults, epoch=0, published=0, history_epoch=0, staged=0,
             frontier=frontier, pending=0, holes=holes, withdrawn=0, open=b.open,
-            published_open=b.open, published_hidden=holes, triggers=(), jobs=(), rows=rows, term=0,
+            published_open=b.open, published_hidden=holes,
+            noted=b.noting and not b.settled, triggers=(), jobs=(), rows=rows, term=0,
             last_job=0, last_task=0, attempts=(), schedulers=(),
         )  # fmt: skip
 
@@ -317,8 +335,24 @@ class Model:
             yield name, False, self._new_calendar(_triggered(changed, day, taken))
 
     def _new_calendar(self, s: State) -> State:
-        """Raise the calendar's revision: earlier scans cannot be staged, so they are forgotten."""
+        """Raise the calendar's revision: earlier scans cannot be staged, so they are forgotten, and
+        no lane knows anything of the calendars any more."""
+        if self.bounds.noting:
+            s = s._replace(
+                schedulers=tuple(
+                    me._replace(passes=tuple(self._after(known) for known in me.passes))
+                    for me in s.schedulers
+                )
+            )
         return s if "stage an old calendar" in self.broken else self._forget_scans(s)
+
+    def _after(self, known: int) -> int:
+        """Return what a lane knows after a change of the calendars."""
+        is_kept = known == CLEAN and "a pass is never over" in self.broken
+        return known if is_kept else UNKNOWN
+
+    def _note(self, s: State, unless: str) -> State:
+        return s._replace(noted=True) if self.bounds.noting and unless not in self.broken else s
 
     def _forget_scans(self, s: State) -> State:
         return s._replace(
@@ -333,7 +367,7 @@ class Model:
             published_open = opened if s.published == s.epoch else s.published_open
             return s._replace(published_open=published_open)
         epoch = s.epoch if "correct without raising" in self.broken else s.epoch + 1
-        return s._replace(
+        return self._note(s, "a correction notes nothing")._replace(
             epoch=epoch,
             history_epoch=epoch,
             pending=(s.pending | changed & scheduled) & opened,
@@ -456,6 +490,7 @@ class Model:
                 for job in s.jobs
             ):
                 recovered = self._recover(s, me)
+                me = me._replace(passes=(UNKNOWN, UNKNOWN))
                 yield "the scheduler recovers", True, _remember(recovered, number, me._replace(
                     phase=WORKING, live=None, history=None))  # fmt: skip
                 left = self._release_unknown(s, me)
@@ -471,7 +506,7 @@ class Model:
                 phase=WORKING))  # fmt: skip
         for name, trusted, then, memory in self._transactions(s, me):
             yield name, trusted, _remember(then, number, memory)
-            if then.faults and trusted and name != "a lane is scanned":
+            if then.faults and trusted and name not in _READS:
                 now = then.schedulers[number]
                 unheard = _remember(
                     then._replace(faults=then.faults - 1), number, now._replace(phase=DISTURBED)
@@ -489,10 +524,14 @@ class Model:
             & ~s.missing
         )
         scan = Scan(True, s.horizon, due & ((1 << s.horizon) - 1))
-        if me.live is None and not unstaged and 0 < s.frontier < s.horizon:
+        is_live = not unstaged and 0 < s.frontier < s.horizon
+        is_history = unstaged or s.frontier < s.horizon
+        if me.live is None and is_live and self._looks(s, me, 0):
             yield "a lane is scanned", True, s, me._replace(live=scan)
-        if me.history is None and (unstaged or s.frontier < s.horizon):
+        if me.history is None and is_history and self._looks(s, me, 1):
             yield "a lane is scanned", True, s, me._replace(history=scan)
+        if self.bounds.noting:
+            yield from self._passes(s, me, (is_live, is_history))
         if me.live is not None:
             then, task = self._stage(s, me.live)
             yield (
@@ -531,6 +570,26 @@ class Model:
                     self._apply(released, task),
                     without,
                 )
+
+    def _looks(self, s: State, me: Scheduler, lane: int) -> bool:
+        """Whether a lane looks at the position."""
+        is_noted = lane == 1 and s.noted and "what is noted is ignored" not in self.broken
+        return not self.bounds.noting or me.passes[lane] != CLEAN or is_noted
+
+    def _passes(
+        self, s: State, me: Scheduler, due: tuple[bool, bool]
+    ) -> Iterator[tuple[str, bool, State, Scheduler]]:
+        """Yield the beginnings and ends of passes over all positions, and what history forgets."""
+        for lane, is_due in enumerate(due):
+            known = me.passes[lane]
+            then = MARKED if known == UNKNOWN else CLEAN
+            if known == UNKNOWN or (known == MARKED and not is_due):
+                passes = (then, me.passes[1]) if lane == 0 else (me.passes[0], then)
+                name = "a pass begins" if then == MARKED else "a pass ends"
+                yield name, True, s, me._replace(passes=passes)
+        is_staged = s.staged == s.epoch and s.frontier > 0
+        if s.noted and (is_staged or "noted is forgotten unseen" in self.broken):
+            yield "the note is deleted", True, s._replace(noted=False), me
 
     def _fan_out(self, s: State, me: Scheduler) -> Iterator[tuple[str, bool, State, Scheduler]]:
         if not s.triggers:
@@ -580,6 +639,7 @@ class Model:
         still = (1 << frontier) - 1
         jobs = tuple(job for job in s.jobs if job.status != FREE)
         holes = s.holes if "a correction keeps the hole" in self.broken else s.holes & ~reached
+        s = self._note(s, "fan out notes nothing")
         return self._stale(
             s._replace(
                 epoch=s.epoch + 1,
@@ -1004,6 +1064,19 @@ SMALL = (
     Bounds(opened=3, prices=(0b010,), positions=(), removals=2),
     Bounds(prices=(0b010,), late=(0b010,)),
     Bounds(prices=(0b010, 0b010), late=(0b010, 0), gone=(0, 0b010), positions=()),
+    Bounds(dates=2, opened=1, open=0b11, positions=(), prices=(0b01,), noting=True, faults=0),
+    Bounds(dates=2, open=0b11, positions=(), prices=(0b10,), noting=True, faults=0, closings=1),
+    Bounds(
+        dates=2,
+        opened=1,
+        open=0b11,
+        positions=((0b01, 0b11),),
+        prices=(),
+        late=(),
+        gone=(),
+        noting=True,
+        faults=0,
+    ),
 )
 BIG = (
     Bounds(prices=(0b100,), positions=(), closings=1),
@@ -1016,6 +1089,9 @@ BIG = (
         prices=(0b010, 0b100), late=(0, 0b100), gone=(0b010, 0),
         positions=((0b110, 0b011), (0b100, 0b111)), faults=0,
     ),
+    Bounds(dates=2, opened=1, open=0b11, positions=(), prices=(0b01,), noting=True),
+    Bounds(dates=2, opened=1, open=0b11, positions=((0b01, 0b11),), prices=(0b01,), noting=True,
+           faults=0),
 )  # fmt: skip
 RACES = (Bounds(faults=0),)
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.property.model import MUTATIONS, RACES, REDUNDANT, SMALL, Bounds, Checked, check
 
-STATES = (10_648, 9_263, 33_103, 39_397, 53_131)
+STATES = (10_648, 9_263, 33_103, 39_397, 53_131, 3_046, 9_204, 1_492)
 """Of each of SMALL, as docs/protocol-check.md has them: a model with fewer would be right by
 accident."""
 
@@ -23,6 +23,9 @@ BACKED_BY = {
         "a business day out and in",
         "late data and a closed position",
         "late and deleted data",
+        "where to look after a correction and an opening",
+        "where to look after an opening moved back",
+        "where to look after a corrected record",
     ],
 )
 def test_no_order_of_steps_and_crashes_breaks_an_invariant(bounds: Bounds, states: int) -> None:
@@ -33,7 +36,7 @@ def test_no_order_of_steps_and_crashes_breaks_an_invariant(bounds: Bounds, state
     )
     assert found.violation is None
     assert found.states == states
-    assert found.quiescent > 150
+    assert found.quiescent > (100 if bounds.noting else 150)
 
 
 FAULTLESS = (
@@ -42,8 +45,19 @@ FAULTLESS = (
 )
 
 
+ABOUT_NOTES = {
+    "fan out notes nothing",
+    "a correction notes nothing",
+    "noted is forgotten unseen",
+    "what is noted is ignored",
+    "a pass is never over",
+}
+
+
 def first_violation(*mutations: str) -> Checked:
-    for bounds in (*FAULTLESS, *SMALL):  # most are found without a fault, in few states
+    """Try those bounds first in which it is found soon: most are without a fault."""
+    is_about_notes = not ABOUT_NOTES.isdisjoint(mutations)
+    for bounds in sorted((*FAULTLESS, *SMALL), key=lambda each: each.noting != is_about_notes):
         found = check(bounds, frozenset(mutations))
         if found.violation:
             break

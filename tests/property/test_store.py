@@ -44,6 +44,7 @@ from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
 from revalue.engine.postgres.database import Database, Isolation
 from revalue.engine.postgres.statement import Connection
 from revalue.engine.stage import stage
+from revalue.engine.stage.stage import Among
 from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.valuer import compute
@@ -388,24 +389,37 @@ class Store(RuleBasedStateMachine):
             await apply.recover(self.me.term, list(self.me.held.values()))
         return True
 
-    @rule(lanes=LANES, page_positions=st.sampled_from([2, 100]))
-    def scan(self, lanes: tuple[Lane, ...], page_positions: int) -> None:
+    @rule(lanes=LANES, page_positions=st.sampled_from([2, 100]), is_noted=st.booleans())
+    def scan(self, lanes: tuple[Lane, ...], page_positions: int, is_noted: bool) -> None:
         """Scan a page and keep it until it is staged, as the loop does at its capacity."""
         for lane in lanes:
-            self.scan_lane(lane, page_positions)
+            among = Among.UNSTAGED if is_noted and lane is Lane.HISTORY else Among.ALL
+            self.scan_lane(lane, page_positions, among)
 
-    def scan_lane(self, lane: Lane, page_positions: int = 100) -> stage.Scan | None:
+    def scan_lane(
+        self, lane: Lane, page_positions: int = 100, among: Among = Among.ALL
+    ) -> stage.Scan | None:
         me = self.me
         if me.scans[lane] is not None:
             return me.scans[lane]
         scanned = stage.scan(
-            self.reader, lane, me.cursors[lane], page_positions=page_positions, live_business_days=5
+            self.reader,
+            lane,
+            me.cursors[lane],
+            page_positions=page_positions,
+            live_business_days=5,
+            among=among,
         )
         if scanned.positions.is_empty():
             me.cursors[lane] = 0
             return None
         me.scans[lane] = scanned
         return scanned
+
+    @rule()
+    def forget_staged(self) -> None:
+        """At any time: what is not staged stays noted."""
+        self.run(stage.forget_staged(self.me.term))
 
     @precondition(lambda self: any(self.me.scans.values()))
     @rule(

@@ -96,13 +96,17 @@ async def _live(world: World) -> None:
 async def _something_happens(world: World, scheduler: Scheduler) -> Scheduler:
     draw, store = world.random, world.store
     what = draw.choice(
-        "correct correct correct withhold open open pause lock sick poison look kill depose stop "
-        "drain outage unreachable calm weather".split()
+        "correct correct correct record withhold open open pause lock sick poison look look kill "
+        "depose stop drain outage unreachable calm weather".split()
     )
     world.note(f"now: {what}")
     security = draw.randrange(store.securities)
     if what == "correct":
         store.correct(security, draw.sample(range(12), draw.randint(1, 4)))
+    elif what == "record":
+        number = draw.choice(sorted(store.positions))
+        if number not in store.locked:
+            store.correct_position(number, draw.sample(range(12), 3))
     elif what == "withhold":
         store.correct(security, draw.sample(range(12), 2), missing=True)
     elif what == "open" and store.horizon < 11:

@@ -13,7 +13,8 @@ from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.errors import TermLostError
 from revalue.engine.fan_out.fan_out import FannedOut
 from revalue.engine.leadership.term import Control
-from revalue.engine.stage.stage import Staged
+from revalue.engine.stage.outlook import Outlook
+from revalue.engine.stage.stage import Among, Staged
 
 _LIVE_DATES = 1
 _MAX_ATTEMPTS = 3
@@ -103,6 +104,7 @@ class Store:
         }
         self.jobs: dict[int, Job] = {}
         self.deferred: dict[int, float] = {}
+        self.noted: list[frozenset[int]] = [frozenset(self.positions)]  # unstaged_positions
         self.triggers: list[Trigger] = []
         self.rows: dict[tuple[int, int, int], int] = {}  # position, date, epoch: version
         self.horizon = -1
@@ -129,6 +131,18 @@ class Store:
         """Open the next date."""
         self.horizon += 1
 
+    def correct_position(self, number: int, dates: Iterable[int]) -> None:
+        """Make scheduled dates of a position due again under a new epoch, without a trigger."""
+        position = self.positions[number]
+        affected = {date for date in dates if date <= position.frontier}
+        if affected:
+            position.epoch += 1
+            position.revision += 1
+            position.holes -= affected
+            position.pending |= affected
+            self._supersede(position)
+            self.noted.append(frozenset([number]))
+
     def value_of(self, position: int, date: int) -> int | None:
         """The right value now; None: a price is missing."""
         return self.prices.get((self.positions[position].security, date))
@@ -148,6 +162,14 @@ class Store:
     def control(self, term: int) -> Control:
         self._require(term)
         return Control(self.paused, self.drain)
+
+    def outlook(self, time: float) -> Outlook:
+        return Outlook(
+            has_triggers=bool(self.triggers),
+            has_unstaged=bool(self.noted),
+            calendars=str(self.horizon),
+            retry_in=min(self.deferred.values()) - time if self.deferred else None,
+        )
 
     def recover(
         self, term: int, known: Collection[int], left: Collection[int], time: float
@@ -224,6 +246,8 @@ class Store:
                 position.staged_epoch = position.epoch
                 tasks.append(self._create(position, Lane.HISTORY))
                 staged += 1
+            else:
+                self.noted.append(frozenset([position.number]))
         for trigger in together:
             trigger.cursor = page[-1].number if page else cursor
         if finished:
@@ -293,9 +317,11 @@ class Store:
         )
         return Lane.LIVE if is_live else Lane.HISTORY
 
-    def scan(self, lane: Lane, cursor: int, *, page_positions: int) -> Page:
+    def scan(self, lane: Lane, cursor: int, *, page_positions: int, among: Among) -> Page:
         found = []
         for position in self.positions.values():
+            if among is Among.UNSTAGED and not any(position.number in each for each in self.noted):
+                continue
             due = self._due(position)
             if position.number > cursor and due and self._lane(position) is lane:
                 found.append(
@@ -337,6 +363,17 @@ class Store:
             Page(rest, page.next_cursor) if rest else None,  # type: ignore[arg-type]
             count_left,
         )
+
+    def forget_staged(self, term: int) -> None:
+        self._require(term)
+        self.noted = [
+            entry for entry in self.noted if any(self._is_unstaged(number) for number in entry)
+        ]
+        self.check()
+
+    def _is_unstaged(self, number: int) -> bool:
+        position = self.positions[number]
+        return position.staged_epoch != position.epoch or position.frontier < 0
 
     def retry_due(self, term: int, *, capacity: int, time: float) -> list[Task]:
         self._require(term)
@@ -467,7 +504,10 @@ class Store:
 
     def check(self) -> None:
         """Raise Violation unless the invariants hold."""
+        noted = frozenset[int]().union(*self.noted)
         for position in self.positions.values():
+            if self._is_unstaged(position.number) and position.number not in noted:
+                raise Violation(f"{position} is not staged, and nothing says so")
             if position.published_epoch > position.epoch:
                 raise Violation(f"{position}: a later epoch is published")
             if self.is_settled(position):

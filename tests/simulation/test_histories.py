@@ -9,8 +9,10 @@ import pytest
 from revalue.actors import lanes, lock_watch, loop, pool
 from revalue.actors.attempt import Attempt, AttemptState
 from revalue.actors.attempts import Attempts
-from revalue.engine.core.lifecycle import JobStatus
+from revalue.engine.core.lifecycle import JobStatus, Lane
 from revalue.engine.core.tasks import Task
+from revalue.engine.stage.outlook import Outlook
+from revalue.engine.stage.stage import Among
 from tests.simulation.history import simulate, simulate_all
 from tests.simulation.store import Store
 
@@ -79,7 +81,40 @@ def _a_lane_waits_for_what_the_other_has_created(patch: pytest.MonkeyPatch) -> N
 
 
 def _nothing_is_looked_for_without_a_notification(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lanes.LaneWork, "look_again", lambda self: self.wake.set())
+    async def sleep(self: loop.SchedulerLoop, work: lanes.LaneWork) -> None:
+        await work.wake.wait()
+        work.wake.clear()
+
+    patch.setattr(loop.SchedulerLoop, "_sleep", sleep)
+
+
+def _noted_positions_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        lanes.LaneWork,
+        "_owed",
+        lambda self, outlook: Among.ALL if outlook.calendars != self._clean else None,
+    )
+
+
+def _a_new_term_looks_at_noted_positions_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        lanes.LaneWork,
+        "_owed",
+        lambda self, outlook: (
+            Among.UNSTAGED if self.lane is Lane.HISTORY and outlook.has_unstaged else None
+        ),
+    )
+
+
+def _a_pass_counts_for_calendars_after_it(patch: pytest.MonkeyPatch) -> None:
+    real = lanes.LaneWork._end_pass
+
+    async def end_pass(self: lanes.LaneWork, outlook: Outlook) -> bool:
+        again = await real(self, outlook)
+        self._clean = outlook.calendars
+        return again
+
+    patch.setattr(lanes.LaneWork, "_end_pass", end_pass)
 
 
 def _the_end_of_a_lock_is_not_noticed(patch: pytest.MonkeyPatch) -> None:
@@ -121,6 +156,9 @@ def _an_attempt_without_a_fence(patch: pytest.MonkeyPatch) -> None:
         _quiet_is_told_without_a_look,
         _a_lane_waits_for_what_the_other_has_created,
         _nothing_is_looked_for_without_a_notification,
+        _noted_positions_are_not_looked_at,
+        _a_new_term_looks_at_noted_positions_only,
+        _a_pass_counts_for_calendars_after_it,
         _the_end_of_a_lock_is_not_noticed,
         _no_deadline,
         _dead_actors_are_not_replaced,

@@ -21,7 +21,8 @@ from revalue.engine.fan_out.fan_out import FannedOut
 from revalue.engine.leadership.term import Control
 from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.settings import Settings
-from revalue.engine.stage.stage import Scan, Staged
+from revalue.engine.stage.outlook import Outlook
+from revalue.engine.stage.stage import Among, Scan, Staged
 from tests.simulation.store import Page, Store, Violation
 
 _T = TypeVar("_T")
@@ -141,6 +142,9 @@ class SimulatedSteps:
     async def control(self) -> Control:
         return await self._take("control", lambda: self._store.control(self.term))
 
+    async def outlook(self) -> Outlook:
+        return await self._take("look", lambda: self._store.outlook(now()))
+
     async def heartbeat(self) -> None:
         await self._take("heartbeat", lambda: self._store.control(self.term))
 
@@ -189,19 +193,16 @@ class SimulatedSteps:
             "retry", lambda: self._store.retry_due(self.term, capacity=capacity, time=now())
         )
 
-    async def seconds_to_next_retry(self) -> float | None:
-        return (
-            await self._take(
-                "next retry", lambda: min(self._store.deferred.values(), default=now()) - now()
-            )
-            if self._store.deferred
-            else None
+    async def scan(
+        self, lane: Lane, cursor: int, *, page_positions: int, among: Among = Among.ALL
+    ) -> Scan:
+        return await self._take(  # type: ignore[return-value]
+            f"scan {among} {lane}",
+            lambda: self._store.scan(lane, cursor, page_positions=4, among=among),
         )
 
-    async def scan(self, lane: Lane, cursor: int, *, page_positions: int) -> Scan:
-        return await self._take(  # type: ignore[return-value]
-            f"scan {lane}", lambda: self._store.scan(lane, cursor, page_positions=4)
-        )
+    async def forget_staged(self) -> None:
+        await self._take("forget staged", lambda: self._store.forget_staged(self.term))
 
     async def stage(self, scan: Scan, lane: Lane, *, capacity: int, leave_locked: bool) -> Staged:
         page: Page = scan  # type: ignore[assignment]

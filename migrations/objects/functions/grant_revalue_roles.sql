@@ -20,7 +20,7 @@ DECLARE
         daily_position_snapshots, scheduler_term, moments, publications, job_parts,
         calendar_horizons, position_conversions, trigger_reach, queued_positions,
         position_status, position_valuations, dated_snapshots,
-        position_holes, removed_business_dates, current_holes';
+        position_holes, removed_business_dates, current_holes, unstaged_positions';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());
@@ -52,7 +52,8 @@ BEGIN
             calendars, business_dates, portfolios, instruments, market_prices,
             security_quote_currencies, fx_rates, position_state, position_history,
             reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters,
-            fenced_attempts, daily_position_snapshots, publications, position_holes
+            fenced_attempts, daily_position_snapshots, publications, position_holes,
+            unstaged_positions
             TO revalue_engine;
         GRANT INSERT (xid) ON moments TO revalue_engine;
         GRANT UPDATE ON
@@ -61,7 +62,7 @@ BEGIN
             scheduler_term, publications
             TO revalue_engine;
         GRANT UPDATE (valid_to_epoch) ON position_history TO revalue_engine;
-        GRANT DELETE ON position_history, deferred_jobs TO revalue_engine;
+        GRANT DELETE ON position_history, deferred_jobs, unstaged_positions TO revalue_engine;
         GRANT USAGE, UPDATE ON SEQUENCE valuation_job_ids, valuation_task_ids TO revalue_engine;
         GRANT EXECUTE ON FUNCTION valid_api_token TO revalue_engine;
         IF NOT has_database_privilege('revalue_engine', current_database(), 'TEMPORARY') THEN
