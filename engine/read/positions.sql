@@ -1,10 +1,10 @@
--- The positions of a portfolio on the last opened business date at or before :as_of, as readers see
--- them now (:known_at NULL) or saw them at :known_at. One row per open position after security
--- :after.
+-- The positions of a portfolio on a date (NULL: none), as readers see them now (:known_at NULL) or
+-- saw them at :known_at. One row per open position after security :after.
 --
+-- The date is given and not looked up here, so that only its month of snapshots is planned.
 -- A position without a value says why it has none. Of the past, the state and the watermark are not
 -- recorded: they are NULL.
-SELECT k.security_id, i.currency AS local_currency, f.base_currency, day.date,
+SELECT k.security_id, i.currency AS local_currency, f.base_currency, :date::date AS date,
        CASE WHEN v.status = 0 THEN 'VALUED_CURRENT'
             WHEN v.status = 1 THEN 'VALUED_STALE'
             WHEN lacking.reason LIKE 'OVERFLOW %' THEN 'FAILED'
@@ -21,27 +21,20 @@ SELECT k.security_id, i.currency AS local_currency, f.base_currency, day.date,
             THEN reprocessing_since(k.position_id, :known_at::timestamptz)
             END AS reprocessing_since
 FROM portfolios f
-CROSS JOIN LATERAL (
-    SELECT b.business_date AS date
-    FROM business_dates_at(:known_at::timestamptz) b
-    WHERE b.calendar_id = f.calendar_id AND b.business_date <= :as_of
-    ORDER BY b.business_date DESC
-    LIMIT 1
-) day
 JOIN positions_at(:known_at::timestamptz) k ON k.portfolio_id = f.portfolio_id
 JOIN instruments i ON i.security_id = k.security_id
 LEFT JOIN LATERAL (
     SELECT s.*
     FROM snapshots_at(:known_at::timestamptz) s
-    WHERE s.position_id = k.position_id AND s.date = day.date AND s.epoch <= k.published_epoch
-      AND NOT k.hidden @> day.date
+    WHERE s.position_id = k.position_id AND s.date = :date AND s.epoch <= k.published_epoch
+      AND NOT k.hidden @> :date::date
     ORDER BY s.epoch DESC
     LIMIT 1
 ) v ON true
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN k.hidden @> day.date
-                THEN hole_reason(k.position_id, k.published_epoch, day.date) END AS reason
+    SELECT CASE WHEN k.hidden @> :date::date
+                THEN hole_reason(k.position_id, k.published_epoch, :date) END AS reason
 ) lacking
-WHERE f.portfolio_id = :portfolio AND k.security_id > :after AND k.open_dates @> day.date
+WHERE f.portfolio_id = :portfolio AND k.security_id > :after AND k.open_dates @> :date::date
 ORDER BY k.security_id
 LIMIT :limit

@@ -120,11 +120,14 @@ class ReaderQueries:
         """
         async with self._snapshot() as connection:
             head = await _portfolio(connection, portfolio, known_at)
+            day = await sql("business_date").value(
+                connection, portfolio=portfolio, as_of=as_of, known_at=known_at
+            )
             rows = await _rows(
                 connection,
                 "positions",
                 portfolio=portfolio,
-                as_of=as_of,
+                date=day,
                 after=after,
                 limit=limit,
                 known_at=known_at,

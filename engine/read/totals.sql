@@ -3,7 +3,8 @@
 --
 -- A line without a value is counted and named, never summed as 0: a total over such lines is not
 -- complete. lines_waiting: a value is missing for a known reason (a hole); lines_missing: not
--- valued yet. A portfolio without positions has no totals.
+-- valued yet. A portfolio without positions has no totals. The dates are named for the snapshots
+-- too, so that only the months among them are planned.
 WITH positions AS MATERIALIZED (
     SELECT k.position_id, k.security_id, k.published_epoch, k.open_dates, k.hidden,
            k.reprocessing_status
@@ -35,6 +36,7 @@ LEFT JOIN LATERAL (
     SELECT s.status, s.market_value, s.unrealized_gain
     FROM snapshots_at(:known_at::timestamptz) s
     WHERE s.position_id = k.position_id AND s.date = d.date AND s.epoch <= k.published_epoch
+      AND s.date BETWEEN :first_date AND :last_date
       AND NOT k.hidden @> d.date
     ORDER BY s.epoch DESC
     LIMIT 1

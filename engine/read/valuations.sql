@@ -2,7 +2,11 @@
 --
 -- The view position_valuations would ask for every row whether its position is reprocessing; here
 -- it is asked once per position. NOT EXISTS instead of DISTINCT ON: most dates have one snapshot,
--- and an anti-join of all is faster than a sort of all.
+-- and an anti-join of all is faster than a sort of all. The range is given for both, so that only
+-- its months are planned and read.
+--
+-- All snapshots have a date that is or was a business date: with that said, those of a few
+-- positions are looked up date by date, as the primary key has them.
 WITH positions AS MATERIALIZED (
     SELECT k.position_id, k.portfolio_id, k.security_id, f.base_currency,
            i.currency AS local_currency, k.reprocessing_status, k.published_epoch, k.open_dates,
@@ -24,10 +28,14 @@ JOIN snapshots_at(:known_at::timestamptz) s
  AND NOT s.date <@ k.hidden
 WHERE (:first_date::date IS NULL OR s.date >= :first_date)
   AND (:last_date::date IS NULL OR s.date <= :last_date)
+  AND s.date IN (SELECT business_date FROM business_dates
+                 UNION SELECT business_date FROM removed_business_dates)
   AND NOT EXISTS (
       SELECT
       FROM snapshots_at(:known_at::timestamptz) n
       WHERE n.position_id = s.position_id AND n.date = s.date
         AND n.epoch > s.epoch AND n.epoch <= k.published_epoch
+        AND (:first_date::date IS NULL OR n.date >= :first_date)
+        AND (:last_date::date IS NULL OR n.date <= :last_date)
   )
 ORDER BY k.portfolio_id, k.security_id, s.date
