@@ -81,7 +81,8 @@ async def sql(database: Database, connections: int = 1, changes: Sequence[str] =
 async def upper_bound(database: Database, connections: int, changes: Sequence[str] = ()) -> Timed:
     """Send the engine's own rows, already encoded, by binary COPY: 50,000 rows per transaction.
 
-    The rows of each are in the order of the primary key, as the engine sends them.
+    The rows of each are in the order of the primary key, as the engine sends them. The table has no
+    partitions.
     """
     chunks: list[list[bytes]] = []
     async with database.connection() as connection:

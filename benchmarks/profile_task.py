@@ -6,10 +6,12 @@ from typing import Any
 
 from revalue.benchmarks.dataset import make_book
 from revalue.engine.core.lifecycle import Lane
+from revalue.engine.core.valuation import in_storage_order
 from revalue.engine.leadership.term import Term
-from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
+from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
+from revalue.engine.value.commit import encode_snapshots
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.valuer import compute
 
@@ -34,7 +36,7 @@ async def measure(database: Database, positions: int, dates: int) -> dict[str, A
     inputs = read_inputs(reader, staged.tasks[0])
     assert inputs is not None
     valued = compute(inputs, max_attempts=3)
-    encode_binary_copy(valued.rows)
+    encode_snapshots(in_storage_order(valued.rows))
     profile.disable()
     reader.close()
     stats: Any = pstats.Stats(profile)

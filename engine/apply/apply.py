@@ -119,6 +119,7 @@ async def recover(
         else:
             await sql("apply_all").execute(connection, positions=None)
         await sql("defer_all").execute(connection)
+        await sql("make_partitions").execute(connection)
     return left
 
 

@@ -43,6 +43,7 @@ _DATA = (
     "54000",  # a value is too large for an index
     "XX",  # the server itself: a corrupted row, a bug
 )
+_CHECK = "23514"
 _REFUSED = "23001"  # restrict_violation: what the schema's own functions raise
 _MISSING_RIGHT = "42501"
 _NO_ACCESS = ("28", "3D")  # the user; the database
@@ -66,7 +67,12 @@ _OTHER_SCHEMA = ("0A", "3F", "42")  # objects that are missing, or have another 
 
 
 def engine_error(
-    sqlstate: str, message: str, *, hint: str | None = None, statement: str | None = None
+    sqlstate: str,
+    message: str,
+    *,
+    hint: str | None = None,
+    statement: str | None = None,
+    constraint: str | None = None,
 ) -> RevalueError:
     """Return the engine's error for an error of PostgreSQL.
 
@@ -75,6 +81,7 @@ def engine_error(
         message: what PostgreSQL says.
         hint: what PostgreSQL advises.
         statement: the name of the statement, or its beginning.
+        constraint: the name of the constraint that is violated.
     """
     where = f" (statement {statement})" if statement else ""
     if sqlstate == _LOCK_TIMEOUT:
@@ -108,9 +115,7 @@ def engine_error(
     if sqlstate == _REFUSED:
         return CorrectionRefusedError(f"{message}.{f' {hint}' if hint else ''}")
     if sqlstate.startswith(_DATA):
-        return DataFaultError(
-            f"PostgreSQL cannot work with a value or a stored row: {message}{where}"
-        )
+        return _fault_of_data(sqlstate, f"{message}{where}", constraint)
     if sqlstate == _MISSING_RIGHT:
         return AccessDeniedError(
             f"PostgreSQL refuses this user a right: {message}{where}. Let the owner of the tables "
@@ -129,6 +134,15 @@ def engine_error(
         f"PostgreSQL refuses a statement of the engine: {message}{where}, "
         f"SQLSTATE {sqlstate}. {advice}"
     )
+
+
+def _fault_of_data(sqlstate: str, message: str, constraint: str | None) -> RevalueError:
+    if sqlstate == _CHECK and constraint is None:
+        return DatabaseSetupError(
+            f"a partitioned table has no partition for a row: {message}. Somebody has dropped it. "
+            "Restart the scheduler, which makes those that are missing"
+        )
+    return DataFaultError(f"PostgreSQL cannot work with a value or a stored row: {message}")
 
 
 def _no_access(message: str) -> AccessDeniedError:

@@ -10,14 +10,19 @@ import polars as pl
 from revalue.engine.core.lifecycle import FailureReason, JobStatus
 from revalue.engine.core.market import decode_pair
 from revalue.engine.core.tasks import Task, TaskResult
-from revalue.engine.core.valuation import SNAPSHOT_COLUMNS, Valued, value
+from revalue.engine.core.valuation import SNAPSHOT_COLUMNS, Valued, in_storage_order, value
 from revalue.engine.errors import CorrectionRefusedError, DataFaultError, RevalueError
 from revalue.engine.fault_injection import fault_point
-from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
+from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import ANSWER_SECONDS, Database
 from revalue.engine.postgres.statement import Statement, statements
-from revalue.engine.value.commit import HOLE_COLUMNS, OUTCOME_COLUMNS, commit_results
+from revalue.engine.value.commit import (
+    HOLE_COLUMNS,
+    OUTCOME_COLUMNS,
+    commit_results,
+    encode_snapshots,
+)
 from revalue.engine.value.inputs import TaskInputs, read_inputs
 
 sql = statements(__package__)
@@ -111,9 +116,9 @@ class Valuer:
             return TaskResult(task, jobs=0, rows=0, fenced=0)
         valued = compute(inputs, max_attempts=self._max_attempts)
         fault_point("value.computed")
-        rows, outcomes = valued.rows, valued.outcomes
+        rows, outcomes = in_storage_order(valued.rows), valued.outcomes
         clock.lap("compute")
-        encoded = encode_binary_copy(rows) if len(rows) else []
+        encoded = encode_snapshots(rows)
         clock.lap("encode")
         fenced, written = await commit_results(
             self._database,

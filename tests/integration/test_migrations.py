@@ -121,7 +121,8 @@ async def stored(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, 
     renamed = {"keys_raised": "positions_invalidated", "jobs_given_up": "jobs_abandoned"}
     tables = await connection.fetch(
         """SELECT relname::text FROM pg_class
-           WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+           WHERE relkind IN ('r', 'p') AND NOT relispartition
+             AND relnamespace = 'public'::regnamespace
              AND relname <> 'alembic_version'"""
     )
     values: dict[str, list[object]] = {}
@@ -336,6 +337,35 @@ async def test_0014_takes_back_records_that_began_under_a_later_epoch_than_the_h
     assert await connection.fetchval("SELECT history_epoch FROM position_state") == 3
     assert await schema.migrate(empty_url, "0014") == "0014"
     assert [tuple(row) for row in await connection.fetch(RECORDS_OF_0014)] == records
+    await connection.close()
+
+
+async def test_0023_keeps_the_snapshots_of_every_month_and_of_days_that_were_closed(
+    empty_url: str,
+) -> None:
+    await schema.migrate(empty_url, "0022")
+    connection = await asyncpg.connect(empty_url)
+    for statement in book_of("0022"):
+        await connection.execute(statement)
+    await connection.execute(
+        """INSERT INTO daily_position_snapshots
+           SELECT n % 3 + 2, 7, DATE '2024-01-02' + 20 * n, n % 2, NULL, NULL, NULL, 0, 5, 40, 36,
+                  10, 0.9, 50, 45, 10, n
+           FROM generate_series(1, 12) n"""
+    )
+    rows = "SELECT * FROM daily_position_snapshots ORDER BY date, position_id, epoch"
+    before = await connection.fetch(rows)
+    assert len(before) == 13
+    for revision in ("0023", "0022", "0023"):
+        assert await schema.migrate(empty_url, revision) == revision
+        assert await connection.fetch(rows) == before
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await connection.execute(
+                "INSERT INTO daily_position_snapshots SELECT * FROM daily_position_snapshots"
+            )
+        assert await connection.fetchval("SELECT to_regclass('former_snapshots')") is None
+    months = "SELECT count(*), min(first_date)::text, max(end_date)::text FROM snapshot_partitions"
+    assert tuple(await connection.fetchrow(months)) == (8, "2024-01-01", "2024-09-01")
     await connection.close()
 
 

@@ -34,18 +34,18 @@ from revalue.console.reference.reference import compare, read_book
 from revalue.engine.apply import apply
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.core.valuation import Valued
+from revalue.engine.core.valuation import Valued, in_storage_order
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import retry_jobs
-from revalue.engine.postgres.arrow import ArrowReader, encode_binary_copy
+from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database, Isolation
 from revalue.engine.postgres.statement import Connection
 from revalue.engine.stage import stage
 from revalue.engine.stage.stage import Among
-from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
+from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results, encode_snapshots
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
@@ -627,7 +627,7 @@ class Store(RuleBasedStateMachine):
         self.run(self._commit(latest[-1 - pick % len(latest)]))
 
     async def _commit(self, attempt: Attempt, database: Database | None = None) -> None:
-        rows, outcomes = attempt.valued.rows, attempt.valued.outcomes
+        rows, outcomes = in_storage_order(attempt.valued.rows), attempt.valued.outcomes
         own = {
             row["job_id"]
             for row in await self.outside.fetch(
@@ -638,7 +638,7 @@ class Store(RuleBasedStateMachine):
                 attempt.task.task_id,
             )
         }
-        encoded = encode_binary_copy(rows) if len(rows) else []
+        encoded = encode_snapshots(rows)
         fenced, written = await commit_results(
             database or self.database,
             attempt.task,

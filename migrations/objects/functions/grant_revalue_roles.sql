@@ -6,7 +6,8 @@
 -- all roles until it is listed here. Reader and engine read every table and view except api_tokens,
 -- whose rows only valid_api_token() returns, and moment_lock. The writer is for feeds: it reads
 -- only what it writes and what a load checks, and the functions of the database triggers record its
--- corrections with the rights of the owner. The engine inserts moments without a
+-- corrections with the rights of the owner. A partition is granted to nobody: rows are read and
+-- written through the table. The engine inserts moments without a
 -- time: stamp_moment sets it. ANALYZE by another role than the owner needs MAINTAIN, which
 -- PostgreSQL has since version 17.
 CREATE OR REPLACE FUNCTION grant_revalue_roles() RETURNS void
@@ -20,7 +21,8 @@ DECLARE
         daily_position_snapshots, scheduler_term, moments, publications, job_parts,
         calendar_horizons, position_conversions, trigger_reach, queued_positions,
         position_status, position_valuations, dated_snapshots,
-        position_holes, removed_business_dates, current_holes, unstaged_positions';
+        position_holes, removed_business_dates, current_holes, unstaged_positions,
+        snapshot_partitions';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());
@@ -64,7 +66,7 @@ BEGIN
         GRANT UPDATE (valid_to_epoch) ON position_history TO revalue_engine;
         GRANT DELETE ON position_history, deferred_jobs, unstaged_positions TO revalue_engine;
         GRANT USAGE, UPDATE ON SEQUENCE valuation_job_ids, valuation_task_ids TO revalue_engine;
-        GRANT EXECUTE ON FUNCTION valid_api_token TO revalue_engine;
+        GRANT EXECUTE ON FUNCTION valid_api_token, make_snapshot_partitions TO revalue_engine;
         IF NOT has_database_privilege('revalue_engine', current_database(), 'TEMPORARY') THEN
             EXECUTE format(
                 'GRANT TEMPORARY ON DATABASE %I TO revalue_engine', current_database());

@@ -5,6 +5,13 @@ CREATE OR REPLACE TRIGGER calendar_opened
 BEFORE INSERT OR UPDATE ON calendars
 FOR EACH ROW EXECUTE FUNCTION on_calendar_opened();
 
+-- Make the partitions of the snapshots of what is opened. After the change: all rows of the
+-- statement are locked then, so that two who open several calendars do not wait for each other.
+CREATE OR REPLACE TRIGGER calendar_partitions_made
+AFTER UPDATE ON calendars
+FOR EACH ROW WHEN (NEW.opened_through > COALESCE(OLD.opened_through, '-infinity'))
+EXECUTE FUNCTION make_partitions_of_opening();
+
 -- Refuse every write to calendars that fires no other database trigger.
 CREATE OR REPLACE TRIGGER calendars_replicated
 AFTER INSERT OR UPDATE OR DELETE ON calendars
