@@ -177,14 +177,15 @@ class Suite:
 
     def _idle(self) -> Any:
         sizes, seconds = ((200,), 5) if self._small else ((idle.POSITIONS, 1_000_000), idle.SECONDS)
-        return [
-            asdict(
-                self._on_a_database(
-                    partial(idle.measure, positions=positions, seconds=seconds, say=say)
-                )
-            )
+        measurements: list[Callable[[Database], Awaitable[Any]]] = [
+            partial(idle.measure, positions=positions, seconds=seconds, say=say)
             for positions in sizes
         ]
+        actors = self._settings.actors or os.cpu_count() or 1
+        measurements.append(
+            partial(idle.measure_ray_alone, actors=actors, seconds=seconds, say=say)
+        )
+        return [asdict(self._on_a_database(measure)) for measure in measurements]
 
     def _pool(self) -> Any:
         positions, dates = (200, 20) if self._small else (4_000, 250)
