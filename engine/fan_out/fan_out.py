@@ -41,7 +41,7 @@ class Capacity:
 class FannedOut:
     """The result of one page of a fan-out.
 
-    triggers: number of triggers that the page belongs to.
+    triggers: number of triggers that the page belongs to, and of those that could reach nothing.
     finished: whether these triggers are done.
     positions_invalidated: number of positions whose epoch was raised.
     positions_staged: how many of them were staged at the same time.
@@ -70,7 +70,8 @@ async def fan_out(
 ) -> FannedOut | None:
     """Invalidate one page of affected positions, in one transaction.
 
-    Triggers that are queued together invalidate each position once. A position that is not
+    Triggers that can invalidate none are all ended at once, before a page of the others. Triggers
+    that are queued together invalidate each position once. A position that is not
     scheduled up to the affected dates, or not open on any of them, is left unchanged. After a crash
     the next call resumes at the cursor, which is committed together with the positions.
 
@@ -87,6 +88,13 @@ async def fan_out(
         queue = await sql("queue").fetch(connection, limit=max_triggers)
         if not queue:
             return None
+        ended: list[int] = []
+        if queue[0]["cursor_position_id"] == 0:
+            ended = [row["trigger_id"] for row in await sql("end_unreached").fetch(connection)]
+        if ended:
+            queue = await sql("queue").fetch(connection, limit=max_triggers)
+            if not queue:
+                return FannedOut(len(ended), True, 0, 0, 0, 0, tuple(sorted(ended)))
         triggers, cursor = [row["trigger_id"] for row in queue], queue[0]["cursor_position_id"]
         firsts = sorted({row["first_trigger_id"] for row in queue})
         end = await sql("page").value(connection, firsts=firsts, cursor=cursor, limit=max_positions)
@@ -118,13 +126,13 @@ async def fan_out(
                 connection, firsts=firsts, cursor=cursor, last=page["last"]
             )
     return FannedOut(
-        triggers=len(triggers),
+        triggers=len(ended) + len(triggers),
         finished=finished,
         positions_invalidated=invalidated,
         positions_staged=done["staged"],
         jobs=done["jobs"],
         jobs_superseded=superseded,
-        trigger_ids=tuple(triggers),
+        trigger_ids=tuple(sorted((*ended, *triggers))),
         tasks=tuple(tasks) if done["jobs"] else (),
     )
 

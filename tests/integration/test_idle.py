@@ -9,12 +9,14 @@ from revalue.actors.loop import SchedulerLoop
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
+from revalue.engine.fan_out import fan_out
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.status import retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 from revalue.engine.stage import stage
 from revalue.engine.stage.stage import Among
+from tests.faults.checks import assert_all_correct
 from tests.support import (
     DAYS,
     dates,
@@ -183,3 +185,60 @@ async def test_positions_of_a_calendar_that_is_not_opened_are_not_noted_for_ever
     assert await fetch(
         database, "SELECT count(*) FROM position_valuations WHERE portfolio_id = 'P9'"
     ) == [(1,)]
+
+
+QUEUED = (
+    "SELECT kind, security_id FROM reprocessing_triggers WHERE fanned_out_at IS NULL ORDER BY 2"
+)
+TOMORROW = f"INSERT INTO market_prices VALUES ('A', '{DAYS[-1]}', 7, 'USD', 'PER_UNIT')"
+YESTERDAY = "UPDATE market_prices SET price = price + 1 WHERE security_id = 'B'"
+NOT_HELD = (
+    "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
+    "VALUES ('C', 'USD', 3)",
+    f"INSERT INTO market_prices VALUES ('C', '{DAYS[3]}', 7, 'USD', 'PER_UNIT')",
+)
+BACK = f"UPDATE calendars SET opened_through = '{DAYS[-4]}'"
+
+
+@pytest.mark.parametrize(
+    ("writes", "left"),
+    [
+        pytest.param([TOMORROW], [], id="the price of a day that is not opened"),
+        pytest.param(NOT_HELD, [], id="the price of a security that nobody holds"),
+        pytest.param([TOMORROW, *NOT_HELD, YESTERDAY], [("PRICE", "B")], id="with a correction"),
+        pytest.param([BACK, TOMORROW], [("PRICE", "A"), ("CALENDAR", None)], id="a day is closed"),
+    ],
+)
+async def test_triggers_that_reach_nothing_are_ended_in_one_statement(
+    url: str, database: Database, writes: list[str], left: list[tuple[str, str]]
+) -> None:
+    """A page has one position: paged through, the six positions would take six transactions."""
+    await load_small_book(database, days=DAYS[:-2])
+    await load(database, Kind.BUSINESS_DATES, dates(DAYS[-2:]))
+    async with engine(url) as running:
+        await running.settle()
+        before = len(await fetch(database, "SELECT trigger_id FROM reprocessing_triggers"))
+        for write in writes:
+            await execute(database, write)
+        step = await fan_out.fan_out(running.term, max_positions=1)
+        assert step is not None
+        written = await fetch(database, "SELECT trigger_id FROM reprocessing_triggers")
+        assert step.triggers == len(written) - before
+        assert step.finished == (not left)
+        assert [tuple(row) for row in await fetch(database, QUEUED)] == left
+        await running.settle()
+    await assert_all_correct(database)
+
+
+async def test_what_is_loaded_before_anything_is_scheduled_is_ended_at_once(
+    url: str, database: Database
+) -> None:
+    await load_small_book(database, portfolios=10)
+    async with engine(url) as running:
+        assert await fetch(database, QUEUED) != []
+        step = await fan_out.fan_out(running.term, max_positions=1)
+        assert step is not None
+        assert (step.finished, step.positions_invalidated) == (True, 0)
+        assert await fetch(database, QUEUED) == []
+        await running.settle()
+    await assert_all_correct(database)
