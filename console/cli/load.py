@@ -10,6 +10,7 @@ from revalue.console.cli.arguments import Json
 from revalue.console.cli.checks import writable_folder
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, out, print_json
+from revalue.console.cli.progress import load_line
 from revalue.engine.correct import ingest
 from revalue.engine.correct.ingest import Kind, LoadResult
 from revalue.engine.postgres.database import Database
@@ -33,10 +34,14 @@ def load(
     value` restates what they affect.
     """
 
-    async def run(database: Database) -> LoadResult:
-        return await ingest.load(database, kind, file, merge=merge)
+    context = CliContext.of(ctx)
 
-    result = CliContext.of(ctx).run(run)
+    async def run(database: Database) -> LoadResult:
+        with load_line(show=not as_json) as on_progress:
+            loaded = await ingest.load(database, kind, file, merge=merge, on_progress=on_progress)
+        return loaded
+
+    result = context.run(run)
     if as_json:
         print_json(result)
     else:

@@ -1,4 +1,4 @@
-"""Progress of a run or a preview on standard error, in one line that is redrawn."""
+"""Progress of a run, a preview or a load on standard error, in one line that is redrawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from revalue.console.cli.output import counted, err
+from revalue.engine.correct.load_progress import LoadProgress
+from revalue.engine.correct.load_progress import OnProgress as OnLoadProgress
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.runtime import OnProgress, RunProgress
 
@@ -40,6 +42,32 @@ def preview_line(*, show: bool = True) -> Iterator[OnPreviewProgress | None]:
         yield lambda valued, of_all: live.update(
             f"valuing {valued:,} of {counted(of_all, 'position-day')}"
         )
+
+
+@contextmanager
+def load_line(*, show: bool = True) -> Iterator[OnLoadProgress | None]:
+    """Draw the progress of a load in this block.
+
+    Yields:
+        what to pass to the load as `on_progress`; None if nothing is drawn.
+    """
+    if not show:
+        yield None
+        return
+    with Live(console=err, refresh_per_second=8, transient=True) as live:
+        yield lambda now: live.update(describe_load(now))
+
+
+def describe_load(now: LoadProgress) -> Table:
+    """Return the progress of a load as a row."""
+    table = Table.grid(padding=(0, 2))
+    cells: list[str | Text] = [Text(now.step, style="bold"), counted(now.rows, "row")]
+    if now.fraction:
+        left = now.seconds * (1 - now.fraction) / now.fraction
+        speed = now.rows / now.seconds if now.seconds else 0
+        cells += [f"{now.fraction:.0%}", f"{speed:,.0f} rows/s", f"{left:.0f} s left"]
+    table.add_row(*cells)
+    return table
 
 
 def describe_progress(title: str, now: RunProgress) -> Table:

@@ -21,13 +21,9 @@ from revalue.console.web.responses import CSV, PARQUET, json_response, json_text
 from revalue.console.web.schemas import Preview, PreviewFile, PreviewProgress
 from revalue.console.web.turns import give_turn
 from revalue.engine.correct import corrections
-from revalue.engine.correct.parsing import (
-    MAX_ID_CHARACTERS,
-    Limits,
-    Source,
-    from_csv,
-    from_parquet,
-)
+from revalue.engine.correct.limits import Limits
+from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.sources import Source, from_csv, from_parquet
 from revalue.engine.errors import PreviewTooLargeError, RevalueError
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import OnProgress, preview

@@ -12,8 +12,9 @@ import polars as pl
 
 from revalue.engine import logs
 from revalue.engine.core.date_ranges import DateRange, date_ranges
-from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, RejectedInputError, load
-from revalue.engine.correct.parsing import Input, read
+from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, load
+from revalue.engine.correct.problems import RejectedInputError
+from revalue.engine.correct.sources import Input, read
 from revalue.engine.errors import InvalidInputError, NotFoundError
 from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
@@ -180,7 +181,7 @@ async def file(database: Connections, source: Input) -> FileCorrection:
         CorrectionRefusedError, TransientError: as `load`.
     """
     given = read(source)
-    kind = _kind_of(given.frame.columns)
+    kind = _kind_of(given.columns)
     async with database.transaction() as connection:
         loaded = await load(OpenTransaction(connection), kind, given, merge=True, replacing=True)
         if kind is Kind.POSITIONS:

@@ -1,6 +1,10 @@
-"""Load files and frames: validate all rows, then write all of them in one transaction."""
+"""Load files and frames: validate all rows, then write all of them in one transaction.
 
-import asyncio
+An input of any size takes little memory here: it is read, parsed and sent to a temporary table in
+batches. What concerns all of its rows, and what is stored, is checked and written by the database.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -9,17 +13,19 @@ from operator import itemgetter
 import polars as pl
 
 from revalue.engine.correct import upserts
-from revalue.engine.correct.parsing import (
-    Column,
-    Input,
+from revalue.engine.correct.load_progress import OnProgress, Progress
+from revalue.engine.correct.parsing import Column, parse_columns
+from revalue.engine.correct.problems import (
+    SHOWN_ROWS,
     InputProblem,
     ProblemKind,
-    Source,
-    parse_columns,
-    read,
+    Problems,
+    RejectedInputError,
+    find,
 )
-from revalue.engine.errors import InvalidInputError, UsageError
-from revalue.engine.postgres.arrow import copy_frame
+from revalue.engine.correct.sources import Input, Source, read
+from revalue.engine.errors import UsageError
+from revalue.engine.postgres.arrow import copy_frames
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
 
@@ -66,30 +72,6 @@ class LoadResult:
     trigger_id: int | None = None
 
 
-class RejectedInputError(InvalidInputError):
-    """The input breaks rules, so nothing of it was written. `problems` lists the broken rules."""
-
-    def __init__(self, source: Source, problems: list[InputProblem]) -> None:
-        self.problems = problems
-        lines = [f"{source.place}: {len(source.frame):,} rows, nothing loaded"]
-        for problem in problems:
-            rows = ", ".join(
-                f"{source.unit} {number}: {_shown(value)}" for number, value in problem.rows
-            )
-            lines.append(
-                f"  {problem.column}: {problem.hint}: {problem.count:,} rows"
-                + (f" ({rows})" if rows else "")
-            )
-        super().__init__("\n".join(lines))
-
-
-def _shown(value: str) -> str:
-    """Return a value as a message shows it: shortened, and quoted where it could be misread."""
-    text = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}..."
-    return text if text and text.isprintable() and text == text.strip() else repr(text)
-
-
-_SHOWN_CHARACTERS = 60
 _CURRENCY = Column("currency", "text")
 COLUMNS: dict[Kind, tuple[Column, ...]] = {
     Kind.BUSINESS_DATES: (Column("calendar_id", "text"), Column("business_date", "date")),
@@ -148,6 +130,7 @@ async def load(
     *,
     merge: bool = False,
     replacing: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> LoadResult:
     """Validate and load an input with the columns of COLUMNS[kind].
 
@@ -160,6 +143,7 @@ async def load(
         source: a file name, a polars frame, an Arrow table, or what `read` returned.
         merge: keep later position records that the input does not mention.
         replacing: a price or rate that is not stored yet is a problem.
+        on_progress: called with the progress, also from another thread.
 
     Raises:
         UsageError: there is no such kind.
@@ -173,53 +157,90 @@ async def load(
         raise UsageError(f"{kind!r} cannot be loaded: give one of {', '.join(Kind)}")
     kind = Kind(kind)
     given = read(source)
-    frame, problems = await asyncio.to_thread(_checked, kind, given)
+    progress = Progress(on_progress)
     async with database.transaction() as connection:
-        await _copy_in(connection, kind, frame)
-        problems += await _stored_data_problems(connection, kind, given, replacing)
+        batches = _Batches(kind, given, progress)
+        await _copy_in(connection, kind, batches)
+        progress.next("checking", batches.rows)
+        await _sort(connection, kind)
+        batches.problems.add(await _repeated_keys(connection, kind))
+        first_line, unit = given.numbering()
+        problems = batches.problems.listed(first_line)
+        problems += await _stored_data_problems(connection, kind, first_line, replacing)
         if problems:
-            raise RejectedInputError(given, problems)
+            raise RejectedInputError(given.place, batches.rows, unit, problems)
+        progress.next("writing", batches.rows)
         if kind is Kind.POSITIONS:
             counts = await upserts.replace_histories(connection, merge=merge)
         else:
-            counts = await upserts.upsert(connection, kind.value)
+            counts = await upserts.upsert(
+                connection, kind.value, batches.rows, lambda done: progress.at(done, done)
+            )
         # The transaction may go on, and load more.
         await connection.execute("DROP TABLE incoming")
-    return LoadResult(kind.value, len(frame), **counts)
+    return LoadResult(kind.value, batches.rows, **counts)
 
 
-def _checked(kind: Kind, given: Source) -> tuple[pl.DataFrame, list[InputProblem]]:
-    """Return the typed columns, and the rules that need no stored data and are broken."""
-    frame, problems = parse_columns(given, COLUMNS[kind])
-    return frame, problems + _rule_problems(kind, given, frame)
+class _Batches:
+    """Reads and parses an input in batches.
+
+    Attributes:
+        rows: how many rows were read.
+        problems: the rules that they break, of those that need no other rows.
+    """
+
+    def __init__(self, kind: Kind, source: Source, progress: Progress) -> None:
+        self._kind = kind
+        self._source = source
+        self._progress = progress
+        self.columns = ["row_no", *(column.name for column in COLUMNS[kind])]
+        self.rows = 0
+        self.problems = Problems()
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        """Yield the typed columns, with the number of each row in the input."""
+        self._progress.next("reading", self._source.size)
+        for given, read_so_far in self._source.batches():
+            frame, problems = parse_columns(given, COLUMNS[self._kind])
+            self.problems.add(problems, self.rows)
+            self.problems.add(_rule_problems(self._kind, given, frame), self.rows)
+            yield frame.select(
+                pl.int_range(self.rows, self.rows + len(frame), dtype=pl.Int64).alias("row_no"),
+                pl.all(),
+            )
+            self.rows += len(frame)
+            self._progress.at(read_so_far, self.rows)
 
 
-def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[InputProblem]:
-    """Return the rules that the input breaks, of those that need no stored data."""
-    key = _KEYS[kind]
-    complete = frame.select(pl.all_horizontal(pl.col(key).is_not_null())).to_series()
-    repeated = complete & frame.select(pl.struct(key).is_first_distinct().not_()).to_series()
-    shown = frame.select(
-        pl.concat_str(pl.col(key).cast(pl.String), separator=" ", ignore_nulls=True)
-    ).to_series()
-    found = [
-        given.problem(
-            ProblemKind.DUPLICATE_KEY,
-            f"the same {', '.join(key)} as a row before",
-            key[0],
-            repeated,
-            shown,
-        )
-    ]
+def _rule_problems(kind: Kind, given: pl.DataFrame, frame: pl.DataFrame) -> list[InputProblem]:
+    """Return the rules that need no stored data, with the rows of a batch that break them.
+
+    Args:
+        given: the rows as they were read.
+        frame: their typed columns.
+    """
+
+    def broken(
+        rule: ProblemKind,
+        hint: str,
+        column: str,
+        bad: pl.Series,
+        values: pl.Series | None = None,
+    ) -> InputProblem:
+        if values is None:
+            values = given[column] if column in given.columns else frame[column]
+        return find(rule, hint, column, bad, values)
+
+    # Rows of other batches count too, so the database finds these (_repeated_keys). Stated here,
+    # as every rule is in its place.
+    found = [InputProblem(ProblemKind.DUPLICATE_KEY, _KEYS[kind][0], 0, _repeated(kind))]
     if kind in _POSITIVE:
         column = _POSITIVE[kind]
-        found.append(
-            given.problem(ProblemKind.NOT_POSITIVE, "not positive", column, frame[column] <= 0)
-        )
+        found.append(broken(ProblemKind.NOT_POSITIVE, "not positive", column, frame[column] <= 0))
     if kind is Kind.INSTRUMENTS:
         ages = frame["max_price_age_sessions"]
         found.append(
-            given.problem(
+            broken(
                 ProblemKind.OUT_OF_RANGE,
                 "not between 0 and 100000",
                 "max_price_age_sessions",
@@ -230,7 +251,7 @@ def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[Input
     if kind is Kind.PRICES:
         basis = frame["quote_basis"]
         found.append(
-            given.problem(
+            broken(
                 ProblemKind.UNKNOWN_QUOTE_BASIS,
                 f"none of {', '.join(_QUOTE_BASES)}",
                 "quote_basis",
@@ -241,7 +262,7 @@ def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[Input
     if kind is Kind.FX_RATES:
         same = frame["base_currency"] == frame["quote_currency"]
         found.append(
-            given.problem(
+            broken(
                 ProblemKind.SAME_CURRENCY,
                 "a rate of a currency to itself",
                 "quote_currency",
@@ -253,8 +274,11 @@ def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[Input
         costly = (frame["quantity"] == 0) & (
             (frame["cost_basis"] != 0) | (frame["cost_basis_local"] != 0)
         )
+        shown = frame.select(
+            pl.concat_str(pl.col(_KEYS[kind]).cast(pl.String), separator=" ", ignore_nulls=True)
+        ).to_series()
         found.append(
-            given.problem(
+            broken(
                 ProblemKind.COST_WITHOUT_QUANTITY,
                 "a cost basis without a quantity",
                 "quantity",
@@ -262,24 +286,53 @@ def _rule_problems(kind: Kind, given: Source, frame: pl.DataFrame) -> list[Input
                 shown,
             )
         )
-    return [problem for problem in found if problem is not None]
+    return found
 
 
-async def _copy_in(connection: Connection, kind: Kind, frame: pl.DataFrame) -> None:
+def _repeated(kind: Kind) -> str:
+    return f"the same {', '.join(_KEYS[kind])} as a row before"
+
+
+async def _copy_in(connection: Connection, kind: Kind, batches: _Batches) -> None:
     columns = ", ".join(f"{column.name} {column.sql_type}" for column in COLUMNS[kind])
     await connection.execute(
-        f"CREATE TEMP TABLE incoming (row_no bigint, {columns}) ON COMMIT DROP"
+        f"CREATE TEMP TABLE unsorted (row_no bigint, {columns}) ON COMMIT DROP"
     )
-    await copy_frame(
-        connection,
-        "incoming",
-        frame.with_row_index("row_no").with_columns(pl.col("row_no").cast(pl.Int64)),
+    await copy_frames(connection, "unsorted", batches.columns, iter(batches))
+
+
+async def _sort(connection: Connection, kind: Kind) -> None:
+    """Create the table `incoming`: the rows in the order of their keys.
+
+    In this order they are written, and rows of the same key are neighbours: repeated_key is the key
+    of a row that has one before.
+    """
+    key = ", ".join(_KEYS[kind])
+    is_whole = " AND ".join(f"{column} IS NOT NULL" for column in _KEYS[kind])
+    shown = ", ".join(
+        f"to_char({column}, 'YYYY-MM-DD')" if column.endswith("_date") else column
+        for column in _KEYS[kind]
     )
+    await connection.execute(
+        "CREATE TEMP TABLE incoming ON COMMIT DROP AS "
+        f"SELECT *, CASE WHEN row_number() OVER of_key > 1 AND {is_whole} "
+        f"THEN concat_ws(' ', {shown}) END AS repeated_key "
+        f"FROM unsorted WINDOW of_key AS (PARTITION BY {key} ORDER BY row_no)"
+    )
+    await connection.execute("DROP TABLE unsorted")
     await connection.execute("ANALYZE incoming")
 
 
+async def _repeated_keys(connection: Connection, kind: Kind) -> list[InputProblem]:
+    """Return the rule that no key is given twice, with the rows whose key has a row before."""
+    rows = await sql("repeated_keys").fetch(connection, most=SHOWN_ROWS)
+    count = rows[0]["count"] if rows else 0
+    shown = tuple((row["row_no"], row["repeated_key"]) for row in rows)
+    return [InputProblem(ProblemKind.DUPLICATE_KEY, _KEYS[kind][0], count, _repeated(kind), shown)]
+
+
 async def _stored_data_problems(
-    connection: Connection, kind: Kind, given: Source, replacing: bool
+    connection: Connection, kind: Kind, first_line: int, replacing: bool
 ) -> list[InputProblem]:
     """Return the rules about stored data that the input breaks, seen by the loading transaction."""
     if kind is Kind.BUSINESS_DATES:
@@ -292,7 +345,7 @@ async def _stored_data_problems(
             column=column,
             count=found[0]["count"],
             hint=found[0]["hint"],
-            rows=tuple((row["row_no"] + given.first_line, row["value"]) for row in found),
+            rows=tuple((row["row_no"] + first_line, row["value"]) for row in found),
         )
         for (_, column), found in (
             (rule, list(rows_of_rule))

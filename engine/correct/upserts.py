@@ -1,5 +1,6 @@
 """Write validated input: from the temporary table `incoming` into the tables, and count changes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from revalue.engine.postgres.statement import Connection, statements
@@ -9,8 +10,12 @@ sql = statements(__package__)
 # With more new positions than this the planner's statistics of position_state are wrong.
 _MANY_POSITIONS = 1_000
 
+_RANGE_ROWS = 200_000
 
-async def upsert(connection: Connection, kind: str) -> dict[str, int]:
+
+async def upsert(
+    connection: Connection, kind: str, rows: int, on_rows: Callable[[int], None]
+) -> dict[str, int]:
     """Insert the incoming rows that are new and update those that differ.
 
     The database triggers of the tables record what that corrects.
@@ -18,18 +23,46 @@ async def upsert(connection: Connection, kind: str) -> dict[str, int]:
     Args:
         connection: in the transaction that has filled `incoming`.
         kind: a Kind other than positions.
+        rows: how many rows are incoming.
+        on_rows: called with the number of rows that are done.
 
     Returns:
         The number of rows that were inserted, changed and unchanged.
     """
-    if kind == "business_dates":
-        await sql("insert_calendars").execute(connection)
-    counts = await sql(f"upsert_{kind}").one(connection)
+    if kind in ("prices", "fx_rates"):
+        counts = await _upsert_in_ranges(connection, kind, rows, on_rows)
+    else:
+        if kind == "business_dates":
+            await sql("insert_calendars").execute(connection)
+        counts = dict(await sql(f"upsert_{kind}").one(connection))
     if counts["inserted"] and kind in ("portfolios", "instruments", "business_dates", "fx_rates"):
         # Readers join these at once. Until autovacuum runs, their queries would be planned for
         # empty tables.
         await connection.execute(f"ANALYZE {kind}")
-    return dict(counts)
+    return counts
+
+
+async def _upsert_in_ranges(
+    connection: Connection, kind: str, rows: int, on_rows: Callable[[int], None]
+) -> dict[str, int]:
+    """Write the incoming rows range by range, in the order of their keys.
+
+    The rows that the database triggers of a statement look at then fit into memory. That a range
+    may begin within a security changes nothing: the reaches of two statements add up.
+    """
+    inserted = changed = done = 0
+    pages = await sql("incoming_pages").value(connection)
+    step = max(1, pages * _RANGE_ROWS // max(1, rows))
+    for first in range(0, pages, step):
+        within = {"first_page": first, "next_page": first + step}
+        count = await sql("count_incoming").value(connection, **within)
+        new = await sql(f"insert_{kind}").execute(connection, **within)
+        inserted += new
+        if new < count:
+            changed += await sql(f"update_{kind}").execute(connection, **within)
+        done += count
+        on_rows(done)
+    return {"inserted": inserted, "changed": changed, "unchanged": rows - inserted - changed}
 
 
 async def replace_histories(connection: Connection, *, merge: bool) -> dict[str, Any]:

@@ -19,8 +19,9 @@ import polars as pl
 import pytest
 
 from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, LoadResult, RejectedInputError, load
+from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.problems import RejectedInputError
 from revalue.engine.errors import RevalueError
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.status import list_corrections, list_dead_letters

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 
 import asyncpg
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revalue.engine.correct.ingest import Kind, RejectedInputError, load
-from revalue.engine.correct.parsing import ProblemKind
+from revalue.engine.correct import sources, upserts
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.load_progress import LoadProgress
+from revalue.engine.correct.problems import ProblemKind, RejectedInputError
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
@@ -271,6 +274,87 @@ async def test_all_that_is_wrong_in_a_file_is_said_at_once_with_line_numbers(
     assert await fetch(
         book, "SELECT count(*) FROM market_prices WHERE price_date >= '2024-03-01'"
     ) == [(0,)]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of a few rows, and ranges of one page."""
+    monkeypatch.setattr(sources, "BATCH_ROWS", 7)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(upserts, "_RANGE_ROWS", 1)
+
+
+def rows_of_prices(number: int, price: str) -> list[str]:
+    """Lines of a file of prices that is not in the order of its keys."""
+    return [
+        f"{'BA'[n % 2]},{date(2025, 1, 1) + timedelta(n // 2)},{price},USD,PER_UNIT"
+        for n in range(number)
+    ]
+
+
+HEADER = "security_id,price_date,price,currency,quote_basis"
+
+
+@pytest.mark.usefixtures("small_batches")
+async def test_rules_broken_in_several_batches_are_said_once_with_line_numbers(
+    book: Database, tmp_path: Path
+) -> None:
+    lines = rows_of_prices(200, "5.5")
+    for row in (3, 100, 150, 160, 170, 180):
+        lines[row] = f"A,2026-01-{row % 28 + 1:02},-{row},USD,PER_UNIT"
+    lines[120] = lines[1]
+    lines[140] = lines[1]
+    lines[190] = "Z,2025-01-01,5.5,ZZZ,PER_UNIT"
+    path = tmp_path / "prices.csv"
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    with pytest.raises(RejectedInputError) as refused:
+        await load(book, "prices", path)
+    assert [(p.kind, p.count, p.rows) for p in refused.value.problems] == [
+        ("duplicate_key", 2, ((122, "A 2025-01-01"), (142, "A 2025-01-01"))),
+        ("not_positive", 6, tuple((row + 2, f"-{row}") for row in (3, 100, 150, 160, 170))),
+        ("unknown_reference", 1, ((192, "Z"),)),
+        ("unknown_reference", 1, ((192, "ZZZ"),)),
+    ]
+    assert "200 rows, nothing loaded" in str(refused.value)
+
+
+@pytest.mark.usefixtures("small_batches")
+async def test_a_file_of_several_batches_is_written_in_ranges_and_counted(
+    book: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text("\n".join([HEADER, *rows_of_prices(500, "5.5")]))
+    seen: list[LoadProgress] = []
+    first = await load(book, "prices", path, on_progress=seen.append)
+    assert (first.rows, first.inserted, first.changed, first.unchanged) == (500, 500, 0, 0)
+    assert [step for step, _ in groupby(each.step for each in seen)] == [
+        "reading",
+        "checking",
+        "writing",
+    ]
+    reach = """SELECT security_id, range_agg(dates)::text FROM reprocessing_triggers
+               WHERE fanned_out_at IS NULL GROUP BY security_id ORDER BY 1"""
+    await execute(book, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
+    changed = [*rows_of_prices(500, "5.5")[:-60], *rows_of_prices(520, "6")[-80:]]
+    path.write_text("\n".join([HEADER, *changed]))
+    second = await load(book, "prices", path)
+    assert (second.inserted, second.changed, second.unchanged) == (20, 60, 440)
+    begin = date(2025, 1, 1) + timedelta(220)
+    assert await fetch(book, reach) == [(name, f"{{[{begin},)}}") for name in "AB"]
+    third = await load(book, "prices", path)
+    assert (third.inserted, third.changed, third.unchanged) == (0, 0, 520)
+
+
+@pytest.mark.usefixtures("small_batches")
+async def test_a_file_that_cannot_be_read_to_its_end_is_not_loaded(
+    book: Database, tmp_path: Path
+) -> None:
+    before = await fetch(book, "SELECT count(*) FROM market_prices")
+    path = tmp_path / "prices.csv"
+    path.write_text("\n".join([HEADER, *rows_of_prices(100, "5.5"), "A,2,3,4,5,6,7"]))
+    with pytest.raises(InvalidInputError, match=r"prices\.csv cannot be read: found more fields"):
+        await load(book, "prices", path)
+    assert await fetch(book, "SELECT count(*) FROM market_prices") == before
 
 
 async def test_numbers_are_taken_as_they_are_printed(book: Database, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, RejectedInputError, load
-from revalue.engine.correct.parsing import ProblemKind
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.problems import ProblemKind, RejectedInputError
 from revalue.engine.errors import (
     InvalidInputError,
     NotFoundError,

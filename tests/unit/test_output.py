@@ -7,10 +7,11 @@ import pytest
 
 from revalue.console.cli.correct import print_correction
 from revalue.console.cli.output import counted, err, on_dates, out, print_table, tidy
-from revalue.console.cli.progress import describe_progress
+from revalue.console.cli.progress import describe_load, describe_progress
 from revalue.console.cli.status import not_opened, watermarks, what_is_left
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct.corrections import FileCorrection
+from revalue.engine.correct.load_progress import LoadProgress
 from revalue.engine.operate.status import Status
 from revalue.engine.runtime import RunProgress
 
@@ -148,3 +149,14 @@ def test_a_corrected_file_says_what_it_can_affect(
 ) -> None:
     print_correction(FileCorrection("prices", 3, 2, 1, triggers, positions))
     assert capsys.readouterr().out == f"3 rows of prices: 2 changed, 1 unchanged\n{line}\n"
+
+
+def test_the_progress_of_a_load_has_its_speed_and_the_time_that_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    err.print(describe_load(LoadProgress("reading", 1_000_000, 0.25, 4.0)))
+    err.print(describe_load(LoadProgress("checking", 0, None, 1.0)))
+    reading, checking = capsys.readouterr().err.splitlines()
+    cells = ["reading", "1,000,000 rows", "25%", "250,000 rows/s", "12 s left"]
+    assert reading.split("  ") == cells
+    assert checking.split() == ["checking", "0", "rows"]

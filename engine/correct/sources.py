@@ -1,0 +1,310 @@
+"""Read files, frames and tables in batches, so that an input of any size takes little memory."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from revalue.engine.correct.csv_blocks import CsvBlocks
+from revalue.engine.correct.limits import Limits
+from revalue.engine.errors import InvalidInputError
+
+BATCH_ROWS = 100_000
+BLOCK_BYTES = 4 << 20
+"""How much of a CSV file is parsed at a time: about as many rows."""
+
+_MOST_COLUMNS = 1_000  # polars takes gigabytes for millions of them
+
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises of an input. A panic of its Rust code is a BaseException, no Exception."""
+
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+"""How gzip, zstd and zlib begin: polars would unpack them unasked, however much it is."""
+
+
+class Numbering(NamedTuple):
+    """How messages name the rows of an input.
+
+    Attributes:
+        first_line: the number of the first row.
+        unit: what a row is called: "line" or "row".
+    """
+
+    first_line: int
+    unit: str
+
+
+class Source(ABC):
+    """An input that can be read in batches. It is not validated.
+
+    Attributes:
+        place: where it comes from, for messages.
+        columns: the names of its columns.
+        size: how large it is, in bytes or rows.
+    """
+
+    place: str
+    columns: list[str]
+    size: int
+
+    @abstractmethod
+    def batches(self) -> Iterator[tuple[pl.DataFrame, int]]:
+        """Read the input from its beginning. An input without rows has one batch without rows.
+
+        Yields:
+            Rows, and how much of `size` has been read with them.
+
+        Raises:
+            InvalidInputError: it cannot be read.
+        """
+
+    @abstractmethod
+    def numbering(self) -> Numbering:
+        """Return how messages name rows; it is known when all batches were read."""
+
+
+class FrameSource(Source):
+    """Rows that are in memory."""
+
+    def __init__(self, frame: pl.DataFrame, place: str, numbering: Numbering | None = None) -> None:
+        self.frame = frame
+        self.place = place
+        self.columns = frame.columns
+        self.size = len(frame)
+        self._numbering = numbering or Numbering(1, "row")
+
+    def batches(self) -> Iterator[tuple[pl.DataFrame, int]]:
+        for begin in range(0, max(1, self.size), BATCH_ROWS):
+            batch = self.frame.slice(begin, BATCH_ROWS)
+            yield batch, begin + len(batch)
+
+    def numbering(self) -> Numbering:
+        return self._numbering
+
+
+class TableSource(Source):
+    """An Arrow table."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self.place = "the table"
+        self.columns = table.column_names
+        self.size = table.num_rows
+        from_arrow(table.slice(0, 1), "the table")  # what cannot be read is told at once
+
+    def batches(self) -> Iterator[tuple[pl.DataFrame, int]]:
+        for begin in range(0, max(1, self.size), BATCH_ROWS):
+            batch = from_arrow(self._table.slice(begin, BATCH_ROWS), self.place)
+            yield batch, begin + len(batch)
+
+    def numbering(self) -> Numbering:
+        return Numbering(1, "row")
+
+
+class ParquetSource(Source):
+    """A Parquet file; its row groups may be of any size."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.place = str(path)
+        with self._open() as file:
+            self.columns = file.schema_arrow.names
+            self.size = file.metadata.num_rows
+
+    def batches(self) -> Iterator[tuple[pl.DataFrame, int]]:
+        read = 0
+        with self._open() as file:
+            empty = file.schema_arrow.empty_table()
+            batches = file.iter_batches(BATCH_ROWS)
+            while True:
+                try:
+                    table = pa.Table.from_batches([next(batches)])
+                except StopIteration:
+                    break
+                except (pa.ArrowException, OSError) as error:
+                    raise _unreadable(self.place, error) from error
+                read += table.num_rows
+                yield from_arrow(table, self.place), read
+        if not read:
+            yield from_arrow(empty, self.place), 0
+
+    def numbering(self) -> Numbering:
+        return Numbering(1, "row")
+
+    def _open(self) -> pq.ParquetFile:
+        try:
+            # Buffered: a column of a row group is not read as a whole.
+            return pq.ParquetFile(self._path, buffer_size=1 << 20, pre_buffer=False)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self.place, error) from error
+
+
+class CsvSource(Source):
+    """A CSV file; every column is text."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.place = str(path)
+        self._lines = self._rows = 0
+        try:
+            self.size = path.stat().st_size
+            with path.open("rb") as file:
+                first = next(iter(CsvBlocks(file, BLOCK_BYTES, self.place)), b"")
+        except OSError as error:
+            raise _unreadable(self.place, error) from error
+        require_table(first, self.place)
+        self.columns = read_csv(first, self.place).columns
+
+    def batches(self) -> Iterator[tuple[pl.DataFrame, int]]:
+        self._rows = read = 0
+        try:
+            with self._path.open("rb") as file:
+                blocks = CsvBlocks(file, BLOCK_BYTES, self.place)
+                for block in blocks:
+                    batch = read_csv(block if not read else blocks.header + block, self.place)
+                    self._rows += len(batch)
+                    read += len(block)
+                    yield batch, read
+                self._lines = blocks.lines
+        except OSError as error:
+            raise _unreadable(self.place, error) from error
+
+    def numbering(self) -> Numbering:
+        return _csv_numbering(self._lines, self._rows)
+
+
+Input: TypeAlias = Path | str | pl.DataFrame | pa.Table | Source
+"""What can be loaded: a file name, a polars frame, an Arrow table, or what `read` returned."""
+
+
+def read(source: Input) -> Source:
+    """Open a Parquet or CSV file (by its suffix), or take a frame or table.
+
+    Raises:
+        InvalidInputError: it cannot be read.
+    """
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, pl.DataFrame):
+        return FrameSource(source, "the frame")
+    if isinstance(source, pa.Table):
+        return TableSource(source)
+    path = Path(source)
+    if not path.is_file():
+        raise InvalidInputError(
+            f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}"
+        )
+    if path.suffix.lower() == ".parquet":
+        return ParquetSource(path)
+    if path.suffix.lower() != ".csv":
+        raise InvalidInputError(
+            f"{path}: the suffix {path.suffix!r} is unknown: give a .parquet or .csv file"
+        )
+    return CsvSource(path)
+
+
+def from_csv(content: bytes, place: str, *, limits: Limits | None = None) -> FrameSource:
+    """Read the content of a CSV file; every column is text.
+
+    Args:
+        content: all of it.
+        place: where it came from, for messages.
+        limits: how large it may be; None: as large as it is.
+
+    Raises:
+        InvalidInputError: it is not CSV, compressed, or larger than the limits.
+    """
+    require_uncompressed(content, place)
+    if limits is not None:
+        limits.require_csv(content, place)
+    require_table(content, place)
+    frame = read_csv(content, place)
+    lines = content.count(b"\n") + (not content.endswith(b"\n"))
+    return FrameSource(frame, place, _csv_numbering(lines, len(frame)))
+
+
+def from_parquet(content: BytesIO, place: str, *, limits: Limits | None = None) -> FrameSource:
+    """Read the content of a Parquet file.
+
+    Args:
+        content: all of it.
+        place: where it came from, for messages.
+        limits: how large it may be; None: as large as it is.
+
+    Raises:
+        InvalidInputError: it is not Parquet, or larger than the limits.
+    """
+    if limits is not None:
+        limits.require_parquet(content, place)
+    try:
+        return FrameSource(pl.read_parquet(content, glob=False), place)
+    except (*_UNREADABLE, OSError) as error:
+        raise _unreadable(place, error) from error
+
+
+def from_arrow(table: pa.Table, place: str) -> pl.DataFrame:
+    """Return the table in polars; decimals that polars does not have become their exact text.
+
+    Raises:
+        InvalidInputError: it cannot be read.
+    """
+    try:
+        for index, field in enumerate(table.schema):
+            if pa.types.is_decimal256(field.type) or (
+                pa.types.is_decimal(field.type) and field.type.scale < 0
+            ):
+                wide = pa.decimal256(76, max(field.type.scale, 0))
+                table = table.set_column(
+                    index, field.name, table.column(index).cast(wide).cast(pa.string())
+                )
+        return pl.DataFrame(pl.from_arrow(table))
+    except (*_UNREADABLE, pa.ArrowException) as error:
+        raise _unreadable(place, error) from error
+
+
+def require_uncompressed(content: bytes, place: str) -> None:
+    """Refuse content that begins like a compressed file.
+
+    Raises:
+        InvalidInputError: it does.
+    """
+    if content.startswith(_COMPRESSED):
+        raise InvalidInputError(f"{place} cannot be read: it is compressed, and not CSV")
+
+
+def require_table(content: bytes, place: str) -> None:
+    """Refuse a CSV file whose first line has too many columns.
+
+    Raises:
+        InvalidInputError: it has, or the content is compressed.
+    """
+    require_uncompressed(content, place)
+    columns = content.count(b",", 0, content.find(b"\n")) + 1
+    if columns > _MOST_COLUMNS:
+        raise InvalidInputError(f"{place} cannot be read: {columns:,} columns are no table")
+
+
+def read_csv(content: bytes, place: str) -> pl.DataFrame:
+    """Parse CSV with a header; every column is text.
+
+    Raises:
+        InvalidInputError: it cannot be parsed.
+    """
+    try:
+        return pl.read_csv(content, infer_schema=False)
+    except _UNREADABLE as error:
+        raise _unreadable(place, error) from error
+
+
+def _csv_numbering(lines: int, rows: int) -> Numbering:
+    # A quoted line break or an empty line makes later line numbers wrong: then count rows.
+    return Numbering(2, "line") if lines == rows + 1 else Numbering(1, "row")
+
+
+def _unreadable(place: str, error: BaseException) -> InvalidInputError:
+    return InvalidInputError(f"{place} cannot be read: {error}")
