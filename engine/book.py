@@ -164,6 +164,7 @@ class Book:
 
     def __init__(self, url: str, settings: Settings, *, migrate: bool = False) -> None:
         self.url = url
+        self._is_embedded = settings.database_url is None
         self.settings = settings.model_copy(update={"database_url": url})
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -220,7 +221,15 @@ class Book:
             CorrectionRefusedError: the database refuses the change.
             TransientError: the database is unavailable or busy.
         """
-        return self._wait(load(self._database, kind, source, merge=merge))
+        return self._wait(self._load(kind, source, merge))
+
+    async def _load(
+        self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, merge: bool
+    ) -> LoadResult:
+        loaded = await load(self._database, kind, source, merge=merge)
+        if self._is_embedded:
+            await embedded.release_log(self._database)
+        return loaded
 
     def open(
         self, day: date, calendar: str | Sequence[str] | None = None, *, back: bool = False

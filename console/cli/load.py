@@ -13,6 +13,7 @@ from revalue.console.cli.output import counted, out, print_json
 from revalue.console.cli.progress import load_line
 from revalue.engine.correct import ingest
 from revalue.engine.correct.ingest import Kind, LoadResult
+from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database
 
 
@@ -39,6 +40,8 @@ def load(
     async def run(database: Database) -> LoadResult:
         with load_line(show=not as_json) as on_progress:
             loaded = await ingest.load(database, kind, file, merge=merge, on_progress=on_progress)
+            if context.settings.database_url is None:
+                await embedded.release_log(database)
         return loaded
 
     result = context.run(run)

