@@ -78,6 +78,23 @@ async def sql(database: Database, connections: int = 1, changes: Sequence[str] =
     return Timed(sum(rows), seconds)
 
 
+async def chunks_of(connection: Any, rows: int) -> list[Any]:
+    """Return the first and the last position of runs of positions that have about `rows` rows."""
+    return list(
+        await connection.fetch(
+            """SELECT min(position_id) AS first, max(position_id) AS last
+               FROM (
+                   SELECT position_id,
+                       (sum(n) OVER (ORDER BY position_id) - n)::bigint / $1::bigint AS chunk
+                   FROM (
+                       SELECT position_id, count(*) AS n FROM daily_position_snapshots
+                       GROUP BY 1) k) c
+               GROUP BY chunk ORDER BY 1""",
+            rows,
+        )
+    )
+
+
 async def upper_bound(database: Database, connections: int, changes: Sequence[str] = ()) -> Timed:
     """Send the engine's own rows, already encoded, by binary COPY: 50,000 rows per transaction.
 
@@ -88,16 +105,7 @@ async def upper_bound(database: Database, connections: int, changes: Sequence[st
     async with database.connection() as connection:
         order = await connection.fetchval(_KEY)
         total = await connection.fetchval("SELECT count(*) FROM daily_position_snapshots")
-        bounds = await connection.fetch(
-            """SELECT min(position_id) AS first, max(position_id) AS last, sum(n)::bigint AS rows
-               FROM (
-                   SELECT position_id, n, (sum(n) OVER (ORDER BY position_id) - n) / $1 AS chunk
-                   FROM (
-                       SELECT position_id, count(*) AS n FROM daily_position_snapshots
-                       GROUP BY 1) k) c
-               GROUP BY chunk ORDER BY 1""",
-            _CHUNK_ROWS,
-        )
+        bounds = await chunks_of(connection, _CHUNK_ROWS)
         for bound in bounds:
             parts: list[bytes] = []
 

@@ -5,9 +5,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from revalue.benchmarks.baselines import chunks_of
 from revalue.benchmarks.cost import Meter
 from revalue.benchmarks.sizes import Size, kept, others_per_snapshot_byte, table_sizes
 from revalue.engine.postgres.database import Database
+from tests.conftest import book_template, drop_database, fresh_database
 
 MIB = 2**20
 
@@ -107,3 +109,19 @@ def test_only_tables_with_more_rows_have_kept_something() -> None:
 def test_all_other_tables_are_compared_with_the_snapshots() -> None:
     sizes = {"daily_position_snapshots": Size(80, 20), "jobs": Size(30, 10), "prices": Size(5, 5)}
     assert others_per_snapshot_byte(sizes) == 0.5
+
+
+async def test_the_upper_bound_sends_many_positions_at_once(server_url: str, template: str) -> None:
+    book = await book_template(server_url, template, 1)
+    url = await fresh_database(server_url, book)
+    try:
+        async with await Database.open(url) as database, database.connection() as connection:
+            first, last = await connection.fetchrow(
+                "SELECT min(position_id), max(position_id) FROM daily_position_snapshots"
+            )
+            assert [tuple(chunk) for chunk in await chunks_of(connection, 50_000)] == [
+                (first, last)
+            ]
+            assert len(await chunks_of(connection, 1)) == last - first + 1 > 1
+    finally:
+        await drop_database(server_url, url)
