@@ -17,7 +17,12 @@ from prometheus_client.registry import Collector
 
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError
-from revalue.engine.operate.position_counts import PositionCounts, count_positions
+from revalue.engine.operate.position_counts import (
+    UNCHANGED_SECONDS,
+    PositionCounts,
+    count_positions,
+    recounted_if_unchanged,
+)
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements
@@ -59,7 +64,8 @@ class DatabaseCollector(Collector):
         self._kept: Scrape | None = None
         self._kept_until = -math.inf
         self._counts: PositionCounts | None = None
-        self._count_again = -math.inf
+        self._count_again = self._keep_until = -math.inf
+        self._pause = 0.0
         self._counting: threading.Thread | None = None
         self._count_error: Exception | None = None
 
@@ -216,19 +222,26 @@ class DatabaseCollector(Collector):
     def _count_positions(self) -> None:
         """Count all positions in one pass, however long it takes. For a thread of its own."""
 
-        async def count() -> PositionCounts:
+        async def count() -> bool:
             async with await self._open() as database:
-                return await count_positions(database)
+                kept = self._counts if began < self._keep_until else None
+                same = await recounted_if_unchanged(database, kept)
+                self._counts = same or await count_positions(database)
+                return same is None
 
         began = time.monotonic()
         self._count_error = None
         try:
-            self._counts = asyncio.run(count())
+            is_counted = asyncio.run(count())
         except Exception as error:  # it is raised where the count is waited for
             self._count_error = error
             return
         took = time.monotonic() - began
-        self._count_again = began + (took / _COUNT_SHARE if took > _FEW_SECONDS else 0)
+        if is_counted:
+            is_long = took > _FEW_SECONDS
+            self._pause = took / _COUNT_SHARE if is_long else 0.0
+            self._keep_until = began + UNCHANGED_SECONDS if is_long else -math.inf
+        self._count_again = began + self._pause
 
 
 def _histogram(lags: list[tuple[int, int]]) -> Metric:

@@ -8,7 +8,7 @@ stop being current leaves a mark that costs nothing to look up (last_change.sql)
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from time import monotonic
 from typing import Any
@@ -23,6 +23,10 @@ from revalue.engine.settings import Settings
 sql = statements(__package__)
 
 _PORTFOLIOS = 50
+UNCHANGED_SECONDS = 600.0
+"""For so long a count is kept that nothing can have changed. What leaves no mark is seen then, such
+as a portfolio without positions."""
+
 _SECONDS = 120  # a count may take longer than other statements of a server
 
 _log = logs.logger("counts")
@@ -97,6 +101,29 @@ class PositionCounts:
     portfolios: list[dict[str, Any]]
     oldest_waiting_job: int | None
     left: eta.Remaining | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing changed them further by itself: all is valued, or lacks data."""
+        return (
+            self.positions.keys() <= {"CURRENT", "WAITING_FOR_DATA"}
+            and not self.jobs_deferred
+            and not self.change.is_queued
+        )
+
+
+async def recounted_if_unchanged(
+    database: Connections, counts: PositionCounts | None
+) -> PositionCounts | None:
+    """Return the counts as of now, without counting, if nothing can have changed them; else None.
+
+    Only if they are settled. Then every change of them begins with a mark: see last_change.sql.
+    """
+    if counts is None or not counts.is_settled:
+        return None
+    async with database.connection() as connection:
+        change = await read_last_change(connection)
+    return replace(counts, counted_at=change.read_at) if change == counts.change else None
 
 
 async def read_last_change(connection: Connection) -> LastChange:
@@ -176,7 +203,7 @@ class CountKeeper:
     ) -> None:
         self._settings, self._few_positions, self._share = settings, few_positions, share
         self._last: PositionCounts | None = None
-        self._began = self._took = 0.0
+        self._began = self._took = self._counted_at = 0.0
         self._counting: asyncio.Task[PositionCounts] | None = None
 
     async def counts(self, database: Connections) -> PositionCounts:
@@ -210,7 +237,13 @@ class CountKeeper:
         return 0.0 if positions <= self._few_positions else self._took / self._share
 
     async def _count(self, database: Connections) -> PositionCounts:
-        began = monotonic()
+        if self._pause():
+            is_young = monotonic() - self._counted_at < UNCHANGED_SECONDS
+            same = await recounted_if_unchanged(database, self._last if is_young else None)
+            if same is not None:
+                self._last, self._began = same, monotonic()
+                return same
+        began = self._counted_at = monotonic()
         try:
             self._last = await count_positions(database, self._settings)
         finally:

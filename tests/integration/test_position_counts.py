@@ -3,6 +3,8 @@ when something has changed since."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +14,7 @@ from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.fan_out import fan_out
+from revalue.engine.operate import database_metrics, position_counts
 from revalue.engine.operate.console_feed import read_console_state
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.position_counts import CountKeeper, PositionCounts, count_positions
@@ -29,6 +32,7 @@ from tests.support import (
     fetch,
     open_days,
     settle_until,
+    until,
 )
 
 
@@ -208,3 +212,50 @@ async def test_many_positions_are_counted_seldom_and_by_one_question(
         await few.counts(database)
     assert began == 4
     assert (await few.counts(database)).positions == {"CURRENT": 3, "REPROCESSING": 3}
+
+
+@pytest.mark.parametrize("who", ["the console", "the metrics"])
+async def test_many_positions_are_not_counted_again_while_nothing_can_have_changed(
+    url: str, database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    await valued.settle()
+    counted = 0
+
+    async def count(*given: Any) -> PositionCounts:
+        nonlocal counted
+        counted += 1
+        return await count_positions(*given)
+
+    module = position_counts if who == "the console" else database_metrics
+    monkeypatch.setattr(module, "count_positions", count)
+    monkeypatch.setattr(database_metrics, "_FEW_SECONDS", 0.0)
+    monkeypatch.setattr(database_metrics, "_COUNT_SHARE", 1.0)
+    keeper = CountKeeper(few_positions=0, share=1.0)
+    collector = database_metrics.DatabaseCollector(url)
+
+    async def ask() -> PositionCounts:
+        if who == "the console":
+            return await keeper.counts(database)
+        return await asyncio.to_thread(collector._count)
+
+    async def counted_after(time: datetime) -> bool:
+        return (await ask()).counted_at > time
+
+    first = await ask()
+    await until(lambda: counted_after(first.counted_at))
+    assert counted == 1
+    assert replace(await ask(), counted_at=first.counted_at) == first
+    await execute(database, "UPDATE market_prices SET price = price + 1")
+
+    async def is_reprocessing() -> bool:
+        return "REPROCESSING" in (await ask()).positions
+
+    await until(is_reprocessing)
+    assert counted == 2
+    await valued.settle()
+
+    async def is_current() -> bool:
+        return (await ask()).positions.keys() == {"CURRENT"}
+
+    await until(is_current)
+    await keeper.close()
