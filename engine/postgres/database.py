@@ -62,7 +62,7 @@ def translated_errors() -> Iterator[None]:
             message,
             hint=error.hint,
             statement=name_of(getattr(error, "query", None)),
-            constraint=error.constraint_name,
+            names_table_only=error.table_name is not None and error.constraint_name is None,
         ) from error
     except asyncpg.ClientConfigurationError as error:
         raise UsageError(f"the database's address cannot be used: {error}") from error

@@ -72,7 +72,7 @@ def engine_error(
     *,
     hint: str | None = None,
     statement: str | None = None,
-    constraint: str | None = None,
+    names_table_only: bool = False,
 ) -> RevalueError:
     """Return the engine's error for an error of PostgreSQL.
 
@@ -81,7 +81,7 @@ def engine_error(
         message: what PostgreSQL says.
         hint: what PostgreSQL advises.
         statement: the name of the statement, or its beginning.
-        constraint: the name of the constraint that is violated.
+        names_table_only: it names the table of a row, and no constraint that the row violates.
     """
     where = f" (statement {statement})" if statement else ""
     if sqlstate == _LOCK_TIMEOUT:
@@ -115,7 +115,7 @@ def engine_error(
     if sqlstate == _REFUSED:
         return CorrectionRefusedError(f"{message}.{f' {hint}' if hint else ''}")
     if sqlstate.startswith(_DATA):
-        return _fault_of_data(sqlstate, f"{message}{where}", constraint)
+        return _fault_of_data(sqlstate, f"{message}{where}", names_table_only)
     if sqlstate == _MISSING_RIGHT:
         return AccessDeniedError(
             f"PostgreSQL refuses this user a right: {message}{where}. Let the owner of the tables "
@@ -136,8 +136,8 @@ def engine_error(
     )
 
 
-def _fault_of_data(sqlstate: str, message: str, constraint: str | None) -> RevalueError:
-    if sqlstate == _CHECK and constraint is None:
+def _fault_of_data(sqlstate: str, message: str, names_table_only: bool) -> RevalueError:
+    if sqlstate == _CHECK and names_table_only:
         return DatabaseSetupError(
             f"a partitioned table has no partition for a row: {message}. Somebody has dropped it. "
             "Restart the scheduler, which makes those that are missing"
