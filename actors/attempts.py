@@ -205,7 +205,8 @@ class Attempts:
         if failed:
             _log.error(
                 "job failed: its process died at every attempt, also when the job ran alone",
-                job=task.first_job_id,
+                task=task.task_id,
+                position=task.first_position_id,
             )
         if not is_applied:
             if attempt.state is AttemptState.ENDED:
@@ -217,7 +218,7 @@ class Attempts:
             _log.warning(
                 "task abandoned, its jobs are released",
                 task=task.task_id,
-                job=logs.ranges([(task.first_job_id, task.last_job_id)]),
+                spans=task.spans,
                 rows=task.rows,
                 reason=str(failure),
             )

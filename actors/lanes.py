@@ -158,7 +158,7 @@ class LaneWork:
             self._has_staged = True
             self.staged_at = now()
         worked = self._is_midway() or await self._end_pass(outlook)
-        return worked, staged.tasks, staged.jobs
+        return worked, staged.tasks, staged.spans
 
     async def _end_pass(self, outlook: Outlook) -> bool:
         """Return whether to scan again at once: not if nothing was found, or all of it is locked.

@@ -311,7 +311,7 @@ class SchedulerLoop:
     async def _apply_left(self) -> bool:
         """Apply what recovery has left, as far as it is no longer locked."""
         before = len(self._unapplied)
-        self._unapplied = await self._steps.apply_left(self._unapplied)
+        self._unapplied = await self._steps.apply_left()
         return len(self._unapplied) < before
 
     def _left(self) -> dict[LeftBecause, Find]:
@@ -464,7 +464,7 @@ class SchedulerLoop:
         self._lanes[Lane.LIVE].wake.set()  # it may be held until these triggers are fanned out
         self.progress.positions_invalidated += step.positions_invalidated
         self._attempts.add(step.tasks)
-        self._count_created(work.lane, step.jobs)
+        self._count_created(work.lane, step.spans)
         if step.positions_invalidated > step.positions_staged:
             work.forget_scan()
         _log.info(

@@ -13,7 +13,8 @@ class Progress:
     """What this scheduler has done since it started.
 
     Attributes:
-        statuses: number of finished jobs by status; reasons: by failure reason.
+        jobs_created, jobs_finished, jobs_fenced: a job counts once for each of its spans.
+        statuses: the finished ones by status; reasons: by failure reason.
         seconds: by phase: the sums over all actors (engine.core.tasks.TaskResult), and the
             scheduler's own: fan out, scan (which includes deciding what is due), stage, apply.
         statements: sent to PostgreSQL by the actors.
@@ -40,13 +41,13 @@ class Progress:
     def count(self, result: TaskResult) -> None:
         """Add the result of a finished task."""
         self.tasks_finished += 1
-        self.jobs_finished += result.jobs
+        self.jobs_finished += result.spans
         self.rows_written += result.rows
         self.jobs_fenced += result.fenced
         self.statements += result.statements
         for total, part in ((self.statuses, result.statuses), (self.reasons, result.reasons)):
-            for name, jobs in part.items():
-                total[name] = total.get(name, 0) + jobs
+            for name, spans in part.items():
+                total[name] = total.get(name, 0) + spans
         for phase, spent in result.seconds.items():
             self.spend(phase, spent)
 

@@ -129,7 +129,7 @@ class Steps(Protocol):
             The positions that were left because another session has locked them.
         """
 
-    async def apply_left(self, positions: Sequence[int]) -> list[int]:
+    async def apply_left(self) -> list[int]:
         """Apply results that `recover` has left; return the positions that still are locked."""
 
     async def fan_out(self, *, max_positions: int, capacity: int) -> FannedOut | None:

@@ -57,8 +57,8 @@ class DatabaseSteps:
     async def recover(self, known: Sequence[Task], *, leave_locked: bool) -> list[int]:
         return await apply.recover(self._term, known, leave_locked=leave_locked)
 
-    async def apply_left(self, positions: Sequence[int]) -> list[int]:
-        return await apply.apply_left(self._term, positions)
+    async def apply_left(self) -> list[int]:
+        return await apply.apply_left(self._term)
 
     async def fan_out(self, *, max_positions: int, capacity: int) -> fan_out.FannedOut | None:
         task_rows = self._settings.task_rows

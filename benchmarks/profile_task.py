@@ -36,14 +36,14 @@ async def measure(database: Database, positions: int, dates: int) -> dict[str, A
     inputs = read_inputs(reader, staged.tasks[0])
     assert inputs is not None
     valued = compute(inputs, max_attempts=3)
-    encode_snapshots(in_storage_order(valued.rows))
+    encode_snapshots(in_storage_order(valued.rows.drop("span_no")))
     profile.disable()
     reader.close()
     stats: Any = pstats.Stats(profile)
     functions = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:_SHOWN]
     return {
         "rows": len(valued.rows),
-        "jobs": len(inputs.jobs),
+        "spans": len(inputs.spans),
         "calls": stats.total_calls,
         "seconds": round(stats.total_tt, 3),
         "functions": [

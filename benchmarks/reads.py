@@ -1,4 +1,4 @@
-"""What operators and open pages read, in a database of many jobs: the time of each answer."""
+"""What operators and open pages read, in a database of years of jobs: the time of each answer."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,8 +17,9 @@ from revalue.engine.settings import Settings
 DAY = "2026-11-20"
 _CALLS = 10
 
-# 500 positions per portfolio, all of them valued on one day, by as many jobs as are wanted. 2,000
-# jobs failed, as many are to be retried, and as many wait for data.
+# 500 positions per portfolio. 2,000 jobs failed, as many are to be retried, and as many wait for
+# data, with one position each. The others are complete: {runs} jobs of {run} positions, and behind
+# each of them 99 jobs of one position.
 _FILL = (
     "INSERT INTO calendars (calendar_id) VALUES ('CAL')",
     f"INSERT INTO business_dates (calendar_id, business_date) VALUES ('CAL', '{DAY}')",
@@ -34,22 +35,39 @@ _FILL = (
               (SELECT currency_no FROM currencies WHERE currency = 'USD')
        FROM calendars, generate_series(1, {positions} / 500) p, generate_series(1, 500) s""",
     """INSERT INTO portfolio_valuation_jobs
-           (job_id, position_id, epoch, first_date, last_date, valued_through, attempt_count,
-            rows_written, lane, status, term, task_id, failure_reason, finished_at)
-       SELECT n, 1 + n % {positions}, 0, '{day}', '{day}',
+           (job_id, positions, epochs, first_dates, last_dates, trigger_ids, first_date, last_date,
+            valued_through, attempt_count, rows_written, lane, status, term, task_id,
+            failure_reason, finished_at, is_open)
+       SELECT n, ARRAY[1 + n * 7919::bigint % {positions}], '{{0}}', '{{{day}}}', '{{{day}}}',
+              '{{NULL}}', '{day}', '{day}',
               CASE WHEN s IN ('COMPLETE', 'WAITING_FOR_DATA') THEN DATE '{day}' END, 1, 1, 'LIVE',
-              s::valuation_job_status, 1, n / 20000, CASE WHEN s <> 'COMPLETE' THEN 'X' END, now()
-       FROM generate_series(1, {jobs}) n
+              s::valuation_job_status, 1, n, CASE WHEN s <> 'COMPLETE' THEN 'X' END, now(),
+              s = 'PENDING'
+       FROM generate_series(1, 6000 + {runs} * 100) n
        CROSS JOIN LATERAL (
            SELECT CASE WHEN n <= 2000 THEN 'FAILED' WHEN n <= 4000 THEN 'PENDING'
-                       WHEN n <= 6000 THEN 'WAITING_FOR_DATA' ELSE 'COMPLETE' END AS s) k""",
+                       WHEN n <= 6000 THEN 'WAITING_FOR_DATA' ELSE 'COMPLETE' END AS s) k
+       WHERE n <= 6000 OR n % 100 > 0""",
+    """INSERT INTO portfolio_valuation_jobs
+           (job_id, positions, epochs, first_dates, last_dates, trigger_ids, first_date, last_date,
+            valued_through, attempt_count, rows_written, lane, status, term, task_id, finished_at,
+            is_open)
+       SELECT 6000 + n * 100, k.positions, array_fill(0, ARRAY[{run}]),
+              array_fill(DATE '{day}', ARRAY[{run}]), array_fill(DATE '{day}', ARRAY[{run}]),
+              array_fill(NULL::bigint, ARRAY[{run}]), '{day}', '{day}', '{day}', 1, {run}, 'LIVE',
+              'COMPLETE', 1, n, now(), false
+       FROM generate_series(1, {runs}) n
+       CROSS JOIN LATERAL (
+           SELECT array_agg(p ORDER BY p) AS positions
+           FROM generate_series(1 + n::bigint % ({positions} / {run}) * {run},
+                                (1 + n::bigint % ({positions} / {run})) * {run}) p) k""",
     """INSERT INTO dead_letters (job_id, position_id, attempt_count, failure_reason, traceback)
-       SELECT job_id, position_id, 3, 'X', 'x'
+       SELECT job_id, positions[1], 3, 'X', 'x'
        FROM portfolio_valuation_jobs WHERE job_id <= 2000""",
     """INSERT INTO deferred_jobs
        SELECT job_id, now() FROM portfolio_valuation_jobs WHERE job_id BETWEEN 2001 AND 4000""",
     """INSERT INTO position_holes
-       SELECT position_id, 0, job_id, '{day}', '{day}', 'PRICE_MISSING', 'S1'
+       SELECT positions[1], 0, job_id, '{day}', '{day}', 'PRICE_MISSING', 'S1'
        FROM portfolio_valuation_jobs WHERE job_id BETWEEN 4001 AND 6000""",
     """UPDATE position_state SET holes = datemultirange(daterange('{day}', '{day}', '[]'))
        WHERE position_id IN (SELECT position_id FROM position_holes)""",
@@ -60,12 +78,26 @@ _FILL = (
 
 
 async def measure(
-    database: Database, settings: Settings, positions: int, jobs: int
+    database: Database, settings: Settings, positions: int, runs: int, run: int
 ) -> dict[str, Any]:
-    """Return positions, jobs, and milliseconds by what was read: the fastest of ten calls."""
+    """Return positions, jobs, their spans, and milliseconds by what was read: the fastest of ten
+    calls.
+
+    Args:
+        database: an empty database.
+        settings: settings of the engine.
+        positions: how many positions.
+        runs: how many jobs cover a run of positions.
+        run: how many positions each of them covers.
+    """
     async with database.connection() as connection:
         for statement in _FILL:
-            await connection.execute(statement.format(positions=positions, jobs=jobs, day=DAY))
+            await connection.execute(
+                statement.format(positions=positions, runs=runs, run=run, day=DAY)
+            )
+        [[jobs, spans]] = await connection.fetch(
+            "SELECT count(*), sum(span_count) FROM portfolio_valuation_jobs"
+        )
     found: dict[str, float] = {}
 
     async def take(name: str, read: Callable[[], Awaitable[Any]], calls: int = _CALLS) -> None:
@@ -85,9 +117,10 @@ async def measure(
     for status in JobStatus:
         await take(f"jobs, {status}", partial(jobs_page, status=status))
     await take("jobs of one portfolio", lambda: jobs_page(portfolios=["P1"]))
+    await take("jobs of one position", lambda: jobs_page(portfolio="P1", security="S1"))
     await take("stuck positions", lambda: page_of_stuck_positions(database, after=positions // 2))
     await take("dead letters", lambda: list_dead_letters(database, still_failed=False, limit=200))
     await take("console frame", lambda: read_console_state(database, counts, settings))
     await take("unchanged portfolio", lambda: reader.portfolio_version("P1"))
     await take("count of all positions", lambda: count_positions(database, settings), 3)
-    return {"positions": positions, "jobs": jobs, "milliseconds": found}
+    return {"positions": positions, "jobs": jobs, "spans": spans, "milliseconds": found}

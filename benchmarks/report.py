@@ -90,8 +90,7 @@ def _values(records: Record) -> dict[str, str]:
         ),
         "table_variants": _table_variants_table(records["table_variants"]),
         "scan": _scan_text(records["scan"]),
-        "reads_size": f"{records['reads']['positions']:,} positions and "
-        f"{records['reads']['jobs']:,} jobs",
+        "reads_size": _reads_size(records["reads"]),
         "reads": _table(
             ["read", "ms"], [[name, ms] for name, ms in records["reads"]["milliseconds"].items()]
         ),
@@ -397,6 +396,11 @@ def _table_variants_table(variants: list[Record]) -> str:
             for v in variants
         ],
     )
+
+
+def _reads_size(reads: Record) -> str:
+    spans = f" of {reads['spans']:,} spans" if "spans" in reads else ""
+    return f"{reads['positions']:,} positions and {reads['jobs']:,} jobs{spans}"
 
 
 def _scan_text(scan: Record) -> str:

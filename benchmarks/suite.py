@@ -218,9 +218,9 @@ class Suite:
         )
 
     def _reads(self) -> Any:
-        positions, jobs = (5_000, 50_000) if self._small else (1_000_000, 10_000_000)
+        positions, runs, run = (5_000, 20, 500) if self._small else (1_000_000, 200, 50_000)
         return self._on_a_database(
-            lambda database: reads.measure(database, self._settings, positions, jobs)
+            lambda database: reads.measure(database, self._settings, positions, runs, run)
         )
 
     def _profile(self) -> Any:

@@ -40,7 +40,10 @@ def list_newest(
     limit: Limit = 20,
     as_json: Json = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List the spans of jobs, the newest job first.
+
+    A job covers many positions; each of them with a range of its dates is a span.
+    """
 
     async def run(database: Database) -> list[dict[str, Any]]:
         return await list_jobs(
@@ -64,7 +67,7 @@ def list_newest(
         "failure_reason",
     )
     print_table(
-        counted(len(found), "job"), columns, ([job[name] for name in columns] for job in found)
+        counted(len(found), "span"), columns, ([span[name] for name in columns] for span in found)
     )
 
 
@@ -72,22 +75,29 @@ def list_newest(
 def show(
     ctx: typer.Context,
     job_id: Annotated[int, typer.Argument(metavar="JOB", parser=_job_id, help="Id of the job.")],
+    limit: Limit = 20,
     as_json: Json = False,
 ) -> None:
-    """Show one job, with the traceback of each of its failures."""
+    """Show one job, with its first spans and the traceback of each of its failures."""
 
     async def run(database: Database) -> dict[str, Any]:
-        return await read_job(database, job_id)
+        return await read_job(database, job_id, spans=limit)
 
     found = CliContext.of(ctx).run(run)
     if as_json:
         print_json(found)
         return
-    letters = found.pop("dead_letters")
+    letters, spans = found.pop("dead_letters"), found.pop("spans")
     print_table(
         f"Job {job_id}",
         ("field", "value"),
         ((name, None if value is None else str(value)) for name, value in found.items()),
+    )
+    shown = counted(len(spans), "span")
+    print_table(
+        shown if len(spans) == found["span_count"] else f"{shown} of {found['span_count']:,}",
+        tuple(spans[0]),
+        ([None if each is None else str(each) for each in span.values()] for span in spans),
     )
     for letter in letters:
         out.print(

@@ -61,7 +61,11 @@ class Caller:
 
     def shown_id(self, field: str, number: int | None) -> int | None:
         """Return what this caller sees of an id, or of a cursor that is one."""
-        return number if number is None or self.ids is None else self.ids.hide(field, number)
+        return None if number is None else self.shown_number(field, number)
+
+    def shown_number(self, field: str, number: int) -> int:
+        """Return what this caller sees of an id that there is."""
+        return number if self.ids is None else self.ids.hide(field, number)
 
     def meant_id(self, field: str, number: int) -> int:
         """Return the id that this caller means by a number."""

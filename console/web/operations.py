@@ -1,9 +1,8 @@
 """Endpoints for operators: progress, jobs, dead letters, stuck positions, health, and retry."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
@@ -27,7 +26,14 @@ from revalue.engine.core.lifecycle import FailureReason, JobStatus
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import NotFoundError
 from revalue.engine.operate.console_feed import known_left
-from revalue.engine.operate.job_list import MAX_ID, JobFilter, page_of_jobs, read_job
+from revalue.engine.operate.job_list import (
+    MAX_ID,
+    JobCursor,
+    JobFilter,
+    page_of_jobs,
+    portfolios_of_job,
+    read_job,
+)
 from revalue.engine.operate.position_counts import CountKeeper
 from revalue.engine.operate.status import (
     list_corrections,
@@ -43,6 +49,13 @@ _log = logs.logger("web")
 Before = Annotated[
     int, Query(ge=0, le=MAX_ID, description="Cursor: the last id of the page before.")
 ]
+BeforeJob = Annotated[
+    str | None,
+    Query(
+        pattern=f"^{JobCursor.PATTERN}$",
+        description="Cursor: `next` of the page before, or the id of a job.",
+    ),
+]
 After = Annotated[
     int, Query(ge=0, le=MAX_ID, description="Cursor: the last position_id of the page before.")
 ]
@@ -50,18 +63,17 @@ Status = Annotated[JobStatus | None, Query(description="Only jobs with this stat
 JobId = Annotated[int, Path(ge=0, le=MAX_ID, description="Job id.")]
 
 
-Page = tuple[list[dict[str, Any]], int | None]
-"""Rows, and the cursor of the next page; None: this is the last."""
+Rows = list[dict[str, Any]]
+Cursor = TypeVar("Cursor", int, JobCursor)
 
 
 async def _page(
     caller: Caller,
-    read: Callable[[int, int], Awaitable[Page]],
-    field: str,
-    cursor: int,
+    read: Callable[[Cursor, int], Awaitable[tuple[Rows, Cursor | None]]],
+    cursor: Cursor,
     limit: int,
-) -> Page:
-    """Return a page, and the cursor of the next one as its caller may see it.
+) -> tuple[Rows, Cursor | None]:
+    """Return a page, and the cursor of the next one; None: this is the last.
 
     A page of everybody's rows may end before `limit`. That of a limited caller goes on: where it
     ends would tell how many rows of others it has passed.
@@ -69,15 +81,14 @@ async def _page(
     Args:
         caller: who wants it.
         read: reads the rows behind a cursor, at most so many.
-        field: the id that is the cursor.
-        cursor: what the caller gave.
+        cursor: where the page before ended.
         limit: the most rows.
     """
-    rows, after = await read(caller.meant_id(field, cursor), limit)
+    rows, after = await read(cursor, limit)
     while caller.portfolios is not None and after is not None and len(rows) < limit:
         more, after = await read(after, limit - len(rows))
         rows += more
-    return rows, caller.shown_id(field, after)
+    return rows, after
 
 
 def _public(reason: str | None) -> str | None:
@@ -129,21 +140,24 @@ async def jobs(
     answers: Queries,
     caller: ReadCaller,
     status: Status = None,
-    before: Before = MAX_ID,
+    before: BeforeJob = None,
     limit: Limit = 200,
 ) -> Response:
-    """Valuation jobs, newest first.
+    """The spans of valuation jobs, the newest job first: a job covers many positions, and each of
+    them with a range of its dates is a span. A job can begin on one page and end on another.
 
-    A page looks at a bounded number of jobs: it can be shorter than `limit`, or empty, while `next`
-    is not null.
+    A page looks at a bounded number of spans: it can be shorter than `limit`, or empty, while
+    `next` is not null.
     """
     wanted = JobFilter(status=status, portfolios=caller.limit)
+    begin = JobCursor(MAX_ID) if before is None else JobCursor.parse(before)
 
-    async def read(before: int, limit: int) -> Page:
+    async def read(before: JobCursor, limit: int) -> tuple[Rows, JobCursor | None]:
         return await page_of_jobs(answers.database, wanted, before=before, limit=limit)
 
-    rows, after = await _page(caller, read, "job_id", before, limit)
+    rows, end = await _page(caller, read, begin.with_ids(caller.meant_id), limit)
     rows = [{**row, "failure_reason": _public(row["failure_reason"])} for row in rows]
+    after = None if end is None else str(end.with_ids(caller.shown_number))
     return await rows_response(request, Jobs, {}, rows, after)
 
 
@@ -159,11 +173,16 @@ async def retry(answers: Queries, caller: OperateCaller, job_id: JobId) -> Respo
     409 if there is nothing to retry: the job is done, superseded or in progress.
     """
     meant = caller.meant_id("job_id", job_id)
-    found = None
-    with suppress(NotFoundError):
-        found = await read_job(answers.database, meant)
-    if found is None or not caller.sees(found["portfolio_id"]):
+    portfolios = await portfolios_of_job(answers.database, meant)
+    if not any(map(caller.sees, portfolios)):
         raise NotFoundError(f"there is no valuation job {job_id}")
+    if not all(map(caller.sees, portfolios)):
+        raise HTTPException(
+            403,
+            f"job {job_id} covers other portfolios too, to which the token {caller.name!r} has no "
+            "access",
+        )
+    found = await read_job(answers.database, meant)
     if not await retry_jobs(answers.database, [meant]):
         raise HTTPException(
             409,
@@ -172,8 +191,9 @@ async def retry(answers: Queries, caller: OperateCaller, job_id: JobId) -> Respo
     _log.info(
         "job requeued",
         job=meant,
-        portfolio=found["portfolio_id"],
-        security=found["security_id"],
+        spans=found["span_count"],
+        portfolio=found["spans"][0]["portfolio_id"],
+        security=found["spans"][0]["security_id"],
         by=caller.name,
     )
     retried = await read_job(answers.database, meant)
@@ -212,7 +232,7 @@ async def dead_letters(
 ) -> Response:
     """Jobs that failed for good, newest first."""
 
-    async def read(before: int, limit: int) -> Page:
+    async def read(before: int, limit: int) -> tuple[Rows, int | None]:
         rows = await list_dead_letters(
             answers.database,
             still_failed=False,
@@ -222,8 +242,10 @@ async def dead_letters(
         )
         return rows, rows[-1]["dead_letter_id"] if len(rows) == limit else None
 
-    rows, last = await _page(caller, read, "dead_letter_id", before, limit)
-    return await rows_response(request, DeadLetters, {}, rows, last)
+    begin = caller.meant_id("dead_letter_id", before)
+    rows, last = await _page(caller, read, begin, limit)
+    after = caller.shown_id("dead_letter_id", last)
+    return await rows_response(request, DeadLetters, {}, rows, after)
 
 
 @router.get(
@@ -241,13 +263,15 @@ async def stuck(
     `next` is not null.
     """
 
-    async def read(after: int, limit: int) -> Page:
+    async def read(after: int, limit: int) -> tuple[Rows, int | None]:
         return await page_of_stuck_positions(
             answers.database, after=after, limit=limit, portfolios=caller.limit
         )
 
-    rows, last = await _page(caller, read, "position_id", after, limit)
-    return await rows_response(request, StuckPositions, {}, rows, last)
+    rows, last = await _page(caller, read, caller.meant_id("position_id", after), limit)
+    return await rows_response(
+        request, StuckPositions, {}, rows, caller.shown_id("position_id", last)
+    )
 
 
 @router.get("/health/live", response_model=Health, summary="Check the process")

@@ -372,7 +372,7 @@ class Reprocessing(_Model):
     holder: str | None = Field(description="Scheduler that leads; null: none.")
     heartbeat_age_seconds: float | None = Field(description="Time since its last heartbeat.")
     zombie_jobs_fenced: int = Field(
-        description="Jobs that an abandoned attempt tried to finish and could not."
+        description="Spans of jobs that an abandoned attempt tried to finish and could not."
     )
     calendars_not_opened: list[str] = Field(
         description="Calendars of positions of which no business day is opened: nothing is due."
@@ -395,21 +395,26 @@ class Reprocessing(_Model):
 
 
 class Job(_Model):
-    """A valuation job: one position over a range of dates."""
+    """A span of a valuation job: one position over a range of its dates."""
 
     job_id: int = Field(description="Job id.")
     portfolio_id: PortfolioId
     security_id: SecurityId
-    status: JobState = Field(description="Status of the job.")
+    status: JobState = Field(
+        description="Status of the job; SUPERSEDED if the job is unfinished and the position has a "
+        "newer epoch."
+    )
     lane: Lane
     epoch: Epoch
     first_date: FirstDate
     last_date: LastDate
     valued_through: Day | None = Field(
-        description="Last date of the job once it is done: every date is valued or a hole."
+        description="Last date of the span once its job is done: every date is valued or a hole."
     )
     attempt_count: Attempts
-    rows_written: int | None = Field(description="Rows that the job has written.")
+    rows_written: int | None = Field(
+        description="Rows that the job has written; null if it has other spans, or is not done."
+    )
     failure_reason: FailureReason
     trigger_id: int | None = Field(description="Trigger of the correction that is the cause.")
     term: int = Field(description="Term of the scheduler that started it last.")
@@ -419,10 +424,10 @@ class Job(_Model):
 
 
 class Jobs(_Model):
-    """Valuation jobs."""
+    """The spans of valuation jobs."""
 
-    items: list[Job] = Field(description="Jobs, newest first.")
-    next: int | None = Field(description="`before` of the next page; null: this is the last.")
+    items: list[Job] = Field(description="Spans, the newest job first, then by position and date.")
+    next: str | None = Field(description="`before` of the next page; null: this is the last.")
 
 
 class DeadLetter(_Model):

@@ -7,12 +7,13 @@ from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.backends import application_name, terminate_backends
 from revalue.engine.postgres.database import avoid_nested_loops
+from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
 
 ALONE_AFTER_DEATHS = 5
-"""After this many deaths of its process a job runs alone, so that the next death is its own."""
+"""After this many deaths of its process a span runs alone, so that the next death is its own."""
 
 _CALENDAR_DAYS, _BUSINESS_DAYS = 7, 5  # of a week: deferred jobs are packed by calendar days
 
@@ -36,11 +37,11 @@ async def apply(
     Raises:
         WriteConflictError: another session holds the lock of a position for too long.
     """
-    ranges = _job_ranges(tasks)
+    ids = [task.task_id for task in tasks]
     async with term.transaction("apply") as connection:
-        await sql("defer_tasks").execute(connection, **ranges, retry_seconds=retry_seconds)
-        await sql("supersede_fenced").execute(connection, **ranges)
-        locked = await sql("leave_locked").fetch(connection, **ranges) if leave_locked else []
+        await sql("defer_tasks").execute(connection, tasks=ids, retry_seconds=retry_seconds)
+        await sql("supersede_tasks").execute(connection, tasks=ids)
+        locked = await sql("leave_locked").fetch(connection, tasks=ids) if leave_locked else []
         left = sorted({row["position_id"] for row in locked})
         for task in tasks:
             await avoid_nested_loops(connection, task)
@@ -81,8 +82,6 @@ async def release(
         failed: int = await sql("release_task").value(
             connection,
             task=task.task_id,
-            first_job=task.first_job_id,
-            last_job=task.last_job_id,
             reason=reason,
             pause_seconds=pause_seconds,
             max_deaths=max_deaths,
@@ -109,28 +108,23 @@ async def recover(
     Raises:
         WriteConflictError: another session holds the lock of a position for too long.
     """
-    left: list[int] = []
     async with term.transaction("recover") as connection:
-        if not known:
-            await sql("supersede_stale").execute(connection)
         await sql("release_all").execute(connection, known=[task.task_id for task in known])
-        if leave_locked:
-            left = await _apply_unlocked(connection, None)
-        else:
-            await sql("apply_all").execute(connection, positions=None)
+        await sql("supersede_tasks").execute(connection, tasks=None)
+        left = await _apply_open(connection, leave_locked=leave_locked)
         await sql("defer_all").execute(connection)
         await sql("make_partitions").execute(connection)
     return left
 
 
-async def apply_left(term: Term, positions: Sequence[int]) -> list[int]:
-    """Apply the results of positions that `recover` has left.
+async def apply_left(term: Term) -> list[int]:
+    """Apply the results that `recover` has left.
 
     Returns:
-        Those that another session still has locked.
+        The positions that another session still has locked.
     """
     async with term.transaction("recover") as connection:
-        return await _apply_unlocked(connection, list(positions))
+        return await _apply_open(connection, leave_locked=True)
 
 
 async def wait_for_positions(connection: Connection, positions: Sequence[int]) -> None:
@@ -149,34 +143,37 @@ async def retry_due(term: Term, *, max_jobs: int, task_rows: int, capacity: int)
     async with term.transaction("retry") as connection:
         if not await sql("retry_is_due").value(connection):
             return []
+        sizes = {
+            "max_jobs": max_jobs,
+            "task_days": max(1, task_rows * _CALENDAR_DAYS // _BUSINESS_DAYS),
+            "alone_after": ALONE_AFTER_DEATHS,
+        }
+        await sql("split_after_deaths").execute(connection, **sizes)
+        new_tasks = await take_ids(connection, "valuation_task_ids", capacity)
         rows = await sql("retry_due").fetch(
-            connection,
-            term=term.number,
-            max_jobs=max_jobs,
-            task_days=max(1, task_rows * _CALENDAR_DAYS // _BUSINESS_DAYS),
-            capacity=capacity,
-            alone_after=ALONE_AFTER_DEATHS,
-            first_task=await term.take_ids(connection, "valuation_task_ids", capacity),
+            connection, term=term.number, new_tasks=new_tasks, **sizes
         )
     return [Task(**{**row, "lane": Lane(row["lane"])}) for row in rows]
 
 
-async def _apply_unlocked(connection: Connection, positions: list[int] | None) -> list[int]:
-    """Apply the results of these positions (None: of all) that no other session has locked.
+async def _apply_open(connection: Connection, *, leave_locked: bool) -> list[int]:
+    """Apply all results that are not applied, of this and of earlier terms.
 
     Returns:
-        The others.
+        The positions that were left, because another session has locked them.
     """
-    found = await sql("leave_locked_unapplied").fetch(connection, positions=positions)
-    free = [row["position_id"] for row in found if row["is_free"]]
-    await sql("apply_all").execute(connection, positions=free)
-    return [row["position_id"] for row in found if not row["is_free"]]
-
-
-def _job_ranges(tasks: Sequence[Task]) -> dict[str, list[int]]:
-    """Return the parameters by which statements find the jobs of several tasks."""
-    return {
-        "tasks": [task.task_id for task in tasks],
-        "first_jobs": [task.first_job_id for task in tasks],
-        "last_jobs": [task.last_job_id for task in tasks],
-    }
+    attempts = await sql("unapplied_tasks").fetch(connection)
+    locked = []
+    if leave_locked:
+        ids = [row["task_id"] for row in attempts]
+        locked = await sql("leave_locked").fetch(connection, tasks=ids)
+    left = sorted({row["position_id"] for row in locked})
+    for row in attempts:
+        await sql("apply_task").execute(
+            connection,
+            task=row["task_id"],
+            first_position=row["first_position"],
+            last_position=row["last_position"],
+            left=left,
+        )
+    return left

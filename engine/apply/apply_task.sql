@@ -1,28 +1,38 @@
 -- Apply what one task has valued: remove its dates from what is pending, add those without a value
--- to the holes, and publish the positions that are complete.
+-- to the holes, and publish the positions that are complete. Its jobs are then no longer open.
 --
 -- A position whose epoch is published already shows new holes at once. A date that was withdrawn
 -- counts again when it is valued again, if it is a business day.
--- left: positions that another transaction has locked; nothing is applied to them.
--- A position publishes an epoch once in a transaction, before it shows new holes of it: that INSERT
--- meets no row of its own, and is without ON CONFLICT, which costs more for each row.
--- CASE and the range of positions: see value/jobs.sql. Both sides of a join of jobs are bounded by
--- their numbers; else it reads all jobs ever made.
-WITH valued AS (
-    SELECT j.position_id, j.epoch,
-           range_agg(daterange(j.first_date, j.valued_through, '[]')) AS dates
+-- left: positions that another transaction has locked; nothing is applied to them, and their jobs
+-- stay open.
+--
+-- A job is one publication if each of its positions publishes by it alone, changes nothing of what
+-- it publishes but the epoch, and was invalidated at the same moments as the others. All others
+-- have rows of their own. A position publishes an epoch once in a transaction, before it shows new
+-- holes of it: that INSERT meets no row of its own, and is without ON CONFLICT, which costs more
+-- for each row.
+-- Positions from :first_position to :last_position are those of the task, and perhaps others: where
+-- it is dense, reading the whole range once is cheaper than one lookup per position.
+WITH spans AS MATERIALIZED (
+    SELECT j.job_id, u.position_id, u.epoch,
+           daterange(u.first_date, LEAST(u.last_date, j.valued_through), '[]') AS dates,
+           u.position_id = ANY (:left::bigint[]) AS is_left
     FROM portfolio_valuation_jobs j
-    WHERE j.job_id BETWEEN :first_job AND :last_job
-      AND CASE WHEN j.task_id = :task AND j.valued_through IS NOT NULL THEN true END
-      AND j.position_id <> ALL (:left::bigint[])
-    GROUP BY j.position_id, j.epoch
+    CROSS JOIN LATERAL unnest(j.positions, j.epochs, j.first_dates, j.last_dates)
+        AS u (position_id, epoch, first_date, last_date)
+    WHERE j.task_id = :task AND j.is_open AND j.valued_through IS NOT NULL
+), valued AS (
+    SELECT position_id, epoch, range_agg(dates) AS dates,
+           CASE WHEN min(job_id) = max(job_id) THEN min(job_id) END AS job_id
+    FROM spans
+    WHERE NOT is_left
+    GROUP BY position_id, epoch
 ), lacking AS (
     SELECT h.position_id, h.epoch,
            range_agg(daterange(h.first_date, h.last_date, '[]')) AS holes
-    FROM position_holes h
-    JOIN portfolio_valuation_jobs j USING (job_id)
-    WHERE h.job_id BETWEEN :first_job AND :last_job
-      AND j.job_id BETWEEN :first_job AND :last_job AND j.task_id = :task
+    FROM portfolio_valuation_jobs j
+    JOIN position_holes h USING (job_id)
+    WHERE j.task_id = :task AND j.is_open AND j.status <> 'COMPLETE'
     GROUP BY h.position_id, h.epoch
 ), applied AS (
     UPDATE position_state p
@@ -38,8 +48,9 @@ WITH valued AS (
             THEN p.holes + v.holes + (p.withdrawn - v.valued_again)
             ELSE p.published_hidden END
     FROM (
-        SELECT v.position_id, v.epoch, v.dates, COALESCE(l.holes, '{}') AS holes,
-               w.published_epoch AS was_published, w.published_hidden AS was_hidden,
+        SELECT v.position_id, v.epoch, v.dates, v.job_id, COALESCE(l.holes, '{}') AS holes,
+               w.published_epoch AS was_published, w.published_open_dates AS was_open,
+               w.published_hidden AS was_hidden,
                CASE WHEN isempty(w.withdrawn) THEN '{}'
                     ELSE business_days_among(w.calendar_no, w.withdrawn * v.dates)
                     END AS valued_again
@@ -51,7 +62,32 @@ WITH valued AS (
     WHERE p.position_id = v.position_id AND p.epoch = v.epoch
       AND p.position_id BETWEEN :first_position AND :last_position
     RETURNING p.position_id, p.published_epoch, p.published_open_dates, p.published_hidden,
-              p.stale_moment, p.invalidated_moment, v.was_published, v.was_hidden
+              p.stale_moment, p.invalidated_moment, v.was_published, v.was_hidden, v.job_id,
+              p.published_open_dates = v.was_open AND p.published_hidden = v.was_hidden AS is_plain
+), one_publication AS (
+    SELECT s.job_id, min(a.stale_moment) AS stale_moment,
+           min(a.invalidated_moment) AS invalidated_moment
+    FROM spans s
+    LEFT JOIN applied a ON a.position_id = s.position_id AND a.job_id = s.job_id
+    GROUP BY s.job_id
+    HAVING bool_and(a.is_plain IS TRUE AND a.published_epoch > a.was_published)
+       AND count(a.stale_moment) IN (0, count(*))
+       AND count(a.invalidated_moment) IN (0, count(*))
+       AND min(a.stale_moment) IS NOT DISTINCT FROM max(a.stale_moment)
+       AND min(a.invalidated_moment) IS NOT DISTINCT FROM max(a.invalidated_moment)
+), closed AS (
+    UPDATE portfolio_valuation_jobs j
+    SET is_open = d.is_left,
+        published_moment = CASE WHEN d.is_published THEN (SELECT current_moment()) END,
+        stale_moment = d.stale_moment,
+        invalidated_moment = d.invalidated_moment
+    FROM (
+        SELECT s.job_id, s.is_left, o.job_id IS NOT NULL AS is_published, o.stale_moment,
+               o.invalidated_moment
+        FROM (SELECT job_id, bool_or(is_left) AS is_left FROM spans GROUP BY job_id) s
+        LEFT JOIN one_publication o USING (job_id)
+    ) d
+    WHERE j.job_id = d.job_id
 ), published AS (
     INSERT INTO publications
         (position_id, moment_id, epoch, open_dates, hidden, stale_moment, invalidated_moment)
@@ -59,6 +95,7 @@ WITH valued AS (
            published_hidden, stale_moment, invalidated_moment
     FROM applied
     WHERE published_epoch > was_published
+      AND COALESCE(job_id, 0) NOT IN (SELECT job_id FROM one_publication)
 )
 INSERT INTO publications (position_id, moment_id, epoch, open_dates, hidden)
 SELECT position_id, (SELECT current_moment()), published_epoch, published_open_dates,

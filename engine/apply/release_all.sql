@@ -1,18 +1,12 @@
 -- Abandon the attempts that this scheduler does not know (their tasks are not in :known), without
 -- counting them: nobody will report their results to it. Unfinished jobs become PENDING and are due
--- now, or SUPERSEDED if their position has a newer epoch.
+-- now.
 WITH released AS (
-    UPDATE portfolio_valuation_jobs j
-    SET status = (CASE WHEN p.epoch = j.epoch THEN 'PENDING' ELSE 'SUPERSEDED' END)
-                     ::valuation_job_status,
-        task_id = 0,
-        attempt_count = j.attempt_count - 1,
-        finished_at = CASE WHEN p.epoch > j.epoch THEN now() END
-    FROM position_state p
-    WHERE j.position_id = p.position_id AND NOT isempty(p.pending) AND j.status = 'PROCESSING'
-      AND j.task_id <> ALL (:known::bigint[])
-    RETURNING j.job_id, j.status
+    UPDATE portfolio_valuation_jobs
+    SET status = 'PENDING', task_id = 0, attempt_count = attempt_count - 1
+    WHERE is_open AND status = 'PROCESSING' AND task_id <> ALL (:known::bigint[])
+    RETURNING job_id
 )
 INSERT INTO deferred_jobs (job_id, not_before)
-SELECT job_id, clock_timestamp() FROM released WHERE status = 'PENDING'
+SELECT job_id, clock_timestamp() FROM released
 ON CONFLICT (job_id) DO UPDATE SET not_before = excluded.not_before

@@ -29,8 +29,6 @@ async def log_unfinished_jobs(database: Connections, tasks: Sequence[Task]) -> N
         rows = await sql("unfinished_jobs").fetch(
             connection,
             tasks=[task.task_id for task in tasks],
-            first_jobs=[task.first_job_id for task in tasks],
-            last_jobs=[task.last_job_id for task in tasks],
             statuses=statuses,
         )
     for row in rows:

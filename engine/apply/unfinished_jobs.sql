@@ -13,18 +13,15 @@ SELECT status, reason, subject,
        COALESCE(array_agg(DISTINCT trigger_id) FILTER (WHERE trigger_id IS NOT NULL), '{}')
            AS triggers
 FROM (
-    SELECT j.status::text, j.job_id, j.epoch, j.trigger_id, p.portfolio_id, p.security_id,
-           COALESCE(h.reason, split_part(j.failure_reason, ' ', 1)) AS reason,
-           COALESCE(h.subject, split_part(j.failure_reason, ' ', 2)) AS subject,
-           COALESCE(h.first_date, j.first_date) AS first_date,
-           COALESCE(h.last_date, j.last_date) AS last_date
-    FROM unnest(:tasks::bigint[], :first_jobs::bigint[], :last_jobs::bigint[])
-        AS t (task_id, first_job, last_job)
-    JOIN portfolio_valuation_jobs j
-      ON j.job_id BETWEEN t.first_job AND t.last_job AND j.task_id = t.task_id
+    SELECT s.status::text, s.job_id, s.epoch, s.trigger_id, p.portfolio_id, p.security_id,
+           COALESCE(h.reason, split_part(s.failure_reason, ' ', 1)) AS reason,
+           COALESCE(h.subject, split_part(s.failure_reason, ' ', 2)) AS subject,
+           COALESCE(h.first_date, s.first_date) AS first_date,
+           COALESCE(h.last_date, s.last_date) AS last_date
+    FROM job_spans s
     JOIN position_state p USING (position_id)
-    LEFT JOIN position_holes h ON h.job_id = j.job_id
-    WHERE j.status::text = ANY (:statuses::text[])
+    LEFT JOIN position_holes h ON h.job_id = s.job_id
+    WHERE s.task_id = ANY (:tasks::bigint[]) AND s.status::text = ANY (:statuses::text[])
 ) found
 GROUP BY status, reason, subject
 ORDER BY status, reason, subject

@@ -1,4 +1,4 @@
-"""Packing: how due ranges become jobs and tasks, as many as there is capacity for."""
+"""Packing: how due ranges become jobs, as many as there is capacity for."""
 
 import polars as pl
 
@@ -15,21 +15,17 @@ def take_within(ranges: pl.DataFrame, capacity_rows: int) -> pl.DataFrame:
     return ranges.filter(_rows_before_position(ranges) < capacity_rows)
 
 
-def assign_tasks(
-    ranges: pl.DataFrame, task_rows: int, *, first_job_id: int, first_task_id: int
-) -> pl.DataFrame:
-    """Add job_id (one per range, ascending) and task_id (ascending, about `task_rows` rows each).
+def assign_jobs(ranges: pl.DataFrame, job_rows: int) -> pl.DataFrame:
+    """Add job_no: which job a range belongs to, from 0 upwards, about `job_rows` rows each.
 
-    The jobs of a task are contiguous in job ids and in positions. A position is never split: one
-    with more than `task_rows` rows is a task of its own.
+    The ranges of a job are contiguous in positions. A position is never split: one with more than
+    `job_rows` rows is a job of its own.
 
     Args:
         ranges: position_id, rows (position-days) and any other columns, sorted by position_id.
     """
     return ranges.with_columns(
-        job_id=pl.int_range(pl.len(), dtype=pl.Int64) + first_job_id,
-        task_id=(_rows_before_position(ranges) // task_rows).rle_id().cast(pl.Int64)
-        + first_task_id,
+        job_no=(_rows_before_position(ranges) // job_rows).rle_id().cast(pl.Int64)
     )
 
 

@@ -1,4 +1,4 @@
-"""A task: one attempt at a set of jobs, the unit of work of a valuation actor.
+"""A task: one attempt at a job, or at several small ones: the unit of work of a valuation actor.
 
 Tasks exist in memory only; the jobs in the database carry their ids.
 """
@@ -13,34 +13,30 @@ _N = TypeVar("_N", int, float)
 
 @dataclass(frozen=True)
 class Task:
-    """The jobs from first_job_id to last_job_id (both included) that have this task_id.
+    """The jobs that have this task_id, or those of their spans within a range of positions.
 
-    Their positions lie between first_position_id and last_position_id (both included).
-    rows: expected number of position-days.
+    A span is one position of a job with a range of its dates. The range of positions goes from
+    first_position_id to last_position_id (both included).
+    spans: expected number of spans. rows: expected number of position-days.
     """
 
     task_id: int
-    first_job_id: int
-    last_job_id: int
     first_position_id: int
     last_position_id: int
+    spans: int
     rows: int
     lane: Lane
 
     @property
     def is_dense(self) -> bool:
         """Whether at least about one in eight position ids of its range belongs to it."""
-        return self.last_position_id - self.first_position_id < 8 * (
-            self.last_job_id - self.first_job_id + 1
-        )
+        return self.last_position_id - self.first_position_id < 8 * self.spans
 
     @property
     def parameters(self) -> dict[str, int]:
         """The parameters by which statements find its jobs and their positions."""
         return {
             "task": self.task_id,
-            "first_job": self.first_job_id,
-            "last_job": self.last_job_id,
             "first_position": self.first_position_id,
             "last_position": self.last_position_id,
         }
@@ -50,17 +46,17 @@ class Task:
 class TaskResult:
     """What an attempt did, for metrics. The job rows in the database hold the same.
 
-    jobs: number of jobs that were valued.
+    spans: number of spans that were valued.
     rows: position-days committed.
-    fenced: jobs that this attempt was no longer allowed to finish; their rows were dropped.
-    statuses: number of jobs by new status.
-    reasons: number of jobs by failure reason (first word).
+    fenced: spans that this attempt was no longer allowed to finish; their rows were dropped.
+    statuses: number of spans by the new status of their job.
+    reasons: number of spans by failure reason (first word).
     seconds: time by phase (read, compute, encode, mark, copy, commit).
     statements: number of statements sent to PostgreSQL.
     """
 
     task: Task
-    jobs: int
+    spans: int
     rows: int
     fenced: int
     statuses: dict[str, int] = field(default_factory=dict)
@@ -72,7 +68,7 @@ class TaskResult:
         """Return the result of `task` from the results of its two halves."""
         return TaskResult(
             task,
-            self.jobs + other.jobs,
+            self.spans + other.spans,
             self.rows + other.rows,
             self.fenced + other.fenced,
             _sum_by_name(self.statuses, other.statuses),

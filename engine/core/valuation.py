@@ -1,4 +1,4 @@
-"""The valuation of a task: from jobs, position records and market data to snapshot rows.
+"""The valuation of a task: from spans, position records and market data to snapshot rows.
 
 The rules are those of docs/valuation.md. Nothing here knows a database or a clock.
 """
@@ -56,13 +56,14 @@ SNAPSHOT_COLUMNS = (
 class Valued:
     """The result of a valuation.
 
-    rows: SNAPSHOT_COLUMNS, sorted by position_id and date.
-    holes: the dates that could not be valued: position_id, epoch, job_id, first_date, last_date
-        (both included), reason (FailureReason), instrument_no, problem_pair (`encode_pair`). One
-        row per run of business days with the same reason and pair, sorted by job_id and first_date.
-    outcomes: one row per job: job_id, status (JobStatus), valued_through (the last date, if the job
-        is done; else null), rows_written (i32); and of the hole that decides the status: reason,
-        instrument_no, problem_date, problem_pair, all null if the job has no hole.
+    rows: span_no and SNAPSHOT_COLUMNS, sorted by position_id and date.
+    holes: the dates that could not be valued: span_no, position_id, epoch, job_id, first_date,
+        last_date (both included), reason (FailureReason), instrument_no, problem_pair
+        (`encode_pair`). One row per run of business days with the same reason and pair, sorted by
+        span_no and first_date.
+    outcomes: one row per span: span_no, status (JobStatus), valued_through (the last date, if the
+        span is done; else null), rows_written (i32); and of the hole that decides the status:
+        reason, instrument_no, problem_date, problem_pair, all null if the span has no hole.
     """
 
     rows: pl.DataFrame
@@ -70,23 +71,23 @@ class Valued:
     outcomes: pl.DataFrame
 
 
-def value(jobs: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
-    """Value every due date of every job whose inputs are there; the other dates are holes.
+def value(spans: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
+    """Value every due date of every span whose inputs are there; the other dates are holes.
 
     Args:
-        jobs: job_id, position_id (i64), epoch (i32), first_date, last_date (both included),
-            calendar_no (i16), instrument_no (i32), local_no, base_no (i16: currencies of instrument
-            and portfolio); sorted by position_id and first_date.
+        spans: span_no (i64, ascending), job_id, position_id (i64), epoch (i32), first_date,
+            last_date (both included), calendar_no (i16), instrument_no (i32), local_no, base_no
+            (i16: currencies of instrument and portfolio); sorted by position_id and first_date.
         history: position_id, position_date, quantity, cost_basis_local, cost_basis (AMOUNT): the
             position records in force on these dates.
     """
-    held = _expand_holdings(jobs, history, market.business_days)
+    held = _expand_holdings(spans, history, market.business_days)
     priced = _add_prices(held, market)
     valued = _compute_values(priced)
     lacking = pl.col("problem").is_not_null()
-    rows = valued.filter(~lacking).select(SNAPSHOT_COLUMNS)
+    rows = valued.filter(~lacking).select("span_no", *SNAPSHOT_COLUMNS)
     holes = _runs(valued.filter(lacking))
-    return Valued(rows, holes, _outcomes(jobs, rows, holes))
+    return Valued(rows, holes, _outcomes(spans, rows, holes))
 
 
 def in_storage_order(rows: pl.DataFrame) -> pl.DataFrame:
@@ -101,13 +102,13 @@ def in_storage_order(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _expand_holdings(
-    jobs: pl.DataFrame, history: pl.DataFrame, business_days: pl.DataFrame
+    spans: pl.DataFrame, history: pl.DataFrame, business_days: pl.DataFrame
 ) -> pl.DataFrame:
     """Return one row per business day on which the position is open, its closing date included."""
     records = history.sort("position_id", "position_date").with_columns(
         previous=pl.col("quantity").shift(1).over("position_id").fill_null(0)
     )
-    rows = expand_to_dates(jobs, business_days).join_asof(
+    rows = expand_to_dates(spans, business_days).join_asof(
         records,
         left_on="date",
         right_on="position_date",
@@ -200,7 +201,7 @@ def _compute_values(priced: pl.DataFrame) -> pl.DataFrame:
 def _runs(lacking: pl.DataFrame) -> pl.DataFrame:
     """Return the dates without a value as runs of business days; see Valued.holes."""
     same = pl.all_horizontal(
-        pl.col(name).eq_missing(pl.col(name).shift(1)) for name in ("job_id", "problem", "pair")
+        pl.col(name).eq_missing(pl.col(name).shift(1)) for name in ("span_no", "problem", "pair")
     )
     next_day = pl.col("day_no") == pl.col("day_no").shift(1) + 1
     # The pair matters to a missing rate only: other reasons have any.
@@ -210,7 +211,7 @@ def _runs(lacking: pl.DataFrame) -> pl.DataFrame:
         .with_columns(run=(~(same & next_day).fill_null(False)).cum_sum())
         .group_by("run", maintain_order=True)
         .agg(
-            pl.col("position_id", "epoch", "job_id").first(),
+            pl.col("span_no", "position_id", "epoch", "job_id").first(),
             first_date=pl.col("date").first(),
             last_date=pl.col("date").last(),
             reason=pl.col("problem").first(),
@@ -221,15 +222,15 @@ def _runs(lacking: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _outcomes(jobs: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame) -> pl.DataFrame:
-    counts = rows.group_by("job_id").agg(rows_written=pl.len().cast(pl.Int32))
+def _outcomes(spans: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame) -> pl.DataFrame:
+    counts = rows.group_by("span_no").agg(rows_written=pl.len().cast(pl.Int32))
     waits = pl.col("reason").is_in([reason.value for reason in FailureReason if reason.waits])
     # A hole that waits for data fills by itself; one that does not is told first.
     deciding = (
-        holes.sort("job_id", waits, "first_date")
-        .group_by("job_id", maintain_order=True)
+        holes.sort("span_no", waits, "first_date")
+        .group_by("span_no", maintain_order=True)
         .first()
-        .select("job_id", "reason", "problem_pair", problem_date="first_date")
+        .select("span_no", "reason", "problem_pair", problem_date="first_date")
     )
     status = (
         pl.when(waits)
@@ -241,11 +242,11 @@ def _outcomes(jobs: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame) -> pl
         .otherwise(pl.lit(JobStatus.COMPLETE.value))
     )
     return (
-        jobs.join(counts, on="job_id", how="left", maintain_order="left")
-        .join(deciding, on="job_id", how="left", maintain_order="left")
+        spans.join(counts, on="span_no", how="left", maintain_order="left")
+        .join(deciding, on="span_no", how="left", maintain_order="left")
         .with_columns(pl.col("rows_written").fill_null(0))
         .select(
-            "job_id",
+            "span_no",
             "rows_written",
             "reason",
             "instrument_no",

@@ -4,7 +4,7 @@
 -- The fan-out does it for the positions that it invalidates. A job of the new epoch need not come:
 -- a position that is closed on all its dates has none.
 UPDATE portfolio_valuation_jobs j
-SET status = 'SUPERSEDED', finished_at = COALESCE(j.finished_at, now())
+SET status = 'SUPERSEDED', finished_at = COALESCE(j.finished_at, now()), is_open = false
 FROM (
     SELECT h.job_id
     FROM changed_positions c

@@ -25,11 +25,11 @@ _NO_POSITIONS = pl.DataFrame(schema={"position_id": pl.Int64})
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many jobs a fan-out may create.
+    """How much a fan-out may stage.
 
-    reader: reads what the jobs would be for.
+    reader: reads what would be due.
     rows: position-days that may be scheduled.
-    task_rows: target position-days per task.
+    task_rows: target position-days per job.
     """
 
     reader: ArrowReader
@@ -45,17 +45,17 @@ class FannedOut:
     finished: whether these triggers are done.
     positions_invalidated: number of positions whose epoch was raised.
     positions_staged: how many of them were staged at the same time.
-    jobs: number of jobs created for those.
+    spans: number of spans of the jobs created for those.
     jobs_superseded: number of unfinished jobs, deferred, waiting or failed, that were ended.
     trigger_ids: the triggers, ascending.
-    tasks: the tasks of the created jobs.
+    tasks: the tasks of these jobs.
     """
 
     triggers: int
     finished: bool
     positions_invalidated: int
     positions_staged: int
-    jobs: int
+    spans: int
     jobs_superseded: int
     trigger_ids: tuple[int, ...]
     tasks: tuple[Task, ...] = ()
@@ -111,9 +111,7 @@ async def fan_out(
         if capacity is not None and capacity.rows > 0 and not withdraws:
             positions, ranges = await capacity.reader.run(_plan_jobs, capacity, page)
             task_rows = capacity.task_rows
-        tasks = await propose_jobs(
-            term, connection, positions, ranges, Lane.HISTORY, task_rows=task_rows
-        )
+        tasks = await propose_jobs(connection, positions, ranges, Lane.HISTORY, task_rows=task_rows)
         done = await sql("invalidate_positions").one(connection, **page, term=term.number)
         invalidated = done["staged"] + done["invalidated_only"]
         await sql("progress").execute(
@@ -130,10 +128,10 @@ async def fan_out(
         finished=finished,
         positions_invalidated=invalidated,
         positions_staged=done["staged"],
-        jobs=done["jobs"],
+        spans=done["spans"],
         jobs_superseded=superseded,
         trigger_ids=tuple(sorted((*ended, *triggers))),
-        tasks=tuple(tasks) if done["jobs"] else (),
+        tasks=tuple(tasks) if done["spans"] else (),
     )
 
 

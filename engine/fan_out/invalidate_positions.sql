@@ -1,5 +1,5 @@
 -- Invalidate the affected positions of one page: raise their epoch and mark the affected dates as
--- pending. A position for which jobs were proposed (staged_positions, staged_jobs), and which was
+-- pending. A position for which spans were proposed (staged_positions, staged_spans), and which was
 -- not changed since, is staged at the same time; the others are noted and wait for the scan.
 --
 -- stale_moment: the first commit among the corrections that touch the dates of the position. A
@@ -10,7 +10,7 @@
 -- was read before (w).
 -- NOT IN is hashed, whatever the planner estimates. It estimates few staged positions, and an anti
 -- join would loop over all of them for each affected position.
--- Jobs are inserted as in stage/create_jobs.sql. One statement for both would have to find the rows
+-- Jobs are created as in stage/create_jobs.sql. One statement for both would have to find the rows
 -- updated here by their xmin.
 WITH staged AS (
     UPDATE position_state p
@@ -32,7 +32,7 @@ WITH staged AS (
         FROM staged_positions k
         LEFT JOIN (
             SELECT position_id, range_agg(daterange(j.first_date, j.last_date, '[]')) AS dates
-            FROM staged_jobs j
+            FROM staged_spans j
             JOIN staged_positions several USING (position_id)
             WHERE several.first_date IS NULL
             GROUP BY position_id
@@ -102,17 +102,24 @@ WITH staged AS (
     SELECT lower(ids), upper(ids) - 1
     FROM (SELECT unnest(range_agg(int8range(position_id, position_id, '[]'))) AS ids
           FROM invalidated) runs
-), jobs AS (
-    INSERT INTO portfolio_valuation_jobs
-        (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term,
-         task_id, trigger_id)
-    SELECT j.job_id, j.position_id, s.epoch, j.first_date, j.last_date, 1, 'HISTORY',
-           'PROCESSING', :term, j.task_id, s.trigger_id
-    FROM staged_jobs j
+), spans AS (
+    SELECT j.*, s.epoch, s.trigger_id
+    FROM staged_spans j
     JOIN staged s USING (position_id)
-    ORDER BY j.job_id
-    RETURNING 1
+), created AS (
+    INSERT INTO portfolio_valuation_jobs
+        (job_id, positions, epochs, first_dates, last_dates, trigger_ids, first_date, last_date,
+         attempt_count, lane, status, term, task_id)
+    SELECT job_id, array_agg(position_id ORDER BY position_id, first_date),
+           array_agg(epoch ORDER BY position_id, first_date),
+           array_agg(first_date ORDER BY position_id, first_date),
+           array_agg(last_date ORDER BY position_id, first_date),
+           array_agg(trigger_id ORDER BY position_id, first_date),
+           min(first_date), max(last_date), 1, 'HISTORY', 'PROCESSING', :term,
+           min(task_id)
+    FROM spans
+    GROUP BY job_id
 )
 SELECT (SELECT count(*) FROM staged) AS staged,
        (SELECT count(*) FROM invalidated) AS invalidated_only,
-       (SELECT count(*) FROM jobs) AS jobs
+       (SELECT count(*) FROM spans) AS spans

@@ -1,7 +1,7 @@
 -- End the jobs of a page whose holes are all due again: jobs that wait for data, and those that
 -- failed on a date. Returns how many.
 UPDATE portfolio_valuation_jobs j
-SET status = 'SUPERSEDED'
+SET status = 'SUPERSEDED', is_open = false
 FROM (
     SELECT h.job_id
     FROM position_holes h

@@ -43,7 +43,6 @@ class Term:
         self._database = database
         # An answer that comes later than a heartbeat is due is of no use.
         self._short_seconds = lease_seconds
-        self._taking_ids = asyncio.Lock()
         self.number = number
         self.holder = holder
 
@@ -144,16 +143,6 @@ class Term:
         """Give the term back, so that the next scheduler need not wait for the end of the lease."""
         async with self._database.transaction(seconds=self._short_seconds) as connection:
             await sql("release").execute(connection, term=self.number)
-
-    async def take_ids(self, connection: Connection, sequence: str, size: int) -> int:
-        """Return the first of `size` consecutive ids that nobody else gets.
-
-        The term makes this process the only user of the sequence; the lock keeps its two lanes
-        apart.
-        """
-        async with self._taking_ids:
-            end: int = await sql("take_ids").value(connection, sequence=sequence, size=size)
-        return end - size
 
     async def _lost(self, connection: Connection) -> TermLostError:
         newer = await sql("leader").one(connection)

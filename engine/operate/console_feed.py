@@ -21,7 +21,7 @@ LAG_BOUNDS = (0, 1, 5, 21, 63, 252)
 """Calendar days from watermark to horizon. A position counts in the first class whose bound its lag
 does not exceed, or in the class after the last bound."""
 
-_RECENT_SECONDS, _RECENT_JOBS = 5, 10_000
+_RECENT_SECONDS, _RECENT_JOBS = 5, 1_000
 _CORRECTIONS, _DEAD_LETTERS = 50, 20
 
 
@@ -31,8 +31,9 @@ class ConsoleState:
 
     Attributes:
         state: what GET /reprocessing has, and the lists corrections, recent_dead_letters and
-            portfolios (each with a limit), actors, jobs_in_flight and tasks_in_flight. All of it is
-            of the time `read_at`, but what was counted at `counted_at`.
+            portfolios (each with a limit), actors, tasks_in_flight, jobs_in_flight and
+            spans_in_flight. All of it is of the time `read_at`, but what was counted at
+            `counted_at`.
         lags: number of positions per class of LAG_BOUNDS.
         rows_per_second: of the jobs that finished in the last 5 seconds.
     """

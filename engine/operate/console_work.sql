@@ -1,9 +1,13 @@
--- What runs now: connected actors (one database session each), jobs and tasks in flight, and the
--- rows per second of the jobs that finished within the last :seconds.
+-- What runs now: connected actors (one database session each), tasks, jobs and their spans in
+-- flight, and the rows per second of the jobs that finished within the last :seconds.
 --
--- Only the newest :max_jobs jobs are read: status has no index, and the console asks every second.
-WITH newest AS (
-    SELECT status, task_id, rows_written, finished_at
+-- Of the finished jobs only the newest :max_jobs are read, because the console asks every second.
+WITH in_flight AS (
+    SELECT task_id, span_count
+    FROM portfolio_valuation_jobs
+    WHERE is_open AND status = 'PROCESSING'
+), newest AS (
+    SELECT status, rows_written, finished_at
     FROM portfolio_valuation_jobs
     ORDER BY job_id DESC
     LIMIT :max_jobs
@@ -11,8 +15,9 @@ WITH newest AS (
 SELECT (SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database()
           AND application_name LIKE 'revalue valuer %') AS actors,
-       count(*) FILTER (WHERE status = 'PROCESSING') AS jobs_in_flight,
-       count(DISTINCT task_id) FILTER (WHERE status = 'PROCESSING') AS tasks_in_flight,
+       (SELECT count(*) FROM in_flight) AS jobs_in_flight,
+       (SELECT COALESCE(sum(span_count), 0) FROM in_flight) AS spans_in_flight,
+       (SELECT count(DISTINCT task_id) FROM in_flight) AS tasks_in_flight,
        COALESCE(sum(rows_written) FILTER (
            WHERE status = 'COMPLETE'
              AND finished_at > clock_timestamp() - make_interval(secs => :seconds::double precision)

@@ -127,7 +127,7 @@ class DatabaseCollector(Collector):
         )
         yield CounterMetricFamily(
             "revalue_zombie_jobs_fenced",
-            "Jobs that an abandoned attempt tried to finish, and could not",
+            "Spans of jobs that an abandoned attempt tried to finish, and could not",
             value=status.zombie_jobs_fenced,
         )
         yield GaugeMetricFamily(

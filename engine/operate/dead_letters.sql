@@ -1,7 +1,9 @@
 -- The newest dead letters that fit the filters, the newest first. A filter that is NULL does not
--- apply. :still_failed leaves out those whose job was requeued or superseded since.
-SELECT d.dead_letter_id, d.job_id, p.portfolio_id, p.security_id, j.epoch, j.first_date,
-       j.last_date, j.status::text, d.attempt_count, d.failure_reason, d.died_at, d.requeued_at
+-- apply. :still_failed leaves out those whose job was requeued or superseded since. A job that
+-- failed has one span.
+SELECT d.dead_letter_id, d.job_id, p.portfolio_id, p.security_id, j.epochs[1] AS epoch,
+       j.first_date, j.last_date, j.status::text, d.attempt_count, d.failure_reason, d.died_at,
+       d.requeued_at
 FROM dead_letters d
 JOIN portfolio_valuation_jobs j USING (job_id)
 JOIN position_state p ON p.position_id = d.position_id

@@ -14,7 +14,7 @@ WITH due AS (
       AND NOT EXISTS (
           SELECT FROM dead_letters d
           JOIN portfolio_valuation_jobs w USING (job_id)
-          WHERE NOT isempty(p.pending) AND d.position_id = p.position_id AND w.epoch = p.epoch
+          WHERE NOT isempty(p.pending) AND d.position_id = p.position_id AND w.epochs[1] = p.epoch
             AND w.status = 'FAILED' AND w.valued_through IS NULL)
     GROUP BY 1, 3
 ), counted AS (

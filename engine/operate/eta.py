@@ -10,7 +10,7 @@ from revalue.engine.settings import Settings
 
 sql = statements(__package__)
 
-_RECENT_JOBS = 20_000
+_RECENT_JOBS = 1_000
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Remaining:
     Attributes:
         remaining_position_days: due position-days of positions that neither wait for data nor
             failed.
-        rows_per_second: the speed of recent jobs of about the same size.
+        rows_per_second: the speed of recent jobs of about as many rows per span.
         estimated_seconds: how long the work will take. This and the speed are None if no finished
             job is recorded.
     """
@@ -44,17 +44,18 @@ async def remaining(database: Connections, settings: Settings) -> Remaining:
 
 
 async def throughput(
-    connection: Connection, rows_per_job: float, settings: Settings
+    connection: Connection, rows_per_span: float, settings: Settings
 ) -> asyncpg.Record | None:
-    """Return the speed of recent finished jobs, of about `rows_per_job` rows if there are such.
+    """Return the speed of recent finished jobs, of those with about `rows_per_span` rows per
+    span if there are such.
 
     Returns:
-        only_like (whether only jobs of like size count), jobs, rows_written, rows_per_job and
+        only_like (whether only jobs of like size count), jobs, rows_written, rows_per_span and
         rows_per_second; None if no finished job is recorded.
     """
     return await sql("throughput").row(
         connection,
-        rows=rows_per_job,
+        rows=rows_per_span,
         max_jobs=_RECENT_JOBS,
         max_seconds=settings.task_deadline_seconds,
     )

@@ -1,6 +1,7 @@
--- The positions that fit the filters. A filter that is NULL does not apply.
+-- Up to :limit of the positions that fit the filters. A filter that is NULL does not apply.
 SELECT position_id
 FROM position_state
 WHERE (:portfolio::text IS NULL OR portfolio_id = :portfolio)
   AND (:portfolios::text[] IS NULL OR portfolio_id = ANY (:portfolios))
   AND (:security::text IS NULL OR security_id = :security)
+LIMIT :limit

@@ -1,12 +1,14 @@
-"""Lists of jobs, page by page, each in a bounded time however many jobs there are.
+"""Lists of jobs, span by span and page by page, each page in a bounded time.
 
-No index follows the status of a job: it would cost every job. So a page is read from where the
-jobs in question stand: failed ones have dead letters, pending ones are deferred, those that wait
-for data have left holes, those of few positions are found by position. Any other list looks at a
-bounded number of the newest jobs, so a page can be shorter than its limit and yet have a next one.
+A job can cover tens of thousands of positions, and be one of millions. A page looks at a bounded
+number of jobs and of their spans. So it can be shorter than its limit and yet have a next one.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from itertools import pairwise
 from typing import Any
 
 from revalue.engine.core.lifecycle import JobStatus
@@ -19,25 +21,82 @@ sql = statements(__package__)
 MAX_ID = 2**63 - 1
 """The greatest id of a job, a dead letter or a position."""
 
-WINDOW = 50_000
+JOBS = 10_000
 """The number of jobs that one page looks at."""
 
-_JOBS_BY_POSITION = 20_000
+SPANS = 5_000
+"""The number of spans that one page looks at."""
+
+_READ_SPANS = 250_000
 _FEW_POSITIONS = 2_000
-_NEWEST = 20_000
+_FEW_RANGES = 50
 
 Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class JobFilter:
-    """Which jobs to list. A filter that is None does not apply.
+class JobCursor:
+    """Where a page of a list of jobs ends: the next one begins behind it.
+
+    As text it is `4711` or `4711.42.2026-11-20`.
 
     Attributes:
-        status: only jobs in this state.
-        portfolio: only jobs of this portfolio.
-        portfolios: only jobs of these portfolios.
-        security: only jobs of this security.
+        job_id: the last job of the page.
+        position_id: the position of its last span in the page; None: all of the job was listed.
+        first_date: the first date of this span.
+    """
+
+    job_id: int
+    position_id: int | None = None
+    first_date: date | None = None
+
+    PATTERN = r"[0-9]{1,19}(\.[0-9]{1,19}\.[0-9]{4}-[0-9]{2}-[0-9]{2})?"
+
+    def __str__(self) -> str:
+        """Return the text of the cursor."""
+        if self.position_id is None:
+            return str(self.job_id)
+        return f"{self.job_id}.{self.position_id}.{self.first_date}"
+
+    @classmethod
+    def parse(cls, text: str) -> "JobCursor":
+        """Read the text of a cursor.
+
+        Raises:
+            UsageError: it is none.
+        """
+        try:
+            if not re.fullmatch(cls.PATTERN, text):
+                raise ValueError
+            job, *span = text.split(".")
+            cursor = (
+                cls(int(job), int(span[0]), date.fromisoformat(span[1])) if span else cls(int(job))
+            )
+        except ValueError:
+            raise UsageError(f"{text!r} is not the `next` of a page of jobs") from None
+        if max(cursor.job_id, cursor.position_id or 0) > MAX_ID:
+            raise UsageError(f"{text!r} has a number that no job and no position can have")
+        return cursor
+
+    def with_ids(self, changed: Callable[[str, int], int]) -> "JobCursor":
+        """Return this cursor with other numbers for its ids: changed(field, id)."""
+        return replace(
+            self,
+            job_id=changed("job_id", self.job_id),
+            position_id=self.position_id and changed("position_id", self.position_id),
+        )
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which spans of jobs to list. A filter that is None does not apply.
+
+    Attributes:
+        status: only spans in this state. One of an unfinished job whose position has a newer epoch
+            is SUPERSEDED.
+        portfolio: only spans of this portfolio.
+        portfolios: only spans of these portfolios.
+        security: only spans of this security.
     """
 
     status: str | None = None
@@ -56,33 +115,46 @@ class JobFilter:
                 f"there is no job status {self.status!r}: give one of {', '.join(JobStatus)}"
             )
 
+    @property
+    def by_portfolio(self) -> bool:
+        """Whether a span fits or not by its position."""
+        return (self.portfolio, self.portfolios, self.security) != (None, None, None)
 
-@dataclass(frozen=True)
-class _Found:
-    """Ids of jobs, the newest first, and the cursor of the next page; None: this is the last."""
 
-    jobs: list[int]
-    next: int | None
+_ALL = JobFilter()
+_UNFINISHED = (JobStatus.PENDING, JobStatus.PROCESSING, JobStatus.SUPERSEDED)
+"""The states of spans of jobs that are, or can be, unfinished."""
 
 
 async def page_of_jobs(
-    database: Connections, wanted: JobFilter, *, before: int = MAX_ID, limit: int
-) -> tuple[Rows, int | None]:
-    """Return the newest jobs that fit, the newest first, and the cursor of the next page.
+    database: Connections, wanted: JobFilter, *, before: JobCursor | None = None, limit: int
+) -> tuple[Rows, JobCursor | None]:
+    """Return the spans of the newest jobs that fit, the newest job first, then by position and
+    date, and the cursor of the next page.
 
-    A page can have fewer jobs than `limit`, or none, and a cursor. The cursor is None if and only
+    A page can have fewer spans than `limit`, or none, and a cursor. The cursor is None if and only
     if there are no more.
 
     Args:
         database: the database to ask.
-        wanted: which jobs.
-        before: only jobs with a smaller id: the cursor of the page before.
-        limit: at most this many jobs.
+        wanted: which spans.
+        before: the cursor of the page before; None: from the newest job on.
+        limit: at most this many spans.
     """
+    before = before or JobCursor(MAX_ID)
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        found = await _find(connection, wanted, before, limit)
-        rows = await sql("jobs").fetch(connection, jobs=found.jobs)
-    return [dict(row) for row in rows], found.next
+        await sql("prefer_indexes").one(connection)
+        positions = await _few_positions(connection, wanted)
+        found = await _jobs(connection, wanted, positions, before, limit)
+        rows = await _spans(connection, found, wanted, positions=positions, limit=limit)
+    end = JobCursor(found["since"], found["since_position"], found["since_date"])
+    after = None if found["since"] is None else end
+    if len(rows) == limit:
+        last = rows[-1]
+        after = JobCursor(last["job_id"], last["position_id"], last["first_date"])
+        if last["is_last"]:
+            after = JobCursor(last["job_id"])
+    return _shown(rows), after
 
 
 async def list_jobs(
@@ -94,98 +166,149 @@ async def list_jobs(
     security: str | None = None,
     limit: int = 50,
 ) -> Rows:
-    """Return the newest jobs that fit, the newest first, from as many pages as it takes.
+    """Return the spans of the newest jobs that fit, from as many pages as it takes.
 
     Raises:
         UsageError: there is no such status.
     """
     wanted = JobFilter(status, portfolio, portfolios, security)
-    rows: Rows = []
-    before: int | None = MAX_ID
-    while before is not None and len(rows) < limit:
-        page, before = await page_of_jobs(database, wanted, before=before, limit=limit - len(rows))
+    rows, after = await page_of_jobs(database, wanted, limit=limit)
+    while after is not None and len(rows) < limit:
+        page, after = await page_of_jobs(database, wanted, before=after, limit=limit - len(rows))
         rows += page
     return rows
 
 
-async def read_job(database: Connections, job_id: int) -> dict[str, Any]:
-    """Return one job, with its dead letters under `dead_letters`, the oldest first.
+async def read_job(database: Connections, job_id: int, *, spans: int = 1) -> dict[str, Any]:
+    """Return one job as a whole.
+
+    Args:
+        database: the database to ask.
+        job_id: its id.
+        spans: return at most this many of its spans.
+
+    Returns:
+        The columns of the job, with `span_count`; its first spans under `spans`, as in a page; its
+        dead letters under `dead_letters`, the oldest first.
 
     Raises:
         NotFoundError: there is no such job.
     """
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        found = await sql("jobs").row(connection, jobs=[job_id])
+        found = await sql("job").row(connection, job=job_id)
+        if found is None:
+            raise NotFoundError(f"there is no valuation job {job_id}")
+        first = {"jobs": [job_id], "first_places": [1], "last_places": [spans]}
+        rows = await _spans(connection, first, _ALL, positions=None, limit=spans)
         letters = await sql("job_dead_letters").fetch(connection, job=job_id)
-    if found is None:
-        raise NotFoundError(f"there is no valuation job {job_id}")
-    return {**found, "dead_letters": [dict(row) for row in letters]}
+    return {
+        **found,
+        "spans": [{name: row[name] for name in _OF_A_SPAN} for row in rows],
+        "dead_letters": [dict(row) for row in letters],
+    }
 
 
-async def _find(connection: Connection, wanted: JobFilter, before: int, limit: int) -> _Found:
-    positions = await _positions(connection, wanted)
-    page = {"before": before, "limit": limit, "positions": positions}
-    match wanted.status:
-        case JobStatus.FAILED:
-            return _full_page(await _ids(connection, "newest_failed_jobs", **page), limit)
-        case JobStatus.PENDING:
-            ids = await _ids(connection, "newest_pending_jobs", newest=_NEWEST, **page)
-            return _full_page(ids, limit)
-        case JobStatus.WAITING_FOR_DATA:
-            return await _find_with_holes(connection, page)
-    if positions is None or len(positions) > _FEW_POSITIONS:
-        return await _find_newest(connection, wanted.status, page)
-    return await _find_by_position(connection, wanted.status, page)
+_OF_A_SPAN = (
+    "portfolio_id",
+    "security_id",
+    "status",
+    "epoch",
+    "first_date",
+    "last_date",
+    "valued_through",
+    "trigger_id",
+)
 
 
-async def _positions(connection: Connection, wanted: JobFilter) -> list[int] | None:
-    """Return the positions of a filter; None: all."""
-    if (wanted.portfolio, wanted.portfolios, wanted.security) == (None, None, None):
+async def portfolios_of_job(database: Connections, job_id: int) -> list[str]:
+    """Return the portfolios of which a job covers positions; none: there is no such job."""
+    async with database.connection() as connection:
+        rows = await sql("portfolios_of_job").fetch(connection, job=job_id)
+    return [row["portfolio_id"] for row in rows]
+
+
+async def _few_positions(connection: Connection, wanted: JobFilter) -> list[int] | None:
+    """Return the positions of a filter, if they are few; None: they are many, or all."""
+    if not wanted.by_portfolio:
         return None
-    rows = await sql("filtered_positions").fetch(
+    given = asdict(wanted)
+    del given["status"]
+    rows = await sql("filtered_positions").fetch(connection, limit=_FEW_POSITIONS + 1, **given)
+    return None if len(rows) > _FEW_POSITIONS else [row["position_id"] for row in rows]
+
+
+async def _jobs(
+    connection: Connection,
+    wanted: JobFilter,
+    positions: list[int] | None,
+    before: JobCursor,
+    limit: int,
+) -> Any:
+    """Return what the page looks at; see jobs_to_list.sql."""
+    match wanted.status:
+        case JobStatus.PENDING | JobStatus.PROCESSING:
+            source = "open"
+        case JobStatus.SKIPPED_NO_POSITION | JobStatus.WAITING_FOR_DATA | JobStatus.FAILED:
+            source = "incomplete"
+        case _:
+            source = "newest"
+    # If a job fits, all of its spans do, unless it is unfinished: the first ones fill the page.
+    all_fit = not wanted.by_portfolio and wanted.status not in _UNFINISHED
+    spans = limit if all_fit else SPANS
+    is_whole = before.position_id is None
+    given: dict[str, Any] = {
+        "status": wanted.status,
+        "firsts": None,
+        "lasts": None,
+        "job": before.job_id - 1 if is_whole else before.job_id,
+        "position": before.position_id,
+        "first_date": before.first_date,
+        "most": limit + 1 if (all_fit and source != "newest") or wanted == _ALL else JOBS,
+        "spans": spans,
+        "read_spans": spans if positions is None else _READ_SPANS,
+    }
+    if positions is not None:
+        firsts, lasts = _ranges(positions)
+        is_short = len(firsts) <= _FEW_RANGES
+        given["firsts"], given["lasts"] = (firsts, lasts) if is_short else (firsts[:1], lasts[-1:])
+        if is_short and source == "newest":
+            found = await sql("jobs_to_list").one(connection, source="positions", **given)
+            if found["looked_at"] < JOBS:
+                return found
+    return await sql("jobs_to_list").one(connection, source=source, **given)
+
+
+def _ranges(positions: list[int]) -> tuple[list[int], list[int]]:
+    """Return the first and the last of each run of consecutive positions."""
+    ordered = sorted(positions)
+    ends = [one for one, two in pairwise(ordered) if two > one + 1]
+    begins = [two for one, two in pairwise(ordered) if two > one + 1]
+    return [*ordered[:1], *begins], [*ends, *ordered[-1:]]
+
+
+async def _spans(
+    connection: Connection,
+    found: Any,
+    wanted: JobFilter,
+    *,
+    positions: list[int] | None,
+    limit: int,
+) -> list[Any]:
+    return await sql("spans_of_jobs").fetch(
         connection,
-        portfolio=wanted.portfolio,
-        portfolios=wanted.portfolios,
-        security=wanted.security,
-    )
-    return [row["position_id"] for row in rows]
-
-
-async def _find_newest(connection: Connection, status: str | None, page: dict[str, Any]) -> _Found:
-    first = await sql("job_window").value(connection, before=page["before"], jobs=WINDOW)
-    jobs = await _ids(connection, "newest_jobs", status=status, first_job=first or 0, **page)
-    return _Found(jobs, jobs[-1] if len(jobs) == page["limit"] else first)
-
-
-async def _find_by_position(
-    connection: Connection, status: str | None, page: dict[str, Any]
-) -> _Found:
-    each = min(page["limit"], max(2, _JOBS_BY_POSITION // max(1, len(page["positions"]))))
-    rows = await sql("jobs_of_positions").fetch(connection, status=status, each=each, **page)
-    return _bounded(rows, page["limit"])
-
-
-async def _find_with_holes(connection: Connection, page: dict[str, Any]) -> _Found:
-    rows = await sql("positions_with_holes").fetch(
-        connection, positions=page["positions"], limit=_FEW_POSITIONS + 1
-    )
-    if len(rows) <= _FEW_POSITIONS:
-        few = {**page, "positions": [row["position_id"] for row in rows]}
-        return _full_page(await _ids(connection, "jobs_with_holes", **few), page["limit"])
-    return _bounded(
-        await sql("newest_jobs_with_holes").fetch(connection, rows=_NEWEST, **page), page["limit"]
+        jobs=found["jobs"],
+        first_places=found["first_places"],
+        last_places=found["last_places"],
+        positions=positions,
+        by_portfolio=wanted.by_portfolio and positions is None,
+        limit=limit,
+        **asdict(wanted),
     )
 
 
-def _bounded(rows: list[Any], limit: int) -> _Found:
-    """Of rows with `since`: how far back the list is complete."""
-    jobs = [row["job_id"] for row in rows if row["job_id"] is not None]
-    return _Found(jobs, jobs[-1] if len(jobs) == limit else rows[0]["since"])
-
-
-def _full_page(jobs: list[int], limit: int) -> _Found:
-    return _Found(jobs, jobs[-1] if len(jobs) == limit else None)
-
-
-async def _ids(connection: Connection, name: str, **values: Any) -> list[int]:
-    return [row["job_id"] for row in await sql(name).fetch(connection, **values)]
+def _shown(rows: list[Any]) -> Rows:
+    """Return rows without what only the cursor needs."""
+    return [
+        {name: value for name, value in row.items() if name not in ("position_id", "is_last")}
+        for row in rows
+    ]

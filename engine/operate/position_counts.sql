@@ -17,7 +17,7 @@ WITH queued AS MATERIALIZED (
         -- LIMIT keeps the planner from reading all jobs in place of these.
         SELECT w.failure_reason, w.first_date
         FROM portfolio_valuation_jobs w
-        JOIN position_state p ON p.position_id = w.position_id AND p.epoch = w.epoch
+        JOIN position_state p ON p.position_id = d.position_id AND p.epoch = w.epochs[1]
         WHERE w.job_id = d.job_id AND w.status = 'FAILED' AND w.valued_through IS NULL
           AND NOT isempty(p.pending)
         LIMIT 1

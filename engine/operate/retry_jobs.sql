@@ -4,11 +4,12 @@
 -- jobs.
 WITH freed AS (
     UPDATE portfolio_valuation_jobs j
-    SET status = 'PENDING', attempt_count = 0, deaths = 0, task_id = 0, finished_at = NULL
-    FROM position_state p
+    SET status = 'PENDING', attempt_count = 0, deaths = 0, task_id = 0, finished_at = NULL,
+        is_open = true
     WHERE j.job_id = ANY (:jobs::bigint[])
-      AND p.position_id = j.position_id AND p.epoch = j.epoch
       AND j.status IN ('FAILED', 'PENDING') AND j.valued_through IS NULL
+      AND EXISTS (SELECT FROM unnest(j.positions, j.epochs) AS u (position_id, epoch)
+                  JOIN position_state p USING (position_id, epoch))
     RETURNING j.job_id
 ), due AS (
     INSERT INTO deferred_jobs (job_id, not_before)
@@ -46,7 +47,7 @@ WITH freed AS (
     FROM (SELECT unnest(range_agg(int8range(position_id, position_id, '[]'))) AS ids
           FROM invalidated) runs
 ), ended AS (
-    UPDATE portfolio_valuation_jobs j SET status = 'SUPERSEDED'
+    UPDATE portfolio_valuation_jobs j SET status = 'SUPERSEDED', is_open = false
     FROM invalidated i
     WHERE j.job_id = ANY (i.jobs)
     RETURNING j.job_id

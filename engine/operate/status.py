@@ -52,7 +52,7 @@ class Status:
         read_at: when the rest was read.
         changed_since_count: whether something was corrected, opened, added or retried since it was
             counted, so that positions can have stopped being current.
-        zombie_jobs_fenced: jobs that an abandoned attempt tried to finish, and could not.
+        zombie_jobs_fenced: spans of jobs that an abandoned attempt tried to finish, and could not.
         calendars_not_opened: calendars of positions of which nothing is opened, so that nothing of
             these positions is due.
         paused_at: since when an operator has paused the scheduler; None: it is not paused.

@@ -24,7 +24,7 @@ from revalue.engine.postgres.database import Connections, Database, OpenTransact
 from revalue.engine.postgres.statement import Connection, Literal, Statement, statements
 from revalue.engine.postgres.transaction_reader import TransactionReader
 from revalue.engine.settings import Settings
-from revalue.engine.value.inputs import TaskInputs, read_business_days, read_inputs_of
+from revalue.engine.value.inputs import TaskInputs, numbered, read_business_days, read_inputs_of
 
 sql = statements(__package__)
 
@@ -158,7 +158,7 @@ def _planned(reader: TransactionReader, correction: Any, hold: Hold) -> Plan:
             leaving = snapshot.read(sql("leaving_dates"), **most)
             ranges = _due(snapshot, positions, most)
         with snapshot.limited(MAX_INPUT_ROWS, "prices, rates and position records"):
-            inputs = read_inputs_of(snapshot, _jobs(ranges, positions)) if len(ranges) else None
+            inputs = read_inputs_of(snapshot, _spans(ranges, positions)) if len(ranges) else None
     return Plan(correction, positions.select(_NAMES), ranges, leaving, inputs, None)
 
 
@@ -175,18 +175,15 @@ def _due(
     return due_ranges(positions, pending, open_spans, read_business_days(snapshot))
 
 
-def _jobs(ranges: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
-    """Return the ranges as jobs, in the columns of value/jobs.sql."""
-    return (
-        ranges.drop("rows")
-        .with_row_index("job_id")
-        .join(
+def _spans(ranges: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
+    """Return the ranges as spans, with span_no and what value/inputs.py reads of spans."""
+    return numbered(
+        ranges.drop("rows").join(
             positions.drop(*_OPEN, "staged", "frontier_date", "horizon", *_NAMES[1:]),
             on="position_id",
             maintain_order="left",
         )
-        .with_columns(pl.col("job_id").cast(pl.Int64), attempt_count=pl.lit(1, dtype=pl.Int16))
-    )
+    ).with_columns(job_id=pl.lit(0, dtype=pl.Int64), attempt_count=pl.lit(1, dtype=pl.Int16))
 
 
 class _LimitedSnapshot:
@@ -223,7 +220,7 @@ class _LimitedSnapshot:
 
 
 async def _estimate(readers: Connection, rows: pl.Series, settings: Settings) -> Estimate | None:
-    """Estimate the time of a plan from `rows`, the rows of each of its jobs."""
+    """Estimate the time of a plan from `rows`, the rows of each of its spans."""
     mean = float(rows.sum() / max(1, len(rows)))
     found = await throughput(readers, mean, settings)
     if found is None or rows.is_empty():
@@ -231,6 +228,6 @@ async def _estimate(readers: Connection, rows: pl.Series, settings: Settings) ->
     if found["only_like"]:
         bound = "about" if found["rows_written"] >= rows.sum() else "at most"
     else:
-        bound = "at least" if found["rows_per_job"] > mean else "at most"
+        bound = "at least" if found["rows_per_span"] > mean else "at most"
     speed = float(found["rows_per_second"])
     return Estimate(int(rows.sum()) / speed, bound, speed, found["jobs"])

@@ -1,5 +1,5 @@
--- The reached positions, with what stage/scan_positions.sql and value/jobs.sql read of a position.
--- At most :limit.
+-- The reached positions, with what stage/scan_positions.sql and value/positions_between.sql read of
+-- a position. At most :limit.
 SELECT p.position_id, p.portfolio_id, p.security_id, f.base_currency, p.calendar_no, p.epoch,
        r.frontier_date, r.horizon, false AS staged,
        lower(p.open_dates) AS open_first, upper(p.open_dates) - 1 AS open_last,

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from revalue.engine.core.batching import assign_tasks
+from revalue.engine.core.batching import assign_jobs
 from revalue.engine.core.decimals import AMOUNT
 from revalue.engine.core.eligibility import cut_to_business_days
 from revalue.engine.core.lifecycle import FailureReason
@@ -173,8 +173,8 @@ def _pages(plan: Plan) -> Iterator[_Page]:
     if spans.is_empty():
         return
     ends = (
-        assign_tasks(spans, PAGE_ROWS, first_job_id=1, first_task_id=1)
-        .group_by("task_id", maintain_order=True)
+        assign_jobs(spans, PAGE_ROWS)
+        .group_by("job_no", maintain_order=True)
         .agg(
             pl.col("position_id").first().alias("first"), pl.col("position_id").last().alias("last")
         )
@@ -190,13 +190,13 @@ def _pages(plan: Plan) -> Iterator[_Page]:
 def _part(inputs: TaskInputs | None, mine: pl.Expr) -> TaskInputs:
     """Return the inputs of some positions."""
     assert inputs is not None, "where there are ranges there are inputs"
-    jobs = inputs.jobs.filter(mine)
+    spans = inputs.spans.filter(mine)
     prices = inputs.market.prices.join(
-        jobs.select("instrument_no").unique(), on="instrument_no", how="semi"
+        spans.select("instrument_no").unique(), on="instrument_no", how="semi"
     )
     return replace(
         inputs,
-        jobs=jobs,
+        spans=spans,
         history=inputs.history.filter(mine),
         market=replace(inputs.market, prices=prices),
     )
@@ -237,15 +237,15 @@ def _value(inputs: TaskInputs | None, settings: Settings) -> ValuedPage:
     if inputs is None:
         return _NOTHING
     valued = compute(inputs, max_attempts=settings.max_attempts)
-    jobs = inputs.jobs.select("job_id", "position_id", "calendar_no")
-    outcomes = valued.outcomes.join(jobs, on="job_id").filter(pl.col("reason").is_not_null())
+    spans = inputs.spans.select("span_no", "position_id", "calendar_no")
+    outcomes = valued.outcomes.join(spans, on="span_no").filter(pl.col("reason").is_not_null())
     waits = pl.col("reason").is_in([reason.value for reason in FailureReason if reason.waits])
     holes = cut_to_business_days(
-        valued.holes.join(jobs.select("job_id", "calendar_no"), on="job_id"),
+        valued.holes.join(spans.select("span_no", "calendar_no"), on="span_no"),
         inputs.market.business_days,
     )
     return ValuedPage(
-        rows=valued.rows.drop("job_id", "epoch") if len(valued.rows) else _NOTHING.rows,
+        rows=valued.rows.drop("span_no", "job_id", "epoch") if len(valued.rows) else _NOTHING.rows,
         holes=holes,
         # As position_status chooses: a hole that does not wait for data is told first.
         reasons=outcomes.sort("position_id", waits, "problem_date")

@@ -3,12 +3,25 @@
 --
 -- A date that a correction of the position closed has the numbers it had. When a number was shown
 -- that was superseded before there were moments is not known.
-WITH publication AS (
-    SELECT u.position_id, u.epoch,
-           u.open_dates @> :date::date AND NOT u.hidden @> :date::date AS is_open, m.at
+--
+-- A job that was one publication changed no dates: they are those of the position's own publication
+-- before it.
+WITH own AS (
+    SELECT u.epoch, u.open_dates @> :date::date AND NOT u.hidden @> :date::date AS is_open, m.at
     FROM position_state p
     JOIN publications u USING (position_id)
     JOIN moments m USING (moment_id)
+    WHERE p.portfolio_id = :portfolio AND p.security_id = :security
+), publication AS (
+    TABLE own
+    UNION ALL
+    SELECT s.epoch, o.is_open, m.at
+    FROM position_state p
+    JOIN job_spans s ON s.position_range @> p.position_id AND s.position_id = p.position_id
+    JOIN moments m ON m.moment_id = s.published_moment
+    CROSS JOIN LATERAL (
+        SELECT w.is_open FROM own w WHERE w.at <= m.at ORDER BY w.at DESC LIMIT 1
+    ) o
     WHERE p.portfolio_id = :portfolio AND p.security_id = :security
 ), number AS (
     SELECT s.*, p.published_epoch
@@ -47,7 +60,9 @@ SELECT n.epoch, x.published_at IS NOT NULL AND x.superseded_at IS NULL AS is_sho
        t.quote_currency AS cause_quote_currency, t.created_at AS corrected_at
 FROM number n
 LEFT JOIN until x ON x.epoch = n.epoch
-LEFT JOIN portfolio_valuation_jobs j ON j.job_id = n.job_id
+LEFT JOIN job_spans j
+  ON j.job_id = n.job_id AND j.position_id = n.position_id
+ AND n.date BETWEEN j.first_date AND j.last_date
 LEFT JOIN reprocessing_triggers t ON t.trigger_id = j.trigger_id AND n.epoch > 0
 WHERE x.epoch IS NOT NULL OR (n.valued_at = '-infinity' AND n.epoch <= n.published_epoch)
 ORDER BY n.epoch

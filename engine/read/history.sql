@@ -7,7 +7,7 @@ SELECT s.date,
        CASE s.status WHEN 0 THEN 'VALUED_CURRENT' ELSE 'VALUED_STALE' END AS valuation_status,
        s.quantity, s.cost_basis_local, s.cost_basis, s.price, s.price_date, s.fx_rate, s.fx_date,
        s.market_value_local, s.market_value, s.unrealized_gain_local, s.unrealized_gain, s.epoch
-FROM publications_at(:known_at::timestamptz) k
+FROM publications_at(:known_at::timestamptz, :portfolio, :security) k
 JOIN portfolios f ON f.portfolio_id = k.portfolio_id
 CROSS JOIN LATERAL (
     SELECT b.business_date AS date FROM business_dates b WHERE b.calendar_id = f.calendar_id

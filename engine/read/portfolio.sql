@@ -9,6 +9,6 @@ SELECT f.portfolio_id, f.base_currency, count(k.position_id) AS positions,
         ORDER BY b.business_date DESC
         LIMIT 1) AS horizon
 FROM portfolios f
-LEFT JOIN positions_at(:known_at::timestamptz) k ON k.portfolio_id = f.portfolio_id
+LEFT JOIN positions_at(:known_at::timestamptz, :portfolio) k ON k.portfolio_id = f.portfolio_id
 WHERE f.portfolio_id = :portfolio
 GROUP BY f.portfolio_id, f.base_currency, f.calendar_id

@@ -24,7 +24,7 @@ WITH positions AS MATERIALIZED (
         FROM dead_letters d
         JOIN portfolio_valuation_jobs j USING (job_id)
         WHERE NOT isempty(p.pending) AND d.position_id = p.position_id AND d.requeued_at IS NULL
-          AND j.epoch = p.epoch AND j.status = 'FAILED' AND j.valued_through IS NULL
+          AND j.epochs[1] = p.epoch AND j.status = 'FAILED' AND j.valued_through IS NULL
     ) f ON true
 )
 SELECT CASE WHEN NOT s.is_valued

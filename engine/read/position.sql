@@ -13,6 +13,6 @@ SELECT p.portfolio_id, p.security_id, k.state, k.reprocessing_status, k.epoch, k
             END AS reprocessing_since
 FROM position_state p
 JOIN portfolios f USING (portfolio_id)
-LEFT JOIN positions_at(:known_at::timestamptz) k
+LEFT JOIN positions_at(:known_at::timestamptz, :portfolio, :security) k
   ON k.portfolio_id = :portfolio AND k.security_id = :security
 WHERE p.portfolio_id = :portfolio AND p.security_id = :security

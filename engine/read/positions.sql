@@ -21,7 +21,7 @@ SELECT k.security_id, i.currency AS local_currency, f.base_currency, :date::date
             THEN reprocessing_since(k.position_id, :known_at::timestamptz)
             END AS reprocessing_since
 FROM portfolios f
-JOIN positions_at(:known_at::timestamptz) k ON k.portfolio_id = f.portfolio_id
+JOIN positions_at(:known_at::timestamptz, :portfolio) k ON k.portfolio_id = f.portfolio_id
 JOIN instruments i ON i.security_id = k.security_id
 LEFT JOIN LATERAL (
     SELECT s.*

@@ -8,7 +8,7 @@
 WITH positions AS MATERIALIZED (
     SELECT k.position_id, k.security_id, k.published_epoch, k.open_dates, k.hidden,
            k.reprocessing_status
-    FROM positions_at(:known_at::timestamptz) k
+    FROM positions_at(:known_at::timestamptz, :portfolio) k
     WHERE k.portfolio_id = :portfolio
 ), days AS (
     SELECT b.business_date AS date

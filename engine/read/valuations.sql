@@ -11,7 +11,7 @@ WITH positions AS MATERIALIZED (
     SELECT k.position_id, k.portfolio_id, k.security_id, f.base_currency,
            i.currency AS local_currency, k.reprocessing_status, k.published_epoch, k.open_dates,
            k.hidden
-    FROM positions_at(:known_at::timestamptz) k
+    FROM positions_at(:known_at::timestamptz, :portfolio, :security) k
     JOIN portfolios f USING (portfolio_id)
     JOIN instruments i USING (security_id)
     WHERE (:portfolio::text IS NULL OR k.portfolio_id = :portfolio)

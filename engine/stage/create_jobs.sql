@@ -1,11 +1,13 @@
--- Create the proposed jobs (staged_positions, staged_jobs), advance the frontier of their
--- positions, and publish positions on which nothing is due. Returns the number of jobs.
+-- Create the proposed jobs (staged_positions, staged_spans), advance the frontier of their
+-- positions, and publish positions on which nothing is due. Returns the number of spans.
 --
 -- A position that was changed since the scan, or staged by the other lane, has another revision; it
--- is left for the next scan together with its jobs. So is one whose calendar was changed.
+-- is left for the next scan together with its spans. So is one whose calendar was changed.
+-- A span that no correction made due has no trigger: the dates after the frontier of a position
+-- whose current epoch is staged.
 WITH several AS (
     SELECT position_id, range_agg(daterange(j.first_date, j.last_date, '[]')) AS dates
-    FROM staged_jobs j
+    FROM staged_spans j
     JOIN staged_positions k USING (position_id)
     WHERE k.first_date IS NULL
     GROUP BY position_id
@@ -32,15 +34,18 @@ WITH several AS (
                                 THEN p.holes + p.withdrawn ELSE p.published_hidden END
     FROM (
         -- What was published matters only where nothing is due: only there this publishes.
-        SELECT o.position_id, o.revision, o.horizon, o.dates, w.published_epoch AS was_published
+        SELECT o.position_id, o.revision, o.horizon, o.dates, o.is_staged,
+               w.published_epoch AS was_published
         FROM due o
         JOIN calendars c ON c.calendar_no = o.calendar_no AND c.revision = o.calendar_revision
         LEFT JOIN position_state w ON w.position_id = o.position_id AND o.dates IS NULL
     ) k
     WHERE p.position_id = k.position_id AND p.revision = k.revision
       AND p.position_id BETWEEN :first_position AND :last_position
-    RETURNING p.position_id, p.epoch, p.trigger_id, p.published_epoch, p.published_open_dates,
-              p.published_hidden, p.stale_moment, p.invalidated_moment, k.was_published
+    RETURNING p.position_id, p.epoch,
+              CASE WHEN NOT k.is_staged THEN p.trigger_id END AS trigger_id,
+              p.published_epoch, p.published_open_dates, p.published_hidden, p.stale_moment,
+              p.invalidated_moment, k.was_published
 ), published AS (
     INSERT INTO publications
         (position_id, moment_id, epoch, open_dates, hidden, stale_moment, invalidated_moment)
@@ -51,12 +56,22 @@ WITH several AS (
     ON CONFLICT (position_id, moment_id) DO UPDATE
     SET epoch = excluded.epoch, open_dates = excluded.open_dates,
         stale_moment = excluded.stale_moment
+), spans AS (
+    SELECT j.*, m.epoch, m.trigger_id
+    FROM staged_spans j
+    JOIN moved m USING (position_id)
+), created AS (
+    INSERT INTO portfolio_valuation_jobs
+        (job_id, positions, epochs, first_dates, last_dates, trigger_ids, first_date, last_date,
+         attempt_count, lane, status, term, task_id)
+    SELECT job_id, array_agg(position_id ORDER BY position_id, first_date),
+           array_agg(epoch ORDER BY position_id, first_date),
+           array_agg(first_date ORDER BY position_id, first_date),
+           array_agg(last_date ORDER BY position_id, first_date),
+           array_agg(trigger_id ORDER BY position_id, first_date),
+           min(first_date), max(last_date), 1, :lane::text::valuation_lane, 'PROCESSING', :term,
+           min(task_id)
+    FROM spans
+    GROUP BY job_id
 )
-INSERT INTO portfolio_valuation_jobs
-    (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status, term, task_id,
-     trigger_id)
-SELECT j.job_id, j.position_id, m.epoch, j.first_date, j.last_date, 1,
-       :lane::text::valuation_lane, 'PROCESSING', :term, j.task_id, m.trigger_id
-FROM staged_jobs j
-JOIN moved m USING (position_id)
-ORDER BY j.job_id
+SELECT count(*) FROM spans

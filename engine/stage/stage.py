@@ -7,13 +7,14 @@ from enum import StrEnum
 import polars as pl
 import polars.selectors as cs
 
-from revalue.engine.core.batching import assign_tasks, take_within
+from revalue.engine.core.batching import assign_jobs, take_within
 from revalue.engine.core.eligibility import due_ranges
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import Reader, copy_frame
 from revalue.engine.postgres.database import SHORT_SECONDS, Connections
+from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.value.inputs import read_business_days
 
@@ -71,7 +72,7 @@ class Staged:
 
     tasks: the tasks to run.
     positions: number of positions that were proposed.
-    jobs: number of jobs written.
+    spans: number of spans of the jobs written.
     rest: the part of the scan for which there was no capacity, or None.
     left: how many of the positions were left for a later scan, because another session has locked
         them or their calendar.
@@ -80,7 +81,7 @@ class Staged:
 
     tasks: list[Task]
     positions: int
-    jobs: int
+    spans: int
     rest: Scan | None
     left: int = 0
     locked_calendars: frozenset[str] = frozenset()
@@ -174,7 +175,7 @@ async def stage(
     session has locked.
 
     Args:
-        task_rows: target position-days per task.
+        task_rows: target position-days per job.
         capacity_rows: position-days that may be scheduled; at least one position is.
         leave_locked: leave positions that another session has locked. Otherwise wait for them.
 
@@ -190,7 +191,7 @@ async def stage(
         rest = Scan(positions.filter(beyond), scanned.ranges.filter(beyond), scanned.next_cursor)
         positions = positions.filter(~beyond)
     async with term.transaction("stage") as connection:
-        tasks = await propose_jobs(term, connection, positions, ranges, lane, task_rows=task_rows)
+        tasks = await propose_jobs(connection, positions, ranges, lane, task_rows=task_rows)
         locked = await sql("lock_calendars").fetch(connection)
         left = 0
         if locked:
@@ -203,7 +204,7 @@ async def stage(
         }
         if leave_locked:
             left += await sql("leave_locked_positions").execute(connection, **bounds)
-        written = await sql("create_jobs").execute(
+        written: int = await sql("create_jobs").value(
             connection, lane=lane.value, term=term.number, **bounds
         )
     return Staged(
@@ -222,7 +223,6 @@ async def wait_for_calendars(connection: Connection, calendars: Collection[str])
 
 
 async def propose_jobs(
-    term: Term,
     connection: Connection,
     positions: pl.DataFrame,
     ranges: pl.DataFrame,
@@ -230,32 +230,42 @@ async def propose_jobs(
     *,
     task_rows: int,
 ) -> list[Task]:
-    """Write positions and their ranges, as numbered jobs, into temporary tables.
+    """Write positions and their ranges, as spans of numbered jobs, into temporary tables.
 
-    The statement that creates the jobs reads them from staged_positions and staged_jobs, which are
+    The statement that creates the jobs reads them from staged_positions and staged_spans, which are
     emptied at the end of the transaction.
 
     Args:
-        positions: PROPOSED_POSITION, and of a fan-out INVALIDATED_BY.
+        positions: PROPOSED_POSITION and optionally staged; of a fan-out also INVALIDATED_BY.
         ranges: position_id, first_date, last_date (both included), rows; sorted by position_id.
-        task_rows: target position-days per task.
+        task_rows: target position-days per job.
 
     Returns:
-        The tasks of these jobs, if the jobs are created.
+        The first attempts at these jobs, if the jobs are created.
     """
     await sql("create_staging_tables").execute(connection)
     if positions.is_empty():
         return []
-    first_job = await term.take_ids(connection, "valuation_job_ids", len(ranges))
-    first_task = await term.take_ids(connection, "valuation_task_ids", len(ranges))
-    jobs = assign_tasks(ranges, task_rows, first_job_id=first_job, first_task_id=first_task)
-    # A position with a single range carries it: aggregating it from its jobs would cost more than
+    spans = assign_jobs(ranges, task_rows)
+    count = 1 + (spans["job_no"][-1] if len(spans) else -1)
+    numbers = pl.DataFrame(
+        {
+            "job_no": range(count),
+            "job_id": await take_ids(connection, "valuation_job_ids", count),
+            "task_id": await take_ids(connection, "valuation_task_ids", count),
+        },
+        schema=dict.fromkeys(("job_no", "job_id", "task_id"), pl.Int64),
+    )
+    spans = spans.join(numbers, on="job_no", how="left", maintain_order="left")
+    # A position with a single range carries it: aggregating it from its spans would cost more than
     # all else about the position.
     single = ranges.filter(pl.len().over("position_id") == 1).select(
         "position_id", "first_date", "last_date"
     )
     proposed = positions.select(
-        pl.col(PROPOSED_POSITION), cs.by_name(INVALIDATED_BY, require_all=False)
+        pl.col(PROPOSED_POSITION),
+        cs.by_name("staged", require_all=False).alias("is_staged"),
+        cs.by_name(INVALIDATED_BY, require_all=False),
     )
     await copy_frame(
         connection,
@@ -264,15 +274,14 @@ async def propose_jobs(
     )
     await copy_frame(
         connection,
-        "staged_jobs",
-        jobs.select("job_id", "task_id", "position_id", "first_date", "last_date"),
+        "staged_spans",
+        spans.select("job_id", "task_id", "position_id", "first_date", "last_date"),
     )
-    await connection.execute("ANALYZE staged_positions, staged_jobs")
-    tasks = jobs.group_by("task_id", maintain_order=True).agg(
-        pl.col("job_id").first().alias("first_job_id"),
-        pl.col("job_id").last().alias("last_job_id"),
+    await connection.execute("ANALYZE staged_positions, staged_spans")
+    tasks = spans.group_by("task_id", maintain_order=True).agg(
         pl.col("position_id").first().alias("first_position_id"),
         pl.col("position_id").last().alias("last_position_id"),
+        pl.len().alias("spans"),
         pl.col("rows").sum(),
     )
     return [Task(lane=lane, **numbers) for numbers in tasks.iter_rows(named=True)]

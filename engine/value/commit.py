@@ -1,83 +1,227 @@
-"""The commit of step 4: mark jobs finished and insert their rows, in one transaction.
+"""The commit of step 4: finish jobs and insert their rows, in one transaction.
 
-Jobs are fenced by their attempt's task id and by their position's epoch.
+Spans are fenced by their attempt's task id and by their position's epoch.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
+from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.core.tasks import Task
+from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.postgres.arrow import copy_encoded, copy_frame, encode_binary_copy
 from revalue.engine.postgres.database import Database, avoid_nested_loops
-from revalue.engine.postgres.statement import statements
+from revalue.engine.postgres.sequences import take_ids
+from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
 
 HOLE_COLUMNS = ("position_id", "epoch", "job_id", "first_date", "last_date", "reason", "subject")
+SPAN_COLUMNS = ("span_no", "job_id", "position_id", "first_date", "job_spans")
 OUTCOME_COLUMNS = (
-    "job_id",
+    "span_no",
     "status",
     "valued_through",
     "rows_written",
     "failure_reason",
     "traceback",
 )
+FINISHED_COLUMNS = ("from_job", "job_id", "position_id", "first_date", *OUTCOME_COLUMNS[1:])
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an attempt has computed.
+
+    spans: SPAN_COLUMNS of the spans that were valued (job_spans: how many spans the job has).
+    rows: span_no and the columns of daily_position_snapshots, sorted by date and position_id.
+    holes: span_no and HOLE_COLUMNS: the dates that have no value.
+    outcomes: one row per span, with OUTCOME_COLUMNS.
+    """
+
+    spans: pl.DataFrame
+    rows: pl.DataFrame
+    holes: pl.DataFrame
+    outcomes: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """Results whose spans have been assigned to jobs, with their rows encoded.
+
+    spans: one row per span: span_no and FINISHED_COLUMNS; from_job is the job that was valued, and
+        job_id the one that the span is in from now on.
+    """
+
+    spans: pl.DataFrame
+    holes: pl.DataFrame
+    rows: int
+    encoded: list[list[bytes]]
+
+    @property
+    def completes_jobs(self) -> bool:
+        """Whether every job is complete as it is, so that none is split."""
+        return bool(
+            self.spans.select(
+                (
+                    (pl.col("status") == JobStatus.COMPLETE.value)
+                    & (pl.col("job_id") == pl.col("from_job"))
+                ).all()
+            ).item()
+        )
 
 
 async def commit_results(
     database: Database,
     task: Task,
-    rows: pl.DataFrame,
-    holes: pl.DataFrame,
-    outcomes: pl.DataFrame,
-    encoded: list[list[bytes]],
+    results: Results,
     lap: Callable[[str], None] = lambda _: None,
 ) -> tuple[int, int]:
-    """Commit one task's rows, holes and outcomes in one transaction.
+    """Commit one attempt's rows, holes and outcomes in one transaction.
 
-    Rows and holes of fenced jobs are dropped.
+    Rows and holes of fenced spans are dropped. The complete spans of a job stay one job; each other
+    span becomes a job of its own.
 
     Args:
-        rows: columns of daily_position_snapshots, sorted by date and position_id.
-        holes: columns of position_holes (HOLE_COLUMNS): the dates that have no value.
-        outcomes: one row per job, with OUTCOME_COLUMNS.
-        encoded: the result of `encode_snapshots`, made before, so that the transaction is short.
-        lap: called with "mark" when jobs are marked, "copy" when rows are copied and "commit" when
-            both are committed.
+        lap: called with "encode" when the rows are encoded, "mark" when jobs are finished, "copy"
+            when rows are copied and "commit" when both are committed.
 
     Returns:
-        The number of fenced jobs, and the number of rows written.
+        The number of fenced spans, and the number of rows written.
 
     Raises:
         TransientError: nothing was written.
     """
+
+    async def take_new(count: int) -> list[int]:
+        async with database.connection() as connection:
+            return await take_ids(connection, "valuation_job_ids", count)
+
+    # Before the transaction, so that it is short.
+    finished = await _assign(results, take_new)
+    lap("encode")
     async with database.transaction() as connection:
-        await sql("create_finished_jobs").execute(connection)
-        await copy_frame(connection, "finished_jobs", outcomes)
-        await connection.execute("ANALYZE finished_jobs")
+        own = await sql("lock_jobs").value(connection, task=task.task_id)
         await avoid_nested_loops(connection, task)
-        fenced = await sql("finish_jobs").value(connection, **task.parameters)
+        superseded = await sql("superseded_spans").fetch(connection, **task.parameters)
+        kept = _without_fenced(results, own, [tuple(row) for row in superseded])
+        fenced = len(results.spans) - len(kept.spans)
         if fenced:
-            if len(rows):
-                rows = rows.filter(~pl.col("job_id").is_in(fenced))
-                encoded = encode_snapshots(rows)
-            holes = holes.filter(~pl.col("job_id").is_in(fenced))
-            await sql("record_fenced").execute(connection, task=task.task_id, jobs=fenced)
-        if outcomes["traceback"].null_count() < len(outcomes):
-            await sql("insert_dead_letters").execute(connection, task=task.task_id)
+            abandoned = len(results.spans.filter(~pl.col("job_id").is_in(own)))
+            await sql("record_fenced").execute(
+                connection,
+                task=task.task_id,
+                abandoned=abandoned,
+                superseded=fenced - abandoned,
+            )
+            finished = await _assign(
+                kept, lambda count: take_ids(connection, "valuation_job_ids", count)
+            )
+        if len(finished.spans):
+            await _finish(connection, task, finished)
         fault_point("value.marked")
         lap("mark")
-        for chunks in encoded:
-            await copy_encoded(connection, "daily_position_snapshots", rows.columns, chunks)
-        if len(holes):
-            await copy_frame(connection, "position_holes", holes.select(HOLE_COLUMNS))
+        for chunks in finished.encoded:
+            await copy_encoded(
+                connection, "daily_position_snapshots", list(SNAPSHOT_COLUMNS), chunks
+            )
+        if len(finished.holes):
+            await copy_frame(connection, "position_holes", finished.holes.select(HOLE_COLUMNS))
         fault_point("value.copied")
         lap("copy")
     lap("commit")
     fault_point("value.committed")
-    return len(fenced), len(rows)
+    return fenced, finished.rows
+
+
+async def _finish(connection: Connection, task: Task, finished: _Finished) -> None:
+    if finished.completes_jobs:
+        jobs = finished.spans.group_by("job_id").agg(pl.col("rows_written").sum())
+        await sql("complete_jobs").execute(
+            connection,
+            jobs=jobs["job_id"].to_list(),
+            rows_written=jobs["rows_written"].to_list(),
+        )
+        return
+    await sql("create_finished_spans").execute(connection)
+    await copy_frame(connection, "finished_spans", finished.spans.select(FINISHED_COLUMNS))
+    await connection.execute("ANALYZE finished_spans")
+    await sql("split_jobs").execute(connection, task=task.task_id)
+
+
+def _without_fenced(
+    results: Results, own: Sequence[int], superseded: Sequence[Sequence[int]]
+) -> Results:
+    """Return what an attempt may finish: of jobs that are its own, and not superseded."""
+    if not superseded and results.spans["job_id"].is_in(own).all():
+        return results
+    newer = pl.DataFrame(
+        superseded,
+        schema={"job_id": pl.Int64, "position_id": pl.Int64},
+        orient="row",
+    )
+    spans = results.spans.filter(pl.col("job_id").is_in(own)).join(
+        newer, on=["job_id", "position_id"], how="anti", maintain_order="left"
+    )
+    mine = pl.col("span_no").is_in(spans["span_no"].implode())
+    return Results(
+        spans,
+        results.rows.filter(mine) if len(results.rows) else results.rows,
+        results.holes.filter(mine) if len(results.holes) else results.holes,
+        results.outcomes.filter(mine),
+    )
+
+
+async def _assign(results: Results, take_new: Callable[[int], Awaitable[list[int]]]) -> _Finished:
+    """Assign each span to the job that it is in from now on, and encode the rows.
+
+    The complete spans of a job are one group, each other span is one. If all spans of the job are
+    finished, the first group keeps the job's id; else what is left does.
+    """
+    is_complete = pl.col("status") == JobStatus.COMPLETE.value
+    spans = results.spans.join(
+        results.outcomes, on="span_no", how="left", maintain_order="left"
+    ).with_columns(
+        group=pl.when(is_complete).then(-1).otherwise("span_no"),
+        is_whole=pl.len().over("job_id") == pl.col("job_spans"),
+    )
+    groups = (
+        spans.select("job_id", "group", "is_whole")
+        .unique()
+        .sort("job_id", "group")
+        .with_columns(keeps=pl.col("is_whole") & pl.col("job_id").is_first_distinct())
+    )
+    new = groups.filter(~pl.col("keeps"))
+    ids = await take_new(len(new)) if len(new) else []
+    groups = pl.concat(
+        [
+            groups.filter("keeps").with_columns(into="job_id"),
+            new.with_columns(into=pl.Series(ids, dtype=pl.Int64)),
+        ]
+    ).select("job_id", "group", "into")
+    spans = (
+        spans.join(groups, on=["job_id", "group"], how="left", maintain_order="left")
+        .rename({"job_id": "from_job"})
+        .rename({"into": "job_id"})
+        .select("span_no", *FINISHED_COLUMNS)
+    )
+    rows, holes = results.rows, results.holes
+    if len(new):
+        rows, holes = _moved(rows, spans), _moved(holes, spans)
+    encoded = encode_snapshots(rows.select(SNAPSHOT_COLUMNS)) if len(rows) else []
+    return _Finished(spans, holes, len(rows), encoded)
+
+
+def _moved(frame: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Return rows or holes with the job that their span is in from now on."""
+    if frame.is_empty():
+        return frame
+    return frame.drop("job_id").join(
+        spans.select("span_no", "job_id"), on="span_no", how="left", maintain_order="left"
+    )
 
 
 def encode_snapshots(rows: pl.DataFrame) -> list[list[bytes]]:

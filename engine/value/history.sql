@@ -2,8 +2,8 @@
 -- date, the last one at or before its first date, and the one before that, which says whether a
 -- quantity of 0 closes anything.
 --
--- The jobs have their position's present epoch in this snapshot, so the records that hold are those
--- whose validity has not ended. The arrays are parallel; days are counted from 1970-01-01.
+-- The spans have their position's present epoch in this snapshot, so the records that hold are
+-- those whose validity has not ended. The arrays are parallel; days are counted from 1970-01-01.
 SELECT h.position_id, h.position_date, h.quantity, h.cost_basis_local, h.cost_basis
 FROM (
     SELECT position_id, DATE '1970-01-01' + first_day AS first_date,

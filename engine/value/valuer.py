@@ -20,10 +20,11 @@ from revalue.engine.postgres.statement import Statement, statements
 from revalue.engine.value.commit import (
     HOLE_COLUMNS,
     OUTCOME_COLUMNS,
+    SPAN_COLUMNS,
+    Results,
     commit_results,
-    encode_snapshots,
 )
-from revalue.engine.value.inputs import TaskInputs, read_inputs
+from revalue.engine.value.inputs import TaskInputs, numbered, read_inputs
 
 sql = statements(__package__)
 
@@ -35,8 +36,8 @@ _OF_THE_DATA = (DataFaultError, CorrectionRefusedError)
 _NO_HOLES = pl.DataFrame(
     schema=dict(
         zip(
-            HOLE_COLUMNS,
-            (pl.Int64, pl.Int32, pl.Int64, pl.Date, pl.Date, pl.String, pl.String),
+            ("span_no", *HOLE_COLUMNS),
+            (pl.Int64, pl.Int64, pl.Int32, pl.Int64, pl.Date, pl.Date, pl.String, pl.String),
             strict=True,
         )
     )
@@ -62,7 +63,7 @@ class Valuer:
         """Connect to the database.
 
         Args:
-            max_attempts: a job that fails unexpectedly in this attempt becomes a dead letter.
+            max_attempts: a span that fails unexpectedly in this attempt becomes a dead letter.
             name: identifies its database sessions, so that another process can end them.
             answer_seconds: longest time that reading or writing a task may take; after it the
                 server is considered lost.
@@ -85,10 +86,10 @@ class Valuer:
         await self._database.close()
 
     async def run(self, task: Task) -> TaskResult:
-        """Value the task's jobs and commit the results.
+        """Value the spans of the task's jobs and commit the results.
 
-        A job whose data makes reading, computing or writing fail is isolated by halving the task;
-        the other jobs are valued. No other error is a fault of a job.
+        A position whose data makes reading, computing or writing fail is isolated by halving the
+        task; the other positions are valued. No other error is a fault of a position.
 
         Raises:
             TransientError: nothing was written.
@@ -99,11 +100,11 @@ class Valuer:
             return await self._attempt(task)
         except BaseException as error:  # from reading or writing: `compute` handles its own
             _reraise_unless_failure(error)
-            if task.first_job_id == task.last_job_id:
+            if task.first_position_id == task.last_position_id:
                 return await self._record_failure(task, error)
-        middle = (task.first_job_id + task.last_job_id) // 2
-        low = await self.run(replace(task, last_job_id=middle))
-        high = await self.run(replace(task, first_job_id=middle + 1))
+        middle = (task.first_position_id + task.last_position_id) // 2
+        low = await self.run(replace(task, last_position_id=middle))
+        high = await self.run(replace(task, first_position_id=middle + 1))
         return low.merged(high, task)
 
     async def _attempt(self, task: Task) -> TaskResult:
@@ -113,25 +114,25 @@ class Valuer:
         fault_point("value.read")
         clock.lap("read")
         if inputs is None:
-            return TaskResult(task, jobs=0, rows=0, fenced=0)
+            return TaskResult(task, spans=0, rows=0, fenced=0)
         valued = compute(inputs, max_attempts=self._max_attempts)
         fault_point("value.computed")
         rows, outcomes = in_storage_order(valued.rows), valued.outcomes
         clock.lap("compute")
-        encoded = encode_snapshots(rows)
-        clock.lap("encode")
         fenced, written = await commit_results(
             self._database,
             task,
-            rows,
-            valued.holes,
-            outcomes.select(OUTCOME_COLUMNS),
-            encoded,
+            Results(
+                inputs.spans.select(SPAN_COLUMNS),
+                rows,
+                valued.holes,
+                outcomes.select(OUTCOME_COLUMNS),
+            ),
             clock.lap,
         )
         return TaskResult(
             task,
-            jobs=len(outcomes),
+            spans=len(outcomes),
             rows=written,
             fenced=fenced,
             statuses=_count_by(outcomes, "status"),
@@ -141,50 +142,53 @@ class Valuer:
         )
 
     async def _record_failure(self, task: Task, error: BaseException) -> TaskResult:
-        """Commit the failure of a task of one job that cannot be read or written."""
+        """Commit the failure of a task of one position that cannot be read or written."""
         async with self._database.connection() as connection:
-            job = await sql("failing_job").row(connection, job=task.first_job_id, task=task.task_id)
-        if job is None:
-            return TaskResult(task, jobs=0, rows=0, fenced=0)
-        status, trace = _after_failure(job["attempt_count"], error, self._max_attempts)
+            found = await sql("failing_spans").fetch(
+                connection, task=task.task_id, position=task.first_position_id
+            )
+        if not found:
+            return TaskResult(task, spans=0, rows=0, fenced=0)
+        spans = numbered(pl.DataFrame([dict(row) for row in found]))
+        status, trace = _after_failure(spans["attempt_count"][0], error, self._max_attempts)
         reason = FailureReason.UNEXPECTED_ERROR.value
-        outcome = pl.DataFrame(
-            {
-                "job_id": [task.first_job_id],
-                "status": [status],
-                "valued_through": [None],
-                "rows_written": [0],
-                "failure_reason": [f"{reason} {job['security_id']} {job['first_date']}"],
-                "traceback": [trace],
-            },
-            schema=dict(
-                zip(
-                    OUTCOME_COLUMNS,
-                    (pl.Int64, pl.String, pl.Date, pl.Int32, pl.String, pl.String),
-                    strict=True,
-                )
-            ),
+        outcomes = spans.select(
+            "span_no",
+            status=pl.lit(status),
+            valued_through=pl.lit(None, dtype=pl.Date),
+            rows_written=pl.lit(0, dtype=pl.Int32),
+            failure_reason=pl.format("{} {} {}", pl.lit(reason), "security_id", "first_date"),
+            traceback=pl.lit(trace, dtype=pl.String),
         )
         fenced, _ = await commit_results(
-            self._database, task, pl.DataFrame(), _NO_HOLES, outcome, []
+            self._database,
+            task,
+            Results(spans.select(SPAN_COLUMNS), pl.DataFrame(), _NO_HOLES, outcomes),
         )
+        count = len(spans)
         return TaskResult(
-            task, jobs=1, rows=0, fenced=fenced, statuses={status: 1}, reasons={reason: 1}
+            task,
+            spans=count,
+            rows=0,
+            fenced=fenced,
+            statuses={status: count},
+            reasons={reason: count},
         )
 
 
 def compute(inputs: TaskInputs, *, max_attempts: int) -> Valued:
     """Value a task from its inputs alone.
 
-    A job whose data makes the computation fail gets a failed outcome; nothing is raised.
+    A span whose data makes the computation fail gets a failed outcome; nothing is raised.
 
     Returns:
-        The valuation; its outcomes also have failure_reason and traceback, its holes HOLE_COLUMNS.
+        The valuation; its outcomes also have failure_reason and traceback, its holes span_no and
+        HOLE_COLUMNS.
     """
     valued = _concatenate(list(_value_or_halve(inputs, max_attempts)))
     return replace(
         valued,
-        holes=_with_subjects(valued.holes, inputs).select(HOLE_COLUMNS)
+        holes=_with_subjects(valued.holes, inputs).select("span_no", *HOLE_COLUMNS)
         if len(valued.holes)
         else _NO_HOLES,
         outcomes=_with_failure_reasons(valued.outcomes, inputs),
@@ -192,29 +196,29 @@ def compute(inputs: TaskInputs, *, max_attempts: int) -> Valued:
 
 
 def _value_or_halve(inputs: TaskInputs, max_attempts: int) -> "Iterator[Valued]":
-    """Value all jobs; when that fails, value each half, so that only the failing job fails."""
+    """Value all spans; when that fails, value each half, so that only the failing span fails."""
     try:
-        yield _with_tracebacks(value(inputs.jobs, inputs.history, inputs.market))
+        yield _with_tracebacks(value(inputs.spans, inputs.history, inputs.market))
     except BaseException as error:
         _reraise_unless_failure(error)
-        if len(inputs.jobs) == 1:
-            yield _failed_job(inputs.jobs, error, max_attempts)
+        if len(inputs.spans) == 1:
+            yield _failed_span(inputs.spans, error, max_attempts)
             return
-        middle = len(inputs.jobs) // 2
-        for half in (inputs.jobs[:middle], inputs.jobs[middle:]):
-            yield from _value_or_halve(replace(inputs, jobs=half), max_attempts)
+        middle = len(inputs.spans) // 2
+        for half in (inputs.spans[:middle], inputs.spans[middle:]):
+            yield from _value_or_halve(replace(inputs, spans=half), max_attempts)
 
 
 def _with_tracebacks(valued: Valued) -> Valued:
-    """Add `traceback`: of a job that fails by a rule (OVERFLOW), the rule itself."""
+    """Add `traceback`: of a span that fails by a rule (OVERFLOW), the rule itself."""
     rule = pl.when(pl.col("status") == JobStatus.FAILED.value).then(pl.lit(_OVERFLOW_RULE))
     return replace(valued, outcomes=valued.outcomes.with_columns(traceback=rule.cast(pl.String)))
 
 
-def _failed_job(job: pl.DataFrame, error: BaseException, max_attempts: int) -> Valued:
-    status, trace = _after_failure(job["attempt_count"][0], error, max_attempts)
-    outcome = job.select(
-        "job_id",
+def _failed_span(span: pl.DataFrame, error: BaseException, max_attempts: int) -> Valued:
+    status, trace = _after_failure(span["attempt_count"][0], error, max_attempts)
+    outcome = span.select(
+        "span_no",
         rows_written=pl.lit(0, dtype=pl.Int32),
         reason=pl.lit(FailureReason.UNEXPECTED_ERROR.value),
         instrument_no="instrument_no",
@@ -228,7 +232,7 @@ def _failed_job(job: pl.DataFrame, error: BaseException, max_attempts: int) -> V
 
 
 def _reraise_unless_failure(error: BaseException) -> None:
-    """Return for an error that the data of a job can cause; raise any other one again.
+    """Return for an error that the data of a position can cause; raise any other one again.
 
     Of the engine's own errors these are the two that say so: the others are of the database or of
     its setup. A panic of polars or pgpq is a failure but not an Exception; each library has its own
@@ -244,7 +248,7 @@ def _reraise_unless_failure(error: BaseException) -> None:
 def _after_failure(
     attempts: int, error: BaseException, max_attempts: int
 ) -> tuple[str, str | None]:
-    """Return a job's new status and, after its last attempt, the traceback for its dead letter."""
+    """Return a span's new status and, after its last attempt, the traceback for its dead letter."""
     if attempts < max_attempts:
         return JobStatus.PENDING.value, None
     trace = "".join(traceback.format_exception(error))
@@ -256,7 +260,9 @@ def _concatenate(parts: list[Valued]) -> Valued:
     rows = [part.rows for part in parts if len(part.rows)]
     holes = [part.holes for part in parts if len(part.holes)]
     return Valued(
-        pl.concat(rows) if rows else pl.DataFrame(schema=dict.fromkeys(SNAPSHOT_COLUMNS, pl.Null)),
+        pl.concat(rows)
+        if rows
+        else pl.DataFrame(schema=dict.fromkeys(("span_no", *SNAPSHOT_COLUMNS), pl.Null)),
         pl.concat(holes) if holes else _NO_HOLES,
         pl.concat([part.outcomes for part in parts]),
     )

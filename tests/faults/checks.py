@@ -50,11 +50,22 @@ VIOLATIONS = {
           AND NOT EXISTS (SELECT FROM unstaged_positions n
                           WHERE p.position_id >= n.first_position_id
                             AND p.position_id <= n.last_position_id)""",
-    "two jobs never finish the same date of an epoch": """
-        SELECT a.job_id FROM portfolio_valuation_jobs a
-        JOIN portfolio_valuation_jobs b ON b.position_id = a.position_id AND b.epoch = a.epoch
-            AND b.job_id > a.job_id
-        WHERE a.valued_through >= b.first_date AND b.valued_through >= a.first_date""",
+    "two spans never finish the same date of an epoch": """
+        SELECT a.job_id FROM job_spans a
+        JOIN job_spans b ON b.position_id = a.position_id AND b.epoch = a.epoch
+            AND (b.job_id, b.number) > (a.job_id, a.number)
+        WHERE a.valued_through >= b.first_date AND b.valued_through >= a.first_date
+            AND a.last_date >= b.first_date AND b.last_date >= a.first_date""",
+    "a row has a job, and the job has its position and date": """
+        SELECT s.position_id FROM daily_position_snapshots s
+        WHERE NOT EXISTS (SELECT FROM job_spans j
+                          WHERE j.job_id = s.job_id AND j.position_id = s.position_id
+                            AND j.epoch = s.epoch AND s.date BETWEEN j.first_date AND j.last_date
+                            AND j.valued_through IS NOT NULL)""",
+    "a job that nothing is left to do for is not open": """
+        SELECT job_id FROM portfolio_valuation_jobs
+        WHERE is_open <> (status IN ('PENDING', 'PROCESSING') OR valued_through IS NOT NULL)
+          AND (is_open OR status IN ('PENDING', 'PROCESSING'))""",
 }
 
 

@@ -124,10 +124,10 @@ async def assert_nothing_is_blamed_and_all_recovers(url: str, database: Database
     ("table", "column", "where"),
     [
         ("daily_position_snapshots", "fx_path", "daily_position_snapshots"),
-        ("portfolio_valuation_jobs", "rows_written", "value/finish_jobs.sql"),
+        ("portfolio_valuation_jobs", "rows_written", "value/complete_jobs.sql"),
         ("market_prices", "quote_basis", "value/prices.sql"),
         ("position_history", "cost_basis", "value/history.sql"),
-        ("calendars", "revision", "fan_out/scan_affected.sql"),
+        ("calendars", "revision", "stage/outlook.sql"),
         ("deferred_jobs", "not_before", "engine.apply/"),
     ],
 )

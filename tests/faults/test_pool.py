@@ -22,10 +22,9 @@ from tests.support import until
 
 NOTHING = Task(
     task_id=10**9,
-    first_job_id=1,
-    last_job_id=1,
     first_position_id=1,
     last_position_id=1,
+    spans=1,
     rows=1,
     lane=Lane.HISTORY,
 )
@@ -69,7 +68,7 @@ async def test_an_actor_connects_when_the_database_is_back_after_one_warning(
         await until(lambda: _has_trouble(waiting))
         assert "PostgreSQL cannot be reached" in waiting.trouble
         outage.end()
-        assert (await asyncio.wait_for(task, 60)).jobs == 0
+        assert (await asyncio.wait_for(task, 60)).spans == 0
     assert waiting.trouble is None
     assert waiting.replaced == 0, "its process was sound"
     assert len(caplog.records) == 1
@@ -83,7 +82,7 @@ async def test_an_actor_that_does_not_start_in_time_is_replaced(
     await until(lambda: _has_trouble(slow))
     assert "the cluster may have no free CPU" in slow.trouble
     monkeypatch.setattr(pools, "_START_DEADLINE_SECONDS", 60)
-    assert (await asyncio.wait_for(slow.run(NOTHING), 60)).jobs == 0
+    assert (await asyncio.wait_for(slow.run(NOTHING), 60)).spans == 0
 
 
 async def test_a_death_is_blamed_on_the_task_that_ran_and_not_on_those_that_waited(

@@ -28,7 +28,7 @@ from revalue.engine.value.valuer import Valuer
 async def main(url, *numbers):
     valuer = await Valuer.open(url, max_attempts=3)
     result = await valuer.run(Task(*map(int, numbers), Lane.HISTORY))
-    print(result.jobs, result.rows, result.fenced)
+    print(result.spans, result.rows, result.fenced)
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -48,7 +48,7 @@ async def test_a_process_that_resumes_after_its_work_was_reassigned_writes_nothi
             taken()
             if sleepers:
                 return await real(task)
-            numbers = map(str, (*task.parameters.values(), task.rows))
+            numbers = map(str, (*task.parameters.values(), task.spans, task.rows))
             environment = {**os.environ, "REVALUE_FAULTS": str(tmp_path)}
             command = (sys.executable, "-c", VALUE_ONE_TASK, url, *numbers)
             sleepers.append(

@@ -59,7 +59,14 @@ async def test_status_jobs_and_explain_for_programs(valued: str, database: Datab
     jobs = json.loads(run(valued, "jobs", "list", "--json", "--portfolio", "P1").stdout)
     assert {job["status"] for job in jobs} == {"COMPLETE"}
     shown = json.loads(run(valued, "jobs", "show", str(jobs[0]["job_id"]), "--json").stdout)
-    assert shown["rows_written"] == len(DAYS)
+    assert (shown["rows_written"], shown["span_count"]) == (4 * len(DAYS), 4)
+    assert {(span["portfolio_id"], span["security_id"]) for span in shown["spans"]} == {
+        (portfolio, security) for portfolio in ("P1", "P2") for security in ("A", "B")
+    }
+    cut = json.loads(
+        run(valued, "jobs", "show", str(jobs[0]["job_id"]), "--json", "--limit", "3").stdout
+    )
+    assert cut["spans"] == shown["spans"][:3]
     explained = json.loads(run(valued, "explain", "P2", "A", DAYS[9].isoformat(), "--json").stdout)
     assert explained["verdict"] == "AGREES"
     stored = await database_value(database, "P2", "A", DAYS[9])

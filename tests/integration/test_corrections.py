@@ -201,7 +201,7 @@ async def test_a_new_day_is_valued_in_the_live_lane_and_raises_no_epoch(
     await valued.settle()
     assert {(at, epoch) for _, at, epoch, _ in await rows(database) - before} == {(day, 0)}
     lanes = await fetch(
-        database, "SELECT lane::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1"
+        database, "SELECT lane::text, count(*) FROM job_spans GROUP BY 1 ORDER BY 1"
     )
     assert lanes == [("HISTORY", 8), ("LIVE", 8)]
     await assert_all_correct(database)

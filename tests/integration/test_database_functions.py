@@ -4,6 +4,7 @@ A writer or a reader of the database may have any search_path and any temporary 
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -88,10 +89,15 @@ async def test_in_a_schema_with_capitals_functions_find_their_tables_too(server_
     ],
 )
 async def test_the_planner_inlines_what_readers_call(database: Database, call: str) -> None:
-    """As a part of the query it is planned with its conditions, and half of it is left out."""
+    """As a part of the query it is planned with its conditions, and half of it is left out.
+
+    The function scans named u are those of the arrays of jobs.
+    """
     for known_at in ("NULL", "now()"):
         plan = await fetch(database, f"EXPLAIN SELECT * FROM {call.format(known_at)}")
-        assert not [line for (line,) in plan if "Function Scan" in line], plan
+        assert not [
+            line for (line,) in plan if re.search(r"Function Scan on (?!u\b|u_\d)", line)
+        ], plan
     if "{}" in call:
         now = await fetch(database, f"EXPLAIN SELECT * FROM {call.format('NULL')}")
         assert not [line for (line,) in now if "moments" in line and "business" not in call], now

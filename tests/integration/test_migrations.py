@@ -10,9 +10,12 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from revalue.engine.errors import CorrectionRefusedError, SchemaVersionError
+from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres import schema
+from revalue.engine.postgres.database import Database
 from tests.conftest import drop_database, fresh_database
-from tests.support import until
+from tests.faults.checks import broken_invariants
+from tests.support import DAYS, engine, execute, fetch, load_small_book, until
 
 pytestmark = pytest.mark.slow
 
@@ -83,9 +86,10 @@ BOOK = {
            VALUES ('PRICE', 'A', '{{[2024-01-02,)}}', 3, '2024-02-01')""",
         """INSERT INTO reprocessing_triggers (kind, dates, {invalidated})
            VALUES ('POLICY', '{{(,)}}', 5)""",
-        """INSERT INTO portfolio_valuation_jobs (job_id, position_id, epoch, first_date, last_date,
+        """INSERT INTO portfolio_valuation_jobs (job_id, {spans}, first_date, last_date,
                                                  attempt_count, lane, status, term, task_id)
-           VALUES (7, 1, 1, '2024-01-02', '2024-01-02', 1, 'LIVE', 'PENDING', 1, 9)""",
+           VALUES (7, {span}, '2024-01-02', '2024-01-02', 1, 'LIVE', 'PENDING', 1, 9)""",
+        "{partition}",
         """INSERT INTO daily_position_snapshots
            VALUES (1, 7, '2024-01-02', 0, '2024-01-02', NULL, NULL, 0, 5, 40, 36, 10, 0.9,
                    50, 45, 10, 9)""",
@@ -107,6 +111,15 @@ def book_of(revision: str) -> list[str]:
         "history_epoch": "valid_from_epoch" if revision >= "0014" else "epoch",
         "invalidated": "positions_invalidated" if revision >= "0008" else "keys_raised",
         "abandoned": "jobs_abandoned" if revision >= "0008" else "jobs_given_up",
+        "partition": "SELECT make_snapshot_partition('2024-01-02')"
+        if revision >= "0023"
+        else "SELECT 1",
+        "spans": "positions, epochs, first_dates, last_dates, trigger_ids"
+        if revision >= "0024"
+        else "position_id, epoch",
+        "span": "'{1}', '{1}', '{2024-01-02}', '{2024-01-02}', '{NULL}'"
+        if revision >= "0024"
+        else "1, 1",
     }
     return [
         statement.format(**words)
@@ -118,7 +131,13 @@ def book_of(revision: str) -> list[str]:
 
 async def stored(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, list[object]]:
     """Return the values of each "table.column" that has any, by the present names of columns."""
-    renamed = {"keys_raised": "positions_invalidated", "jobs_given_up": "jobs_abandoned"}
+    renamed = {
+        "keys_raised": "positions_invalidated",
+        "jobs_given_up": "jobs_abandoned",
+        "positions": "position_id",
+        "epochs": "epoch",
+        "trigger_ids": "trigger_id",
+    }
     tables = await connection.fetch(
         """SELECT relname::text FROM pg_class
            WHERE relkind IN ('r', 'p') AND NOT relispartition
@@ -129,7 +148,10 @@ async def stored(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, 
     for (table,) in tables:
         for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, ctid"):
             for name, value in row.items():
-                values.setdefault(f"{table}.{renamed.get(name, name)}", []).append(value)
+                is_array = name in ("positions", "epochs", "trigger_ids")  # the job has one span
+                values.setdefault(f"{table}.{renamed.get(name, name)}", []).append(
+                    value[0] if is_array else value
+                )
     return values
 
 
@@ -394,6 +416,7 @@ OUT_OF_BOUNDS = (
         "UPDATE instruments SET contract_multiplier = NULL",
     ),
     (
+        "{partition}",
         """INSERT INTO daily_position_snapshots
            VALUES (1, 7, '2262-01-02', 0, '2024-01-02', NULL, NULL, 0, 5, 40, 36, 10, 0.9,
                    50, 45, 10, 9);
@@ -492,3 +515,73 @@ async def test_another_schema_is_refused_with_what_to_do(empty_url: str) -> None
     await schema.migrate(empty_url, "0001")
     with pytest.raises(SchemaVersionError, match="0001"):
         await schema.require_head(empty_url)
+
+
+SEEN_AT = """
+    SELECT k.portfolio_id, k.security_id, k.published_epoch, k.reprocessing_status, s.date, s.epoch,
+           s.price, s.market_value
+    FROM positions_at($1) k
+    JOIN snapshots_at($1) s USING (position_id)
+    WHERE s.epoch <= k.published_epoch AND s.date <@ k.open_dates AND NOT s.date <@ k.hidden
+    ORDER BY 1, 2, 5, 6
+"""
+JOBS_OF_ROWS = """
+    SELECT s.position_id, s.date, s.epoch, j.status::text, j.first_date, j.last_date, j.{epoch}
+    FROM daily_position_snapshots s JOIN {jobs} j
+      ON j.job_id = s.job_id AND j.position_id = s.position_id
+     AND s.date BETWEEN j.first_date AND j.last_date
+    ORDER BY 1, 2, 3
+"""
+
+
+async def test_0024_gives_each_position_its_job_again_and_the_past_stays(
+    url: str, database: Database
+) -> None:
+    """Corrections that whole jobs published, one that is not valued yet, and jobs with holes."""
+    await load_small_book(database, portfolios=3)
+    async with engine(url) as running:
+        await running.settle()
+        for day, price in ((DAYS[2], 7), (DAYS[6], 8)):
+            await execute(
+                database, "UPDATE market_prices SET price = $1 WHERE price_date = $2", price, day
+            )
+            await running.settle()
+        await execute(database, "DELETE FROM market_prices WHERE price_date >= $1", DAYS[3])
+        await running.settle()
+        await execute(database, "UPDATE market_prices SET price = 9 WHERE price_date = $1", DAYS[0])
+        while await fan_out.fan_out(running.term):
+            pass
+    assert await fetch(
+        database, "SELECT count(*) FROM portfolio_valuation_jobs WHERE published_moment > 0"
+    ) >= [(2,)]
+    moments = [at for (at,) in await fetch(database, "SELECT at FROM moments ORDER BY 1")]
+
+    async def seen() -> list[object]:
+        return [await fetch(database, SEEN_AT, at) for at in moments]
+
+    before = await seen()
+    assert before[0] != before[-1]
+    rows = await fetch(database, JOBS_OF_ROWS.format(jobs="job_spans", epoch="epoch"))
+    assert len(rows) == await stored_rows(database)
+    await schema.migrate(url, "0023")
+    assert await seen() == before
+    assert (
+        await fetch(database, JOBS_OF_ROWS.format(jobs="portfolio_valuation_jobs", epoch="epoch"))
+        == rows
+    )
+    written = """SELECT j.job_id FROM portfolio_valuation_jobs j
+                 LEFT JOIN daily_position_snapshots s USING (job_id)
+                 GROUP BY 1 HAVING count(s) <> COALESCE(min(j.rows_written), 0)"""
+    assert await fetch(database, written) == []
+    await schema.migrate(url)
+    assert await seen() == before
+    assert await fetch(database, JOBS_OF_ROWS.format(jobs="job_spans", epoch="epoch")) == rows
+    async with engine(url, holder="next") as running:
+        await running.settle()
+    async with database.connection() as connection:
+        assert await broken_invariants(connection) == []
+
+
+async def stored_rows(database: Database) -> int:
+    ((count,),) = await fetch(database, "SELECT count(*) FROM daily_position_snapshots")
+    return int(count)

@@ -301,6 +301,6 @@ async def test_a_calendar_without_positions_or_dates_holds_nothing_up(
         await open_days(database, NEXT[:1])
         await running.settle()
     lanes = await fetch(
-        database, "SELECT lane::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1"
+        database, "SELECT lane::text, count(*) FROM job_spans GROUP BY 1 ORDER BY 1"
     )
     assert lanes == [("HISTORY", 2), ("LIVE", 2)]

@@ -229,19 +229,29 @@ async def test_nobody_is_woken_and_the_next_preview_is_the_same(
 
 @pytest.mark.parametrize(
     ("rows_written", "bound", "speed"),
-    [(1, "about", 8 / 10), (500, "at least", 8 * 500 / 10), (4, "about", 8 * 4 / 10)],
+    [(1, "about", 80), (500, "at least", 40_000), (4, "about", 320)],
 )
 async def test_the_time_is_that_of_recorded_work(
     rows_written: int, bound: str, speed: float, valued: Engine, database: Database
 ) -> None:
-    """Eight jobs, half of which took ten seconds and the others the first five of those."""
+    """Eight jobs, half of which took ten seconds and the others the first five of those. Jobs are
+    alike by their rows per span.
+    """
+    await execute(database, "DELETE FROM portfolio_valuation_jobs")
     await execute(
         database,
-        """UPDATE portfolio_valuation_jobs
-           SET rows_written = $1, created_at = '2024-01-01 10:00',
-               finished_at = CASE WHEN job_id % 2 = 0 THEN '2024-01-01 10:00:10'::timestamptz
-                                  ELSE '2024-01-01 10:00:05' END""",
+        """INSERT INTO portfolio_valuation_jobs
+               (job_id, positions, epochs, first_dates, last_dates, trigger_ids, first_date,
+                last_date, attempt_count, lane, status, term, task_id, is_open, rows_written,
+                created_at, finished_at)
+           SELECT n, array_agg(p), array_agg(0), array_agg($2::date), array_agg($2::date),
+                  array_agg(NULL::bigint), $2, $2, 1, 'LIVE', 'COMPLETE', 1, n, false,
+                  $1::integer * 100, '2024-01-01 10:00',
+                  '2024-01-01 10:00:05'::timestamptz + n % 2 * interval '5 s'
+           FROM generate_series(1, 8) n, generate_series(1, 100) p
+           GROUP BY n""",
         rows_written,
+        DAYS[0],
     )
     told = await preview(database, ACTS["a price"], SETTINGS)
     assert told.estimate == Estimate(told.position_days / speed, bound, speed, 8)

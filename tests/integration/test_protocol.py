@@ -19,11 +19,12 @@ from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import Snapshot
 from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import statements
 from revalue.engine.postgres.transaction_reader import TransactionReader
 from revalue.engine.stage import stage
 from revalue.engine.value import valuer
-from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results
+from revalue.engine.value.commit import OUTCOME_COLUMNS, SPAN_COLUMNS, Results, commit_results
 from revalue.engine.value.inputs import read_inputs
 from tests.support import (
     DAYS,
@@ -260,13 +261,13 @@ async def test_invalidated_positions_are_staged_at_once_within_the_capacity(
             running.term, capacity=fan_out.Capacity(running.reader, rows=3, task_rows=2)
         )
         assert step is not None
-        assert (step.finished, step.positions_invalidated, step.positions_staged, step.jobs) == (
+        assert (step.finished, step.positions_invalidated, step.positions_staged, step.spans) == (
             True,
             5,
             3,
             3,
         )
-        assert [(task.rows, task.last_job_id - task.first_job_id + 1) for task in step.tasks] == [
+        assert [(task.rows, task.spans) for task in step.tasks] == [
             (2, 2),
             (1, 1),
         ]
@@ -276,7 +277,7 @@ async def test_invalidated_positions_are_staged_at_once_within_the_capacity(
                 """SELECT p.staged_epoch, p.pending::text, j.status, j.first_date, j.last_date,
                           j.epoch
                    FROM position_state p
-                   LEFT JOIN portfolio_valuation_jobs j
+                   LEFT JOIN job_spans j
                      ON j.position_id = p.position_id AND j.epoch = 1
                    WHERE p.security_id = 'A' ORDER BY p.position_id""",
             )
@@ -309,7 +310,7 @@ async def test_a_position_that_changes_before_it_is_invalidated_is_not_staged(
             running.term, capacity=fan_out.Capacity(_Overtaken(running), rows=100, task_rows=100)
         )
         assert step is not None
-        assert (step.positions_invalidated, step.positions_staged, step.jobs) == (2, 1, 1)
+        assert (step.positions_invalidated, step.positions_staged, step.spans) == (2, 1, 1)
         state = await state_of(database, "P1", "A")
         assert (state["epoch"], state["staged_epoch"]) == (2, 0)
         assert state["pending"] is not None
@@ -405,7 +406,7 @@ async def test_staging_creates_jobs_only_within_the_capacity(url: str, database:
         staged = await stage.stage(
             running.term, scanned, Lane.HISTORY, task_rows=20, capacity_rows=40
         )
-        assert (staged.positions, staged.jobs, [task.rows for task in staged.tasks]) == (
+        assert (staged.positions, staged.spans, [task.rows for task in staged.tasks]) == (
             2,
             2,
             [20, 20],
@@ -450,7 +451,7 @@ async def test_a_position_that_both_lanes_have_scanned_is_staged_by_one(
         second = await stage.stage(
             running.term, kept, Lane.HISTORY, task_rows=100, capacity_rows=100
         )
-    assert (first.jobs, second.jobs) == (6, 0)
+    assert (first.spans, second.spans) == (6, 0)
 
 
 async def test_what_was_scanned_before_an_opening_is_left_for_the_next_scan(
@@ -512,14 +513,12 @@ async def test_a_writer_with_an_old_snapshot_does_not_overlook_an_opening(
     assert [day for (day,) in stored] == [*DAYS, opened]
 
 
-async def test_ids_that_both_lanes_take_at_once_are_never_the_same(database: Database) -> None:
-    term = await Term.acquire(database, "both", lease_seconds=30)
+async def test_ids_that_several_take_at_once_are_never_the_same(database: Database) -> None:
+    async def take(size: int) -> list[int]:
+        async with database.transaction() as connection:
+            return await take_ids(connection, "valuation_task_ids", size)
 
-    async def take(size: int) -> range:
-        async with term.transaction("stage") as connection:
-            first = await term.take_ids(connection, "valuation_task_ids", size)
-        return range(first, first + size)
-
+    assert await take(0) == []
     taken = [number for ids in await asyncio.gather(*map(take, range(1, 9))) for number in ids]
     assert len(taken) == len(set(taken)) == 36
 
@@ -576,7 +575,7 @@ async def test_a_position_that_one_transaction_publishes_twice_has_the_last_publ
             staged = await stage.stage(
                 term, scanned, Lane.HISTORY, task_rows=100, capacity_rows=100
             )
-            assert (staged.positions, staged.jobs) == (1, 0)
+            assert (staged.positions, staged.spans) == (1, 0)
     assert await fetch(database, published, state["position_id"]) == [(count + 1,)]
     assert await fetch(
         database,
@@ -611,7 +610,7 @@ async def test_readers_keep_the_old_history_until_the_last_date_is_valued(
         )
         (task,) = staged.tasks
         result = await running.pool.run(task)
-        assert (result.jobs, result.rows, result.fenced) == (2, 2, 0)
+        assert (result.spans, result.rows, result.fenced) == (2, 2, 0)
         assert (
             await fetch(
                 database,
@@ -664,7 +663,7 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(valuer, "commit_results", finish_late)
             result = await running.pool.run(task)
-        assert (result.jobs, result.fenced, result.rows) == (2, 1, len(DAYS))
+        assert (result.spans, result.fenced, result.rows) == (2, 1, len(DAYS))
         assert await fetch(database, "SELECT DISTINCT security_id FROM position_valuations") == [
             ("B",)
         ]
@@ -672,7 +671,7 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
         await running.settle()
         statuses = await fetch(
             database,
-            "SELECT status::text, count(*) FROM portfolio_valuation_jobs GROUP BY 1 ORDER BY 1",
+            "SELECT status::text, count(*) FROM job_spans GROUP BY 1 ORDER BY 1",
         )
         assert statuses == [("COMPLETE", 2), ("SUPERSEDED", 1)]
     assert len(await fetch(database, "SELECT 1 FROM position_valuations")) == 2 * len(DAYS)
@@ -691,7 +690,7 @@ async def test_an_abandoned_attempt_cannot_finish(url: str, database: Database) 
         (again,) = await apply.retry_due(running.term, max_jobs=100, task_rows=1000, capacity=10)
         assert again.task_id != task.task_id
         zombie = await running.pool.run(task)
-        assert (zombie.rows, zombie.jobs) == (0, 0)
+        assert (zombie.rows, zombie.spans) == (0, 0)
         result = await running.pool.run(again)
         assert (result.rows, result.fenced) == (2 * len(DAYS), 0)
         await apply.apply(running.term, [again], retry_seconds=1)
@@ -717,9 +716,13 @@ async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(
         valued = valuer.compute(inputs, max_attempts=3)
         assert len(valued.rows) == 0
         await apply.release(running.term, task, retry_seconds=1, reason="test")
-        assert await commit_results(
-            database, task, valued.rows, valued.holes, valued.outcomes.select(OUTCOME_COLUMNS), []
-        ) == (2, 0)
+        results = Results(
+            inputs.spans.select(SPAN_COLUMNS),
+            valued.rows,
+            valued.holes,
+            valued.outcomes.select(OUTCOME_COLUMNS),
+        )
+        assert await commit_results(database, task, results) == (2, 0)
 
 
 async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(
@@ -735,14 +738,15 @@ async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(
         await execute(
             database,
             """INSERT INTO portfolio_valuation_jobs
-                   (job_id, position_id, epoch, first_date, last_date, attempt_count, lane, status,
-                    term, task_id)
-               VALUES (900, $1, 0, $2, $3, 1, 'HISTORY', 'PROCESSING', 1, 900)""",
+                   (job_id, positions, epochs, first_dates, last_dates, trigger_ids, first_date,
+                    last_date, attempt_count, lane, status, term, task_id)
+               VALUES (900, ARRAY[$1::bigint], '{0}', ARRAY[$2::date], ARRAY[$3::date], '{NULL}',
+                       $2, $3, 1, 'HISTORY', 'PROCESSING', 1, 900)""",
             position,
             DAYS[0],
             DAYS[3],
         )
-        result = await running.pool.run(Task(900, 900, 900, 0, 2**62, 4, Lane.HISTORY))
+        result = await running.pool.run(Task(900, 0, 2**62, 1, 4, Lane.HISTORY))
         assert result.statuses == {"SKIPPED_NO_POSITION": 1}
     assert await fetch(
         database,
@@ -838,7 +842,7 @@ async def test_a_job_that_waited_under_an_older_epoch_is_superseded_by_the_next_
         await running.settle()
     jobs = await fetch(
         database,
-        """SELECT epoch, status::text FROM portfolio_valuation_jobs
+        """SELECT epoch, status::text FROM job_spans
            WHERE status <> 'COMPLETE' ORDER BY 1""",
     )
     assert jobs == [(0, "SUPERSEDED"), (1, "WAITING_FOR_DATA")]

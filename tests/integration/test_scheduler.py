@@ -97,10 +97,8 @@ async def test_holes_that_become_due_together_are_valued_within_the_capacity(
         assert max(processing) <= 3 * running.pool.capacity(Lane.HISTORY)
 
 
-async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
-    url: str, database: Database
-) -> None:
-    """A task's statements read all ids between its first and last job: far jobs get other tasks."""
+async def test_a_task_of_jobs_due_again_is_of_one_lane(url: str, database: Database) -> None:
+    """Jobs that wait for data have a span each: a few tasks take them together."""
     await load_small_book(database, portfolios=3)
     await execute(database, "DELETE FROM market_prices WHERE price_date > $1", DAYS[4])
     async with engine(url) as running:
@@ -111,33 +109,28 @@ async def test_a_task_of_jobs_due_again_is_of_one_lane_and_of_neighbours(
                 database, "SELECT job_id FROM portfolio_valuation_jobs ORDER BY 1"
             )
         ]
-        await execute(
-            database, "ALTER TABLE deferred_jobs DROP CONSTRAINT deferred_jobs_job_id_fkey"
-        )
-        for table in ("portfolio_valuation_jobs", "deferred_jobs"):
-            await execute(
-                database, f"UPDATE {table} SET job_id = job_id + 1000000 WHERE job_id > $1", jobs[3]
-            )
+        assert len(jobs) == 6
         await execute(
             database, "UPDATE portfolio_valuation_jobs SET lane = 'LIVE' WHERE job_id = $1", jobs[1]
         )
         await execute(
             database,
-            "UPDATE portfolio_valuation_jobs "
-            "SET status = 'PENDING', valued_through = NULL, finished_at = NULL",
+            "UPDATE portfolio_valuation_jobs SET status = 'PENDING', valued_through = NULL, "
+            "finished_at = NULL, is_open = true",
         )
         await execute(
             database,
             "INSERT INTO deferred_jobs SELECT job_id, now() FROM portfolio_valuation_jobs",
         )
-        tasks = await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=2)
-        tasks += await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=2)
-    far = 1_000_000
-    assert [(task.lane, task.first_job_id, task.last_job_id) for task in tasks] == [
-        (Lane.LIVE, jobs[1], jobs[1]),
-        (Lane.HISTORY, jobs[0], jobs[3]),
-        (Lane.HISTORY, jobs[4] + far, jobs[5] + far),
-    ]
+        first = await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=1)
+        second = await apply.retry_due(running.term, max_jobs=100, task_rows=1_000, capacity=9)
+    assert [(task.lane, task.spans) for task in first] == [(Lane.LIVE, 1)]
+    assert [(task.lane, task.spans) for task in second] == [(Lane.HISTORY, 5)]
+    taken = await fetch(
+        database, "SELECT job_id, task_id FROM portfolio_valuation_jobs ORDER BY job_id"
+    )
+    other = second[0].task_id
+    assert taken == [(job, first[0].task_id if job == jobs[1] else other) for job in jobs]
 
 
 @pytest.mark.slow
@@ -380,7 +373,7 @@ async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_value
         async def dying(task: Task, taken: Callable[[], None]) -> TaskResult:
             taken()
             poison = """SELECT count(*), max(job_id) FILTER (WHERE position_id = 23)
-                        FROM portfolio_valuation_jobs WHERE task_id = $1"""
+                        FROM job_spans WHERE task_id = $1"""
             ((jobs, poison_job),) = await fetch(database, poison, task.task_id)
             if poison_job is not None:
                 died.append(jobs)
@@ -409,7 +402,7 @@ async def test_a_job_that_ends_its_process_is_found_and_its_neighbours_are_value
         await running.settle()
     assert (await read_status(database)).is_current
     assert await fetch(
-        database, "SELECT DISTINCT deaths FROM portfolio_valuation_jobs WHERE position_id = 23"
+        database, "SELECT DISTINCT deaths FROM job_spans WHERE position_id = 23"
     ) == [(0,)]
 
 
@@ -491,7 +484,7 @@ async def test_holes_are_valued_when_an_operator_retries_them_without_a_trigger(
         assert (await read_status(database)).is_current
         jobs = await fetch(
             database,
-            """SELECT status::text, epoch, rows_written FROM portfolio_valuation_jobs
+            """SELECT status::text, epochs[1], rows_written FROM portfolio_valuation_jobs
                ORDER BY job_id""",
         )
         valued = 8  # to DAYS[4], and the three business days that its price may be old

@@ -33,7 +33,12 @@ UNKNOWN, MARKED, CLEAN = range(3)
 
 
 class Job(NamedTuple):
-    """holes: of a job that is done, the dates that have no value."""
+    """A span of the modelled position in a job of many.
+
+    The other spans are those of other positions: they are finished, released and tried again in the
+    same transactions or in others, and change nothing of this one.
+    holes: of one that is done, the dates that have no value.
+    """
 
     number: int
     epoch: int
@@ -733,7 +738,7 @@ class Model:
         )
         jobs = []
         for job in s.jobs:
-            if job.status == RUNNING and not _holds(me, job.task) and s.pending and not keeps:
+            if job.status == RUNNING and not _holds(me, job.task) and not keeps:
                 if job.epoch == s.epoch:
                     jobs.append(_released(job))
             else:

@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import count
 from typing import Any, ClassVar, TypeVar
@@ -45,7 +45,7 @@ from revalue.engine.postgres.database import Database, Isolation
 from revalue.engine.postgres.statement import Connection
 from revalue.engine.stage import stage
 from revalue.engine.stage.stage import Among
-from revalue.engine.value.commit import OUTCOME_COLUMNS, commit_results, encode_snapshots
+from revalue.engine.value.commit import OUTCOME_COLUMNS, SPAN_COLUMNS, Results, commit_results
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
@@ -164,6 +164,7 @@ class Attempt:
     """A task that an actor has read and computed. It may commit now, later, twice or never."""
 
     task: Task
+    spans: pl.DataFrame
     valued: Valued
 
 
@@ -462,7 +463,7 @@ class Store(RuleBasedStateMachine):
         if staged.rest is None:
             me.cursors[lane] = scanned.next_cursor or 0
         self._take(staged.tasks)
-        return staged.jobs
+        return staged.spans
 
     def _take(self, tasks: list[Task]) -> None:
         self.me.held |= {task.task_id: task for task in tasks}
@@ -536,10 +537,9 @@ class Store(RuleBasedStateMachine):
         )
         before = await self.outside.fetch(positions)
         held = await self.outside.fetchval(
-            "SELECT count(*) FROM portfolio_valuation_jobs j "
-            "JOIN position_state p USING (position_id, epoch) "
-            "WHERE task_id = $1 AND p.pending && datemultirange(daterange(first_date, "
-            "valued_through, '[]'))",
+            "SELECT count(*) FROM job_spans j JOIN position_state p USING (position_id, epoch) "
+            "WHERE task_id = $1 AND valued_through IS NOT NULL "
+            "AND p.pending && datemultirange(daterange(first_date, last_date, '[]'))",
             task.task_id,
         )
         await apply.apply(self.me.term, [task], retry_seconds=0)
@@ -580,7 +580,7 @@ class Store(RuleBasedStateMachine):
         self.run(self._go_on(self.deposed[pick % len(self.deposed)], step))
 
     async def _go_on(self, old: Memory, step: str) -> None:
-        task = next(iter(old.held.values()), Task(0, 0, 0, 0, 0, 0, Lane.HISTORY))
+        task = next(iter(old.held.values()), Task(0, 0, 0, 0, 0, Lane.HISTORY))
         scanned = next((scan for scan in old.scans.values() if scan), None)
         with pytest.raises(TermLostError):
             match step:
@@ -604,18 +604,26 @@ class Store(RuleBasedStateMachine):
     # Actors ---------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.known)
-    @rule(pick=PICK)
-    def read(self, pick: int) -> None:
-        """Read one of the last tasks, whether or not a scheduler still holds it."""
+    @rule(pick=PICK, part=st.sampled_from(["all", "all", "first", "rest"]))
+    def read(self, pick: int, part: str) -> None:
+        """Read one of the last tasks, whether or not a scheduler still holds it.
+
+        Or a part of it, as an attempt does that has to isolate a position.
+        """
         latest = self.known[-6:]
-        self._read(latest[pick % len(latest)])
+        task = latest[pick % len(latest)]
+        if part == "first":
+            task = replace(task, last_position_id=task.first_position_id)
+        elif part == "rest":
+            task = replace(task, first_position_id=task.first_position_id + 1)
+        self._read(task)
 
     def _read(self, task: Task) -> Attempt | None:
         inputs = read_inputs(self.reader, task)
         if inputs is None:
-            self.reported[task.task_id] = task
+            self._report(task)
             return None
-        attempt = Attempt(task, compute(inputs, max_attempts=3))
+        attempt = Attempt(task, inputs.spans, compute(inputs, max_attempts=3))
         self.attempts.append(attempt)
         return attempt
 
@@ -627,31 +635,38 @@ class Store(RuleBasedStateMachine):
         self.run(self._commit(latest[-1 - pick % len(latest)]))
 
     async def _commit(self, attempt: Attempt, database: Database | None = None) -> None:
-        rows, outcomes = in_storage_order(attempt.valued.rows), attempt.valued.outcomes
-        own = {
-            row["job_id"]
+        rows, spans = in_storage_order(attempt.valued.rows), attempt.spans
+        its_own = {
+            tuple(row)
             for row in await self.outside.fetch(
-                """SELECT job_id FROM portfolio_valuation_jobs
+                """SELECT job_id, position_id, first_date FROM job_spans
                    JOIN position_state USING (position_id, epoch)
-                   WHERE job_id = ANY ($1) AND task_id = $2 AND status = 'PROCESSING'""",
-                outcomes["job_id"].to_list(),
+                   WHERE task_id = $1 AND status = 'PROCESSING'""",
                 attempt.task.task_id,
             )
         }
-        encoded = encode_snapshots(rows)
+        keys = spans.select("job_id", "position_id", "first_date").iter_rows()
+        own = [place for place, key in enumerate(keys) if key in its_own]
         fenced, written = await commit_results(
             database or self.database,
             attempt.task,
-            rows,
-            attempt.valued.holes,
-            outcomes.select(OUTCOME_COLUMNS),
-            encoded,
+            Results(
+                spans.select(SPAN_COLUMNS),
+                rows,
+                attempt.valued.holes,
+                attempt.valued.outcomes.select(OUTCOME_COLUMNS),
+            ),
         )
-        kept = rows.filter(pl.col("job_id").is_in(own)) if len(rows) else rows
-        assert (fenced, written) == (len(outcomes) - len(own), len(kept)), (
-            "exactly the jobs that are not the attempt's own are fenced"
+        kept = rows.filter(pl.col("span_no").is_in(own)) if len(rows) else rows
+        assert (fenced, written) == (len(spans) - len(own), len(kept)), (
+            "exactly the spans that are not the attempt's own are fenced"
         )
-        self.reported[attempt.task.task_id] = attempt.task
+        self._report(attempt.task)
+
+    def _report(self, task: Task) -> None:
+        """An actor reports a whole task, not a part of one."""
+        if task in self.known:
+            self.reported[task.task_id] = task
 
     @precondition(lambda self: self.attempts)
     @rule(pick=PICK, security=SECURITY, day=DAY, price=st.integers(6, 9))

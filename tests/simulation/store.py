@@ -6,7 +6,7 @@ is a version number, or missing; a row is right if it was computed from the newe
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from revalue.engine.core.lifecycle import JobStatus, Lane
 from revalue.engine.core.tasks import Task, TaskResult
@@ -19,6 +19,8 @@ from revalue.engine.stage.stage import Among, Staged
 _LIVE_DATES = 1
 _MAX_ATTEMPTS = 3
 _DONE = (JobStatus.COMPLETE, JobStatus.WAITING_FOR_DATA)
+_JOB_SPANS = 3
+_ALONE_AFTER_DEATHS = 2
 
 
 class Violation(AssertionError):
@@ -41,20 +43,28 @@ class Position:
     published_holes: set[int] = field(default_factory=set)
 
 
-@dataclass
-class Job:
-    """One row of portfolio_valuation_jobs. A poison job kills each process that values it."""
+@dataclass(frozen=True)
+class Span:
+    """One position of a job, with its dates; `holes` are those that were found to have no value."""
 
-    number: int
     position: int
     epoch: int
     dates: tuple[int, ...]
+    holes: tuple[int, ...] = ()
+
+
+@dataclass
+class Job:
+    """One row of portfolio_valuation_jobs: is_open as there."""
+
+    number: int
+    spans: tuple[Span, ...]
     lane: Lane
     status: JobStatus = JobStatus.PROCESSING
     task: int = 0
     attempts: int = 1
     deaths: int = 0
-    holes: tuple[int, ...] = ()
+    is_open: bool = True
 
 
 @dataclass
@@ -94,6 +104,7 @@ class Store:
     Attributes:
         locked: positions that another session has locked.
         poisoned: positions whose valuation kills the process that does it.
+        ended: tasks that were reported and applied.
     """
 
     def __init__(self, securities: int, positions: int) -> None:
@@ -112,6 +123,7 @@ class Store:
         self.paused = self.drain = False
         self.locked: set[int] = set()
         self.poisoned: set[int] = set()
+        self.ended: set[int] = set()
         self._last_job = self._last_task = self._last_version = 0
 
     # What users write.
@@ -140,7 +152,8 @@ class Store:
             position.revision += 1
             position.holes -= affected
             position.pending |= affected
-            self._supersede(position)
+            for job in self.jobs.values():
+                self._supersede_if_old(job)
             self.noted.append(frozenset([number]))
 
     def value_of(self, position: int, date: int) -> int | None:
@@ -180,8 +193,8 @@ class Store:
             if job.status is JobStatus.PROCESSING and job.task not in known:
                 self._requeue(job, time)
         for job in list(self.jobs.values()):
-            if job.position not in left:
-                self._apply_job(job)
+            self._supersede_if_old(job)
+            self._apply_job(job, left)
             if job.status is JobStatus.PENDING and job.number not in self.deferred:
                 self.deferred[job.number] = time
         self.check()
@@ -189,28 +202,36 @@ class Store:
     def _requeue(self, job: Job, time: float) -> None:
         job.task = 0
         job.attempts -= 1
-        if job.epoch == self.positions[job.position].epoch:
-            job.status = JobStatus.PENDING
-            self.deferred[job.number] = time
-        else:
-            job.status = JobStatus.SUPERSEDED
+        job.status = JobStatus.PENDING
+        self.deferred[job.number] = time
+
+    def _supersede_if_old(self, job: Job) -> bool:
+        """End an unfinished job whose positions all have newer epochs; return whether it was."""
+        is_old = all(self.positions[span.position].epoch > span.epoch for span in job.spans)
+        is_unfinished = job.status in (JobStatus.PENDING, JobStatus.FAILED) or (
+            job.status is JobStatus.PROCESSING and job.task in self.ended
+        )
+        if not (is_old and is_unfinished):
+            return False
+        job.status, job.is_open = JobStatus.SUPERSEDED, False
+        self.deferred.pop(job.number, None)
+        return True
 
     def unapplied(self, tasks: Collection[int] | None = None) -> set[int]:
         """The positions with finished jobs that are not applied; only of these tasks, if given."""
         return {
-            job.position
+            span.position
             for job in self.jobs.values()
-            if job.status in _DONE
-            and (tasks is None or job.task in tasks)
-            and job.epoch == self.positions[job.position].epoch
-            and self.positions[job.position].pending.intersection(job.dates)
+            if job.status in _DONE and job.is_open and (tasks is None or job.task in tasks)
+            for span in job.spans
+            if span.epoch == self.positions[span.position].epoch
         }
 
-    def apply_left(self, term: int, positions: Collection[int]) -> None:
+    def apply_left(self, term: int, left: Collection[int]) -> None:
+        """Apply all that is finished but of `left`."""
         self._require(term)
         for job in list(self.jobs.values()):
-            if job.position in positions:
-                self._apply_job(job)
+            self._apply_job(job, left)
         self.check()
 
     def fan_out(self, term: int, *, max_positions: int, capacity: int) -> FannedOut | None:
@@ -226,8 +247,8 @@ class Store:
             and any(trigger.security == position.security for trigger in together)
         ]
         page, finished = ahead[:max_positions], len(ahead) <= max_positions
-        invalidated = staged = superseded = 0
-        tasks: list[Task] = []
+        invalidated = superseded = 0
+        staged: list[Span] = []
         for position in page:
             reached = frozenset[int]().union(
                 *(each.dates for each in together if each.security == position.security)
@@ -241,62 +262,61 @@ class Store:
             position.holes -= affected
             position.pending |= affected
             invalidated += 1
-            superseded += self._supersede(position)
-            if was_settled and len(tasks) < capacity:
+            if was_settled and len(staged) < capacity * _JOB_SPANS:
                 position.staged_epoch = position.epoch
-                tasks.append(self._create(position, Lane.HISTORY))
-                staged += 1
+                staged.append(
+                    Span(position.number, position.epoch, tuple(sorted(position.pending)))
+                )
             else:
                 self.noted.append(frozenset([position.number]))
+        superseded = sum(self._supersede_if_old(job) for job in self.jobs.values())
+        tasks = self._create(staged, Lane.HISTORY)
         for trigger in together:
             trigger.cursor = page[-1].number if page else cursor
         if finished:
             self.triggers = [each for each in self.triggers if each not in together]
         self.check()
         return FannedOut(
-            len(together), finished, invalidated, staged, staged, superseded, (1,), tuple(tasks)
+            len(together),
+            finished,
+            invalidated,
+            len(staged),
+            len(staged),
+            superseded,
+            (1,),
+            tuple(tasks),
         )
 
-    def _supersede(self, position: Position) -> int:
-        count = 0
-        for job in self.jobs.values():
-            is_open = job.status in (JobStatus.PENDING, JobStatus.FAILED)
-            if job.position == position.number and is_open:
-                job.status = JobStatus.SUPERSEDED
-                self.deferred.pop(job.number, None)
-                count += 1
-        return count
+    def _create(self, spans: Sequence[Span], lane: Lane) -> list[Task]:
+        """Create jobs of a few spans each, in the order of positions."""
+        for span in spans:
+            for job in self.jobs.values():
+                for other in job.spans if job.status is not JobStatus.SUPERSEDED else ():
+                    if (other.position, other.epoch) == (span.position, span.epoch) and set(
+                        other.dates
+                    ) & set(span.dates):
+                        raise Violation(f"{job} has {span} already")
+        tasks = []
+        for first in range(0, len(spans), _JOB_SPANS):
+            self._last_task += 1
+            job = self._add(tuple(spans[first : first + _JOB_SPANS]), lane)
+            job.task = self._last_task
+            tasks.append(self._task([job]))
+        return tasks
 
-    def _create(self, position: Position, lane: Lane) -> Task:
+    def _add(self, spans: tuple[Span, ...], lane: Lane) -> Job:
         self._last_job += 1
-        self._last_task += 1
-        job = Job(
-            self._last_job,
-            position.number,
-            position.epoch,
-            tuple(sorted(position.pending)),
-            lane,
-            task=self._last_task,
-        )
-        for other in self.jobs.values():
-            if (
-                other.position == job.position
-                and other.epoch == job.epoch
-                and other.status is not JobStatus.SUPERSEDED
-                and set(other.dates) & set(job.dates)
-            ):
-                raise Violation(f"{other} and {job} are for the same dates")
-        self.jobs[job.number] = job
-        return self._task([job])
+        job = self.jobs[self._last_job] = Job(self._last_job, spans, lane)
+        return job
 
     def _task(self, jobs: Sequence[Job]) -> Task:
+        positions = [span.position for job in jobs for span in job.spans]
         return Task(
             task_id=jobs[0].task,
-            first_job_id=jobs[0].number,
-            last_job_id=jobs[-1].number,
-            first_position_id=min(job.position for job in jobs),
-            last_position_id=max(job.position for job in jobs),
-            rows=sum(len(job.dates) for job in jobs),
+            first_position_id=min(positions),
+            last_position_id=max(positions),
+            spans=len(positions),
+            rows=sum(len(span.dates) for job in jobs for span in job.spans),
             lane=jobs[0].lane,
         )
 
@@ -335,8 +355,9 @@ class Store:
         self, term: int, page: Page, lane: Lane, *, capacity: int, left: Collection[int]
     ) -> Staged:
         self._require(term)
-        proposed, rest = page.found[: max(capacity, 1)], page.found[max(capacity, 1) :]
-        tasks = []
+        room = max(capacity * _JOB_SPANS, 1)
+        proposed, rest = page.found[:room], page.found[room:]
+        spans: list[Span] = []
         count_left = 0
         for due in proposed:
             position = self.positions[due.position]
@@ -351,15 +372,15 @@ class Store:
             position.frontier = due.horizon
             position.staged_epoch = position.epoch
             position.revision += 1
-            staged = Position(position.number, position.security, position.epoch)
-            staged.pending = position.pending - (before if was_staged else set())
-            if staged.pending:
-                tasks.append(self._create(staged, lane))
+            staged = position.pending - (before if was_staged else set())
+            if staged:
+                spans.append(Span(position.number, position.epoch, tuple(sorted(staged))))
+        tasks = self._create(spans, lane)
         self.check()
         return Staged(
             tasks,
             len(proposed),
-            len(tasks),
+            len(spans),
             Page(rest, page.next_cursor) if rest else None,  # type: ignore[arg-type]
             count_left,
         )
@@ -377,8 +398,18 @@ class Store:
 
     def retry_due(self, term: int, *, capacity: int, time: float) -> list[Task]:
         self._require(term)
+        due_now = [number for number, due in self.deferred.items() if due <= time]
+        for number in due_now:
+            job = self.jobs[number]
+            if job.deaths >= _ALONE_AFTER_DEATHS:
+                for span in job.spans[1:]:
+                    other = self._add((span,), job.lane)
+                    other.status, other.task = job.status, 0
+                    other.attempts, other.deaths = job.attempts, job.deaths
+                    self.deferred[other.number] = time
+                job.spans = job.spans[:1]
         tasks = []
-        for number in [job for job, due in self.deferred.items() if due <= time][:capacity]:
+        for number in due_now[:capacity]:
             del self.deferred[number]
             job = self.jobs[number]
             if job.status is not JobStatus.PENDING:
@@ -395,33 +426,44 @@ class Store:
     ) -> set[int]:
         """Apply tasks; return those that are for positions in `left`."""
         self._require(term)
+        self.ended |= set(tasks)
         incomplete = set()
-        for job in self.jobs.values():
+        for job in list(self.jobs.values()):
             if job.task not in tasks:
+                continue
+            if self._supersede_if_old(job):
                 continue
             if job.status is JobStatus.PENDING:
                 self.deferred.setdefault(job.number, time + 2)
-            elif job.position in left:
+            elif not self._apply_job(job, left):
                 incomplete.add(job.task)
-            else:
-                self._apply_job(job)
         self.check()
         return incomplete
 
-    def _apply_job(self, job: Job) -> None:
-        position = self.positions[job.position]
-        if job.status not in _DONE or job.epoch != position.epoch:
-            return
-        if not position.pending.intersection(job.dates):
-            return
-        for date in job.dates:
-            if date not in job.holes and (position.number, date, job.epoch) not in self.rows:
-                raise Violation(f"applied {job}, but {date} has no row")
-        position.pending -= set(job.dates)
-        position.holes |= set(job.holes)
-        if not position.pending and position.staged_epoch == position.epoch:
-            position.published_epoch = position.epoch
-            position.published_holes = set(position.holes)
+    def _apply_job(self, job: Job, left: Collection[int]) -> bool:
+        """Apply a finished job but for the positions in `left`; return whether none was left."""
+        if job.status not in _DONE or not job.is_open:
+            return True
+        is_whole = True
+        for span in job.spans:
+            position = self.positions[span.position]
+            if span.epoch != position.epoch:
+                continue
+            if span.position in left:
+                is_whole = False
+                continue
+            for date in span.dates:
+                if date not in span.holes and (position.number, date, span.epoch) not in self.rows:
+                    raise Violation(f"applied {job}, but {date} of {span} has no row")
+            if not position.pending.intersection(span.dates):
+                continue
+            position.pending -= set(span.dates)
+            position.holes |= set(span.holes)
+            if not position.pending and position.staged_epoch == position.epoch:
+                position.published_epoch = position.epoch
+                position.published_holes = set(position.holes)
+        job.is_open = not is_whole
+        return is_whole
 
     def release(self, term: int, task: int, *, time: float, max_deaths: int | None) -> int:
         """Requeue what a task has not finished; return how many jobs have failed."""
@@ -430,50 +472,64 @@ class Store:
         for job in self.jobs.values():
             if job.task == task and job.status is JobStatus.PROCESSING:
                 job.deaths += max_deaths is not None
-                if max_deaths is not None and job.deaths >= max_deaths:
-                    job.status, job.task = JobStatus.FAILED, 0
+                if max_deaths is not None and job.deaths >= max_deaths and len(job.spans) == 1:
+                    job.status, job.task, job.is_open = JobStatus.FAILED, 0, False
                     failed += 1
                 else:
-                    job.task, job.status = 0, JobStatus.PENDING
-                    job.attempts -= 1
-                    self.deferred[job.number] = time
+                    self._requeue(job, time)
         self.check()
         return failed
 
     # What a valuation actor does.
 
-    def read(self, task: Task) -> list[tuple[Job, int, dict[int, int | None]]]:
-        """The task's jobs, their epochs, and the prices by date, in one snapshot."""
+    def read(self, task: Task) -> list[tuple[Job, Span, dict[int, int | None]]]:
+        """The spans of the task's jobs, and the prices by date, in one snapshot."""
         return [
-            (job, job.epoch, {date: self.value_of(job.position, date) for date in job.dates})
+            (job, span, {date: self.value_of(span.position, date) for date in span.dates})
             for job in self.jobs.values()
-            if job.task == task.task_id
-            and job.status is JobStatus.PROCESSING
-            and job.epoch == self.positions[job.position].epoch
+            if job.task == task.task_id and job.status is JobStatus.PROCESSING
+            for span in job.spans
+            if span.epoch == self.positions[span.position].epoch
         ]
 
-    def commit(self, task: Task, read: list[tuple[Job, int, dict[int, int | None]]]) -> TaskResult:
-        """Finish the jobs that are still this attempt's, and write their rows."""
+    def commit(self, task: Task, read: list[tuple[Job, Span, dict[int, int | None]]]) -> TaskResult:
+        """Finish the spans that are still this attempt's, and write their rows.
+
+        The complete spans of a job stay one job, each other span becomes one. What is not finished
+        keeps the job.
+        """
         statuses: dict[str, int] = {}
         rows = fenced = 0
-        for job, epoch, prices in read:
-            if job.task != task.task_id or job.status is not JobStatus.PROCESSING:
-                fenced += 1
-                continue
-            if epoch != self.positions[job.position].epoch:
-                job.status = JobStatus.SUPERSEDED
+        finished: dict[int, list[Span]] = {}
+        for job, span, prices in read:
+            is_own = job.task == task.task_id and job.status is JobStatus.PROCESSING
+            if not is_own or span.epoch != self.positions[span.position].epoch:
                 fenced += 1
                 continue
             for date, version in prices.items():
                 if version is None:
                     continue
-                if (job.position, date, epoch) in self.rows:
-                    raise Violation(f"{job}: {date} is stored twice")
-                self.rows[job.position, date, epoch] = version
+                if (span.position, date, span.epoch) in self.rows:
+                    raise Violation(f"{span} of {job}: {date} is stored twice")
+                self.rows[span.position, date, span.epoch] = version
                 rows += 1
-            job.holes = tuple(date for date, version in prices.items() if version is None)
-            job.status = JobStatus.WAITING_FOR_DATA if job.holes else JobStatus.COMPLETE
-            statuses[job.status.value] = statuses.get(job.status.value, 0) + 1
+            holes = tuple(date for date, version in prices.items() if version is None)
+            finished.setdefault(job.number, []).append(replace(span, holes=holes))
+        for number, spans in finished.items():
+            job = self.jobs[number]
+            whole = [span for span in spans if not span.holes]
+            groups = ([tuple(whole)] if whole else []) + [(span,) for span in spans if span.holes]
+            done = {span.position for span in spans}
+            left = tuple(span for span in job.spans if span.position not in done)
+            for place, group in enumerate(groups):
+                into = self._add(group, job.lane) if left or place else job
+                into.spans, into.task, into.attempts = group, job.task, job.attempts
+                into.deaths = job.deaths
+                status = JobStatus.WAITING_FOR_DATA if group[0].holes else JobStatus.COMPLETE
+                into.status = status
+                statuses[status.value] = statuses.get(status.value, 0) + len(group)
+            if left:
+                job.spans = left
         self.check()
         return TaskResult(task, len(read) - fenced, rows, fenced, statuses)
 
@@ -525,7 +581,12 @@ class Store:
     def left_to_do(self) -> list[str]:
         """What a scheduler could do now or later without new data, in words."""
         left = [f"queued: {trigger}" for trigger in self.triggers]
-        failed = {job.position for job in self.jobs.values() if job.status is JobStatus.FAILED}
+        failed = {
+            span.position
+            for job in self.jobs.values()
+            if job.status is JobStatus.FAILED
+            for span in job.spans
+        }
         left += [
             f"not finished: {position}"
             for position in self.positions.values()

@@ -343,6 +343,6 @@ def test_an_actor_that_fails_without_a_word_at_its_start_is_replaced(
 
 
 def test_an_attempt_cannot_skip_a_state() -> None:
-    attempt = Attempt(Task(1, 1, 1, 1, 1, 1, Lane.LIVE))
+    attempt = Attempt(Task(1, 1, 1, 1, 1, Lane.LIVE))
     with pytest.raises(RuntimeError, match="the attempt at task 1 is queued: it cannot become app"):
         attempt.enter(AttemptState.APPLIED)

@@ -170,10 +170,10 @@ class SimulatedSteps:
         await self._take("recover", lambda: self._store.recover(self.term, numbers, left, now()))
         return sorted(left)
 
-    async def apply_left(self, positions: Sequence[int]) -> list[int]:
-        free = set(positions) - self._store.locked
-        await self._take("apply left", lambda: self._store.apply_left(self.term, free))
-        return sorted(set(positions) - free)
+    async def apply_left(self) -> list[int]:
+        left = self._store.unapplied() & self._store.locked
+        await self._take("apply left", lambda: self._store.apply_left(self.term, left))
+        return sorted(left)
 
     async def fan_out(self, *, max_positions: int, capacity: int) -> FannedOut | None:
         if self._store.triggers:
@@ -337,7 +337,7 @@ class SimulatedWorker:
                 world.note(f"actor {self.name}: task {task.task_id} cannot be written")
                 raise DatabaseUnavailableError("the actor does not reach the database")
             read = store.read(task)
-            if any(job.position in store.poisoned for job, _, _ in read):
+            if any(span.position in store.poisoned for _, span, _ in read):
                 self._end()
             await asyncio.sleep(world.task_seconds or world.random.expovariate(20))
             self._die_perhaps(task)

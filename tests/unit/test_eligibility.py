@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revalue.engine.core.batching import assign_tasks, take_within
+from revalue.engine.core.batching import assign_jobs, take_within
 from revalue.engine.core.calendar import number_business_days
 from revalue.engine.core.eligibility import due_ranges
 
@@ -118,19 +118,16 @@ def ranges_of(rows_by_position: list[list[int]]) -> pl.DataFrame:
 
 
 @given(due, st.integers(1, 60))
-def test_tasks_are_runs_of_jobs_that_never_split_a_position_and_stay_near_their_size(
+def test_jobs_are_runs_of_positions_that_never_split_one_and_stay_near_their_size(
     parts: list[list[int]], size: int
 ) -> None:
-    jobs = assign_tasks(ranges_of(parts), size, first_job_id=100, first_task_id=7)
-    assert jobs["job_id"].to_list() == list(range(100, 100 + len(jobs)))
-    assert jobs["task_id"][0] == 7
-    assert set(jobs["task_id"].diff().drop_nulls().to_list()) <= {0, 1}
-    assert jobs.group_by("position_id").agg(pl.col("task_id").n_unique())["task_id"].max() == 1
-    for _, task in jobs.group_by("task_id"):
-        last_position = task.filter(pl.col("position_id") == task["position_id"].max())[
-            "rows"
-        ].sum()
-        assert task["rows"].sum() - last_position < size, "a task continued after it was full"
+    spans = assign_jobs(ranges_of(parts), size)
+    assert spans["job_no"][0] == 0
+    assert set(spans["job_no"].diff().drop_nulls().to_list()) <= {0, 1}
+    assert spans.group_by("position_id").agg(pl.col("job_no").n_unique())["job_no"].max() == 1
+    for _, job in spans.group_by("job_no"):
+        last_position = job.filter(pl.col("position_id") == job["position_id"].max())["rows"].sum()
+        assert job["rows"].sum() - last_position < size, "a job continued after it was full"
 
 
 @given(due, st.integers(1, 200))

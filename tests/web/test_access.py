@@ -157,7 +157,7 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
         assert answer.status_code == 403
     [theirs] = await fetch(
         database,
-        "SELECT max(job_id) FROM portfolio_valuation_jobs JOIN position_state USING (position_id) "
+        "SELECT max(job_id) FROM job_spans JOIN position_state USING (position_id) "
         "WHERE portfolio_id = 'P2'",
     )
     seen = (await guarded.get("/jobs", headers=bearing(mine))).json()["items"]
@@ -169,19 +169,33 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
     assert statuses == [200, 404, 404]
     told = [re.sub("job [0-9]+", "job", answer.text) for answer in answers[1:]]
     assert told[0] == told[1]
+    answer = await guarded.post(f"/jobs/{seen[-1]['job_id']}:retry", headers=bearing(mine))
+    assert (answer.status_code, "covers other portfolios too" in answer.json()["detail"]) == (
+        403,
+        True,
+    )
 
 
 async def make_failures(database: Database) -> None:
-    """Let every job have failed, with a dead letter, and every position wait."""
+    """Let a job of each position have failed, with a dead letter, and every position wait.
+
+    The jobs that cover all positions stay.
+    """
     await execute(
         database,
-        "UPDATE portfolio_valuation_jobs "
-        "SET status = 'FAILED', failure_reason = 'X', valued_through = NULL",
+        """INSERT INTO portfolio_valuation_jobs
+               (job_id, positions, epochs, first_dates, last_dates, trigger_ids, first_date,
+                last_date, attempt_count, lane, status, term, task_id, failure_reason, is_open)
+           SELECT nextval('valuation_job_ids'), ARRAY[position_id], ARRAY[epoch],
+                  ARRAY[first_date], ARRAY[last_date], ARRAY[trigger_id], first_date, last_date, 3,
+                  lane, 'FAILED', term, task_id, 'X', false
+           FROM job_spans""",
     )
     await execute(
         database,
         """INSERT INTO dead_letters (job_id, position_id, attempt_count, failure_reason, traceback)
-           SELECT job_id, position_id, 3, 'X', 'x' FROM portfolio_valuation_jobs""",
+           SELECT job_id, positions[1], 3, 'X', 'x' FROM portfolio_valuation_jobs
+           WHERE status = 'FAILED'""",
     )
     await execute(database, "UPDATE position_state SET pending = '{[2024-01-01,2024-01-02)}'")
 
@@ -213,8 +227,8 @@ async def test_ids_tell_a_limited_token_nothing_of_other_portfolios(
     _, mine = await tokens.create(database, "mine", ["read", "operate"], portfolios=["P1"])
     _, like = await tokens.create(database, "like", ["read"], portfolios=["P1"])
     _, every = await tokens.create(database, "every", ["read"])
-    monkeypatch.setattr(job_list, "WINDOW", 1)
-    monkeypatch.setattr(job_list, "_FEW_POSITIONS", 0)
+    for name, value in {"JOBS": 1, "SPANS": 1, "_FEW_POSITIONS": 0}.items():
+        monkeypatch.setattr(job_list, name, value)
     monkeypatch.setattr(engine_status, "_WINDOW_POSITIONS", 1)
     for path in LISTS:
         everyones = await listed(guarded, path, every, 1_000)

@@ -244,13 +244,17 @@ async def test_pages_join_to_the_whole(web: httpx.AsyncClient) -> None:
         lines += [line["security_id"] for line in page["items"]]
         after = page["next"]  # type: ignore[assignment]
     assert lines == ["A", "B"]
-    jobs, before = [], 2**63 - 1
+    jobs, before = [], str(2**63 - 1)
     while before is not None:
         page = await got(web, "/jobs", before=before, limit=1)
         jobs += [job["job_id"] for job in page["items"]]
         before = page["next"]  # type: ignore[assignment]
     assert len(jobs) == 4
     assert jobs == sorted(jobs, reverse=True)
+    [first, *_] = jobs
+    page = await got(web, "/jobs", limit=1)
+    assert str(page["next"]).startswith(f"{first}.")
+    assert (await got(web, "/jobs", before=first))["items"] == []
 
 
 async def test_portfolios_are_found_by_a_part_of_their_ids_in_any_case(
@@ -341,6 +345,10 @@ async def test_the_same_rows_in_every_media_type_and_an_etag(web: httpx.AsyncCli
         ("/jobs?status=LOST", 422, "SUPERSEDED"),
         ("/jobs?portfolio=P1", 422, "unknown parameter portfolio"),
         ("/jobs?limit=0", 422, "limit"),
+        ("/jobs?before=-1", 422, "before"),
+        ("/jobs?before=4711.5", 422, "before"),
+        ("/jobs?before=4711.5.2024-02-30", 422, "is not the `next` of a page of jobs"),
+        ("/jobs?before=9999999999999999999", 422, "has a number that no job"),
         ("/portfolios/%00/positions?as_of=2024-01-01", 422, "NUL"),
         ("/nowhere", 404, "Not Found"),
     ],

@@ -198,7 +198,7 @@ function figures(tile, state) {
   put(
     "tasks",
     count(state.tasks_in_flight),
-    `${counted(state.jobs_in_flight, "job")}; ${counted(state.actors, "actor")} connected`,
+    `${counted(state.spans_in_flight, "span")}; ${counted(state.actors, "actor")} connected`,
   );
   const age = state.heartbeat_age_seconds;
   const silent = state.holder !== null && age > state.lease_seconds;

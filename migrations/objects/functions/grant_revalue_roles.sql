@@ -22,7 +22,7 @@ DECLARE
         calendar_horizons, position_conversions, trigger_reach, queued_positions,
         position_status, position_valuations, dated_snapshots,
         position_holes, removed_business_dates, current_holes, unstaged_positions,
-        snapshot_partitions';
+        snapshot_partitions, job_spans';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());

@@ -1,4 +1,5 @@
--- Return the positions as readers see them now (known_at NULL) or saw them at a past time.
+-- Return the positions as readers see them now (known_at NULL) or saw them at a past time: those of
+-- a portfolio, of a security, or all (NULL).
 --
 -- Now: published_epoch, open_dates, hidden and everything that position_status says. Past: what is
 -- recorded, which is the published epoch, both sets of dates and the reprocessing status; the other
@@ -13,7 +14,8 @@
 --
 -- One half of the UNION ALL is always empty. The planner sees that, because the function is
 -- inlined and known_at is then a constant, so a reader of the present does not pay for the past.
-CREATE OR REPLACE FUNCTION positions_at(known_at timestamptz)
+CREATE OR REPLACE FUNCTION positions_at(
+    known_at timestamptz, of_portfolio text DEFAULT NULL, of_security text DEFAULT NULL)
 RETURNS TABLE (
     position_id bigint, portfolio_id text, security_id text, published_epoch integer,
     open_dates datemultirange, hidden datemultirange, reprocessing_status text, state text,
@@ -26,6 +28,8 @@ BEGIN ATOMIC
            s.watermark_date, s.frontier_date, s.holes, s.failure_reason
     FROM position_status s
     WHERE known_at IS NULL
+      AND (of_portfolio IS NULL OR s.portfolio_id = of_portfolio)
+      AND (of_security IS NULL OR s.security_id = of_security)
     UNION ALL
     SELECT u.position_id, u.portfolio_id, u.security_id, u.published_epoch, u.open_dates, u.hidden,
            CASE WHEN (p.published_epoch < p.epoch
@@ -36,10 +40,22 @@ BEGIN ATOMIC
                              JOIN moments c ON c.moment_id = n.invalidated_moment
                              WHERE n.position_id = p.position_id
                                AND m.at > known_at AND c.at <= known_at)
+                  OR p.position_id IN (
+                      SELECT j.position_id
+                      FROM job_spans j
+                      JOIN moments m ON m.moment_id = j.published_moment
+                      JOIN moments c ON c.moment_id = j.invalidated_moment
+                      WHERE m.at > known_at AND c.at <= known_at
+                        AND j.position_range && (
+                            SELECT int8range(min(a.position_id), max(a.position_id), '[]')
+                            FROM position_state a
+                            WHERE (of_portfolio IS NULL OR a.portfolio_id = of_portfolio)
+                              AND (of_security IS NULL OR a.security_id = of_security)))
                   OR (EXISTS (SELECT FROM queued_triggers_at(known_at))
                       AND queued_since(p.position_id, known_at) IS NOT NULL)
                 THEN 'IN_PROGRESS' ELSE 'CURRENT' END,
            NULL, NULL, NULL, NULL, NULL, NULL
-    FROM publications_at(known_at) u JOIN position_state p ON p.position_id = u.position_id
+    FROM publications_at(known_at, of_portfolio, of_security) u
+    JOIN position_state p ON p.position_id = u.position_id
     WHERE known_at IS NOT NULL;
 END;

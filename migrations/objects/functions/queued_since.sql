@@ -21,8 +21,14 @@ BEGIN ATOMIC
         UNION ALL
         SELECT t.trigger_id, t.at, u.open_dates, opened_through_at(c.calendar_id, known_at)
         FROM queued_triggers_at(known_at) t
-        CROSS JOIN publications_at(known_at) u
-        WHERE known_at IS NOT NULL AND u.position_id = p.position_id
+        CROSS JOIN LATERAL (
+            SELECT w.open_dates
+            FROM publications w JOIN moments m ON m.moment_id = w.moment_id
+            WHERE w.position_id = p.position_id AND m.at <= known_at
+            ORDER BY m.at DESC
+            LIMIT 1
+        ) u
+        WHERE known_at IS NOT NULL
     ) q
     JOIN trigger_reach r ON r.trigger_id = q.trigger_id AND r.position_id = p.position_id
     WHERE p.position_id = concerned

@@ -19,6 +19,14 @@ BEGIN ATOMIC
         JOIN moments c ON c.moment_id = n.stale_moment
         WHERE n.position_id = p.position_id AND m.at > known_at AND i.at <= known_at
         UNION ALL
+        SELECT c.at
+        FROM job_spans j
+        JOIN moments m ON m.moment_id = j.published_moment
+        JOIN moments i ON i.moment_id = j.invalidated_moment
+        JOIN moments c ON c.moment_id = j.stale_moment
+        WHERE j.position_range @> p.position_id AND j.position_id = p.position_id
+          AND m.at > known_at AND i.at <= known_at
+        UNION ALL
         SELECT COALESCE(
             (SELECT m.at FROM moments m WHERE m.moment_id = p.stale_moment),
             (SELECT t.created_at FROM reprocessing_triggers t WHERE t.trigger_id = p.trigger_id))

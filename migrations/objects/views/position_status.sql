@@ -34,7 +34,7 @@ LEFT JOIN LATERAL (
     SELECT w.job_id, w.failure_reason
     FROM dead_letters d
     JOIN portfolio_valuation_jobs w USING (job_id)
-    WHERE NOT isempty(p.pending) AND d.position_id = p.position_id AND w.epoch = p.epoch
+    WHERE NOT isempty(p.pending) AND d.position_id = p.position_id AND w.epochs[1] = p.epoch
       AND w.status = 'FAILED' AND w.valued_through IS NULL
     ORDER BY w.first_date
     LIMIT 1

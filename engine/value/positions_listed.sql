@@ -1,0 +1,7 @@
+-- What a valuation needs of the given positions.
+SELECT p.position_id, p.epoch, p.calendar_no, i.instrument_no, lc.currency_no AS local_no,
+       p.base_currency_no AS base_no
+FROM position_state p
+JOIN instruments i USING (security_id)
+JOIN currencies lc ON lc.currency = i.currency
+WHERE p.position_id = ANY (:positions::bigint[])
