@@ -416,3 +416,109 @@ async def test_a_security_that_is_deleted_while_its_first_price_comes_is_kept(
     finally:
         await other.close()
     assert await connection.fetchval("SELECT count(*) FROM instruments WHERE security_id = 'NEW'")
+
+
+POSITION_OF = """
+    INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no)
+    SELECT {}, {}, p.calendar_no, p.base_currency_no FROM position_state p LIMIT 1
+"""
+WITHOUT_PRICES = """
+    INSERT INTO instruments (security_id, currency, max_price_age_sessions) VALUES ('NEW', 'USD', 3)
+"""
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        POSITION_OF.format("'NONE'", "'NEW'"),
+        POSITION_OF.format("p.portfolio_id", "'NONE'"),
+        "INSERT INTO position_history VALUES (-1, '2024-01-20', 0, NULL, 1, 1, 1)",
+        "DELETE FROM portfolios WHERE portfolio_id = 'P1'",
+        "UPDATE portfolios SET portfolio_id = 'P9' WHERE portfolio_id = 'P1'",
+        "DELETE FROM instruments WHERE security_id = 'NEW'",
+        "UPDATE instruments SET security_id = 'C' WHERE security_id = 'NEW'",
+        "DELETE FROM position_state WHERE security_id = 'A'",
+        "UPDATE position_state SET position_id = DEFAULT",
+        "TRUNCATE portfolios",
+        "TRUNCATE position_state",
+    ],
+)
+async def test_a_position_has_its_portfolio_its_security_and_its_records_without_a_foreign_key(
+    connection: asyncpg.Connection, statement: str, isolation: str
+) -> None:
+    """The database triggers look once per statement, and not once per row."""
+    await connection.execute(WITHOUT_PRICES)
+    await connection.execute(POSITION_OF.format("p.portfolio_id", "'NEW'"))
+    await connection.execute("SET revalue.loading_positions = on")
+    with pytest.raises((asyncpg.ForeignKeyViolationError, asyncpg.RestrictViolationError)):
+        async with connection.transaction(isolation=isolation.replace(" ", "_")):
+            await connection.execute(statement)
+
+
+async def test_what_has_no_positions_and_no_records_can_be_removed(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute(WITHOUT_PRICES)
+    await connection.execute(POSITION_OF.format("p.portfolio_id", "'NEW'"))
+    for statement in (
+        "DELETE FROM position_state WHERE security_id = 'NEW'",
+        "UPDATE instruments SET security_id = 'C' WHERE security_id = 'NEW'",
+        "DELETE FROM instruments WHERE security_id = 'C'",
+        "INSERT INTO portfolios VALUES ('P8', 'USD', 'CAL')",
+        "UPDATE portfolios SET portfolio_id = 'P9' WHERE portfolio_id = 'P8'",
+        "DELETE FROM portfolios WHERE portfolio_id = 'P9'",
+    ):
+        assert (await connection.execute(statement)).endswith(" 1"), statement
+    async with connection.transaction(isolation="repeatable_read"):
+        await connection.execute("INSERT INTO portfolios VALUES ('P8', 'USD', 'CAL')")
+        with pytest.raises(asyncpg.RestrictViolationError, match="reads committed data"):
+            async with connection.transaction():
+                await connection.execute("DELETE FROM portfolios WHERE portfolio_id = 'P8'")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "use", "remove"),
+    [
+        (
+            WITHOUT_PRICES,
+            POSITION_OF.format("p.portfolio_id", "'NEW'"),
+            "DELETE FROM instruments WHERE security_id = 'NEW'",
+        ),
+        (
+            "INSERT INTO portfolios VALUES ('NEW', 'USD', 'CAL')",
+            POSITION_OF.format("'NEW'", "p.security_id"),
+            "DELETE FROM portfolios WHERE portfolio_id = 'NEW'",
+        ),
+        (
+            WITHOUT_PRICES + ";" + POSITION_OF.format("p.portfolio_id", "'NEW'"),
+            """SET revalue.loading_positions = on;
+               INSERT INTO position_history
+               SELECT position_id, '2024-01-20', 0, NULL, 1, 1, 1
+               FROM position_state WHERE security_id = 'NEW'""",
+            "DELETE FROM position_state WHERE security_id = 'NEW'",
+        ),
+    ],
+    ids=["an instrument", "a portfolio", "a position"],
+)
+async def test_what_is_removed_while_its_first_use_comes_is_kept(
+    url: str, connection: asyncpg.Connection, prepare: str, use: str, remove: str
+) -> None:
+    await connection.execute(prepare)
+    other = await asyncpg.connect(url)
+    try:
+        writing = other.transaction()
+        await writing.start()
+        await other.execute(use)
+        removing = asyncio.create_task(connection.execute(remove))
+        pid = connection.get_server_pid()
+
+        async def waits() -> bool:
+            return bool(await other.fetchval("SELECT cardinality(pg_blocking_pids($1))", pid))
+
+        await until(waits)
+        await writing.commit()
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await asyncio.wait_for(removing, 30)
+    finally:
+        await other.close()

@@ -2,9 +2,10 @@
 -- another currency while the instrument has positions.
 --
 -- The position records state their cost basis in the old currency, so no revaluation would be
--- correct. The first position of the instrument may be inserted concurrently. Its foreign key locks
--- the instrument's row, so the lock here makes this transaction see the position, or makes the
--- other one wait. A transaction with an older snapshot does not see it even then.
+-- correct. The first position of the instrument may be inserted concurrently. That locks the
+-- instrument's row (check_position_numbers), so the lock here makes this transaction see the
+-- position, or makes the other one wait. A transaction with an older snapshot does not see it even
+-- then.
 --
 -- The other fields affect all dates of the instrument's positions.
 CREATE OR REPLACE FUNCTION on_instrument_update() RETURNS trigger

@@ -1,4 +1,4 @@
--- Refuse every write to position_history but that of a load.
+-- Refuse every write to position_history but that of a load, and records without a position.
 --
 -- A load or a correction of a position writes its records together with its epoch and its
 -- reprocessing trigger; records alone would revalue nothing. A load sets revalue.loading_positions
@@ -24,3 +24,7 @@ FOR EACH ROW WHEN (current_setting('session_replication_role') = 'replica')
 EXECUTE FUNCTION refuse_replica_write();
 
 ALTER TABLE position_history ENABLE REPLICA TRIGGER position_history_replicated;
+
+CREATE OR REPLACE TRIGGER position_records_checked
+AFTER INSERT ON position_history REFERENCING NEW TABLE AS inserted
+FOR EACH STATEMENT EXECUTE FUNCTION check_record_positions();
