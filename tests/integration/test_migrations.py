@@ -416,7 +416,6 @@ OUT_OF_BOUNDS = (
         "UPDATE instruments SET contract_multiplier = NULL",
     ),
     (
-        "{partition}",
         """INSERT INTO daily_position_snapshots
            VALUES (1, 7, '2262-01-02', 0, '2024-01-02', NULL, NULL, 0, 5, 40, 36, 10, 0.9,
                    50, 45, 10, 9);
