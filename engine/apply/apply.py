@@ -109,6 +109,7 @@ async def recover(
         WriteConflictError: another session holds the lock of a position for too long.
     """
     async with term.transaction("recover") as connection:
+        await sql("leave_out_task_ids").execute(connection)
         await sql("release_all").execute(connection, known=[task.task_id for task in known])
         await sql("supersede_tasks").execute(connection, tasks=None)
         left = await _apply_open(connection, leave_locked=leave_locked)

@@ -1,2 +1,3 @@
 -- Tell that the leader of this term is alive. No row: another term has begun.
-UPDATE scheduler_term SET heartbeat_at = clock_timestamp() WHERE term = :term
+UPDATE scheduler_term SET heartbeat_at = clock_timestamp()
+WHERE term = :term AND holder = :holder

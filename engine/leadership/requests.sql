@@ -3,4 +3,4 @@
 SELECT paused_at IS NOT NULL AS paused, COALESCE(drain_term = term, false) AS drain,
        (SELECT version_num FROM alembic_version) AS revision
 FROM scheduler_term
-WHERE term = :term
+WHERE term = :term AND holder = :holder

@@ -45,6 +45,7 @@ class Term:
         self._short_seconds = lease_seconds
         self.number = number
         self.holder = holder
+        self._own = {"term": number, "holder": holder}
 
     @classmethod
     async def acquire(
@@ -108,7 +109,7 @@ class Term:
             TermLostError: the term is over; nothing was written.
         """
         async with self._database.transaction() as connection:
-            if not await sql("lock_term").value(connection, term=self.number):
+            if not await sql("lock_term").value(connection, **self._own):
                 raise await self._lost(connection)
             fault_point(f"{step}.begun")
             yield connection
@@ -123,7 +124,7 @@ class Term:
             SchemaVersionError: the schema was migrated meanwhile.
         """
         async with self._database.connection(seconds=self._short_seconds) as connection:
-            row = await sql("requests").row(connection, term=self.number)
+            row = await sql("requests").row(connection, **self._own)
             if row is None:
                 raise await self._lost(connection)
         schema.require(row["revision"])
@@ -136,13 +137,13 @@ class Term:
             TermLostError: the term is over.
         """
         async with self._database.transaction(seconds=self._short_seconds) as connection:
-            if not await sql("heartbeat").execute(connection, term=self.number):
+            if not await sql("heartbeat").execute(connection, **self._own):
                 raise await self._lost(connection)
 
     async def release(self) -> None:
         """Give the term back, so that the next scheduler need not wait for the end of the lease."""
         async with self._database.transaction(seconds=self._short_seconds) as connection:
-            await sql("release").execute(connection, term=self.number)
+            await sql("release").execute(connection, **self._own)
 
     async def _lost(self, connection: Connection) -> TermLostError:
         newer = await sql("leader").one(connection)

@@ -771,6 +771,21 @@ async def test_a_scheduler_that_lost_its_term_writes_nothing_more(database: Data
     assert (await Term.acquire(database, "third", lease_seconds=60)).number == new.number + 1
 
 
+async def test_a_term_that_a_server_without_it_gives_again_is_over_for_the_first_who_had_it(
+    database: Database,
+) -> None:
+    """A standby that lagged behind was promoted: it does not know of the last term."""
+    lost = await Term.acquire(database, "first", lease_seconds=60)
+    await execute(database, "UPDATE scheduler_term SET term = term - 1, holder = NULL")
+    again = await Term.acquire(database, "second", lease_seconds=60)
+    assert again.number == lost.number
+    for use in (lost.heartbeat, lost.control, lambda: apply.recover(lost)):
+        with pytest.raises(TermLostError, match="second"):
+            await use()
+    await lost.release()
+    await again.heartbeat()
+
+
 async def test_a_new_term_waits_for_the_transactions_of_the_old_one(database: Database) -> None:
     old = await Term.acquire(database, "first", lease_seconds=60)
     async with old.transaction("apply"), database.connection() as second:
