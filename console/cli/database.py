@@ -1,4 +1,4 @@
-"""`revalue migrate`: the schema of the database. `revalue down`: the embedded server."""
+"""The schema (`revalue migrate`), the address (`revalue database`) and the server (`down`)."""
 
 import asyncio
 from typing import Annotated
@@ -51,6 +51,30 @@ def _loss(current: str, revision: str) -> str:
         f"this takes the schema from revision {current} back to {revision} and deletes the data "
         f"of every table and column that revision {revision} does not have"
     )
+
+
+def database(
+    ctx: typer.Context,
+    address: Annotated[bool, typer.Option("--address", help="Print the address only.")] = False,
+    programs: Annotated[
+        bool, typer.Option("--programs", help="Print the folder of PostgreSQL's programs only.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell which database this is, and where pg_dump, pg_restore and psql are to back it up.
+
+    The embedded server is started if it does not run. An address is printed as it is set, with its
+    password. The programs are those of the embedded server; they can read any server that is not
+    newer.
+    """
+    url = database_url(CliContext.of(ctx).settings)
+    found = {"address": url, "programs": str(embedded.programs())}
+    asked = [name for name, is_asked in (("address", address), ("programs", programs)) if is_asked]
+    if as_json:
+        print_json({name: found[name] for name in asked or found})
+    else:
+        for name in asked or found:
+            typer.echo(found[name] if asked else f"{name:9} {found[name]}")
 
 
 def down(ctx: typer.Context, as_json: Json = False) -> None:

