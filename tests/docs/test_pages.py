@@ -1,10 +1,13 @@
 """The pages for users are run as they stand: Python by doctest, shell commands by bash."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.conftest import book_template, named
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +66,20 @@ def test_the_page_on_data_of_ones_own(
     assert promised
     for output in promised:
         assert output.strip() in run.stdout, run.stdout
+
+
+async def test_the_page_on_backups(
+    server_url: str, template: str, bare_url: str, tmp_path: Path
+) -> None:
+    book = named(server_url, await book_template(server_url, template, 2))
+    page = (ROOT / "docs/backup.md").read_text()
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    run = await asyncio.to_thread(ran, command, book, tmp_path, BOOK=book, COPY=bare_url)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (
+        "80 rows of 4 positions recomputed one by one in plain decimals: 0 disagree" in run.stdout
+    )
 
 
 def test_the_reference_is_made_of_modules_that_exist(tmp_path: Path) -> None:
