@@ -380,6 +380,7 @@ class Book:
 
         Raises:
             NotYetKnownError: `known_at` is in the future.
+            NoLongerKnownError: `known_at` is before the retention floor.
             UsageError: `known_at` has no time zone.
         """
         return self._wait(

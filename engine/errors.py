@@ -36,6 +36,10 @@ class NotYetKnownError(UsageError):
     """known_at is in the future."""
 
 
+class NoLongerKnownError(UsageError):
+    """known_at is before the retention floor: what was shown then has been pruned."""
+
+
 class PreviewTooLargeError(UsageError):
     """A preview would take too much memory. Preview fewer corrections, or fewer dates, at once."""
 

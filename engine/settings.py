@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     preview_seconds: float = Field(
         30, gt=0, description="longest time that a preview may lock what it corrects"
     )
+    keep_days: int | None = Field(
+        None,
+        ge=0,
+        description="how many days of what readers were shown `revalue prune` keeps; without it "
+        "that has to be given to it, and nothing is deleted by itself",
+    )
     http_connections: int = Field(
         1000, ge=1, description="largest number of open connections of `revalue serve`"
     )

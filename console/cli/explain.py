@@ -50,12 +50,16 @@ def _print(found: Explanation) -> None:
             f"{position['state']})"
         )
         finished = stored["finished_at"]
-        out.print(
-            f"Job {stored['job_id']} ({stored['job_status']}, attempt {stored['attempt_count']}, "
-            f"{DateRange(stored['first_date'], stored['last_date'])}), "
-            f"{f'finished {format_time(finished)}' if finished else 'not finished'}"
-        )
-        if stored["trigger_id"] is not None:
+        if stored["job_status"] is None:
+            out.print(f"Job {stored['job_id']} (pruned)")
+        else:
+            out.print(
+                f"Job {stored['job_id']} ({stored['job_status']}, "
+                f"attempt {stored['attempt_count']}, "
+                f"{DateRange(stored['first_date'], stored['last_date'])}), "
+                f"{f'finished {format_time(finished)}' if finished else 'not finished'}"
+            )
+        if stored["trigger_kind"] is not None:
             out.print(
                 f"Trigger {stored['trigger_id']} ({stored['trigger_kind']}) of "
                 f"{format_time(stored['trigger_created_at'])}"

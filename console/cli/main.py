@@ -22,6 +22,7 @@ from revalue.console.cli import (
     jobs,
     load,
     openings,
+    prune,
     serve,
     status,
     tokens,
@@ -114,6 +115,7 @@ app.command("pause", rich_help_panel=_OPERATE)(control.pause)
 app.command("resume", rich_help_panel=_OPERATE)(control.resume)
 app.command("drain", rich_help_panel=_OPERATE)(control.drain)
 app.command("database", rich_help_panel=_OPERATE)(database.database)
+app.command("prune", rich_help_panel=_OPERATE)(prune.prune)
 app.command("down", rich_help_panel=_OPERATE)(database.down)
 app.command("serve", rich_help_panel=_SERVE)(serve.serve)
 app.add_typer(tokens.app, name="tokens", rich_help_panel=_SERVE)

@@ -10,6 +10,8 @@ from rich.text import Text
 from revalue.console.cli.output import counted, err
 from revalue.engine.correct.load_progress import LoadProgress
 from revalue.engine.correct.load_progress import OnProgress as OnLoadProgress
+from revalue.engine.operate.prune import OnProgress as OnPruneProgress
+from revalue.engine.operate.prune import PruneProgress
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.runtime import OnProgress, RunProgress
 
@@ -56,6 +58,30 @@ def load_line(*, show: bool = True) -> Iterator[OnLoadProgress | None]:
         return
     with Live(console=err, refresh_per_second=8, transient=True) as live:
         yield lambda now: live.update(describe_load(now))
+
+
+@contextmanager
+def prune_line(*, show: bool = True) -> Iterator[OnPruneProgress | None]:
+    """Draw the progress of a prune in this block.
+
+    Yields:
+        what to pass to the prune as `on_progress`; None if nothing is drawn.
+    """
+    if not show:
+        yield None
+        return
+    with Live(console=err, refresh_per_second=8, transient=True) as live:
+        yield lambda now: live.update(describe_prune(now))
+
+
+def describe_prune(now: PruneProgress) -> Table:
+    """Return the progress of a prune as a row."""
+    table = Table.grid(padding=(0, 2))
+    cells: list[str | Text] = [Text(now.table, style="bold"), counted(now.rows, "row")]
+    if now.fraction is not None:
+        cells.append(f"{now.fraction:.0%}")
+    table.add_row(*cells)
+    return table
 
 
 def describe_load(now: LoadProgress) -> Table:

@@ -24,7 +24,7 @@ from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 router = APIRouter(
     prefix="/portfolios",
     tags=["portfolios"],
-    responses=responses(400, 403, 404, 406, 422, 503, rows=True),
+    responses=responses(400, 403, 404, 406, 410, 422, 503, rows=True),
 )
 
 

@@ -25,7 +25,7 @@ from revalue.engine.read.explain import explain
 router = APIRouter(
     prefix="/positions/{portfolio}/{security}",
     tags=["positions"],
-    responses=responses(400, 403, 404, 406, 422, 503, rows=True),
+    responses=responses(400, 403, 404, 406, 410, 422, 503, rows=True),
 )
 
 

@@ -20,6 +20,7 @@ from revalue.engine.errors import (
     CorrectionRefusedError,
     DatabaseSetupError,
     InvalidInputError,
+    NoLongerKnownError,
     NotFoundError,
     NotYetKnownError,
     RevalueError,
@@ -48,6 +49,7 @@ _DESCRIPTIONS = {
     406: "Not acceptable: no media type of Accept is available",
     408: "The body did not arrive in time",
     409: "Not allowed in the current state",
+    410: "Gone: a time before the retention floor",
     413: "Request body too large",
     415: "Unsupported media type",
     422: "The request does not match this description",
@@ -139,6 +141,8 @@ def status_of(error: BaseException) -> int:
         status = 404
     elif isinstance(error, NotYetKnownError):
         status = 400
+    elif isinstance(error, NoLongerKnownError):
+        status = 410
     elif isinstance(error, CorrectionRefusedError):
         status = 409
     elif isinstance(error, UsageError | InvalidInputError):

@@ -16,6 +16,7 @@ from revalue.engine.errors import (
     DatabaseSetupError,
     DatabaseUnavailableError,
     DataFaultError,
+    NoLongerKnownError,
     RevalueError,
     StatementCancelledError,
     WriteConflictError,
@@ -44,7 +45,11 @@ _DATA = (
     "XX",  # the server itself: a corrupted row, a bug
 )
 _CHECK = "23514"
-_REFUSED = "23001"  # restrict_violation: what the schema's own functions raise
+# What the schema's own functions raise: restrict_violation; and a known_at before the floor.
+_RAISED: dict[str, type[RevalueError]] = {
+    "23001": CorrectionRefusedError,
+    "RV410": NoLongerKnownError,
+}
 _MISSING_RIGHT = "42501"
 _NO_ACCESS = ("28", "3D")  # the user; the database
 # What a connection pooler says under the SQLSTATE of a broken protocol, as PgBouncer does for all
@@ -112,8 +117,8 @@ def engine_error(
         return unreachable(message)
     if sqlstate.startswith(_UNABLE):
         return DatabaseUnavailableError(f"PostgreSQL cannot do its work at present: {message}")
-    if sqlstate == _REFUSED:
-        return CorrectionRefusedError(f"{message}.{f' {hint}' if hint else ''}")
+    if sqlstate in _RAISED:
+        return _RAISED[sqlstate](f"{message}.{f' {hint}' if hint else ''}")
     if sqlstate.startswith(_DATA):
         return _fault_of_data(sqlstate, f"{message}{where}", names_table_only)
     if sqlstate == _MISSING_RIGHT:

@@ -6,6 +6,10 @@
 --
 -- A job that was one publication changed no dates: they are those of the position's own publication
 -- before it.
+--
+-- With a retention floor, these are the numbers that were shown at the floor or later, whether or
+-- not earlier ones are still stored. One that was shown at the floor has no time from which it was
+-- shown: the publications before are pruned.
 WITH own AS (
     SELECT u.epoch, u.open_dates @> :date::date AND NOT u.hidden @> :date::date AS is_open, m.at
     FROM position_state p
@@ -53,17 +57,24 @@ WITH own AS (
 SELECT n.epoch, x.published_at IS NOT NULL AND x.superseded_at IS NULL AS is_shown,
        CASE n.status WHEN 0 THEN 'VALUED_CURRENT' ELSE 'VALUED_STALE' END AS valuation_status,
        n.quantity, n.cost_basis_local, n.cost_basis, n.price, n.price_date, n.fx_rate, n.fx_date,
-       n.market_value_local, n.market_value, n.unrealized_gain_local, n.unrealized_gain, j.job_id,
-       j.finished_at AS valued_at, x.published_at, x.superseded_at,
+       n.market_value_local, n.market_value, n.unrealized_gain_local, n.unrealized_gain, n.job_id,
+       j.finished_at AS valued_at,
+       CASE WHEN f.floor IS NULL OR x.published_at > f.floor THEN x.published_at END
+           AS published_at,
+       x.superseded_at,
        COALESCE(x.was_closed, false) AS was_closed, t.trigger_id, t.kind AS cause,
        t.security_id AS cause_security, t.base_currency AS cause_base_currency,
        t.quote_currency AS cause_quote_currency, t.created_at AS corrected_at
 FROM number n
 LEFT JOIN until x ON x.epoch = n.epoch
+LEFT JOIN retention f ON true
 LEFT JOIN job_spans j
   ON j.job_id = n.job_id AND j.position_id = n.position_id
  AND n.date BETWEEN j.first_date AND j.last_date
 LEFT JOIN reprocessing_triggers t ON t.trigger_id = j.trigger_id AND n.epoch > 0
-WHERE x.epoch IS NOT NULL OR (n.valued_at = '-infinity' AND n.epoch <= n.published_epoch)
+WHERE CASE WHEN f.floor IS NULL
+           THEN x.epoch IS NOT NULL
+                OR (n.valued_at = '-infinity' AND n.epoch <= n.published_epoch)
+           ELSE x.epoch IS NOT NULL AND COALESCE(x.superseded_at > f.floor, true) END
 ORDER BY n.epoch
 LIMIT :limit

@@ -16,7 +16,12 @@ import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.core.valuation import AMOUNT_COLUMNS
-from revalue.engine.errors import NotFoundError, NotYetKnownError, UsageError
+from revalue.engine.errors import (
+    NoLongerKnownError,
+    NotFoundError,
+    NotYetKnownError,
+    UsageError,
+)
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
@@ -47,7 +52,8 @@ class ReaderQueries:
 
     The methods return (head, rows): the portfolio or position, and one dict per row with the
     columns of the statement of the same name. All of them raise NotFoundError for a portfolio or
-    position that does not exist, and NotYetKnownError for a `known_at` in the future.
+    position that does not exist, NotYetKnownError for a `known_at` in the future, and
+    NoLongerKnownError for one before the retention floor.
     """
 
     def __init__(self, database: Database) -> None:
@@ -242,12 +248,19 @@ async def require_known(connection: Connection, known_at: datetime | None) -> da
 
     Raises:
         NotYetKnownError: `known_at` is in the future of the database's clock.
+        NoLongerKnownError: `known_at` is before the retention floor.
     """
     found = await sql("known_at").one(connection, known_at=known_at)
     if known_at is not None and found["is_future"]:
         raise NotYetKnownError(
             f"known_at {known_at.isoformat()} is in the future of the database's clock: "
             "give a time that has passed"
+        )
+    if known_at is not None and found["passed_floor"] is not None:
+        raise NoLongerKnownError(
+            f"known_at {known_at.isoformat()} is before the retention floor "
+            f"{found['passed_floor'].isoformat()}: what was shown then is pruned. "
+            "Ask for the floor or a later time"
         )
     last_commit: datetime | None = found["last_commit"]
     return last_commit
@@ -292,6 +305,7 @@ async def valuations(
     Raises:
         UsageError: `known_at` has no time zone.
         NotYetKnownError: `known_at` is in the future.
+        NoLongerKnownError: `known_at` is before the retention floor.
     """
     if known_at is not None and known_at.tzinfo is None:
         raise UsageError(f"known_at {known_at} has no time zone: give one, for example UTC")
@@ -303,7 +317,7 @@ async def valuations(
         "known_at": known_at,
     }
     statement = sql("valuations")
-    async with database.transaction(readonly=True) as connection:
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         await require_known(connection, known_at)
         rows = await read_frame(
             connection, statement.positional, *(given[name] for name in statement.parameters)

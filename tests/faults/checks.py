@@ -56,9 +56,11 @@ VIOLATIONS = {
             AND (b.job_id, b.number) > (a.job_id, a.number)
         WHERE a.valued_through >= b.first_date AND b.valued_through >= a.first_date
             AND a.last_date >= b.first_date AND b.last_date >= a.first_date""",
-    "a row has a job, and the job has its position and date": """
+    "a row has a job, unless it is pruned, and the job has its position and date": """
         SELECT s.position_id FROM daily_position_snapshots s
-        WHERE NOT EXISTS (SELECT FROM job_spans j
+        WHERE (EXISTS (SELECT FROM portfolio_valuation_jobs j WHERE j.job_id = s.job_id)
+               OR NOT EXISTS (SELECT FROM retention))
+          AND NOT EXISTS (SELECT FROM job_spans j
                           WHERE j.job_id = s.job_id AND j.position_id = s.position_id
                             AND j.epoch = s.epoch AND s.date BETWEEN j.first_date AND j.last_date
                             AND j.valued_through IS NOT NULL)""",

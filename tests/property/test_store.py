@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import count
@@ -39,6 +39,7 @@ from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
+from revalue.engine.operate.prune import prune
 from revalue.engine.operate.status import retry_jobs
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database, Isolation
@@ -166,6 +167,10 @@ class Attempt:
     task: Task
     spans: pl.DataFrame
     valued: Valued
+
+
+class Stopped(Exception):
+    """A prune ends in its middle."""
 
 
 class Interrupted(Database):
@@ -357,6 +362,24 @@ class Store(RuleBasedStateMachine):
         jobs = await self.outside.fetch("SELECT DISTINCT job_id FROM current_holes")
         retried = await retry_jobs(self.database, [job for (job,) in jobs])
         assert sorted(retried) == sorted(job for (job,) in jobs)
+
+    @rule(pick=PICK, steps=st.sampled_from([1, 3, 5, 100]))
+    def prune(self, pick: int, steps: int) -> None:
+        """The past is forgotten up to a look at it; the prune may be stopped half-way."""
+        if self.looks:
+            self.run(self._prune(sorted(self.looks)[-1 - pick % len(self.looks)], steps))
+
+    async def _prune(self, floor: datetime, steps: int) -> None:
+        done = count(1)
+
+        def stop_half_way(_: object) -> None:
+            if next(done) >= steps:
+                raise Stopped
+
+        with suppress(Stopped):
+            await prune(self.database, before=floor, on_progress=stop_half_way)
+        [[floor]] = await self.outside.fetch("SELECT floor FROM retention")
+        self.looks = {moment: seen for moment, seen in self.looks.items() if moment >= floor}
 
     # The scheduler that leads ---------------------------------------------------------------------
 

@@ -9,7 +9,7 @@
 -- corrections with the rights of the owner. A partition is granted to nobody: rows are read and
 -- written through the table. The engine inserts moments without a
 -- time: stamp_moment sets it. ANALYZE by another role than the owner needs MAINTAIN, which
--- PostgreSQL has since version 17.
+-- PostgreSQL has since version 17. No role may prune: that is for the owner of the tables.
 CREATE OR REPLACE FUNCTION grant_revalue_roles() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -22,7 +22,7 @@ DECLARE
         calendar_horizons, position_conversions, trigger_reach, queued_positions,
         position_status, position_valuations, dated_snapshots,
         position_holes, removed_business_dates, current_holes, unstaged_positions,
-        snapshot_partitions, job_spans';
+        snapshot_partitions, job_spans, retention';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());

@@ -7,6 +7,9 @@
 -- both kinds is the published one. Such jobs are found by the range of position ids that they have
 -- in common with the positions that are asked for.
 --
+-- A time before the retention floor is an error. It is asked for by a subquery, which is evaluated
+-- once, before any row is read.
+--
 -- One half of the UNION ALL is always empty. The planner sees that, because the function is inlined
 -- and known_at is then a constant.
 CREATE OR REPLACE FUNCTION publications_at(
@@ -44,7 +47,7 @@ BEGIN ATOMIC
                 AND (of_security IS NULL OR a.security_id = of_security))
         GROUP BY s.position_id
     ) r ON r.position_id = p.position_id
-    WHERE known_at IS NOT NULL
+    WHERE known_at IS NOT NULL AND (SELECT require_retained(known_at))
       AND (of_portfolio IS NULL OR p.portfolio_id = of_portfolio)
       AND (of_security IS NULL OR p.security_id = of_security);
 END;

@@ -1,5 +1,7 @@
 -- Return the snapshots that were committed at known_at; NULL: all of them.
 --
+-- A time before the retention floor is an error (publications_at).
+--
 -- Readers take, of each position and date, the one of the greatest epoch that is not greater than
 -- the published epoch. The halves of the UNION ALL have no WHERE clause of their own: each is then
 -- a plain table for the planner, which can use its indexes in joins, and is_now removes one half
@@ -20,5 +22,6 @@ BEGIN ATOMIC
           FROM daily_position_snapshots s
           UNION ALL
           SELECT false, d.* FROM dated_snapshots d) u
-    WHERE CASE WHEN known_at IS NULL THEN u.is_now ELSE u.valued_at <= known_at END;
+    WHERE CASE WHEN known_at IS NULL THEN u.is_now ELSE u.valued_at <= known_at END
+      AND (known_at IS NULL OR (SELECT require_retained(known_at)));
 END;

@@ -2,7 +2,8 @@
 --
 -- A job that committed in parts has a row in job_parts for each part: a snapshot came with the
 -- first part that reaches its date, or with the job's own moment after the last part. No moment:
--- the snapshot is older than moments are, so it was known at all times. A subquery and no joins:
+-- the snapshot is older than moments are, so it was known at all times. So it is for readers if its
+-- job was pruned, which was done before the retention floor. A subquery and no joins:
 -- the planner can then use the indexes of the snapshots wherever the view is joined.
 CREATE OR REPLACE VIEW dated_snapshots AS
 SELECT s.*, COALESCE(
