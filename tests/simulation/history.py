@@ -40,7 +40,8 @@ def simulate_all(seeds: Iterable[int]) -> None:
 
 
 async def _history(seed: int) -> World:
-    world = World(seed, Store(securities=2, positions=[3, 6, 6, 15][seed % 4]))
+    job_spans = [1, 3][seed // 4 % 2]
+    world = World(seed, Store(2, [3, 6, 6, 15][seed % 4], job_spans))
     draw = world.random
     world.faults = _weather(draw)
     world.settings = SETTINGS.model_copy(

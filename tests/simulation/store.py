@@ -19,7 +19,6 @@ from revalue.engine.stage.stage import Among, Staged
 _LIVE_DATES = 1
 _MAX_ATTEMPTS = 3
 _DONE = (JobStatus.COMPLETE, JobStatus.WAITING_FOR_DATA)
-_JOB_SPANS = 3
 _ALONE_AFTER_DEATHS = 2
 
 
@@ -104,10 +103,12 @@ class Store:
     Attributes:
         locked: positions that another session has locked.
         poisoned: positions whose valuation kills the process that does it.
+        job_spans: a job has at most so many.
         ended: tasks that were reported and applied.
     """
 
-    def __init__(self, securities: int, positions: int) -> None:
+    def __init__(self, securities: int, positions: int, job_spans: int = 1) -> None:
+        self.job_spans = job_spans
         self.prices: dict[tuple[int, int], int] = {}
         self.securities = securities
         self.positions = {
@@ -262,7 +263,7 @@ class Store:
             position.holes -= affected
             position.pending |= affected
             invalidated += 1
-            if was_settled and len(staged) < capacity * _JOB_SPANS:
+            if was_settled and len(staged) < capacity * self.job_spans:
                 position.staged_epoch = position.epoch
                 staged.append(
                     Span(position.number, position.epoch, tuple(sorted(position.pending)))
@@ -297,9 +298,9 @@ class Store:
                     ) & set(span.dates):
                         raise Violation(f"{job} has {span} already")
         tasks = []
-        for first in range(0, len(spans), _JOB_SPANS):
+        for first in range(0, len(spans), self.job_spans):
             self._last_task += 1
-            job = self._add(tuple(spans[first : first + _JOB_SPANS]), lane)
+            job = self._add(tuple(spans[first : first + self.job_spans]), lane)
             job.task = self._last_task
             tasks.append(self._task([job]))
         return tasks
@@ -355,7 +356,7 @@ class Store:
         self, term: int, page: Page, lane: Lane, *, capacity: int, left: Collection[int]
     ) -> Staged:
         self._require(term)
-        room = max(capacity * _JOB_SPANS, 1)
+        room = max(capacity * self.job_spans, 1)
         proposed, rest = page.found[:room], page.found[room:]
         spans: list[Span] = []
         count_left = 0

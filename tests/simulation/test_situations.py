@@ -254,6 +254,7 @@ def test_a_step_that_one_lane_alone_cannot_take_is_tried_seldom_and_told_once(
         scheduler = Scheduler(world)
         await _until(lambda: _is_done(world), 60)
         fan_out, scheduler.steps.fan_out = scheduler.steps.fan_out, refused  # type: ignore
+        world.store.correct(0, [1])
         scheduler.loop.wake()
         await _until(lambda: tries > 0, 30)
         await asyncio.sleep(60)
