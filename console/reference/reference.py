@@ -7,14 +7,11 @@ vectorised core. `revalue verify`, the demo and the tests use it.
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from revalue.engine.read.book_data import (
     Unfinished,
-    held_portfolios,
     one_snapshot,
     published_rows,
     read_book,
@@ -150,35 +147,20 @@ async def compare(
         if unfinished[position].is_reprocessing:
             wanted.remove(position)
             found.in_progress[position] += sum(1 for _ in position_rows(book, rates, position))
-    by_portfolio: dict[str, list[str]] = {
-        portfolio: [security for _, security in group]
-        for portfolio, group in groupby(sorted(wanted), key=itemgetter(0))
-    }
+    expected = (row for key in sorted(wanted) for row in position_rows(book, rates, key))
     async with one_snapshot(connection):
-        if positions is None:
-            for portfolio in await held_portfolios(connection):
-                by_portfolio.setdefault(portfolio, [])
-        for portfolio in sorted(by_portfolio):
-            securities = by_portfolio[portfolio]
-            expected = (
-                row
-                for security in securities
-                for row in position_rows(book, rates, (portfolio, security))
-            )
-            stored = published_rows(
-                connection, portfolio, None if positions is None else securities
-            )
-            await _compare_portfolio(found, expected, stored, unfinished)
+        stored = published_rows(connection, None if positions is None else wanted)
+        await _compare(found, expected, stored, unfinished)
     return found
 
 
-async def _compare_portfolio(
+async def _compare(
     found: Comparison,
     expected: Iterator[ExpectedRow | Hole],
     stored: AsyncIterator[list[ExpectedRow]],
     unfinished: Mapping[PositionKey, Unfinished],
 ) -> None:
-    """Merge two streams, both in the order of (security_id, date)."""
+    """Merge two streams, both in the order of (portfolio_id, security_id, date)."""
 
     def take_missing(row: ExpectedRow) -> None:
         due = unfinished.get(row[:2])
@@ -194,10 +176,10 @@ async def _compare_portfolio(
                 found.rows_compared += 1
                 want = found.take_expected(expected)
                 continue
-            while want is not None and want[1:3] < have[1:3]:
+            while want is not None and want[:3] < have[:3]:
                 take_missing(want)
                 want = found.take_expected(expected)
-            if want is None or want[1:3] > have[1:3]:
+            if want is None or want[:3] > have[:3]:
                 found.extra += 1
                 found.note(
                     f"{have.portfolio_id} {have.security_id} {have.date}: "

@@ -3,7 +3,7 @@
 The connection may be a bare one of the driver: nothing here needs the engine's pool.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -190,22 +190,20 @@ async def read_date(
     )
 
 
-async def held_portfolios(connection: "Connection") -> list[str]:
-    """Return the ids of the portfolios that have positions."""
-    return [row[0] for row in await _all(connection, "held_portfolios")]
-
-
 async def published_rows(
-    connection: "Connection", portfolio: str, securities: Sequence[str] | None
+    connection: "Connection", positions: Collection[PositionKey] | None
 ) -> AsyncIterator[list[ExpectedRow]]:
-    """Yield the rows that readers see of a portfolio, in batches, by security and date.
+    """Yield the rows that readers see, in batches, by portfolio, security and date.
 
     Args:
         connection: in a transaction.
-        portfolio: the portfolio.
-        securities: only these securities; None: all.
+        positions: only these positions; None: all.
     """
-    async for rows in _stream(connection, "published_rows", portfolio, securities):
+    portfolios = securities = None
+    if positions is not None:
+        portfolios = [portfolio for portfolio, _ in positions]
+        securities = [security for _, security in positions]
+    async for rows in _stream(connection, "published_rows", portfolios, securities):
         yield [ExpectedRow._make(row) for row in rows]
 
 
