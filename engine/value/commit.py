@@ -20,7 +20,7 @@ from revalue.engine.postgres.statement import Connection, statements
 sql = statements(__package__)
 
 HOLE_COLUMNS = ("position_id", "epoch", "job_id", "first_date", "last_date", "reason", "subject")
-SPAN_COLUMNS = ("span_no", "job_id", "position_id", "first_date", "job_spans")
+SPAN_COLUMNS = ("span_no", "job_id", "position_id", "first_date", "span_count")
 OUTCOME_COLUMNS = (
     "span_no",
     "status",
@@ -36,7 +36,7 @@ FINISHED_COLUMNS = ("from_job", "job_id", "position_id", "first_date", *OUTCOME_
 class Results:
     """What an attempt has computed.
 
-    spans: SPAN_COLUMNS of the spans that were valued (job_spans: how many spans the job has).
+    spans: SPAN_COLUMNS of the spans that were valued (span_count: how many the job has in all).
     rows: span_no and the columns of daily_position_snapshots, sorted by date and position_id.
     holes: span_no and HOLE_COLUMNS: the dates that have no value.
     outcomes: one row per span, with OUTCOME_COLUMNS.
@@ -186,7 +186,7 @@ async def _assign(results: Results, take_new: Callable[[int], Awaitable[list[int
         results.outcomes, on="span_no", how="left", maintain_order="left"
     ).with_columns(
         group=pl.when(is_complete).then(-1).otherwise("span_no"),
-        is_whole=pl.len().over("job_id") == pl.col("job_spans"),
+        is_whole=pl.len().over("job_id") == pl.col("span_count"),
     )
     groups = (
         spans.select("job_id", "group", "is_whole")

@@ -24,8 +24,8 @@ _DENSE = 8
 class TaskInputs:
     """All that a task is valued from.
 
-    spans: see engine.core.valuation.value; also attempt_count, and job_spans: how many spans the
-        job has.
+    spans: see engine.core.valuation.value; also attempt_count, and span_count: how many spans
+        the job has in all.
     history: see engine.core.valuation.value.
     market: the market data that the spans' dates need.
     securities: instrument_no, security_id of each instrument.

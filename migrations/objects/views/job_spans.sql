@@ -6,7 +6,7 @@
 CREATE OR REPLACE VIEW job_spans AS
 SELECT j.job_id, u.position_id, u.epoch, u.first_date, u.last_date, u.trigger_id, u.number,
        j.status, j.lane, j.valued_through, j.attempt_count, j.deaths, j.failure_reason, j.term,
-       j.task_id, j.is_open, j.position_range, j.span_count AS job_spans,
+       j.task_id, j.is_open, j.position_range, j.span_count,
        j.created_at, j.finished_at, j.moment_id, j.published_moment, j.stale_moment,
        j.invalidated_moment
 FROM portfolio_valuation_jobs j
