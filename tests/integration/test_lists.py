@@ -164,7 +164,7 @@ async def test_the_pages_of_jobs_are_the_whole_list(
 
 async def test_a_page_goes_on_in_a_job_that_was_split_since(database: Database) -> None:
     """Behind the same span, whatever has become of those before it."""
-    [job] = (await fetch(database, "SELECT max(job_id) FROM job_spans WHERE job_spans > 1"))[0]
+    [job] = (await fetch(database, "SELECT max(job_id) FROM job_spans WHERE span_count > 1"))[0]
     first, after = await page_of_jobs(database, JobFilter(), before=JobCursor(job + 1), limit=10)
     second, _ = await page_of_jobs(database, JobFilter(), before=after, limit=10)
     assert (first[-1]["job_id"], second[0]["job_id"]) == (job, job)
@@ -185,7 +185,7 @@ async def test_a_page_goes_on_in_a_job_that_was_split_since(database: Database) 
 
 async def test_rows_written_is_that_of_a_job_with_one_span(database: Database) -> None:
     rows = await list_jobs(database, portfolio="P3", limit=200)
-    spans = dict(await fetch(database, "SELECT DISTINCT job_id, job_spans FROM job_spans"))
+    spans = dict(await fetch(database, "SELECT DISTINCT job_id, span_count FROM job_spans"))
     assert {spans[row["job_id"]] for row in rows} >= {1, 34}
     for row in rows:
         assert row["rows_written"] == (1 if spans[row["job_id"]] == 1 else None)
