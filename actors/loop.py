@@ -24,6 +24,7 @@ from revalue.actors.protocols import Pool, Steps
 from revalue.engine import logs, metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import (
+    DatabaseUnavailableError,
     OutageError,
     RevalueError,
     TermLostError,
@@ -85,6 +86,7 @@ class SchedulerLoop:
         self._transient_since = 0.0
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._failing: set[Lane] = set()  # whose last turn has met it
+        self._is_cut_off = False  # the server may have been replaced since the last recovery
         self._woken = asyncio.Event()
         self._turned = asyncio.Condition()
 
@@ -187,6 +189,7 @@ class SchedulerLoop:
         """
         while not self._is_over(work.lane) and self.phase is Phase.TURNING:
             try:
+                self._require_not_cut_off()
                 worked = await self._turn(work)
             except TransientError:
                 self._failing.add(work.lane)
@@ -202,6 +205,7 @@ class SchedulerLoop:
 
     async def recover(self) -> None:
         """Apply results that nobody has applied; release the attempts that nobody waits for."""
+        self._is_cut_off = False
         known = self._attempts.tasks()
         for work in self._lanes.values():
             work.forget_passes()
@@ -211,6 +215,15 @@ class SchedulerLoop:
             if not error.is_lock_timeout:
                 raise
             self._unapplied = await self._steps.recover(known, leave_locked=True)
+
+    def _require_not_cut_off(self) -> None:
+        """Raise a transient error once the listener's session was lost: its end is recovery.
+
+        A pool opens its other connections anew without a word. So an idle scheduler may have no
+        other sign that its server was replaced by one without the last commits.
+        """
+        if self._is_cut_off:
+            raise DatabaseUnavailableError("the database session that listens for changes was lost")
 
     async def woken(self) -> None:
         """Return when something may have changed since the last call: a commit, a finished task."""
@@ -524,7 +537,10 @@ class SchedulerLoop:
         return inf if due is None else max(due, 0.05)
 
     async def _listen(self) -> None:
-        """Wake the loop at every commit of data. While nothing can be heard, the poll finds it."""
+        """Wake the loop at every commit of data. While nothing can be heard, the poll finds it.
+
+        When the session that listens is lost, the loop recovers.
+        """
         failures = 0
         while True:
             try:
@@ -532,6 +548,8 @@ class SchedulerLoop:
                     failures = 0
                     self.wake()
                     await lost.wait()
+                self._is_cut_off = True
+                self.wake()
             except TermLostError:
                 raise
             except RevalueError as error:

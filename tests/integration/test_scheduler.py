@@ -458,6 +458,35 @@ async def test_the_loop_waits_out_trouble_with_the_database_and_ends_when_its_te
     assert shown == [(Decimal(8),)]
 
 
+async def test_an_idle_scheduler_recovers_when_its_listener_is_cut_off(
+    url: str, database: Database
+) -> None:
+    """It is the only sign of a failover: no step needs the database before the next poll."""
+    await load_small_book(database, portfolios=1)
+    async with engine(url, settings=SETTINGS.model_copy(update={"poll_seconds": 1_000})) as running:
+        task = asyncio.create_task(running.loop.run())
+        await until(running.loop.is_quiet, work=task)
+
+        async def last_id() -> int:
+            return (await fetch(database, "SELECT last_value FROM valuation_task_ids"))[0][0]
+
+        before = await last_id()
+
+        async def is_cut_off() -> bool:
+            cut = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'revalue listener'"""
+            return await fetch(database, cut) == [(True,)]
+
+        await until(is_cut_off, work=task)
+
+        async def has_left_out_ids() -> bool:
+            return await last_id() >= before + 1_000_000
+
+        await until(has_left_out_ids, work=task)
+        running.loop.stop()
+        await asyncio.wait_for(task, 30)
+
+
 async def test_holes_are_valued_when_an_operator_retries_them_without_a_trigger(
     url: str, database: Database
 ) -> None:
