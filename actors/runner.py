@@ -237,7 +237,7 @@ class Runner:
 
     async def _status(self) -> Status:
         async with await Database.open(self._url, connections=1) as database:
-            return await read_status(database)
+            return await read_status(database, exact=True)
 
 
 def _progress_since(

@@ -7,9 +7,14 @@ from typing import Any
 
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.operate.console_feed import read_console_state
+from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.operate.job_list import JobFilter, page_of_jobs
-from revalue.engine.operate.position_counts import count_positions
-from revalue.engine.operate.status import list_dead_letters, page_of_stuck_positions
+from revalue.engine.operate.position_counts import count_positions, shared_counts
+from revalue.engine.operate.status import (
+    list_dead_letters,
+    page_of_stuck_positions,
+    read_status,
+)
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.settings import Settings
@@ -112,15 +117,24 @@ async def measure(
         await page_of_jobs(database, JobFilter(**wanted), limit=200)
 
     reader = ReaderQueries(database)
-    counts = await count_positions(database, settings)
+    counts = await shared_counts(database, settings)
     await take("jobs, newest", jobs_page)
     for status in JobStatus:
         await take(f"jobs, {status}", partial(jobs_page, status=status))
     await take("jobs of one portfolio", lambda: jobs_page(portfolios=["P1"]))
     await take("jobs of one position", lambda: jobs_page(portfolio="P1", security="S1"))
+    forty = [f"P{1 + n * (positions // 500) // 40}" for n in range(40)]
+    await take("jobs of 40 portfolios", lambda: jobs_page(portfolios=forty))
+    for status in (JobStatus.COMPLETE, JobStatus.FAILED, JobStatus.SUPERSEDED):
+        await take(
+            f"jobs of 40 portfolios, {status}",
+            partial(jobs_page, portfolios=forty, status=status),
+        )
     await take("stuck positions", lambda: page_of_stuck_positions(database, after=positions // 2))
     await take("dead letters", lambda: list_dead_letters(database, still_failed=False, limit=200))
     await take("console frame", lambda: read_console_state(database, counts, settings))
+    await take("status", lambda: read_status(database))
+    await take("scrape of metrics", DatabaseCollector(database.url).read)
     await take("unchanged portfolio", lambda: reader.portfolio_version("P1"))
     await take("count of all positions", lambda: count_positions(database, settings), 3)
     return {"positions": positions, "jobs": jobs, "spans": spans, "milliseconds": found}

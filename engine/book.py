@@ -340,9 +340,16 @@ class Book:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(run, self.url, self.settings, on_progress=on_progress).result()
 
-    def status(self) -> Status:
-        """Return the state of the positions and of the scheduler."""
-        return self._wait(read_status(self._database))
+    def status(self, *, exact: bool = False) -> Status:
+        """Return the state of the positions and of the scheduler.
+
+        More than 20,000 positions are not counted for every question: `counted_at` says when they
+        were, and `is_current` is of now all the same.
+
+        Args:
+            exact: count them now, unless nothing can have changed them since they were counted.
+        """
+        return self._wait(read_status(self._database, exact=exact))
 
     def valuations(
         self,

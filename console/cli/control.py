@@ -59,7 +59,7 @@ def drain(
 
     async def run(database: Database) -> tuple[Leader, Status]:
         leader = await control.drain(database, seconds=timeout, lease_seconds=lease)
-        return leader, await read_status(database)
+        return leader, await read_status(database, exact=True)
 
     leader, status = context.run(run)
     if as_json:

@@ -5,6 +5,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -105,7 +106,7 @@ def value(
         number = stop.number or signal.SIGINT
         _exit_stopped(runner, settings, number, watch=watch, opened=opened if as_json else None)
     if run is None:
-        status = with_database(settings, read_status)
+        status = with_database(settings, partial(read_status, exact=True))
         err.print(f"drained by an operator; {what_is_left(status)}")
         if as_json:
             print_json({"opened": opened, "status": as_dict(status)})
@@ -156,7 +157,7 @@ def _exit_stopped(
     else:
         how = "stopped: work in flight was not finished, the next scheduler releases it"
     try:
-        status = with_database(settings, read_status)
+        status = with_database(settings, partial(read_status, exact=True))
     except TransientError as error:
         err.print(f"{how}; what is left is not known: {error}")
         sys.exit(128 + number)

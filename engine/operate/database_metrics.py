@@ -18,10 +18,9 @@ from prometheus_client.registry import Collector
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError
 from revalue.engine.operate.position_counts import (
-    UNCHANGED_SECONDS,
     PositionCounts,
-    count_positions,
-    recounted_if_unchanged,
+    known_counts,
+    shared_counts,
 )
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
@@ -32,8 +31,6 @@ sql = statements(__package__)
 _LAG_DAYS = (0, 1, 2, 3, 5, 10, 30, 90, 365)
 _ANSWER_SECONDS = 10.0  # Prometheus gives up a scrape then, unless it is configured otherwise
 _KEPT_SECONDS = 1.0
-_FEW_SECONDS = 0.2  # a count that takes no longer is made at every scrape,
-_COUNT_SHARE = 0.05  # and one that does takes this part of the time at most
 
 _log = logs.logger("metrics")
 
@@ -64,8 +61,6 @@ class DatabaseCollector(Collector):
         self._kept: Scrape | None = None
         self._kept_until = -math.inf
         self._counts: PositionCounts | None = None
-        self._count_again = self._keep_until = -math.inf
-        self._pause = 0.0
         self._counting: threading.Thread | None = None
         self._count_error: Exception | None = None
 
@@ -177,7 +172,9 @@ class DatabaseCollector(Collector):
             TimeoutError: the positions were never counted, and that takes too long.
         """
         async with await self._open() as database:
-            counts = await asyncio.to_thread(self._count)
+            counts = await known_counts(database, last=self._counts)
+            if counts is None:
+                counts = await asyncio.to_thread(self._count)
             status = await read_status(database, counts)
             async with database.connection() as connection:
                 oldest = await sql("oldest_work").one(
@@ -206,13 +203,12 @@ class DatabaseCollector(Collector):
 
         What takes longer than a scrape may take goes on, and a later scrape has it.
         """
-        if self._counting is None and time.monotonic() >= self._count_again:
+        if self._counting is None:
             self._counting = threading.Thread(target=self._count_positions, daemon=True)
             self._counting.start()
-        if self._counting is not None:
-            self._counting.join(_ANSWER_SECONDS * 0.8)
-            if not self._counting.is_alive():
-                self._counting = None
+        self._counting.join(_ANSWER_SECONDS * 0.8)
+        if not self._counting.is_alive():
+            self._counting = None
         if self._count_error is not None:
             raise self._count_error
         if self._counts is None:
@@ -220,28 +216,17 @@ class DatabaseCollector(Collector):
         return self._counts
 
     def _count_positions(self) -> None:
-        """Count all positions in one pass, however long it takes. For a thread of its own."""
+        """Count all positions, however long it takes. For a thread of its own."""
 
-        async def count() -> bool:
+        async def count() -> PositionCounts:
             async with await self._open() as database:
-                kept = self._counts if began < self._keep_until else None
-                same = await recounted_if_unchanged(database, kept)
-                self._counts = same or await count_positions(database)
-                return same is None
+                return await shared_counts(database, last=self._counts)
 
-        began = time.monotonic()
         self._count_error = None
         try:
-            is_counted = asyncio.run(count())
+            self._counts = asyncio.run(count())
         except Exception as error:  # it is raised where the count is waited for
             self._count_error = error
-            return
-        took = time.monotonic() - began
-        if is_counted:
-            is_long = took > _FEW_SECONDS
-            self._pause = took / _COUNT_SHARE if is_long else 0.0
-            self._keep_until = began + UNCHANGED_SECONDS if is_long else -math.inf
-        self._count_again = began + self._pause
 
 
 def _histogram(lags: list[tuple[int, int]]) -> Metric:

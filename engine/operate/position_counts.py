@@ -1,17 +1,21 @@
 """Positions counted by state, by portfolio and by correction, and when that was.
 
-To count a million positions takes a second or more. Few positions are counted for every question.
-Of many, the last count is shared by all who ask in this process, it is
-made again so seldom that it takes a twentieth of the time, and everything made of it says when it
-was counted. Whether every position is current is answered for now all the same: what makes one
-stop being current leaves a mark that costs nothing to look up (last_change.sql).
+To count a million positions takes most of a second. Few positions are counted for every question.
+Of many, the last count is kept in the database for all who ask, whichever process they ask in, and
+everything made of it says when it was counted. It is that of now as long as nothing can have
+changed it, which costs a look-up to know. While there is work it is made again so seldom that it
+takes a twentieth of the time. Whether every position is current is answered for now all the same:
+what makes one stop being current leaves a mark (last_change.sql).
 """
 
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import cache
 from time import monotonic
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError
@@ -23,6 +27,12 @@ from revalue.engine.settings import Settings
 sql = statements(__package__)
 
 _PORTFOLIOS = 50
+FEW_POSITIONS = 20_000
+"""So many positions are counted for every question."""
+
+SHARE = 0.05
+"""More are counted, while they change, so seldom that it takes this share of the time."""
+
 UNCHANGED_SECONDS = 600.0
 """For so long a count is kept that nothing can have changed. What leaves no mark is seen then, such
 as a portfolio without positions."""
@@ -34,12 +44,17 @@ _log = logs.logger("counts")
 
 @dataclass(frozen=True)
 class LastChange:
-    """What tells whether a position can have stopped being current; see last_change.sql."""
+    """What tells whether a position can have stopped being current; see last_change.sql.
+
+    Two are equal if none can have between them.
+    """
 
     read_at: datetime = field(compare=False)
     last_moment: datetime | None
     calendars: str
     is_queued: bool
+    last_job: int | None = field(compare=False)
+    is_at_work: bool = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,9 @@ class PositionCounts:
     """All positions, counted in one snapshot.
 
     Attributes:
-        counted_at: when, by the database's clock.
+        counted_at: of which time they are, by the database's clock.
+        made_at: when they were counted; before counted_at if nothing has changed them in between.
+        seconds: how long the count took.
         change: the last change that was counted.
         positions: number of positions by state; states without positions are left out.
         first_watermark: see Status, as the following ones.
@@ -84,6 +101,8 @@ class PositionCounts:
     """
 
     counted_at: datetime
+    made_at: datetime
+    seconds: float
     change: LastChange
     positions: dict[str, int]
     first_watermark: date | None
@@ -103,27 +122,111 @@ class PositionCounts:
     left: eta.Remaining | None
 
     @property
+    def total(self) -> int:
+        """The number of all positions."""
+        return sum(self.positions.values())
+
+    @property
     def is_settled(self) -> bool:
-        """Whether nothing changed them further by itself: all is valued, or lacks data."""
+        """Whether nothing changes them by itself: all is valued, lacks data or failed."""
         return (
-            self.positions.keys() <= {"CURRENT", "WAITING_FOR_DATA"}
+            self.positions.keys() <= {"CURRENT", "WAITING_FOR_DATA", "FAILED"}
             and not self.jobs_deferred
             and not self.change.is_queued
+            and not self.change.is_at_work
         )
 
+    def is_unchanged(self, change: LastChange) -> bool:
+        """Whether a count would give the same, by what tells of the last change now."""
+        return (
+            self.is_settled
+            and (change, change.last_job) == (self.change, self.change.last_job)
+            and not change.is_at_work
+            and 0 <= self.age(change) < UNCHANGED_SECONDS
+        )
 
-async def recounted_if_unchanged(
-    database: Connections, counts: PositionCounts | None
+    def is_young(self, change: LastChange, share: float) -> bool:
+        """Whether it is too early to count again. It is not once all work has ended."""
+        same = (change, change.last_job) == (self.change, self.change.last_job)
+        goes_on = change.is_at_work or change.is_queued or (same and not self.change.is_at_work)
+        return goes_on and 0 <= self.age(change) < self.seconds / share
+
+    def age(self, change: LastChange) -> float:
+        """Seconds since they were counted. After the clock was set back it is negative."""
+        return (change.read_at - self.made_at).total_seconds()
+
+
+@cache
+def _kept_form() -> TypeAdapter[PositionCounts]:
+    return TypeAdapter(PositionCounts)
+
+
+async def known_counts(
+    database: Connections,
+    settings: Settings | None = None,
+    *,
+    last: PositionCounts | None = None,
+    few_positions: int | None = None,
+    share: float | None = None,
+    exact: bool = False,
 ) -> PositionCounts | None:
-    """Return the counts as of now, without counting, if nothing can have changed them; else None.
-
-    Only if they are settled. Then every change of them begins with a mark: see last_change.sql.
-    """
-    if counts is None or not counts.is_settled:
-        return None
+    """Return the positions as they were counted before; None: count them. See shared_counts."""
+    few = FEW_POSITIONS if few_positions is None else few_positions
     async with database.connection() as connection:
         change = await read_last_change(connection)
-    return replace(counts, counted_at=change.read_at) if change == counts.change else None
+        kept = await sql("kept_counts").value(connection)
+    for counts in (_read(kept), last):
+        if counts is None or counts.total <= few:
+            continue
+        if counts.is_unchanged(change):
+            left = eta.Remaining(0, None, 0.0) if settings else counts.left
+            return replace(counts, counted_at=change.read_at, left=left)
+        is_complete = counts.left is not None or settings is None
+        if not exact and is_complete and counts.is_young(change, share or SHARE):
+            return counts
+    return None
+
+
+async def shared_counts(
+    database: Connections,
+    settings: Settings | None = None,
+    *,
+    last: PositionCounts | None = None,
+    few_positions: int | None = None,
+    share: float | None = None,
+    exact: bool = False,
+) -> PositionCounts:
+    """Return the positions as they are kept in the database, or count them and keep that.
+
+    Args:
+        database: the database to ask.
+        settings: count the work that is left with these; None: it may be left out.
+        last: what the caller had before; of use to one who may not keep anything.
+        few_positions: so many are counted now. None: FEW_POSITIONS.
+        share: while they change, more are counted so seldom that it takes this share of the time.
+            None: SHARE.
+        exact: count them now, unless nothing can have changed them.
+    """
+    few = FEW_POSITIONS if few_positions is None else few_positions
+    known = await known_counts(
+        database, settings, last=last, few_positions=few, share=share, exact=exact
+    )
+    if known is not None:
+        return known
+    counts = await count_positions(database, settings)
+    if counts.total > few:
+        async with database.connection() as connection:
+            if await sql("may_keep_counts").value(connection):
+                text = _kept_form().dump_json(counts).decode()
+                await sql("keep_counts").execute(connection, made_at=counts.made_at, counts=text)
+    return counts
+
+
+def _read(text: str | None) -> PositionCounts | None:
+    try:
+        return None if text is None else _kept_form().validate_json(text)
+    except ValidationError:  # another version has kept them
+        return None
 
 
 async def read_last_change(connection: Connection) -> LastChange:
@@ -134,7 +237,11 @@ async def read_last_change(connection: Connection) -> LastChange:
 async def count_positions(
     database: Connections, settings: Settings | None = None
 ) -> PositionCounts:
-    """Count all positions in one snapshot; with settings, the work that is left too."""
+    """Count all positions in one snapshot; with settings, the work that is left too.
+
+    Most want shared_counts: of many positions this takes seconds.
+    """
+    began = monotonic()
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         await sql("allow_long_count").one(connection, seconds=str(_SECONDS))
         change = await read_last_change(connection)
@@ -152,6 +259,8 @@ async def count_positions(
     firsts = [row["first_date"] for row in states if not row["is_unscheduled"]]
     return PositionCounts(
         counted_at=change.read_at,
+        made_at=change.read_at,
+        seconds=monotonic() - began,
         change=change,
         positions={row["name"]: row["positions"] for row in states},
         first_watermark=min(firsts) if len(firsts) == len(states) and firsts else None,
@@ -199,11 +308,15 @@ class CountKeeper:
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, few_positions: int = 20_000, share: float = 0.05
+        self,
+        settings: Settings | None = None,
+        *,
+        few_positions: int = FEW_POSITIONS,
+        share: float = SHARE,
     ) -> None:
         self._settings, self._few_positions, self._share = settings, few_positions, share
         self._last: PositionCounts | None = None
-        self._began = self._took = self._counted_at = 0.0
+        self._began = 0.0
         self._counting: asyncio.Task[PositionCounts] | None = None
 
     async def counts(self, database: Connections) -> PositionCounts:
@@ -233,21 +346,22 @@ class CountKeeper:
 
     def _pause(self) -> float:
         """The time from the beginning of one count to that of the next."""
-        positions = sum(self._last.positions.values()) if self._last else 0
-        return 0.0 if positions <= self._few_positions else self._took / self._share
+        last = self._last
+        is_few = last is None or last.total <= self._few_positions
+        return 0.0 if last is None or is_few else last.seconds / self._share
 
     async def _count(self, database: Connections) -> PositionCounts:
-        if self._pause():
-            is_young = monotonic() - self._counted_at < UNCHANGED_SECONDS
-            same = await recounted_if_unchanged(database, self._last if is_young else None)
-            if same is not None:
-                self._last, self._began = same, monotonic()
-                return same
-        began = self._counted_at = monotonic()
+        began = monotonic()
         try:
-            self._last = await count_positions(database, self._settings)
+            self._last = await shared_counts(
+                database,
+                self._settings,
+                last=self._last,
+                few_positions=self._few_positions,
+                share=self._share,
+            )
         finally:
-            self._began, self._took = began, monotonic() - began
+            self._began = began
         return self._last
 
     def _counted(self, task: "asyncio.Task[PositionCounts]") -> None:

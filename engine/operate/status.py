@@ -10,8 +10,8 @@ from typing import Any
 from revalue.engine.operate.job_list import MAX_ID
 from revalue.engine.operate.position_counts import (
     PositionCounts,
-    count_positions,
     read_last_change,
+    shared_counts,
 )
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import statements
@@ -87,6 +87,11 @@ class Status:
         return sum(self.positions.values())
 
     @property
+    def counted_seconds_ago(self) -> float:
+        """How old the counts are."""
+        return max(0.0, (self.read_at - self.counted_at).total_seconds())
+
+    @property
     def is_current(self) -> bool:
         """Whether every position is CURRENT and no trigger is queued, now and not at the count."""
         return (
@@ -96,14 +101,17 @@ class Status:
         )
 
 
-async def read_status(database: Connections, counts: PositionCounts | None = None) -> Status:
+async def read_status(
+    database: Connections, counts: PositionCounts | None = None, *, exact: bool = False
+) -> Status:
     """Return the state of all positions, and what is queued.
 
     Args:
         database: the database to ask.
-        counts: the positions as they were counted before; None: count them now.
+        counts: the positions as they were counted before; None: as they are kept in the database.
+        exact: count them now, unless nothing can have changed them since they were counted.
     """
-    counts = counts or await count_positions(database)
+    counts = counts or await shared_counts(database, exact=exact)
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         change = await read_last_change(connection)
         work = await sql("status_work").one(connection)
@@ -168,10 +176,10 @@ async def list_corrections(
 
     Args:
         database: the database to ask.
-        counts: the positions as they were counted before; None: count them now.
+        counts: the positions as they were counted before; None: as they are kept in the database.
         limit: at most this many.
     """
-    counts = counts or await count_positions(database)
+    counts = counts or await shared_counts(database)
     return await _fetch(
         database,
         "corrections",

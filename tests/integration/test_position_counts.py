@@ -9,7 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from revalue.console.cli.main import app
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
@@ -19,7 +21,7 @@ from revalue.engine.operate.console_feed import read_console_state
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.position_counts import CountKeeper, PositionCounts, count_positions
 from revalue.engine.operate.status import list_corrections, read_status, retry_jobs
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.value import valuer
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import (
@@ -226,17 +228,17 @@ async def test_many_positions_are_not_counted_again_while_nothing_can_have_chang
         counted += 1
         return await count_positions(*given)
 
-    module = position_counts if who == "the console" else database_metrics
-    monkeypatch.setattr(module, "count_positions", count)
-    monkeypatch.setattr(database_metrics, "_FEW_SECONDS", 0.0)
-    monkeypatch.setattr(database_metrics, "_COUNT_SHARE", 1.0)
+    monkeypatch.setattr(position_counts, "count_positions", count)
+    monkeypatch.setattr(position_counts, "FEW_POSITIONS", 0)
+    monkeypatch.setattr(position_counts, "SHARE", 1.0)
     keeper = CountKeeper(few_positions=0, share=1.0)
     collector = database_metrics.DatabaseCollector(url)
 
     async def ask() -> PositionCounts:
         if who == "the console":
             return await keeper.counts(database)
-        return await asyncio.to_thread(collector._count)
+        known = await position_counts.known_counts(database, last=collector._counts)
+        return known or await asyncio.to_thread(collector._count)
 
     async def counted_after(time: datetime) -> bool:
         return (await ask()).counted_at > time
@@ -259,3 +261,101 @@ async def test_many_positions_are_not_counted_again_while_nothing_can_have_chang
 
     await until(is_current)
     await keeper.close()
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three positions are many, and a count is kept for long while there is work."""
+    monkeypatch.setattr(position_counts, "FEW_POSITIONS", 0)
+    monkeypatch.setattr(position_counts, "SHARE", 1e-6)
+
+
+@pytest.mark.usefixtures("many")
+async def test_a_count_is_kept_for_all_processes_and_says_when_it_was_made(
+    url: str, database: Database, valued: Engine
+) -> None:
+    await valued.settle()
+    made = (await position_counts.shared_counts(database)).made_at
+    async with await Database.open(url, connections=1) as other:
+        same = await position_counts.shared_counts(other, SETTINGS)
+        status = await read_status(other)
+    assert same.made_at == made < same.counted_at
+    assert same.left is not None
+    assert same.left.remaining_position_days == 0
+    assert (status.is_current, status.changed_since_count) == (True, False)
+    assert status.counted_seconds_ago < 1
+
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    status = await read_status(database)
+    assert (status.positions, status.counted_at) == ({"CURRENT": 6}, made)
+    assert (status.is_current, status.changed_since_count) == (False, True)
+    exact = await read_status(database, exact=True)
+    assert exact.positions == {"CURRENT": 3, "REPROCESSING": 3}
+    assert not exact.changed_since_count
+    assert (await read_status(database)).counted_at == exact.counted_at, "it is kept too"
+    await valued.settle()
+    status = await read_status(database)
+    assert status.positions == {"CURRENT": 6}, "all work has ended since: it is counted anew"
+    assert status.counted_seconds_ago < 1
+
+
+@pytest.mark.usefixtures("many")
+async def test_what_failed_for_good_is_not_counted_again_until_it_is_retried(
+    database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(position_counts, "SHARE", 1e9)  # a count of what changes is never kept
+    amounts = (Decimal(99999999999999999), Decimal(1), Decimal(1))
+    await corrections.position(database, "P1", "A", DAYS[4], *amounts)
+    await valued.settle()
+    failed = await position_counts.shared_counts(database)
+    assert failed.positions == {"CURRENT": 5, "FAILED": 1}
+    assert (await position_counts.shared_counts(database)).made_at == failed.made_at
+    [job] = await list_jobs(database, status="FAILED") or await list_jobs(
+        database, status="WAITING_FOR_DATA"
+    )
+    assert await retry_jobs(database, [job["job_id"]]) == [job["job_id"]]
+    assert (await read_status(database)).changed_since_count
+    await valued.settle()
+    assert (await position_counts.shared_counts(database)).made_at > failed.made_at
+
+
+@pytest.mark.usefixtures("many")
+async def test_a_reader_is_given_what_others_keep_and_keeps_nothing(
+    url: str, database: Database, valued: Engine
+) -> None:
+    await execute(database, "CREATE ROLE test_counts_reader IN ROLE revalue_reader")
+    try:
+        async with await Database.open(f"{url}&role=test_counts_reader", connections=1) as reader:
+            await position_counts.shared_counts(reader)
+            assert await fetch(database, "SELECT count(*) FROM kept_counts") == [(0,)]
+            kept = await position_counts.shared_counts(database)
+            assert (await position_counts.shared_counts(reader)).made_at == kept.made_at
+            async with reader.transaction(readonly=True) as connection:
+                inside = OpenTransaction(connection)
+                assert (await read_status(inside, exact=True)).positions == {"CURRENT": 6}
+    finally:
+        await execute(database, "DROP ROLE test_counts_reader")
+
+
+@pytest.mark.usefixtures("many")
+async def test_the_command_says_how_old_its_counts_are(
+    url: str, database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVALUE_DATABASE_URL", url)
+    await position_counts.shared_counts(database)
+    await execute(
+        database,
+        "UPDATE kept_counts SET counts = jsonb_set(counts::jsonb, '{counted_at}', "
+        "to_jsonb(now() - interval '90 s'))",
+    )
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+
+    async def told(*options: str) -> str:
+        run = await asyncio.to_thread(CliRunner().invoke, app, ["status", *options])
+        return " ".join(run.stdout.split())
+
+    shown = await told()
+    assert "counted 90 s ago, at " in shown
+    assert "something was corrected, opened, added or retried since" in shown
+    assert "`revalue status --exact` counts now" in shown
+    assert "ago" not in await told("--exact")
