@@ -314,7 +314,7 @@ async def test_what_failed_for_good_is_not_counted_again_until_it_is_retried(
         database, status="WAITING_FOR_DATA"
     )
     assert await retry_jobs(database, [job["job_id"]]) == [job["job_id"]]
-    assert (await read_status(database)).changed_since_count
+    assert (await read_status(database, failed)).changed_since_count
     await valued.settle()
     assert (await position_counts.shared_counts(database)).made_at > failed.made_at
 
