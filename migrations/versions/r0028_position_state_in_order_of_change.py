@@ -1,0 +1,152 @@
+"""Order the columns of position_state: first what a correction leaves as it is.
+
+An update writes to the log only what differs between the bytes of both rows: what they begin with
+and end with alike is left out. With epochs in front and date sets behind, nearly the whole row was
+logged. Within the row, columns that only the fan-out changes come before those that applying
+changes too.
+
+watermark_date computes the due dates once, not twice.
+"""
+
+from alembic import op
+
+from revalue.migrations import objects
+
+revision = "0028"
+down_revision = "0027"
+branch_labels = None
+depends_on = None
+
+_NEW_WATERMARK = "COALESCE(lower(pending + holes) - 1, frontier_date)"
+_OLD_WATERMARK = (
+    "CASE WHEN isempty(pending + holes) THEN frontier_date ELSE lower(pending + holes) - 1 END"
+)
+
+_DATES = "datemultirange NOT NULL DEFAULT '{}'"
+_EPOCH = "integer NOT NULL DEFAULT 0"
+_TYPES = {
+    "position_id": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    "portfolio_id": "text NOT NULL",
+    "security_id": "text NOT NULL",
+    "calendar_no": "smallint NOT NULL",
+    "base_currency_no": "smallint NOT NULL",
+    "open_dates": _DATES,
+    "published_open_dates": _DATES,
+    "holes": _DATES,
+    "withdrawn": _DATES,
+    "published_hidden": _DATES,
+    "history_epoch": _EPOCH,
+    "frontier_date": "date",
+    "trigger_id": "bigint",
+    "stale_moment": "bigint",
+    "invalidated_moment": "bigint",
+    "epoch": _EPOCH,
+    "staged_epoch": _EPOCH,
+    "revision": _EPOCH,
+    "published_epoch": _EPOCH,
+    "pending": _DATES,
+}
+_NEW_ORDER = (*_TYPES, "watermark_date")
+_OLD_ORDER = (
+    "position_id",
+    "portfolio_id",
+    "security_id",
+    "epoch",
+    "published_epoch",
+    "history_epoch",
+    "staged_epoch",
+    "revision",
+    "frontier_date",
+    "trigger_id",
+    "pending",
+    "open_dates",
+    "published_open_dates",
+    "stale_moment",
+    "calendar_no",
+    "base_currency_no",
+    "holes",
+    "withdrawn",
+    "published_hidden",
+    "invalidated_moment",
+    "watermark_date",
+)
+
+# In the order of creation: each may use those before it.
+_DEPENDENTS = (
+    "triggers/position_state",
+    "views/position_conversions",
+    "views/trigger_reach",
+    "views/queued_positions",
+    "views/current_holes",
+    "views/position_status",
+    "views/position_valuations",
+    "functions/merged_reach",
+    "functions/publications_at",
+    "functions/queued_since",
+    "functions/reprocessing_since",
+    "functions/positions_at",
+)
+
+
+def upgrade() -> None:
+    _rebuild(revision, _NEW_ORDER, _NEW_WATERMARK)
+
+
+def downgrade() -> None:
+    _rebuild(down_revision, _OLD_ORDER, _OLD_WATERMARK)
+
+
+def _rebuild(at_revision: str, order: tuple[str, ...], watermark: str) -> None:
+    """Create position_state anew with its columns in this order, and what depends on it."""
+    op.execute(
+        "DROP FUNCTION positions_at, reprocessing_since, queued_since, publications_at, "
+        "merged_reach"
+    )
+    op.execute(
+        "DROP VIEW position_valuations, position_status, current_holes, queued_positions, "
+        "trigger_reach, position_conversions"
+    )
+    op.execute("ALTER TABLE position_state RENAME TO earlier_position_state")
+    # A name of a constraint with an index, or of a sequence, is free only when it is renamed.
+    for name in ("position_state_pkey", "position_state_portfolio_id_security_id_key"):
+        op.execute(f"ALTER INDEX {name} RENAME TO earlier_{name}")
+    op.execute(
+        "ALTER SEQUENCE position_state_position_id_seq RENAME TO earlier_position_state_id_seq"
+    )
+    op.execute("DROP INDEX position_state_security, position_state_holes")
+    types = {**_TYPES, "watermark_date": f"date GENERATED ALWAYS AS ({watermark}) STORED"}
+    columns = ", ".join(f"{name} {types[name]}" for name in order)
+    op.execute(
+        f"""
+        CREATE TABLE position_state ({columns},
+            UNIQUE (portfolio_id, security_id),
+            CHECK (epoch >= 0 AND published_epoch BETWEEN 0 AND epoch
+                   AND history_epoch BETWEEN 0 AND epoch AND staged_epoch BETWEEN 0 AND epoch),
+            CHECK (isempty(pending)
+                   OR (NOT lower_inf(pending) AND upper(pending) <= frontier_date + 1)),
+            CHECK (isempty(open_dates) OR NOT lower_inf(open_dates)),
+            CHECK (isempty(pending) OR published_epoch < epoch OR staged_epoch = epoch),
+            CHECK (isempty(holes) OR (NOT lower_inf(holes) AND NOT holes && pending
+                                      AND upper(holes) <= frontier_date + 1))
+        ) WITH (fillfactor = 45)
+        """
+    )
+    stored = ", ".join(name for name in order if name != "watermark_date")
+    op.execute(
+        f"""
+        INSERT INTO position_state ({stored}) OVERRIDING SYSTEM VALUE
+        SELECT {stored} FROM earlier_position_state ORDER BY position_id
+        """
+    )
+    op.execute(
+        "SELECT setval('position_state_position_id_seq', last_value, is_called) "
+        "FROM earlier_position_state_id_seq"
+    )
+    op.execute("DROP TABLE earlier_position_state")
+    op.execute("CREATE INDEX position_state_security ON position_state (security_id, position_id)")
+    op.execute(
+        "CREATE INDEX position_state_holes ON position_state (position_id) WHERE NOT isempty(holes)"
+    )
+    op.execute("ANALYZE position_state")
+    objects.apply(at_revision, *_DEPENDENTS)
+    op.execute("SELECT grant_revalue_roles()")
