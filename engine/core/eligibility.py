@@ -45,7 +45,7 @@ def due_ranges(
     unstaged = pending.join(
         positions.filter(~pl.col("staged")).select("position_id", "calendar_no"), on="position_id"
     )
-    due = _merge_touching(
+    due = unite_ranges(
         pl.concat([unscheduled, unstaged.select(unscheduled.columns)]).sort(
             "position_id", "first_date"
         )
@@ -87,13 +87,22 @@ def cut_to_business_days(ranges: pl.DataFrame, business_days: pl.DataFrame) -> p
     ).filter(pl.col("rows") > 0)
 
 
-def _merge_touching(ranges: pl.DataFrame) -> pl.DataFrame:
-    """Merge ranges of one position that touch. The ranges are sorted and do not overlap."""
-    touches = (pl.col("position_id") == pl.col("position_id").shift(1)) & (
-        pl.col("first_date") == pl.col("last_date").shift(1) + _ONE_DAY
-    )
-    begins = ranges.select((~touches).fill_null(True).alias("begins")).to_series()
-    if begins.all():
-        return ranges
-    ends = begins.shift(-1).fill_null(True)
-    return ranges.filter(begins).with_columns(ranges.filter(ends)["last_date"])
+def unite_ranges(ranges: pl.DataFrame) -> pl.DataFrame:
+    """Unite the ranges of one position that touch or overlap.
+
+    Args:
+        ranges: position_id, first_date, last_date (both included), sorted by position_id and
+            first_date; other columns are the same in all rows of a position.
+
+    Returns:
+        The same columns, in the same order. No two ranges of a position touch.
+    """
+    if (ranges["position_id"].diff() == 0).any():
+        reached = pl.col("last_date").cum_max().shift(1).over("position_id")
+        run = (reached.is_null() | (pl.col("first_date") > reached + _ONE_DAY)).cum_sum()
+        ranges = (
+            ranges.group_by(run.alias("run"), maintain_order=True)
+            .agg(pl.exclude("last_date").first(), pl.col("last_date").max())
+            .select(ranges.columns)
+        )
+    return ranges

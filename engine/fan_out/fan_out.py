@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from revalue.engine.core.batching import take_within
-from revalue.engine.core.eligibility import cut_to_business_days
+from revalue.engine.core.eligibility import cut_to_business_days, unite_ranges
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
@@ -148,8 +148,11 @@ def _plan_jobs(
         if affected.is_empty():
             return _NO_POSITIONS, NO_RANGES
         business_days = read_business_days(snapshot)
-    ranges = take_within(cut_to_business_days(affected, business_days), capacity.rows)
-    positions = affected.select(*PROPOSED_POSITION, *INVALIDATED_BY).unique(
-        "position_id", maintain_order=True
+    due = unite_ranges(affected.sort("position_id", "first_date"))
+    ranges = take_within(cut_to_business_days(due, business_days), capacity.rows)
+    positions = (
+        affected.with_columns(pl.col("trigger_id").max().over("position_id"))
+        .select(*PROPOSED_POSITION, *INVALIDATED_BY)
+        .unique("position_id", keep="first", maintain_order=True)
     )
     return positions.join(ranges, on="position_id", how="semi"), ranges

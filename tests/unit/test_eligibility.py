@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from revalue.engine.core.batching import assign_jobs, take_within
 from revalue.engine.core.calendar import number_business_days
-from revalue.engine.core.eligibility import due_ranges
+from revalue.engine.core.eligibility import due_ranges, unite_ranges
 
 START = date(2024, 1, 1)
 DAYS = 25
@@ -107,6 +107,28 @@ def test_due_ranges_cover_exactly_the_due_business_days(  # type: ignore[type-ar
 
 
 due = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=3), min_size=1, max_size=30)
+
+
+drawn_ranges = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 12), st.integers(0, 4)))
+
+
+@given(drawn_ranges)
+def test_united_ranges_cover_the_same_days_and_never_touch(
+    drawn: list[tuple[int, int, int]],
+) -> None:
+    schema = {"position_id": pl.Int64, "first_date": pl.Date, "last_date": pl.Date}
+    ranges = pl.DataFrame(
+        [(position, day(first), day(first + length)) for position, first, length in drawn],
+        schema=schema,
+        orient="row",
+    ).sort("position_id", "first_date")
+    days = {(position, first + n) for position, first, length in drawn for n in range(length + 1)}
+    begins = sorted((position, n) for position, n in days if (position, n - 1) not in days)
+    ends = sorted((position, n) for position, n in days if (position, n + 1) not in days)
+    assert unite_ranges(ranges).rows() == [
+        (position, day(first), day(last))
+        for (position, first), (_, last) in zip(begins, ends, strict=True)
+    ]
 
 
 def ranges_of(rows_by_position: list[list[int]]) -> pl.DataFrame:
