@@ -83,7 +83,7 @@ class Outcome:
         rows: rows that the engine wrote per run.
         seconds: of each run.
         median_seconds: of one run: of an even number, the slower of the two in the middle.
-        rows_per_second, cost, phases, jobs, statements: of that same run; phases as in
+        rows_per_second, cost, phases, jobs, statements: of that same run; jobs and phases as in
             actors.progress.Progress.
         statements: those of the engine's .sql files, and COPYs. It sends others: for transactions,
             locks, temporary tables and its session.

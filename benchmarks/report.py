@@ -101,6 +101,7 @@ def _values(records: Record) -> dict[str, str]:
         **(_kept_values(_day(records)) if _day(records).get("kept_rows") else {}),
         **({"million": _million_table(records["million"])} if "million" in records else {}),
         **(_year_values(records["year"]) if "year" in records else {}),
+        **(_position_cost_values(records["position_cost"]) if "position_cost" in records else {}),
         **({"idle": _idle_table(records["idle"])} if "idle" in records else {}),
         **_preview_values(records["preview"]),
         **_estimate(records),
@@ -156,7 +157,7 @@ def _workloads_table(workloads: list[Record]) -> str:
             "median s",
             "rows/s",
             "spread",
-            "jobs",
+            "spans",
             f"{_statements_name(workloads[0])} per 1,000 rows",
             "WAL bytes per row",
             "PostgreSQL CPU per row, µs",
@@ -396,6 +397,50 @@ def _table_variants_table(variants: list[Record]) -> str:
             for v in variants
         ],
     )
+
+
+def _position_cost_values(cost: Record) -> dict[str, str]:
+    steps: dict[str, dict[str, Record]] = {}
+    for each in cost["steps"]:
+        steps.setdefault(each["step"], {})[each["correction"]] = each
+    first, later = "after a checkpoint", "the next one"
+    totals = [
+        sum(each[column] for each in cost["steps"] if each["correction"] == correction)
+        for column in ("cpu_us", "wal_bytes")
+        for correction in (first, later)
+    ]
+    return {
+        "position_cost_size": f"{cost['positions']:,} positions",
+        "position_steps": _table(
+            ["step", "CPU, µs, after a checkpoint", "later", "WAL, bytes", "later"],
+            [
+                *(
+                    [
+                        step,
+                        f"{of[first]['cpu_us']:.1f}",
+                        f"{of[later]['cpu_us']:.1f}",
+                        of[first]["wal_bytes"],
+                        of[later]["wal_bytes"],
+                    ]
+                    for step, of in steps.items()
+                ),
+                ["all", f"{totals[0]:.1f}", f"{totals[1]:.1f}", totals[2], totals[3]],
+            ],
+        ),
+        "position_variants": _table(
+            ["table", "CPU, µs, after a checkpoint", "later", "WAL, bytes", "later"],
+            [
+                [
+                    v["variant"],
+                    f"{v['first']['cpu_us']:.1f}",
+                    f"{v['later']['cpu_us']:.1f}",
+                    v["first"]["wal_bytes"],
+                    v["later"]["wal_bytes"],
+                ]
+                for v in cost["variants"]
+            ],
+        ),
+    }
 
 
 def _reads_size(reads: Record) -> str:

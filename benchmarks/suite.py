@@ -23,6 +23,7 @@ from revalue.benchmarks import (
     harness,
     herd,
     idle,
+    position_cost,
     preview,
     profile_task,
     reads,
@@ -90,6 +91,7 @@ class Suite:
             "year": self._year,
             "idle": self._idle,
             "table_variants": self._table_variants,
+            "position_cost": self._position_cost,
             "scan": self._scan,
             "reads": self._reads,
             "pool": self._pool,
@@ -210,6 +212,14 @@ class Suite:
         positions, dates = (200, 20) if self._small else (4_000, 250)
         return self._on_a_database(
             lambda database: table_variants.measure(database, positions, dates)
+        )
+
+    def _position_cost(self) -> Any:
+        positions, dates = (
+            (1_000, 4) if self._small else (position_cost.POSITIONS, position_cost.DATES)
+        )
+        return self._on_a_database(
+            lambda database: position_cost.measure(database, positions, dates)
         )
 
     def _scan(self) -> Any:

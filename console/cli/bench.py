@@ -274,7 +274,7 @@ def _describe_cost(outcome: "Outcome") -> str:
     )
     return (
         f"{outcome.workload}, in the run of {outcome.median_seconds:.2f} s: "
-        f"{counted(outcome.jobs, 'job')}, {_describe_sent(outcome)}; "
+        f"{counted(outcome.jobs, 'span')}, {_describe_sent(outcome)}; "
         f"CPU seconds: {_listed(cpu)}; "
         f"of PostgreSQL {cpu.get('postgresql', 0) / rows * 1e6:.1f} us per row; "
         f"largest process in MiB: {_listed(outcome.cost['peak_anonymous_mib'])}; "

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from revalue.benchmarks import position_cost
 from revalue.benchmarks.baselines import chunks_of
 from revalue.benchmarks.cost import Meter
 from revalue.benchmarks.sizes import Size, kept, others_per_snapshot_byte, table_sizes
@@ -125,3 +126,24 @@ async def test_the_upper_bound_sends_many_positions_at_once(server_url: str, tem
             assert len(await chunks_of(connection, 1)) == last - first + 1 > 1
     finally:
         await drop_database(server_url, url)
+
+
+async def test_a_position_costs_less_log_where_columns_that_change_are_together_at_the_end(
+    database: Database,
+) -> None:
+    """The bytes of the log do not depend on how busy the machine is."""
+    cost = await position_cost.measure(database, 5_000, 2)
+    async with database.connection() as connection:
+        valued = await connection.fetch(
+            "SELECT epoch, count(*) FROM daily_position_snapshots GROUP BY 1 ORDER BY 1"
+        )
+    assert [tuple(row) for row in valued] == [(0, 10_000), (1, 5_000), (2, 5_000)]
+    assert [(each["correction"], each["step"]) for each in cost["steps"]] == [
+        (correction, step)
+        for correction in ("after a checkpoint", "the next one")
+        for step in ("fan out", "value", "apply")
+    ]
+    assert all(each["wal_bytes"] > 50 for each in cost["steps"])
+    as_it_is, in_front, of_its_own = (each["later"]["wal_bytes"] for each in cost["variants"])
+    assert as_it_is < 0.75 * in_front
+    assert of_its_own <= as_it_is
