@@ -153,7 +153,10 @@ async def jobs(
     begin = JobCursor(MAX_ID) if before is None else JobCursor.parse(before)
 
     async def read(before: JobCursor, limit: int) -> tuple[Rows, JobCursor | None]:
-        return await page_of_jobs(answers.database, wanted, before=before, limit=limit)
+        is_full = caller.portfolios is not None  # see _page
+        return await page_of_jobs(
+            answers.database, wanted, before=before, limit=limit, is_full=is_full
+        )
 
     rows, end = await _page(caller, read, begin.with_ids(caller.meant_id), limit)
     rows = [{**row, "failure_reason": _public(row["failure_reason"])} for row in rows]

@@ -29,6 +29,7 @@ SPANS = 5_000
 
 _READ_SPANS = 250_000
 _FEW_POSITIONS = 2_000
+_SOME_POSITIONS = 25_000
 _FEW_RANGES = 50
 
 Rows = list[dict[str, Any]]
@@ -127,7 +128,12 @@ _UNFINISHED = (JobStatus.PENDING, JobStatus.PROCESSING, JobStatus.SUPERSEDED)
 
 
 async def page_of_jobs(
-    database: Connections, wanted: JobFilter, *, before: JobCursor | None = None, limit: int
+    database: Connections,
+    wanted: JobFilter,
+    *,
+    before: JobCursor | None = None,
+    limit: int,
+    is_full: bool = False,
 ) -> tuple[Rows, JobCursor | None]:
     """Return the spans of the newest jobs that fit, the newest job first, then by position and
     date, and the cursor of the next page.
@@ -140,13 +146,32 @@ async def page_of_jobs(
         wanted: which spans.
         before: the cursor of the page before; None: from the newest job on.
         limit: at most this many spans.
+        is_full: look on until there are as many, or no more. That has no bounded time.
     """
-    before = before or JobCursor(MAX_ID)
+    after = before or JobCursor(MAX_ID)
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         await sql("prefer_indexes").one(connection)
-        positions = await _few_positions(connection, wanted)
-        found = await _jobs(connection, wanted, positions, before, limit)
-        rows = await _spans(connection, found, wanted, positions=positions, limit=limit)
+        positions = await _positions(connection, wanted, _FEW_POSITIONS)
+        rows, end = await _part(connection, wanted, positions, after, limit)
+        if is_full and positions is None and end is not None and len(rows) < limit:
+            # To look them up pays only if most spans are of others.
+            positions = await _positions(connection, wanted, _SOME_POSITIONS)
+        while is_full and end is not None and len(rows) < limit:
+            more, end = await _part(connection, wanted, positions, end, limit - len(rows))
+            rows += more
+    return _shown(rows), end
+
+
+async def _part(
+    connection: Connection,
+    wanted: JobFilter,
+    positions: list[int] | None,
+    before: JobCursor,
+    limit: int,
+) -> tuple[list[Any], JobCursor | None]:
+    """Return what is found in a bounded number of jobs and spans; see page_of_jobs."""
+    found = await _jobs(connection, wanted, positions, before, limit)
+    rows = await _spans(connection, found, wanted, positions=positions, limit=limit)
     end = JobCursor(found["since"], found["since_position"], found["since_date"])
     after = None if found["since"] is None else end
     if len(rows) == limit:
@@ -154,7 +179,7 @@ async def page_of_jobs(
         after = JobCursor(last["job_id"], last["position_id"], last["first_date"])
         if last["is_last"]:
             after = JobCursor(last["job_id"])
-    return _shown(rows), after
+    return rows, after
 
 
 async def list_jobs(
@@ -172,10 +197,7 @@ async def list_jobs(
         UsageError: there is no such status.
     """
     wanted = JobFilter(status, portfolio, portfolios, security)
-    rows, after = await page_of_jobs(database, wanted, limit=limit)
-    while after is not None and len(rows) < limit:
-        page, after = await page_of_jobs(database, wanted, before=after, limit=limit - len(rows))
-        rows += page
+    rows, _ = await page_of_jobs(database, wanted, limit=limit, is_full=True)
     return rows
 
 
@@ -227,14 +249,15 @@ async def portfolios_of_job(database: Connections, job_id: int) -> list[str]:
     return [row["portfolio_id"] for row in rows]
 
 
-async def _few_positions(connection: Connection, wanted: JobFilter) -> list[int] | None:
-    """Return the positions of a filter, if they are few; None: they are many, or all."""
+async def _positions(connection: Connection, wanted: JobFilter, most: int) -> list[int] | None:
+    """Return the positions of a filter, if they are at most so many; None: more, or all."""
     if not wanted.by_portfolio:
         return None
     given = asdict(wanted)
     del given["status"]
-    rows = await sql("filtered_positions").fetch(connection, limit=_FEW_POSITIONS + 1, **given)
-    return None if len(rows) > _FEW_POSITIONS else [row["position_id"] for row in rows]
+    found = await sql("filtered_positions").value(connection, limit=most + 1, **given)
+    positions: list[int] = found or []
+    return None if len(positions) > most else positions
 
 
 async def _jobs(

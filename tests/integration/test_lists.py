@@ -129,12 +129,19 @@ ORDER BY s.job_id DESC, s.position_id, s.first_date
 """
 
 
-@pytest.mark.parametrize(("limit", "by_index"), [(7, True), (7, False), (500, False)])
+@pytest.mark.parametrize(
+    ("limit", "by_index", "is_full"),
+    [(7, True, False), (7, False, False), (500, False, False), (60, False, True)],
+)
 async def test_the_pages_of_jobs_are_the_whole_list(
-    database: Database, monkeypatch: pytest.MonkeyPatch, limit: int, by_index: bool
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: int,
+    by_index: bool,
+    is_full: bool,
 ) -> None:
     """Of every filter; where its jobs are found by its positions, and where they are not."""
-    small = {"JOBS": 4000, "SPANS": 90, "_READ_SPANS": 300}
+    small = {"JOBS": 4000, "SPANS": 90, "_READ_SPANS": 300, "_SOME_POSITIONS": 40}
     if not by_index:
         small |= {"_FEW_POSITIONS": 10, "_FEW_RANGES": 3}
     for name, value in small.items():
@@ -153,8 +160,11 @@ async def test_the_pages_of_jobs_are_the_whole_list(
         found: list[tuple[Any, ...]] = []
         before: JobCursor | None = JobCursor(job_list.MAX_ID)
         while before is not None and len(found) < min(15 * limit, 1500):
-            rows, after = await page_of_jobs(database, wanted, before=before, limit=limit)
+            rows, after = await page_of_jobs(
+                database, wanted, before=before, limit=limit, is_full=is_full
+            )
             assert len(rows) <= limit
+            assert not is_full or after is None or len(rows) == limit
             assert after is None or after != before
             before = None if after is None else JobCursor.parse(str(after))
             found += [tuple(row[name] for name in names) for row in rows]
@@ -278,7 +288,7 @@ async def test_the_reads_of_the_benchmark_find_something(server_url: str, templa
     url = await fresh_database(server_url, template)
     async with await Database.open(url) as filled:
         record = await reads.measure(filled, SETTINGS, positions=2_000, runs=20, run=500)
-        assert len(record["milliseconds"]) == len(JobStatus) + 8
+        assert len(record["milliseconds"]) == len(JobStatus) + 11
         for each in ("FAILED", "PENDING", "WAITING_FOR_DATA", "COMPLETE"):
             assert len(await list_jobs(filled, status=each, limit=100)) == 100
         assert len(await list_dead_letters(filled, still_failed=True, limit=100)) == 100
