@@ -17,7 +17,7 @@ from ray.actor import ActorHandle
 from revalue.actors import log_relay
 from revalue.actors.scheduler import NAMESPACE, ValuationScheduler
 from revalue.engine.errors import LeaderActiveError, UsageError
-from revalue.engine.settings import Settings
+from revalue.engine.settings import Settings, ray_cluster
 
 _REACH_SECONDS = 10
 STOP_SECONDS = 120
@@ -44,7 +44,7 @@ def connected(settings: Settings) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    address = address_of(settings)
+    address = ray_cluster(settings)
     if address is not None:
         _require_reachable(address)
     with log_relay.receiving() if address is None else nullcontext():
@@ -75,11 +75,6 @@ def _require_reachable(address: str) -> None:
             f"Ray cannot be reached at {address}: {error}. Start it there, or give the address of "
             "another (--ray-address, RAY_ADDRESS)"
         ) from error
-
-
-def address_of(settings: Settings) -> str | None:
-    """Return the address of the Ray cluster; None: a local Ray is started."""
-    return settings.ray_address or os.environ.get("RAY_ADDRESS")
 
 
 def _start_local_ray(cpus: int | None) -> None:

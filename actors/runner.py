@@ -21,7 +21,7 @@ from revalue.engine.leadership.lease import require_no_leader
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.runtime import OnProgress, Run, RunProgress
-from revalue.engine.settings import Settings
+from revalue.engine.settings import Settings, ray_cluster
 
 _POLL_SECONDS = 0.25
 _WATCH_SECONDS = 1.0
@@ -200,7 +200,7 @@ class Runner:
 
     def what_it_leaves(self) -> str:
         """Say what a process leaves that ends now, and who goes on with it."""
-        address = cluster.address_of(self._settings)
+        address = ray_cluster(self._settings)
         ray_of_it = f"the Ray cluster at {address}" if address else "its own Ray, which ends too,"
         if self._last is None:
             return f"no scheduler of this command has led yet; what was started on {ray_of_it} ends"
@@ -225,7 +225,7 @@ class Runner:
     def _require_free_port(self) -> None:
         """Refuse a taken port before a local Ray is started. On a cluster only the node knows."""
         port, host = self._settings.metrics_port, self._settings.metrics_host
-        if port and cluster.address_of(self._settings) is None and not ray.is_initialized():
+        if port and ray_cluster(self._settings) is None and not ray.is_initialized():
             with metrics.told_port(host, port, "--metrics-port"):
                 socket.create_server((host, port)).close()
 

@@ -3,6 +3,7 @@
 They are read once, by the command line or the caller, and passed on as a value.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -105,3 +106,11 @@ class Settings(BaseSettings):
         description="address on which the scheduler serves them; `0.0.0.0` lets every machine that "
         "reaches the port read them",
     )
+
+
+def ray_cluster(settings: Settings) -> str | None:
+    """Return the address of the Ray cluster; None: a local Ray is started.
+
+    RAY_ADDRESS is Ray's own variable, which a job on a cluster has without doing anything for it.
+    """
+    return settings.ray_address or os.environ.get("RAY_ADDRESS")

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
 from revalue.engine.errors import DatabaseUnavailableError, UsageError
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
-from revalue.engine.settings import Settings
+from revalue.engine.settings import Settings, ray_cluster
 
 sql = statements(__package__)
 
@@ -50,11 +50,13 @@ def address(settings: Settings) -> str:
     """Return the address of the database; start the embedded server when none is set.
 
     Raises:
-        UsageError: the address that is set is not a postgresql:// address.
+        UsageError: the address that is set is not a postgresql:// address; or none is set, and a
+            Ray cluster is.
         DatabaseUnavailableError: the embedded server cannot be started.
     """
     url = settings.database_url
     if url is None:
+        _refuse_on_a_cluster(settings)
         return start(settings.data_dir)
     if not url.startswith(("postgresql://", "postgres://")):
         # Not the whole address: the rest may hold a password.
@@ -79,6 +81,22 @@ def address(settings: Settings) -> str:
             "in a user's name or password is written %2F)"
         ) from None
     return url
+
+
+def _refuse_on_a_cluster(settings: Settings) -> None:
+    """Refuse the embedded server where a Ray cluster is to work.
+
+    A job on a cluster does not have the environment of whoever submits it. With the embedded server
+    of the node that it runs on it would value an empty book there, and succeed.
+    """
+    cluster = ray_cluster(settings)
+    if cluster is not None:
+        raise UsageError(
+            f"Ray's address is set ({cluster}), and the database's is not: the embedded server can "
+            "be used from one machine only. Set REVALUE_DATABASE_URL to the address of a "
+            "PostgreSQL that every node can reach; a job gets it with `ray job submit "
+            '--runtime-env-json \'{"env_vars": {"REVALUE_DATABASE_URL": "postgresql://..."}}\'`'
+        )
 
 
 def start(data_dir: Path) -> str:

@@ -1,9 +1,13 @@
-"""The embedded server gives back the disk that its log has taken."""
+"""The embedded server: where it is refused, and the disk that its log has taken."""
+
+from pathlib import Path
 
 import pytest
 
+from revalue.engine.errors import UsageError
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database
+from revalue.engine.settings import Settings
 from tests.support import fetch
 
 LIMIT = (
@@ -31,3 +35,20 @@ async def test_a_long_log_is_released_and_its_limit_is_what_it_was(
     assert await fetch(database, LIMIT) == limit
     await embedded.release_log(database)
     assert await fetch(database, LOG) == [(after,)]
+
+
+@pytest.mark.parametrize("door", ["setting", "variable of a job"])
+def test_a_cluster_never_works_on_the_embedded_server_of_a_node(
+    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job on a cluster valued the head's own database, and succeeded."""
+    settings = {"data_dir": tmp_path, "database_url": None}
+    if door == "setting":
+        settings["ray_address"] = "head:6379"
+    else:
+        monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    with pytest.raises(UsageError, match=r"head:6379.*REVALUE_DATABASE_URL.*--runtime-env-json"):
+        embedded.address(Settings.model_validate(settings))
+    assert not list(tmp_path.iterdir())
+    url = "postgresql://somewhere/book"
+    assert embedded.address(Settings.model_validate({**settings, "database_url": url})) == url
