@@ -15,14 +15,12 @@ from ray._private import ray_constants
 from ray.actor import ActorHandle
 
 from revalue.actors import log_relay
-from revalue.actors.scheduler import NAMESPACE, ValuationScheduler
+from revalue.actors.ray_scheduler import NAMESPACE, ValuationScheduler
+from revalue.actors.runner import STOP_SECONDS
 from revalue.engine.errors import LeaderActiveError, UsageError
 from revalue.engine.settings import Settings, ray_cluster
 
 _REACH_SECONDS = 10
-STOP_SECONDS = 120
-"""How long a stop waits for the tasks in flight, by default."""
-
 _RUNS_ALREADY = (
     "a scheduler for this database runs on this cluster already: wait for it, stop it "
     "(`revalue drain`), or take over (`--take-over`)"

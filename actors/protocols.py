@@ -1,12 +1,13 @@
-"""What the scheduler's loop works with: the database's steps, and a pool; the errors of a pool.
+"""What the scheduler's loop works with: the database's steps, and a pool; the errors of a pool; and
+where a scheduler can run.
 
 The loop knows neither SQL nor Ray. tests/simulation runs it over simulated ones.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol
 
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
@@ -14,6 +15,7 @@ from revalue.engine.errors import PermanentError, TransientError
 from revalue.engine.fan_out.fan_out import FannedOut
 from revalue.engine.leadership.term import Control
 from revalue.engine.postgres.blockers import Blocker
+from revalue.engine.settings import Settings
 from revalue.engine.stage.outlook import Outlook
 from revalue.engine.stage.stage import Among, Scan, Staged
 
@@ -68,7 +70,7 @@ class Pool(Protocol):
 
 
 class Worker(Protocol):
-    """One process that values tasks, in the order in which they were given to it.
+    """One process that values tasks, in the order in which they were given to it; or one thread.
 
     Attributes:
         name: by which its database sessions are found.
@@ -93,7 +95,7 @@ class Worker(Protocol):
         """
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once; of a thread, end its database sessions."""
 
 
 class Steps(Protocol):
@@ -200,3 +202,48 @@ class Steps(Protocol):
 
     async def still_open(self, blockers: "set[Blocker]") -> "set[Blocker]":
         """Return those whose transaction has not ended."""
+
+
+class Host(Protocol):
+    """Where one scheduler runs and is asked: on Ray, or in this process.
+
+    Attributes:
+        runtime: its name as a runtime.
+        poll_seconds: the pause between two questions while it works.
+    """
+
+    runtime: str
+    poll_seconds: float
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words that begin with a preposition."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it serves its metrics on this machine."""
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Connect this process for the block.
+
+        Raises:
+            UsageError: that cannot be done.
+        """
+
+    def start(self, url: str, settings: Settings, *, take_over: bool) -> None:
+        """Start the scheduler.
+
+        Raises:
+            LeaderActiveError: it is known already that another one leads.
+        """
+
+    def ask(self, idle_seconds: float | None) -> dict[str, Any] | None:
+        """Return what Scheduler.progress says; None: it has not answered, ask again.
+
+        Raises:
+            SchedulerStartError, TermLostError, OutageError: it cannot begin, is gone, or is silent.
+            RevalueError: what ended it.
+        """
+
+    def stop(self) -> bool:
+        """Drain the scheduler, and end it. Return whether the tasks in flight were applied."""

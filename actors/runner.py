@@ -1,4 +1,4 @@
-"""One run of the engine on Ray: starts a scheduler, watches it and stops it."""
+"""One run of the engine: starts a scheduler, on Ray or in this process, watches it and stops it."""
 
 import asyncio
 import math
@@ -10,41 +10,29 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
-import ray
-
-from revalue.actors import cluster
-from revalue.actors.backoff import require_within
-from revalue.actors.protocols import SchedulerStartError
+from revalue.actors.protocols import Host
 from revalue.engine import logs, metrics
-from revalue.engine.errors import RevalueError, TermLostError, TransientError
+from revalue.engine.errors import TransientError
 from revalue.engine.leadership.lease import require_no_leader
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.runtime import OnProgress, Run, RunProgress
-from revalue.engine.settings import Settings, ray_cluster
+from revalue.engine.settings import Settings
 
-_POLL_SECONDS = 0.25
+STOP_SECONDS = 120
+"""How long a stop waits for the tasks in flight, by default."""
+
 _WATCH_SECONDS = 1.0
 _IDLE_SECONDS = 10.0  # while nothing is done, a watched scheduler is asked this often
-_ANSWER_SECONDS = 60
 _WARN_SECONDS = 60  # trouble that comes and goes is logged this often
-# How many calls may fail as "died" before the scheduler is considered gone. While Ray restarts an
-# actor, calls are answered or fail as "unavailable".
-_MAX_DEATHS = 3
 
 _COUNTS = ("rows_written", "jobs_finished", "positions_invalidated", "tasks_lost", "jobs_fenced")
 
 _log = logs.logger("runner")
 
 
-def run_until_quiet(url: str, settings: Settings, *, on_progress: OnProgress | None = None) -> Run:
-    """The runtime `ray` of engine.runtime: one run on Ray, from a scheduler's start to its end."""
-    with Runner(url, settings) as runner:
-        return runner.until_quiet(on_progress)
-
-
 class Runner:
-    """The engine on Ray for as long as the block lasts: a scheduler and its pool.
+    """The engine for as long as the block lasts: a scheduler and its pool.
 
     Attributes:
         ended_in_order: whether what was in flight was finished and applied at the end.
@@ -52,6 +40,7 @@ class Runner:
 
     def __init__(
         self,
+        host: Host,
         url: str,
         settings: Settings,
         *,
@@ -62,11 +51,13 @@ class Runner:
         """Create a runner.
 
         Args:
+            host: where the scheduler runs.
             take_over: succeed a scheduler that is still alive.
             on_connected: is called when this process has connected to Ray, which installs handlers
                 of signals.
             on_wait: is called again and again while it waits; what it raises ends that.
         """
+        self._host = host
         self._url = url
         self._settings = settings
         self._take_over = take_over
@@ -84,12 +75,10 @@ class Runner:
             with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
                 thread.submit(asyncio.run, self._require_no_leader()).result()
         with ExitStack() as undo:
-            self._connection = cluster.connected(self._settings)
+            self._connection = self._host.connected()
             undo.enter_context(self._connection)
             self._on_connected()
-            self._scheduler = cluster.start_scheduler(
-                self._url, self._settings, take_over=self._take_over
-            )
+            self._host.start(self._url, self._settings, take_over=self._take_over)
             # A Ray that is the user's own would keep it, and refuse the next one. It is stopped in
             # order, as it may have its term already.
             undo.callback(self._stop)
@@ -109,7 +98,7 @@ class Runner:
             self._connection.__exit__(None, None, None)
 
     def _stop(self) -> None:
-        self.ended_in_order = cluster.stop_scheduler(self._scheduler)
+        self.ended_in_order = self._host.stop()
 
     def until_quiet(self, on_progress: OnProgress | None = None) -> Run:
         """Wait until every position is current, waits for data, or has failed.
@@ -125,10 +114,11 @@ class Runner:
                 on_progress(_progress_since(before, progress, seconds))
             if progress["quiet"]:  # or ended: an operator has drained it
                 break
-            time.sleep(_POLL_SECONDS)
+            time.sleep(self._host.poll_seconds)
         self._counted = {name: progress[name] for name in _COUNTS}
         done = {name: progress[name] - before[name] for name in _COUNTS}
-        return Run(seconds=seconds, status=asyncio.run(self._status()), **done)
+        status = asyncio.run(self._status())
+        return Run(seconds=seconds, status=status, runtime=self._host.runtime, **done)
 
     def watch(self, on_progress: OnProgress | None = None) -> None:
         """Wait until interrupted, or until an operator drains the scheduler."""
@@ -144,10 +134,10 @@ class Runner:
         """Ask the scheduler for its progress; wait while Ray restarts it, or while it hangs.
 
         Args:
-            idle_seconds: see ValuationScheduler.progress.
+            idle_seconds: see Scheduler.progress.
 
         Returns:
-            The fields of ValuationScheduler.progress.
+            The fields of Scheduler.progress.
 
         Raises:
             TermLostError: another command has taken over.
@@ -155,43 +145,16 @@ class Runner:
             OutageError: it has not answered for REVALUE_OUTAGE_SECONDS.
             RevalueError: what ended the scheduler.
         """
-        deaths, silent = 0, 0.0
         while True:
             self._on_wait()
-            try:
-                progress: dict[str, Any] = ray.get(
-                    self._scheduler.progress.remote(idle_seconds), timeout=_ANSWER_SECONDS
-                )
-            except ray.exceptions.RayTaskError as error:
-                cause = error.cause
-                raise cause if isinstance(cause, RevalueError) else error from None
-            except ray.exceptions.GetTimeoutError:
-                _log.warning(
-                    "the scheduler does not answer: its process or its node may be stopped",
-                    seconds=_ANSWER_SECONDS,
-                )
-                silent += _ANSWER_SECONDS
-                require_within(self._settings.outage_seconds, silent, "its scheduler is silent")
-                continue
-            except ray.exceptions.RayActorError as error:
-                if error.actor_init_failed:
-                    raise SchedulerStartError(
-                        f"the scheduler cannot start: {str(error).strip().splitlines()[-1]}. Every "
-                        "node needs this version of revalue, Ray and Python"
-                    ) from error
-                deaths += isinstance(error, ray.exceptions.ActorDiedError)
-                if deaths > _MAX_DEATHS:
-                    raise TermLostError(
-                        "the scheduler of this command is gone and is not restarted: another "
-                        "command has taken over, and releases what this one had started"
-                    ) from None
-                time.sleep(1)  # it recovers from the database
+            progress = self._host.ask(idle_seconds)
+            if progress is None:
                 continue
             self._warn_of(progress["trouble"])
             if not progress.get("starting"):
                 self._last = progress
                 return progress
-            time.sleep(0.05)
+            time.sleep(min(0.05, self._host.poll_seconds))
 
     @property
     def has_led(self) -> bool:
@@ -200,14 +163,13 @@ class Runner:
 
     def what_it_leaves(self) -> str:
         """Say what a process leaves that ends now, and who goes on with it."""
-        address = ray_cluster(self._settings)
-        ray_of_it = f"the Ray cluster at {address}" if address else "its own Ray, which ends too,"
+        place = self._host.place
         if self._last is None:
-            return f"no scheduler of this command has led yet; what was started on {ray_of_it} ends"
+            return f"no scheduler of this command has led yet; what was started {place} ends"
         tasks = self._last["in_flight"]
         return (
             f"{tasks} {'task was' if tasks == 1 else 'tasks were'} in flight when last heard of. "
-            f"The scheduler of term {self._last['term']} on {ray_of_it} ends with this command. "
+            f"The scheduler of term {self._last['term']} {place} ends with this command. "
             f"The next `revalue value` waits for its lease, {self._settings.lease_seconds:g} s at "
             "most, applies what the tasks have committed and releases their other jobs; no attempt "
             "is counted"
@@ -223,9 +185,9 @@ class Runner:
             _log.warning("the scheduler waits", trouble=trouble)
 
     def _require_free_port(self) -> None:
-        """Refuse a taken port before a local Ray is started. On a cluster only the node knows."""
+        """Refuse a taken port before Ray is started. On a cluster only the node knows."""
         port, host = self._settings.metrics_port, self._settings.metrics_host
-        if port and ray_cluster(self._settings) is None and not ray.is_initialized():
+        if port and self._host.is_here:
             with metrics.told_port(host, port, "--metrics-port"):
                 socket.create_server((host, port)).close()
 

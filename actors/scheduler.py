@@ -1,24 +1,26 @@
-"""The scheduler as a named Ray actor that runs the loop."""
+"""A scheduler from its start to its end: it takes the lead, runs the loop, gives the term back.
+
+It knows no Ray: actors.ray_scheduler makes an actor of it, actors.local runs it in this process.
+"""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-import ray
 from prometheus_client import start_http_server
 
-from revalue.actors import log_relay
 from revalue.actors.backoff import retry_transient
 from revalue.actors.loop import SchedulerLoop
 from revalue.actors.pool import ActorPool
-from revalue.actors.ray_worker import RayWorker
+from revalue.actors.protocols import Worker
 from revalue.actors.steps import DatabaseSteps
 from revalue.engine import metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import RevalueError, TransientError
-from revalue.engine.leadership.sessions import require_sessions
+from revalue.engine.leadership.sessions import actors_that_fit, require_sessions
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.postgres.arrow import ArrowReader
@@ -28,48 +30,74 @@ from revalue.engine.postgres.schema import require_head
 from revalue.engine.postgres.statement import Statement
 from revalue.engine.settings import Settings
 
-NAMESPACE = "revalue"
+
+class StartValuer(Protocol):
+    """Starts a valuation actor of one kind."""
+
+    def __call__(
+        self, url: str, *, name: str, is_reserved: bool, max_attempts: int, answer_seconds: float
+    ) -> Worker:
+        """Return it at once, before it runs."""
 
 
-class ValuationScheduler:
+class Scheduler:
     """Runs the loop and answers `progress` meanwhile. Each start recovers from PostgreSQL."""
 
     def __init__(
-        self, url: str, settings: Settings, actors: int, holder: str, take_over: bool
+        self,
+        url: str,
+        settings: Settings,
+        *,
+        actors: int,
+        holder: str,
+        take_over: bool,
+        start_valuer: StartValuer,
+        takes_fewer_actors: bool = False,
     ) -> None:
-        log_relay.configure(settings.log_level)
+        """Start it, in the event loop of this thread.
+
+        Args:
+            actors: number of valuation actors; one more is reserved for the live lane.
+            takes_fewer_actors: if the database does not allow their sessions, with fewer actors.
+            holder: a name that is never used again.
+            take_over: succeed a scheduler that is still alive.
+        """
         self._url = url
         self._settings = settings
         self._actors = actors
         self._holder = holder
-        # At the first start only: restarted by Ray, it must not depose whoever leads since then.
-        self._take_over = (
-            take_over and not ray.get_runtime_context().was_current_actor_reconstructed
-        )
+        self._take_over = take_over
+        self._start_valuer = start_valuer
+        self._takes_fewer_actors = takes_fewer_actors
         self._loop: SchedulerLoop | None = None
         self._pool: ActorPool | None = None
         self._metrics_port: int | None = None
         self._trouble: str | None = None  # before it leads
+        self._sent_before = Statement.sent
         self._running = asyncio.get_event_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        self._serve_metrics()
-        retry = partial(retry_transient, tell=self._tell, seconds=self._settings.outage_seconds)
-        async with await retry(self._open_database) as database:
-            await retry(lambda: require_sessions(database, self._actors))
-            term = await retry(lambda: self._acquire(database))
-            try:
-                await self._lead(database, term)
-            finally:
-                # After an error too. If it fails, the next scheduler waits for the lease to end.
-                with suppress(RevalueError):
-                    await term.release()
+        stop_serving = self._serve_metrics()
+        try:
+            retry = partial(retry_transient, tell=self._tell, seconds=self._settings.outage_seconds)
+            async with await retry(self._open_database) as database:
+                await retry(lambda: self._fit_sessions(database))
+                term = await retry(lambda: self._acquire(database))
+                try:
+                    await self._lead(database, term)
+                finally:
+                    # After an error too. If it fails, the next scheduler waits for the lease to
+                    # end.
+                    with suppress(RevalueError):
+                        await term.release()
+        finally:
+            stop_serving()
 
     async def _lead(self, database: Database, term: Term) -> None:
         settings = self._settings
         self._pool = ActorPool(
             partial(
-                RayWorker,
+                self._start_valuer,
                 self._url,
                 max_attempts=settings.max_attempts,
                 answer_seconds=settings.task_deadline_seconds,
@@ -97,16 +125,25 @@ class ValuationScheduler:
     def _tell(self, trouble: str | None) -> None:
         self._trouble = trouble
 
-    def _serve_metrics(self) -> None:
+    def _serve_metrics(self) -> Callable[[], None]:
+        """Serve the metrics if that is asked for; return what ends it."""
         port = self._settings.metrics_port
         if port is None:
-            return
+            return lambda: None
         with metrics.told_port(self._settings.metrics_host, port, "--metrics-port"):
             server, _ = start_http_server(
                 port, addr=self._settings.metrics_host, registry=metrics.REGISTRY
             )
-        metrics.REGISTRY.register(DatabaseCollector(self._url))
+        collector = DatabaseCollector(self._url)
+        metrics.REGISTRY.register(collector)
         self._metrics_port = server.server_port
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            metrics.REGISTRY.unregister(collector)
+
+        return stop
 
     async def _open_database(self) -> Database:
         await require_head(self._url)
@@ -120,6 +157,12 @@ class ValuationScheduler:
             tells_of_locks=False,
             answer_seconds=self._settings.step_seconds,
         )
+
+    async def _fit_sessions(self, database: Database) -> None:
+        if self._takes_fewer_actors:
+            self._actors = await actors_that_fit(database, self._actors)
+        else:
+            await require_sessions(database, self._actors)
 
     async def _acquire(self, database: Database) -> Term:
         return await Term.acquire(
@@ -157,12 +200,20 @@ class ValuationScheduler:
             with suppress(TransientError):
                 quiet = await self._loop.is_quiet()
         progress = asdict(self._loop.progress)
-        progress["statements"] += Statement.sent  # and those that this process has sent
+        progress["statements"] = self._count_sent(progress["statements"])
         progress["trouble"] = progress["trouble"] or (self._pool.trouble if self._pool else None)
         return {**progress, "quiet": quiet, "ended": False, "metrics_port": self._metrics_port}
 
+    def _count_sent(self, of_actors: int) -> int:
+        """Return how many statements were sent in all. Actors in this process are counted with it.
+
+        Args:
+            of_actors: those that the results of the actors tell.
+        """
+        return Statement.sent - self._sent_before
+
     async def ping(self) -> None:
-        """Return, which shows that the actor is alive."""
+        """Return, which shows that it is alive."""
 
     async def drain(self) -> None:
         """Start nothing new, wait until the tasks in flight are applied, give the term back."""
@@ -170,4 +221,9 @@ class ValuationScheduler:
             self._loop.stop()
         else:
             self._running.cancel()  # it has no term yet
+        await asyncio.wait([self._running])
+
+    async def abandon(self) -> None:
+        """End it as its process would: what is in flight is left to the next scheduler."""
+        self._running.cancel()
         await asyncio.wait([self._running])

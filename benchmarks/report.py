@@ -103,6 +103,11 @@ def _values(records: Record) -> dict[str, str]:
         **(_year_values(records["year"]) if "year" in records else {}),
         **(_position_cost_values(records["position_cost"]) if "position_cost" in records else {}),
         **({"idle": _idle_table(records["idle"])} if "idle" in records else {}),
+        **(
+            {"small_correction": _small_table(records["small_correction"])}
+            if "small_correction" in records
+            else {}
+        ),
         **_preview_values(records["preview"]),
         **_estimate(records),
     }
@@ -333,6 +338,21 @@ def _idle_table(idle: list[Record]) -> str:
                 f"{i['seconds']:g}",
             ]
             for i in idle
+        ],
+    )
+
+
+def _small_table(small: Record) -> str:
+    return _table(
+        ["runtime", "median, s", "fastest, s", "slowest, s"],
+        [
+            [
+                name,
+                f"{small['median_seconds'][name]:.2f}",
+                f"{min(found):.2f}",
+                f"{max(found):.2f}",
+            ]
+            for name, found in small["seconds"].items()
         ],
     )
 
@@ -670,6 +690,9 @@ def _bookkeeping_targets(records: Record) -> list[tuple[str, str, str, bool]]:
         for each in alone:
             above = idle["total_cpu_per_minute"] - each["total_cpu_per_minute"]
             at_most(f"{what}, above that of Ray alone", limit, max(above, 0.0), " s")
+    if small := records.get("small_correction"):
+        what = "`small-correction`, from prompt to prompt"
+        at_most(what, 1.5, small["median_seconds"]["local"], " s")
     return rows
 
 

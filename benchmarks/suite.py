@@ -28,6 +28,7 @@ from revalue.benchmarks import (
     profile_task,
     reads,
     scan,
+    small,
     table_variants,
     year,
 )
@@ -90,6 +91,7 @@ class Suite:
             "million": self._million,
             "year": self._year,
             "idle": self._idle,
+            "small_correction": self._small_correction,
             "table_variants": self._table_variants,
             "position_cost": self._position_cost,
             "scan": self._scan,
@@ -188,6 +190,10 @@ class Suite:
             partial(idle.measure_ray_alone, actors=actors, seconds=seconds, say=say)
         )
         return [asdict(self._on_a_database(measure)) for measure in measurements]
+
+    def _small_correction(self) -> Any:
+        positions, runs = (200, 1) if self._small else (small.POSITIONS, 5)
+        return asdict(small.measure(positions=positions, dates=small.DATES, runs=runs, say=say))
 
     def _pool(self) -> Any:
         positions, dates = (200, 20) if self._small else (4_000, 250)

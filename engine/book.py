@@ -316,8 +316,9 @@ class Book:
 
         Due are the business days that are opened (see `open`), and what corrections affect.
 
-        Runs on the Ray that this process is connected to, else at settings.ray_address, else on a
-        local Ray of its own.
+        Runs in this process if less than about 200,000 position-days are due, else on Ray: the one
+        that this process is connected to, else at settings.ray_address, else a local one of its
+        own. If one of the first two is there, always on Ray. `connect(runtime=...)` takes one.
 
         Args:
             through: first open the business days of all calendars up to this day, as `open`.
@@ -332,7 +333,7 @@ class Book:
         """
         if through is not None:
             self.open(through)
-        run = runtime()
+        run = runtime(self.settings.runtime)
         try:
             asyncio.get_running_loop()
         except RuntimeError:

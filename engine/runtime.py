@@ -1,4 +1,4 @@
-"""What runs the engine, for example on Ray.
+"""What runs the engine: Ray, or this process.
 
 A runtime is found by name among installed entry points, so that the engine does not know Ray.
 """
@@ -24,6 +24,7 @@ class Run:
     positions_invalidated: how often a correction raised a position's epoch.
     tasks_lost: attempts abandoned because their actor was lost; another did their jobs.
     jobs_fenced: jobs that such an attempt, or one of an older epoch, was not allowed to finish.
+    runtime: the name of the runtime that ran it.
     """
 
     seconds: float
@@ -33,6 +34,7 @@ class Run:
     tasks_lost: int
     jobs_fenced: int
     status: Status
+    runtime: str
 
     @property
     def rows_per_second(self) -> float:
@@ -78,7 +80,7 @@ class Runtime(Protocol):
         """
 
 
-def runtime(name: str = "ray") -> Runtime:
+def runtime(name: str = "auto") -> Runtime:
     """Return the runtime of that name.
 
     Raises:

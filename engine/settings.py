@@ -26,8 +26,16 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(
         None, description="address of a Ray cluster; without it a local Ray is started"
     )
+    runtime: Literal["auto", "ray", "local"] = Field(
+        "auto",
+        description="what runs a valuation: `ray`, `local` (in the process itself, without Ray), "
+        "or `auto`: local if less than about 200,000 position-days are due",
+    )
     actors: int | None = Field(
-        None, ge=1, description="number of valuation actors; without it one per CPU of the cluster"
+        None,
+        ge=1,
+        description="number of valuation actors; without it one per CPU of the cluster. Without "
+        "Ray 2 at most",
     )
     task_rows: int = Field(50_000, ge=1, description="target position-days per task")
     tasks_per_actor: int = Field(

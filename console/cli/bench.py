@@ -20,12 +20,16 @@ from revalue.engine.settings import Settings
 if TYPE_CHECKING:
     from revalue.benchmarks.harness import Outcome
     from revalue.benchmarks.idle import IdleOutcome
+    from revalue.benchmarks.small import SmallOutcome
     from revalue.benchmarks.year import YearOutcome
     from revalue.engine.postgres.database import Database
 
-    AnyOutcome = Outcome | YearOutcome | IdleOutcome
+    AnyOutcome = Outcome | YearOutcome | IdleOutcome | SmallOutcome
 
-_WORKLOADS = "backfill, roll, correction-day, correction-history, fx, storm, late, year, idle"
+_WORKLOADS = (
+    "backfill, roll, correction-day, correction-history, fx, storm, late, year, idle, "
+    "small-correction"
+)
 _POSITIONS = 4_000
 _DATES = 250
 _SHOWN_BYTES = 100_000  # the many tables of a few rows say nothing
@@ -41,11 +45,16 @@ def bench(
     positions: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Number of positions. Default: 4,000; of year 20,000, of idle 89,000."
+            min=1,
+            help="Number of positions. Default: 4,000; of year 20,000, of idle and "
+            "small-correction 89,000.",
         ),
     ] = None,
     dates: Annotated[
-        int | None, typer.Option(min=2, help="Number of business days. Default: 250; of idle 2.")
+        int | None,
+        typer.Option(
+            min=2, help="Number of business days. Default: 250; of idle and small-correction 2."
+        ),
     ] = None,
     seconds: Annotated[int, typer.Option(min=1, help="How long idle looks on.")] = 120,
     runs: Annotated[
@@ -73,9 +82,11 @@ def bench(
     """Measure the engine, and alternatives to it, in a new database on the same server.
 
     The workload year lives through days one after another, and idle looks at a scheduler that has
-    nothing to do: both are single runs without baselines.
+    nothing to do: both are single runs without baselines. small-correction times the command
+    `revalue value` after one corrected price, with and without Ray, on a server of its own.
 
-    Each run makes a database `revalue_bench_...` and drops it at its end; no other is touched.
+    Each other run makes a database `revalue_bench_...` and drops it at its end. No other database
+    is touched.
     """
     settings = CliContext.of(ctx).settings.model_copy(update={"actors": actors} if actors else {})
     done: list[AnyOutcome] = []
@@ -119,9 +130,9 @@ def _run(
 ) -> None:
     """Run the workloads one after another; append each outcome to `done`."""
     from revalue.actors import cluster
-    from revalue.benchmarks import harness, idle, year
+    from revalue.benchmarks import harness, idle, small, year
 
-    known = (*harness.WORKLOADS, "year", "idle")
+    known = (*harness.WORKLOADS, "year", "idle", "small-correction")
     if unknown := [name for name in workloads if name not in known]:
         raise UsageError(f"no workload {unknown[0]!r}: one of {', '.join(known)}")
     url = database_url(settings)
@@ -151,6 +162,17 @@ def _run(
                 on_ray.close()  # it has a Ray of its own
                 done.append(asyncio.run(harness.on_fresh_database(url, measure_idle)))
                 continue
+            if workload == "small-correction":
+                on_ray.close()
+                measured = small.measure(
+                    positions=positions or small.POSITIONS,
+                    dates=dates or small.DATES,
+                    runs=runs,
+                    warm_up=warm_up,
+                    say=err.print,
+                )
+                done.append(measured)
+                continue
             on_ray.enter_context(cluster.connected(settings))  # which one workload leaves the next
             if workload == "year":
                 done.append(asyncio.run(harness.on_fresh_database(url, measure_year)))
@@ -175,6 +197,7 @@ def _run(
 def _print(outcomes: "list[AnyOutcome]") -> None:
     from revalue.benchmarks.harness import Outcome
     from revalue.benchmarks.idle import IdleOutcome
+    from revalue.benchmarks.small import SmallOutcome
     from revalue.benchmarks.year import YearOutcome
 
     if done := [each for each in outcomes if isinstance(each, Outcome)]:
@@ -182,6 +205,16 @@ def _print(outcomes: "list[AnyOutcome]") -> None:
     for each in outcomes:
         if isinstance(each, YearOutcome):
             _print_year(each)
+        elif isinstance(each, SmallOutcome):
+            print_table(
+                f"One corrected price, {each.rows:,} of {each.positions:,} positions: seconds of "
+                "`revalue value`",
+                ("runtime", "median", "all"),
+                [
+                    (name, f"{each.median_seconds[name]:.2f}", ", ".join(map(str, found)))
+                    for name, found in each.seconds.items()
+                ],
+            )
         elif isinstance(each, IdleOutcome):
             out.print(
                 f"idle, {each.positions:,} positions: {each.total_cpu_per_minute:.2f} CPU seconds "

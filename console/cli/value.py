@@ -6,10 +6,12 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
+from revalue.actors.choice import LOCAL_POSITION_DAYS, Choice, choose, host_of
+from revalue.actors.runner import STOP_SECONDS, Runner
 from revalue.console.cli.arguments import Json, parse_date
 from revalue.console.cli.connection import migrated_database_url, with_database
 from revalue.console.cli.context import CliContext
@@ -21,11 +23,8 @@ from revalue.console.cli.stop_signals import StopSignals
 from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.errors import TransientError, ValuationIncompleteError
 from revalue.engine.operate.status import read_status
-from revalue.engine.runtime import Run
+from revalue.engine.runtime import OnProgress, Run, RunProgress
 from revalue.engine.settings import Settings
-
-if TYPE_CHECKING:
-    from revalue.actors.runner import Runner
 
 
 def value(
@@ -48,9 +47,19 @@ def value(
         bool,
         typer.Option("--take-over", help="Take the lead from a scheduler that is still alive."),
     ] = False,
+    runtime: Annotated[
+        Literal["auto", "ray", "local"] | None,
+        typer.Option(
+            help="Run on Ray, or in this process (local). Default: REVALUE_RUNTIME, or auto: local "
+            f"if less than about {LOCAL_POSITION_DAYS:,} position-days are due, no Ray cluster is "
+            "set and it is not to --watch.",
+        ),
+    ] = None,
     actors: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of valuation actors; without it one per CPU."),
+        typer.Option(
+            min=1, help="Number of valuation actors; without it one per CPU. Without Ray 2 at most."
+        ),
     ] = None,
     metrics_port: Annotated[
         int | None,
@@ -66,10 +75,7 @@ def value(
 
     Exit code 5: some positions cannot be valued; the reasons are printed.
     """
-    from revalue.actors.cluster import STOP_SECONDS
-    from revalue.actors.runner import Runner
-
-    changed = {"actors": actors, "metrics_port": metrics_port}
+    changed = {"runtime": runtime, "actors": actors, "metrics_port": metrics_port}
     settings = CliContext.of(ctx).settings.model_copy(
         update={name: given for name, given in changed.items() if given is not None}
     )
@@ -85,8 +91,17 @@ def value(
         f"{STOP_SECONDS} s; a second signal does not wait for it",
         last_words=lambda: f"ended at once: {runner.what_it_leaves()}",
     )
+    verb = "watching" if watch else "valuing"
+    chosen = choose(url, settings, watch=watch)
+    if not quiet:
+        _tell(verb, chosen)
     runner = Runner(
-        url, settings, take_over=take_over, on_connected=stop.handle, on_wait=stop.check
+        host_of(chosen, settings),
+        url,
+        settings,
+        take_over=take_over,
+        on_connected=stop.handle,
+        on_wait=stop.check,
     )
     try:
         stop.watch()
@@ -94,11 +109,12 @@ def value(
         with (
             redirect_stdout(sys.stderr),
             runner,
-            progress_line("watching" if watch else "valuing", show=not quiet) as on_progress,
+            progress_line(verb, show=not quiet) as on_progress,
         ):
-            run = None if watch else runner.until_quiet(on_progress)
+            on_now = _telling_of_more(on_progress, chosen)
+            run = None if watch else runner.until_quiet(on_now)
             if watch:
-                runner.watch(on_progress)
+                runner.watch(on_now)
     except (KeyboardInterrupt, SystemExit) as stopped:
         # Ray's own handler raises SystemExit, while it starts.
         if isinstance(stopped, SystemExit) and stop.number is None:
@@ -137,8 +153,33 @@ def describe_run(run: Run) -> str:
     )
 
 
+def _tell(verb: str, chosen: Choice) -> None:
+    """Say which runtime it is, and why, if it was not asked for."""
+    if chosen.reason is not None:
+        err.print(f"{verb} {chosen}")
+
+
+def _telling_of_more(on_progress: OnProgress | None, chosen: Choice) -> OnProgress | None:
+    """Say once that more was valued in this process than it was chosen for."""
+    if on_progress is None or not chosen.is_estimated:
+        return on_progress
+    is_told = False
+
+    def tell(now: RunProgress) -> None:
+        nonlocal is_told
+        on_progress(now)
+        if now.rows_written >= LOCAL_POSITION_DAYS and not is_told:
+            is_told = True
+            err.print(
+                f"more has become due: {now.rows_written:,} position-days are valued by now, and "
+                "this process goes on without Ray"
+            )
+
+    return tell
+
+
 def _exit_stopped(
-    runner: "Runner",
+    runner: Runner,
     settings: Settings,
     number: int,
     *,

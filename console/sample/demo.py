@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from rich.progress import track
 
+from revalue.actors.choice import choose, host_of
 from revalue.actors.runner import Runner
 from revalue.console import sample
 from revalue.console.cli.connection import database_url, with_database
@@ -67,7 +68,7 @@ def run_demo(settings: Settings, folder: Path, *, show: bool = True) -> dict[str
         f"{counted(sum(each.rows for each in loaded), 'row')} loaded, "
         f"{sum(each.inserted + each.changed for each in loaded):,} of them new or changed",
     )
-    with Runner(url, settings) as runner:
+    with Runner(host_of(choose(url, settings), settings), url, settings) as runner:
         first = _value(runner, "valuing to the horizon")
         say("3. valued to the horizon", describe_run(first))
         before = with_database(settings, totals_by_currency)

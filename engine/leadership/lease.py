@@ -95,6 +95,13 @@ async def require_no_leader(database: Connections, *, lease_seconds: float) -> N
         await asyncio.sleep(_LOOK_SECONDS)
 
 
+async def was_left(database: Connections) -> bool:
+    """Return whether the last scheduler has gone without giving its term back: it has died."""
+    async with database.connection(seconds=SHORT_SECONDS) as connection:
+        holder = (await sql("leader").one(connection))["holder"]
+        return holder is not None and not await is_connected(connection, holder)
+
+
 async def is_connected(connection: Connection, holder: str) -> bool:
     """Return whether a scheduler has a database session."""
     name = application_name("scheduler", holder)

@@ -23,11 +23,10 @@ async def require_sessions(database: Database, actors: int) -> None:
     Raises:
         UsageError: it allows fewer.
     """
-    async with database.connection() as connection:
-        allowed = (await sql("session_limit").fetch(connection))[0]["sessions"]
+    allowed = await _allowed(database)
     needed = sessions_needed(actors)
     if needed > allowed:
-        fitting = (allowed - _OF_THE_SCHEDULER) // _OF_AN_ACTOR - 1
+        fitting = _fitting(allowed)
         fewer = f"use at most {fitting} (--actors, REVALUE_ACTORS), or " if fitting > 0 else ""
         raise UsageError(
             f"{actors} valuation actors and the scheduler need {needed} database sessions, and "
@@ -35,3 +34,25 @@ async def require_sessions(database: Database, actors: int) -> None:
             f"{needed} and what other programs need (max_connections of the server less what it "
             "reserves, CONNECTION LIMIT of the database and of the user)"
         )
+
+
+async def actors_that_fit(database: Database, most: int) -> int:
+    """Return how many valuation actors the database allows, `most` at most.
+
+    Raises:
+        UsageError: it does not even allow one.
+    """
+    fitting = min(most, _fitting(await _allowed(database)))
+    if fitting < 1:
+        await require_sessions(database, 1)
+    return max(1, fitting)
+
+
+async def _allowed(database: Database) -> int:
+    async with database.connection() as connection:
+        allowed: int = (await sql("session_limit").fetch(connection))[0]["sessions"]
+    return allowed
+
+
+def _fitting(allowed: int) -> int:
+    return (allowed - _OF_THE_SCHEDULER) // _OF_AN_ACTOR - 1

@@ -1,35 +1,49 @@
 """The scheduler's port serves what it does and what the database says, in one scrape."""
 
 import asyncio
+from urllib.error import URLError
 from urllib.request import urlopen
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from revalue.actors.local import LocalHost
 from revalue.actors.runner import Runner
+from revalue.engine import metrics
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.support import DAYS, load_small_book
+
+
+def counted(name: str, labels: dict[str, str] | None = None) -> float:
+    """What this process has counted before: other tests run schedulers in it, too."""
+    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 async def test_the_schedulers_port_serves_the_run_and_the_database(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=3)
+    settings = Settings(database_url=url, metrics_port=0, actors=1)
 
-    def scrape() -> str:
-        with Runner(url, Settings(database_url=url, metrics_port=0, actors=1)) as runner:
+    def scrape() -> tuple[str, str]:
+        with Runner(LocalHost(settings), url, settings) as runner:
             runner.until_quiet()
-            port = runner.progress()["metrics_port"]
-            return str(urlopen(f"http://127.0.0.1:{port}/metrics").read(), "utf-8")
+            page = f"http://127.0.0.1:{runner.progress()['metrics_port']}/metrics"
+            return page, str(urlopen(page).read(), "utf-8")
 
-    text = await asyncio.to_thread(scrape)
+    rows = counted("revalue_rows_written_total")
+    complete = counted("revalue_jobs_finished_total", {"status": "COMPLETE"})
+    fenced = counted("revalue_jobs_fenced_total")
+    page, text = await asyncio.to_thread(scrape)
     found = {
         (s.name, *s.labels.values()): s.value
         for f in text_string_to_metric_families(text)
         for s in f.samples
     }
-    assert found["revalue_rows_written_total",] == 3 * 2 * len(DAYS)
-    assert found["revalue_jobs_finished_total", "COMPLETE"] == 3 * 2
+    assert found["revalue_rows_written_total",] - rows == 3 * 2 * len(DAYS)
+    assert found["revalue_jobs_finished_total", "COMPLETE"] - complete == 3 * 2
+    assert found["revalue_jobs_fenced_total",] - fenced == 0
     assert found["revalue_positions", "CURRENT"] == 3 * 2
     assert found["revalue_watermark_lag_days_bucket", "0.0"] == 3 * 2
     for idle in (
@@ -37,7 +51,9 @@ async def test_the_schedulers_port_serves_the_run_and_the_database(
         "oldest_in_flight_seconds",
         "triggers_queued",
         "snapshot_lag_days",
-        "jobs_fenced_total",
     ):
         assert found[f"revalue_{idle}",] == 0
     assert found["revalue_scheduler_gap_days_count",] > 0
+    with pytest.raises(URLError):  # nobody serves what has ended
+        await asyncio.to_thread(urlopen, page)
+    assert (await asyncio.to_thread(scrape))[1], "another run in this process can serve it"

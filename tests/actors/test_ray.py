@@ -1,5 +1,5 @@
 """The engine on a real Ray, through its front door: the command line in processes of its own, and
-its actors killed."""
+its actors killed. What does not need Ray is tried without it, too."""
 
 import asyncio
 import json
@@ -19,6 +19,7 @@ import pytest
 import ray
 
 from revalue.actors import cluster, runner
+from revalue.actors.choice import Choice, host_of
 from revalue.actors.protocols import SchedulerStartError
 from revalue.actors.runner import Runner
 from revalue.engine.errors import LeaderActiveError, UsageError
@@ -36,6 +37,17 @@ ROOT = Path(__file__).parents[2]
 def local_ray() -> Iterator[None]:
     with cluster.connected(Settings(actors=2)):
         yield
+
+
+@pytest.fixture(params=["ray", "local"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    if request.param == "ray":
+        request.getfixturevalue("local_ray")
+    return str(request.param)
+
+
+def runner_of(runtime: str, url: str, settings: Settings) -> Runner:
+    return Runner(host_of(Choice(runtime, None), settings), url, settings)
 
 
 def revalue(
@@ -113,26 +125,26 @@ def enter(runner: Runner) -> None:
 
 
 async def test_a_scheduler_that_cannot_lead_leaves_nothing_on_a_ray_of_the_user(
-    local_ray: None, url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+    runtime: str, url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await load_small_book(database, portfolios=2)
     settings = Settings(actors=1, lease_seconds=2)
     async with engine(url, settings=settings) as leader:
         leading = asyncio.create_task(leader.loop.run())
         with pytest.raises(LeaderActiveError, match="test holds term 1"):
-            await asyncio.to_thread(enter, Runner(url, settings))
+            await asyncio.to_thread(enter, runner_of(runtime, url, settings))
         # As if the other one had begun right after it was looked for.
         monkeypatch.setattr(runner, "require_no_leader", AsyncMock())
         with pytest.raises(LeaderActiveError, match="test holds term 1"):
-            await asyncio.to_thread(enter, Runner(url, settings))
+            await asyncio.to_thread(enter, runner_of(runtime, url, settings))
         leader.loop.stop()
         await leading
-    with Runner(url, settings) as running:
+    with runner_of(runtime, url, settings) as running:
         assert await asyncio.to_thread(running.until_quiet) is not None
 
 
 async def test_a_start_that_is_interrupted_gives_the_term_back(
-    local_ray: None, url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+    runtime: str, url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await load_small_book(database, portfolios=2)
 
@@ -146,7 +158,7 @@ async def test_a_start_that_is_interrupted_gives_the_term_back(
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(Runner, "progress", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        await asyncio.to_thread(enter, Runner(url, Settings(actors=1)))
+        await asyncio.to_thread(enter, runner_of(runtime, url, Settings(actors=1)))
     assert not await leads()
 
 
@@ -156,7 +168,7 @@ async def test_a_scheduler_that_cannot_start_says_why(
     settings = Settings(actors=1).model_copy(update={"log_level": "NOISE"})
     with (
         pytest.raises(SchedulerStartError, match=r"cannot start: .*NOISE"),
-        Runner(url, settings),
+        runner_of("ray", url, settings),
     ):
         pass
     assert not [actor for actor in ray.util.list_named_actors() if actor.startswith("revalue")]
@@ -198,25 +210,27 @@ async def test_more_sessions_than_the_database_allows_are_refused(
     local_ray: None, url: str, database: Database
 ) -> None:
     with pytest.raises(UsageError, match=r"^500 valuation actors .* need 1013 database sessions"):
-        await asyncio.to_thread(enter, Runner(url, Settings(actors=500)))
+        await asyncio.to_thread(enter, runner_of("ray", url, Settings(actors=500)))
 
 
 async def test_value_runs_until_current_and_says_what_is_not(
-    local_ray: None, url: str, database: Database
+    runtime: str, url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=2)
-    done = revalue("value", "--quiet", "--json", url=url)
-    assert done.returncode == 0, done.stderr
+    variables = joining() if runtime == "ray" else {}
+    done = revalue("value", "--quiet", "--json", url=url, **variables)
+    assert (done.returncode, done.stderr if runtime == "local" else "") == (0, ""), done.stderr
     report = json.loads(done.stdout)
-    assert (report["rows_written"], report["status"]["positions"]) == (
+    assert (report["rows_written"], report["status"]["positions"], report["runtime"]) == (
         4 * len(DAYS),
         {"CURRENT": 4},
+        runtime,
     )
     await assert_all_correct(database)
     await execute(
         database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
     )
-    waiting = revalue("value", "--quiet", url=url, **joining())
+    waiting = revalue("value", "--quiet", url=url, **variables)
     assert waiting.returncode == 5, waiting.stderr
     assert f"PRICE_TOO_OLD A {DAYS[8]}" in waiting.stderr
     status = json.loads(revalue("status", "--json", url=url).stdout)
@@ -230,7 +244,8 @@ async def test_what_the_scheduler_logs_arrives_and_the_result_stands_alone(
     """An actor dies: Ray prints words of its own, and the scheduler warns."""
     await load_small_book(database, portfolios=2)
     Armory(tmp_path).arm("value.begun", "KILL")
-    done = revalue("value", "--quiet", "--json", url=url, REVALUE_FAULTS=str(tmp_path))
+    command = ("value", "--quiet", "--json", "--runtime", "ray")
+    done = revalue(*command, url=url, REVALUE_FAULTS=str(tmp_path))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["rows_written"], report["tasks_lost"]) == (4 * len(DAYS), 1)
@@ -292,7 +307,7 @@ async def test_a_second_signal_ends_at_once_and_says_what_it_leaves(
     armory = Armory(tmp_path)
     armory.arm("value.marked", "STOP")
     running = subprocess.Popen(
-        [sys.executable, "-m", "revalue", "value", "--quiet", "--actors", "1"],
+        [sys.executable, "-m", "revalue", "value", "--quiet", "--actors", "1", "--runtime", "ray"],
         cwd=ROOT,
         env={**os.environ, "REVALUE_DATABASE_URL": url, "REVALUE_FAULTS": str(tmp_path)},
         stderr=subprocess.PIPE,

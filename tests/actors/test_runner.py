@@ -3,6 +3,7 @@
 import pytest
 
 from revalue.actors import runner
+from revalue.actors.local import LocalHost
 from revalue.actors.runner import Runner
 from revalue.engine.settings import Settings
 
@@ -12,7 +13,7 @@ def test_trouble_that_begins_again_soon_is_told_if_it_stays(
 ) -> None:
     seconds = 1_000.0
     monkeypatch.setattr(runner.time, "monotonic", lambda: seconds)
-    told = Runner("postgresql://", Settings())
+    told = Runner(LocalHost(Settings()), "postgresql://", Settings())
     with caplog.at_level("WARNING", logger="revalue"):
         for trouble, later in [("short", 10), (None, 10), ("long", 50), ("long", 50), ("long", 50)]:
             told._warn_of(trouble)

@@ -18,10 +18,8 @@ def test_there_are_examples_and_each_is_named_on_their_page() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_an_example_runs_as_it_stands(
-    script: str, tmp_path: Path, joined_ray: dict[str, str]
-) -> None:
-    environment = {**os.environ, **joined_ray, "PYTHONPATH": str(ROOT), "REVALUE_ACTORS": "1"}
+def test_an_example_runs_as_it_stands(script: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / script)],
         cwd=tmp_path,

@@ -13,13 +13,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(url: str) -> dict[str, str]:
-    """That of a user who has set a database and nothing else; of two CPUs, Ray takes one."""
+    """That of a user who has set a database and nothing else."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {
         **os.environ,
         "PATH": path,
         "REVALUE_DATABASE_URL": url,
-        "REVALUE_ACTORS": "1",
         "PYTHONPATH": str(ROOT),
     }
 
@@ -38,29 +37,27 @@ def ran(
     )
 
 
-def test_the_python_page(bare_url: str, tmp_path: Path, joined_ray: dict[str, str]) -> None:
+def test_the_python_page(bare_url: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "doctest", str(ROOT / "docs/python.md")]
-    run = ran(command, bare_url, tmp_path, **joined_ray)
+    run = ran(command, bare_url, tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
     assert ">>> book.value()" in (ROOT / "docs/python.md").read_text().replace("run = ", "")
 
 
 def test_the_first_block_of_the_readme(bare_url: str) -> None:
-    """As it stands, in the folder of the clone, where its data files are, on a Ray of its own."""
+    """As it stands, in the folder of the clone, where its data files are."""
     block = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)[0]
     run = ran([sys.executable, "-c", block], bare_url, ROOT)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "GROWTH" in run.stdout
 
 
-def test_the_page_on_data_of_ones_own(
-    bare_url: str, tmp_path: Path, joined_ray: dict[str, str]
-) -> None:
+def test_the_page_on_data_of_ones_own(bare_url: str, tmp_path: Path) -> None:
     """The blocks marked `sh` are run in their order, as one script that stops at the first
     failure."""
     page = (ROOT / "docs/own-data.md").read_text()
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
-    run = ran(["bash", "-euo", "pipefail", "-c", script], bare_url, tmp_path, **joined_ray)
+    run = ran(["bash", "-euo", "pipefail", "-c", script], bare_url, tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
     promised = re.findall(r"^```text\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
     assert promised

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from revalue.benchmarks.idle import IdleOutcome
 from revalue.benchmarks.report import page, read
+from revalue.benchmarks.small import SmallOutcome
 from revalue.benchmarks.year import Days, YearOutcome
 
 ROOT = Path(__file__).parents[2]
@@ -16,11 +17,22 @@ def test_no_number_of_the_page_was_typed() -> None:
 
 
 def test_what_was_not_measured_has_no_section() -> None:
-    optional = ("year", "idle", "million", "herd")
+    optional = ("year", "idle", "million", "herd", "small_correction")
     text = page({name: record for name, record in RECORDS.items() if name not in optional})
     assert "## The pool" in text
     assert "## A year" not in text
     assert "## An idle scheduler" not in text
+    assert "## A small correction" not in text
+
+
+def test_a_small_correction_is_shown_with_its_target() -> None:
+    small = SmallOutcome("small-correction", 89_000, 2, 200)
+    small.seconds = {"local": [0.9, 0.84, 1.2], "ray": [11.0]}
+    small.median_seconds = {"local": 0.9, "ray": 11.0}
+    text = page({**RECORDS, "small_correction": asdict(small)})
+    assert "| local | 0.90 | 0.84 | 1.20 |" in text
+    assert "| ray | 11.00 | 11.00 | 11.00 |" in text
+    assert "from prompt to prompt | 1.5 s or less | 0.9 s | met |" in text
 
 
 def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:

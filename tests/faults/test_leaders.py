@@ -12,6 +12,7 @@ import pytest
 import ray
 
 from revalue.actors import cluster
+from revalue.actors.ray_host import RayHost
 from revalue.actors.runner import Runner
 from revalue.engine.errors import LeaderActiveError, TermLostError, UsageError
 from revalue.engine.operate.status import read_status
@@ -87,7 +88,7 @@ async def test_a_command_reports_that_its_scheduler_was_replaced_and_a_stopped_o
 ) -> None:
     """On one cluster a scheduler is found by its name, not only by its term."""
     await load_small_book(database, portfolios=1)
-    with Runner(url, ON_RAY) as first:
+    with Runner(RayHost(ON_RAY), url, ON_RAY) as first:
         second = cluster.start_scheduler(url, ON_RAY, take_over=True)
         with pytest.raises(TermLostError, match="another command has taken over"):
             first.progress()

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from revalue.benchmarks import harness
+from revalue.benchmarks import harness, small
 from revalue.benchmarks.harness import Outcome
 from revalue.console.cli import bench
 from revalue.console.cli.main import app
@@ -88,6 +88,18 @@ def test_each_workload_restates_what_it_affects_and_is_verified(url: str) -> Non
     assert re.search(
         r"^idle, 40 positions: \d+\.\d+ CPU seconds a minute \(.*postgresql", said, re.M
     )
+
+
+def test_a_small_correction_is_timed_with_and_without_the_start_of_the_server() -> None:
+    said: list[str] = []
+    done = small.measure(
+        positions=400, dates=2, runs=1, say=said.append, warm_up=False, runtimes=["local"]
+    )
+    assert (done.positions, done.rows, len(said)) == (400, 200, 2)
+    assert (
+        set(done.seconds) == set(done.median_seconds) == {"local", "local, and the server starts"}
+    )
+    assert all(0.1 < found < 30 for [found] in done.seconds.values())
 
 
 async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) -> None:
