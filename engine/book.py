@@ -198,7 +198,11 @@ class Book:
             self._stop()
 
     def load(
-        self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, *, merge: bool = False
+        self,
+        kind: Kind | str,
+        source: Path | str | pl.DataFrame | pa.Table,
+        *,
+        replace: bool = False,
     ) -> LoadResult:
         """Validate and load all rows of an input, or none of them.
 
@@ -209,24 +213,27 @@ class Book:
             kind: business_dates, portfolios, instruments, fx_rates, prices or positions, in this
                 order. revalue.engine.correct.ingest.COLUMNS has the columns of each.
             source: the name of a .parquet or .csv file, a polars frame, or an Arrow table.
-            merge: of positions: keep later records that the input does not mention. Otherwise the
-                history of each position is replaced from the earliest date that is given for it.
+            replace: of positions: replace the history of each position from the earliest date that
+                is given for it: later records that the input does not give are removed. Otherwise
+                a record replaces one of the same date, and all others stay.
 
         Returns:
-            How many rows were inserted, changed and unchanged.
+            How many rows were inserted, changed and unchanged, and which position records were
+            removed.
 
         Raises:
-            UsageError: there is no such kind.
+            UsageError: there is no such kind, or `replace` is given for another kind than
+                positions.
             InvalidInputError: the input cannot be read, or rows break a rule (.problems).
             CorrectionRefusedError: the database refuses the change.
             TransientError: the database is unavailable or busy.
         """
-        return self._wait(self._load(kind, source, merge))
+        return self._wait(self._load(kind, source, replace))
 
     async def _load(
-        self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, merge: bool
+        self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, replace: bool
     ) -> LoadResult:
-        loaded = await load(self._database, kind, source, merge=merge)
+        loaded = await load(self._database, kind, source, replace=replace)
         if self._is_embedded:
             await embedded.release_log(self._database)
         return loaded

@@ -1,4 +1,4 @@
--- The incoming rates that break a rule about stored data. :replacing is true in a file of
+-- The incoming rates that break a rule about stored data. :must_exist is true in a file of
 -- corrections: it replaces rates, and does not add any.
 -- For each rule its first five rows in the order of the input, with the number of all.
 WITH problem AS (
@@ -29,7 +29,7 @@ WITH problem AS (
            'no rate is stored for that date: load it with `revalue load fx_rates`',
            row_no, rate_date::text
     FROM incoming i
-    WHERE :replacing::boolean AND rate_date IS NOT NULL
+    WHERE :must_exist::boolean AND rate_date IS NOT NULL
       AND NOT EXISTS (
           SELECT FROM fx_rates r
           WHERE r.base_currency = i.base_currency AND r.quote_currency = i.quote_currency

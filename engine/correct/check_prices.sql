@@ -1,4 +1,4 @@
--- The incoming prices that break a rule about stored data. :replacing is true in a file of
+-- The incoming prices that break a rule about stored data. :must_exist is true in a file of
 -- corrections: it replaces prices, and does not add any.
 -- For each rule its first five rows in the order of the input, with the number of all.
 WITH problem AS (
@@ -25,7 +25,7 @@ WITH problem AS (
            'no price is stored for that date: load it with `revalue load prices`',
            row_no, price_date::text
     FROM incoming i
-    WHERE :replacing::boolean AND price_date IS NOT NULL
+    WHERE :must_exist::boolean AND price_date IS NOT NULL
       AND NOT EXISTS (SELECT FROM market_prices r
                       WHERE r.security_id = i.security_id AND r.price_date = i.price_date)
 )

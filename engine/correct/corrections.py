@@ -12,7 +12,7 @@ import polars as pl
 
 from revalue.engine import logs
 from revalue.engine.core.date_ranges import DateRange, date_ranges
-from revalue.engine.correct.ingest import COLUMNS, Kind, LoadResult, load
+from revalue.engine.correct.ingest import COLUMNS, Kind, load
 from revalue.engine.correct.problems import RejectedInputError
 from revalue.engine.correct.sources import Input, read
 from revalue.engine.errors import InvalidInputError, NotFoundError
@@ -56,8 +56,7 @@ class FileCorrection:
     Attributes:
         kind: prices, fx_rates or positions.
         rows: rows of the file.
-        changed: how many prices or rates were replaced, or position records inserted, changed or
-            removed.
+        changed: how many prices or rates were replaced, or position records inserted or changed.
         unchanged: rows that are stored as they are given.
         trigger_ids: the triggers that record the corrections.
         positions: how many positions they affect at most; of a file of positions: how many
@@ -157,9 +156,7 @@ async def position(
     }
     async with database.transaction() as connection:
         try:
-            loaded = await load(
-                OpenTransaction(connection), Kind.POSITIONS, pl.DataFrame([record]), merge=True
-            )
+            loaded = await load(OpenTransaction(connection), Kind.POSITIONS, pl.DataFrame([record]))
         except RejectedInputError as error:
             wrong = (f"{each.column} {record[each.column]}: {each.hint}" for each in error.problems)
             raise InvalidInputError(f"{what}: {'; '.join(wrong)}") from error
@@ -183,7 +180,7 @@ async def file(database: Connections, source: Input) -> FileCorrection:
     given = read(source)
     kind = _kind_of(given.columns)
     async with database.transaction() as connection:
-        loaded = await load(OpenTransaction(connection), kind, given, merge=True, replacing=True)
+        loaded = await load(OpenTransaction(connection), kind, given, must_exist=True)
         if kind is Kind.POSITIONS:
             reached = loaded.positions_corrected
             triggers = () if loaded.trigger_id is None else (loaded.trigger_id,)
@@ -193,7 +190,7 @@ async def file(database: Connections, source: Input) -> FileCorrection:
     return FileCorrection(
         kind=kind.value,
         rows=loaded.rows,
-        changed=_changed(loaded),
+        changed=loaded.inserted + loaded.changed,
         unchanged=loaded.unchanged,
         trigger_ids=triggers,
         positions=reached,
@@ -238,11 +235,6 @@ def _kind_of(columns: list[str]) -> Kind:
     raise InvalidInputError(
         f"a file of corrections has the columns of one of these kinds: {wanted}"
     )
-
-
-def _changed(loaded: LoadResult) -> int:
-    """Return the number of rows or records that were inserted, replaced or removed."""
-    return loaded.inserted + loaded.changed + loaded.removed
 
 
 async def _correction(

@@ -6,6 +6,8 @@ batches. What concerns all of its rows, and what is stored, is checked and writt
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
@@ -44,6 +46,18 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
+class PositionRecord:
+    """A position record, named as in a file of positions."""
+
+    portfolio_id: str
+    security_id: str
+    position_date: date
+    quantity: Decimal
+    cost_basis_local: Decimal
+    cost_basis: Decimal
+
+
+@dataclass(frozen=True)
 class LoadResult:
     """What a load has done.
 
@@ -53,12 +67,13 @@ class LoadResult:
         inserted: rows that were new.
         changed: rows that replaced another value.
         unchanged: rows that are stored as they are given.
-        removed: position records that the load removed.
+        removed: position records that the load removed; none unless it was asked to replace.
         positions_corrected: positions for which another record is in force now on a date at or
             before their frontier, the last scheduled date: they are invalidated.
         positions_extended: positions for which this is so after their frontier only. A record that
             repeats the one in force is stored, and its position is neither.
         trigger_id: the trigger that records the corrections of positions; None: there are none.
+        removed_records: the removed records, by portfolio, security and date.
     """
 
     kind: str
@@ -70,6 +85,7 @@ class LoadResult:
     positions_corrected: int = 0
     positions_extended: int = 0
     trigger_id: int | None = None
+    removed_records: tuple[PositionRecord, ...] = ()
 
 
 _CURRENCY = Column("currency", "text")
@@ -128,25 +144,26 @@ async def load(
     kind: Kind | str,
     source: Input,
     *,
-    merge: bool = False,
-    replacing: bool = False,
+    replace: bool = False,
+    must_exist: bool = False,
     on_progress: OnProgress | None = None,
 ) -> LoadResult:
     """Validate and load an input with the columns of COLUMNS[kind].
 
-    Position records are absolute and dated: a load replaces the history of each position from the
-    earliest date that the input gives for it. Loading the same input again changes nothing.
+    Position records are absolute and dated: a record replaces one of the same date, and all others
+    of the position stay. Loading the same input again changes nothing.
 
     Args:
         database: where to load.
         kind: what the input is.
         source: a file name, a polars frame, an Arrow table, or what `read` returned.
-        merge: keep later position records that the input does not mention.
-        replacing: a price or rate that is not stored yet is a problem.
+        replace: of positions: replace the history of each position from the earliest date that the
+            input gives for it: later records that it does not give are removed.
+        must_exist: a price or rate that is not stored yet is a problem.
         on_progress: called with the progress, also from another thread.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: there is no such kind, or `replace` is given for another kind than positions.
         InvalidInputError: the input cannot be read, or rows break a rule (RejectedInputError, with
             .problems).
         CorrectionRefusedError: the database refuses the change.
@@ -156,6 +173,8 @@ async def load(
     if kind not in list(Kind):
         raise UsageError(f"{kind!r} cannot be loaded: give one of {', '.join(Kind)}")
     kind = Kind(kind)
+    if replace and kind is not Kind.POSITIONS:
+        raise UsageError(f"{kind.value} have no histories to replace: only positions have")
     given = read(source)
     progress = Progress(on_progress)
     async with database.transaction() as connection:
@@ -166,12 +185,15 @@ async def load(
         batches.problems.add(await _repeated_keys(connection, kind))
         first_line, unit = given.numbering()
         problems = batches.problems.listed(first_line)
-        problems += await _stored_data_problems(connection, kind, first_line, replacing)
+        problems += await _stored_data_problems(connection, kind, first_line, must_exist)
         if problems:
             raise RejectedInputError(given.place, batches.rows, unit, problems)
         progress.next("writing", batches.rows)
         if kind is Kind.POSITIONS:
-            counts = await upserts.replace_histories(connection, merge=merge)
+            counts = await upserts.write_histories(connection, replace=replace)
+            counts["removed_records"] = tuple(
+                PositionRecord(**record) for record in counts["removed_records"]
+            )
         else:
             counts = await upserts.upsert(
                 connection, kind.value, batches.rows, lambda done: progress.at(done, done)
@@ -332,13 +354,13 @@ async def _repeated_keys(connection: Connection, kind: Kind) -> list[InputProble
 
 
 async def _stored_data_problems(
-    connection: Connection, kind: Kind, first_line: int, replacing: bool
+    connection: Connection, kind: Kind, first_line: int, must_exist: bool
 ) -> list[InputProblem]:
     """Return the rules about stored data that the input breaks, seen by the loading transaction."""
     if kind is Kind.BUSINESS_DATES:
         return []
-    replaces = {"replacing": replacing} if kind in (Kind.PRICES, Kind.FX_RATES) else {}
-    rows = await sql(f"check_{kind.value}").fetch(connection, **replaces)
+    existing = {"must_exist": must_exist} if kind in (Kind.PRICES, Kind.FX_RATES) else {}
+    rows = await sql(f"check_{kind.value}").fetch(connection, **existing)
     return [
         InputProblem(
             kind=ProblemKind(found[0]["kind"]),

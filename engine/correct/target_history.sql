@@ -3,10 +3,10 @@
 -- and cost_basis, or NULL where there is no record. A stored record that the load changes or
 -- removes ends; a record that it changes or inserts begins.
 --
--- A load replaces the history from the first date that it gives; :merge keeps the later records
--- that it does not mention. So no record before the last one before the first given date is read,
--- and with :merge none after the first one after the last given date: however long a history is, a
--- daily file reads two records of it. The subqueries are lateral, so that they are index lookups.
+-- Records that the load does not give stay. With :replace those after the first date that it gives
+-- do not. So no record before the last one before the first given date is read, and none after the
+-- first one after the last given date, unless :replace: however long a history is, a daily file
+-- reads two records of it. The subqueries are lateral, so that they are index lookups.
 CREATE TEMP TABLE target_history ON COMMIT DROP AS
 WITH given AS (
     SELECT p.position_id, i.position_date,
@@ -15,7 +15,7 @@ WITH given AS (
 ), stored AS (
     SELECT s.position_id, h.position_date,
            ARRAY[h.quantity, h.cost_basis_local, h.cost_basis] AS record,
-           h.position_date < s.first_given OR :merge::boolean AS is_kept
+           h.position_date < s.first_given OR NOT :replace::boolean AS is_kept
     FROM (
         SELECT position_id, min(position_date) AS first_given, max(position_date) AS last_given
         FROM given
@@ -36,7 +36,7 @@ WITH given AS (
          WHERE h.position_id = s.position_id AND h.valid_to_epoch IS NULL
            AND h.position_date > s.last_given
          ORDER BY h.position_date
-         LIMIT CASE WHEN :merge::boolean THEN 1 END)
+         LIMIT CASE WHEN NOT :replace::boolean THEN 1 END)
     ) h
 )
 SELECT *, was IS NOT NULL AND was IS DISTINCT FROM becomes AS ends,

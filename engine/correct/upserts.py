@@ -65,8 +65,8 @@ async def _upsert_in_ranges(
     return {"inserted": inserted, "changed": changed, "unchanged": rows - inserted - changed}
 
 
-async def replace_histories(connection: Connection, *, merge: bool) -> dict[str, Any]:
-    """Replace the histories of the incoming positions.
+async def write_histories(connection: Connection, *, replace: bool) -> dict[str, Any]:
+    """Write the incoming position records into the histories of their positions.
 
     What counts is the record in force on each date. If it changes at or before the frontier of a
     position, that is a correction: the position is invalidated. If it changes only after it, that
@@ -74,12 +74,12 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
 
     Args:
         connection: in the transaction that has filled `incoming`.
-        merge: keep later records that the input does not mention.
+        replace: remove the records after the first incoming one of a position that are not given.
 
     Returns:
         The number of position records that were inserted, changed, unchanged and removed, of
         positions_corrected and positions_extended, and the trigger_id of the corrections (None: no
-        position was corrected).
+        position was corrected); and removed_records, the rows of those that were removed.
     """
     # Else the database refuses to write position records.
     await connection.execute("SET LOCAL revalue.loading_positions = on")
@@ -87,11 +87,12 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
     if created > _MANY_POSITIONS:
         await connection.execute("ANALYZE position_state")
     await sql("lock_positions").execute(connection)
-    await sql("target_history").execute(connection, merge=merge)
+    await sql("target_history").execute(connection, replace=replace)
     await connection.execute("ANALYZE target_history")
     await sql("changed_positions").execute(connection)
     await connection.execute("ANALYZE changed_positions")
     counts = await sql("count_changes").one(connection)
+    removed = await sql("removed_records").fetch(connection) if counts["removed"] else []
     corrected = await sql("correct_histories").one(connection)
     if corrected["trigger_id"]:
         await sql("supersede_corrected").execute(connection)
@@ -105,4 +106,9 @@ async def replace_histories(connection: Connection, *, merge: bool) -> dict[str,
     await connection.execute("DROP TABLE target_history, changed_positions")
     if corrected["trigger_id"] or extended:
         await connection.execute("NOTIFY revalue_wake")
-    return {**dict(counts), **dict(corrected), "positions_extended": extended}
+    return {
+        **dict(counts),
+        **dict(corrected),
+        "positions_extended": extended,
+        "removed_records": [dict(each) for each in removed],
+    }

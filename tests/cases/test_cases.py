@@ -32,8 +32,18 @@ from tests.support import Engine, engine, execute, fetch
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/case.toml"))
 ACTIONS = {"load", "open", "value", "correct", "sql"}
-ANSWERS = {"rows", "holes", "says", "states", "refused", "counts", "totals", "failed_jobs"}
-OPTIONS = {"merge", "back", "calendar"}
+ANSWERS = {
+    "rows",
+    "holes",
+    "says",
+    "states",
+    "refused",
+    "counts",
+    "removed",
+    "totals",
+    "failed_jobs",
+}
+OPTIONS = {"replace", "back", "calendar"}
 LAST = date(2200, 12, 31)
 
 
@@ -62,7 +72,10 @@ class Case:
                 for kind, name in files.items():
                     if value != "all" or (self.folder / name).exists():
                         self.loaded = await load(
-                            self.database, kind, self.folder / name, merge=step.get("merge", False)
+                            self.database,
+                            kind,
+                            self.folder / name,
+                            replace=step.get("replace", False),
                         )
             case "open":
                 calendars = [step["calendar"]] if "calendar" in step else None
@@ -96,6 +109,13 @@ class Case:
             assert self.loaded is not None
             given = {name: getattr(self.loaded, name) for name in step["counts"]}
             assert given == step["counts"]
+        if "removed" in step:
+            assert self.loaded is not None
+            found = [
+                " ".join(str(_written(value)) for value in vars(record).values())
+                for record in self.loaded.removed_records
+            ]
+            assert found == step["removed"]
         if "failed_jobs" in step:
             jobs = await list_jobs(self.database, status="FAILED")
             letters = await list_dead_letters(self.database, still_failed=True)

@@ -106,7 +106,7 @@ async def test_two_position_corrections_in_a_row_are_epochs_0_1_2(
 ) -> None:
     epochs = []
     for quantity, from_day in (("3", DAYS[2]), ("4", DAYS[6])):
-        await load(database, Kind.POSITIONS, facts("P1", "A", {from_day: quantity}))
+        await load(database, Kind.POSITIONS, facts("P1", "A", {from_day: quantity}), replace=True)
         await valued.settle()
         state = await state_of(database, "P1", "A")
         epochs.append((state["epoch"], state["published_epoch"], state["history_epoch"]))
@@ -139,7 +139,7 @@ async def test_corrections_on_top_of_each_other_before_anything_is_valued(
     for turn in range(3):
         await corrections.price(database, "A", DAYS[5], Decimal(40 + turn))
         await corrections.rate(database, "EUR", "USD", DAYS[6], Decimal("1.2") + turn)
-        await load(database, Kind.POSITIONS, facts("P2", "A", {DAYS[3]: str(5 + turn)}), merge=True)
+        await load(database, Kind.POSITIONS, facts("P2", "A", {DAYS[3]: str(5 + turn)}))
         await valued.loop.run_once()
     await valued.settle()
     await assert_all_correct(database)

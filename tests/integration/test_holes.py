@@ -315,7 +315,7 @@ async def test_a_hole_does_not_leave_a_weekend_behind_when_its_position_is_corre
     await load(database, Kind.PRICES, prices("S", {NEXT: "15"}))
     await running.settle()
     assert (await state(database))[-1] == f"PRICE_TOO_OLD S {FRI}"
-    await load(database, Kind.POSITIONS, facts("P", "S", {FRI: "0"}, cost="0"), merge=True)
+    await load(database, Kind.POSITIONS, facts("P", "S", {FRI: "0"}, cost="0"))
     await running.settle()
     assert await state(database) == ("CURRENT", "CURRENT", NEXT, NEXT, None)
     assert (await seen(database))[NEXT] == 60

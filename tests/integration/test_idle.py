@@ -133,7 +133,9 @@ async def test_the_neighbours_of_a_noted_position_are_not_read(
     async with engine(url) as running:
         await running.settle()
         for portfolio in ("P1", "P15", "P30"):
-            await load(database, Kind.POSITIONS, facts(portfolio, "A", {DAYS[3]: "5"}))
+            await load(
+                database, Kind.POSITIONS, facts(portfolio, "A", {DAYS[3]: "5"}), replace=True
+            )
         scanned = stage.scan(
             running.reader,
             Lane.HISTORY,

@@ -482,7 +482,7 @@ async def test_histories_open_dates_and_what_is_due_follow_every_load(
             )
             history: Facts = {}
             frontier: int | None = None
-            for given_records, merge, moved in loads:
+            for given_records, replace, moved in loads:
                 if moved is not None and (frontier is None or moved > frontier):
                     frontier = moved
                     await execute(
@@ -494,7 +494,7 @@ async def test_histories_open_dates_and_what_is_due_follow_every_load(
                 kept = {
                     d: q
                     for d, q in history.items()
-                    if d < earliest or (merge and d not in given_records)
+                    if d < earliest or (not replace and d not in given_records)
                 }
                 becomes = {**kept, **given_records}
                 before = await state_of(database, "P1", "A")
@@ -502,7 +502,7 @@ async def test_histories_open_dates_and_what_is_due_follow_every_load(
                     database,
                     "positions",
                     facts("P1", "A", {day(d): str(q) for d, q in given_records.items()}),
-                    merge=merge,
+                    replace=replace,
                 )
                 after = await state_of(database, "P1", "A")
                 differing = [
@@ -748,9 +748,9 @@ def open_days(model: Model) -> set[int]:
     return found
 
 
-def after_load(model: Model, given_records: Model, merge: bool) -> Model:
+def after_load(model: Model, given_records: Model, replace: bool) -> Model:
     first = min(given_records)
-    return {d: v for d, v in model.items() if d < first or merge} | given_records
+    return {d: v for d, v in model.items() if d < first or not replace} | given_records
 
 
 def in_force(model: Model) -> list[Values]:
@@ -792,7 +792,7 @@ async def check_load(
     was: dict[str, Model],
     given_records: dict[str, Model],
     frontier: int | None,
-    merge: bool,
+    replace: bool,
 ) -> dict[str, Model]:
     """Load records of several positions; compare all that a load may write with the model."""
     at = day(frontier) if frontier is not None else None
@@ -808,14 +808,19 @@ async def check_load(
         book,
         "positions",
         pl.concat([frame_of(s, m) for s, m in given_records.items()]),
-        merge=merge,
+        replace=replace,
     )
     reached: set[int] = set()
     corrected = extended = 0
     becomes = {
-        s: after_load(m, given_records[s], merge) if s in given_records else m
+        s: after_load(m, given_records[s], replace) if s in given_records else m
         for s, m in was.items()
     }
+    gone = [
+        (s, day(d), *m[d]) for s, m in sorted(was.items()) for d in sorted(m) if d not in becomes[s]
+    ]
+    assert [tuple(vars(record).values())[1:] for record in result.removed_records] == gone
+    assert result.removed == len(gone)
     for s, new in becomes.items():
         state, old = await state_of(book, "P1", s), before[s]
         stored = await fetch(
@@ -874,42 +879,42 @@ HELD, MORE, GONE = (5, 50, 45), (8, 80, 70), (0, 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("was", "given_records", "frontier", "merge"),
+    ("was", "given_records", "frontier", "replace"),
     [
         pytest.param({}, {2: HELD}, None, False, id="new"),
         pytest.param({}, {2: GONE, 4: GONE, 6: HELD}, None, False, id="records of 0 first"),
         pytest.param({2: HELD}, {6: MORE}, 5, False, id="extension"),
         pytest.param({2: HELD}, {6: MORE}, 6, False, id="correction on the frontier itself"),
         pytest.param(
-            {2: HELD, 6: MORE}, {4: MORE}, 9, False, id="replaced: the later record is gone"
+            {2: HELD, 6: MORE}, {4: MORE}, 9, True, id="replaced: the later record is gone"
         ),
-        pytest.param({2: HELD, 6: HELD}, {4: MORE}, 9, True, id="merged: the later record stays"),
+        pytest.param({2: HELD, 6: HELD}, {4: MORE}, 9, False, id="the later record stays"),
         pytest.param({2: HELD, 6: MORE}, {2: HELD, 6: MORE}, 9, False, id="nothing new"),
-        pytest.param({2: HELD, 6: MORE}, {2: HELD}, 9, True, id="nothing new, merged"),
+        pytest.param({2: HELD, 6: MORE}, {2: HELD}, 9, False, id="nothing new, and a later record"),
         pytest.param(
-            {2: HELD, 6: MORE}, {2: HELD}, 9, False, id="the same record, and the later one is gone"
+            {2: HELD, 6: MORE}, {2: HELD}, 9, True, id="the same record, and the later one is gone"
         ),
         pytest.param({2: HELD}, {6: GONE}, 9, False, id="closed"),
         pytest.param({2: HELD, 4: GONE}, {7: MORE}, 9, False, id="opened again"),
         pytest.param(
-            {2: HELD, 7: GONE}, {4: GONE}, 9, True, id="closed earlier: no closing date twice"
+            {2: HELD, 7: GONE}, {4: GONE}, 9, False, id="closed earlier: no closing date twice"
         ),
-        pytest.param({4: GONE}, {2: HELD}, 9, True, id="a record of 0 becomes a closing date"),
+        pytest.param({4: GONE}, {2: HELD}, 9, False, id="a record of 0 becomes a closing date"),
         pytest.param({2: HELD}, {2: GONE}, 9, False, id="never open"),
-        pytest.param({2: HELD}, {0: MORE}, 9, True, id="earlier than all known"),
+        pytest.param({2: HELD}, {0: MORE}, 9, False, id="earlier than all known"),
         pytest.param({2: HELD}, {2: (5, 50, 46)}, 9, False, id="only a cost basis differs"),
         pytest.param({2: HELD}, {6: HELD}, 9, False, id="the record in force again"),
         pytest.param({2: HELD}, {6: HELD}, 4, False, id="the same, after the frontier"),
-        pytest.param({2: HELD, 6: HELD}, {2: HELD}, 9, False, id="a repeating record is gone"),
-        pytest.param({2: HELD, 6: HELD}, {4: MORE}, 9, False, id="corrected from between on"),
+        pytest.param({2: HELD, 6: HELD}, {2: HELD}, 9, True, id="a repeating record is gone"),
+        pytest.param({2: HELD, 6: HELD}, {4: MORE}, 9, True, id="corrected from between on"),
         pytest.param({2: HELD, 4: GONE}, {6: GONE}, 9, False, id="closed again"),
-        pytest.param({2: HELD, 4: GONE, 6: GONE}, {4: HELD}, 9, True, id="closed later"),
-        pytest.param({4: HELD}, {2: GONE}, 9, True, id="a record of 0 before the first one"),
+        pytest.param({2: HELD, 4: GONE, 6: GONE}, {4: HELD}, 9, False, id="closed later"),
+        pytest.param({4: HELD}, {2: GONE}, 9, False, id="a record of 0 before the first one"),
         pytest.param({}, {2: GONE}, None, False, id="new and never open"),
     ],
 )
 async def test_a_position_load_writes_what_the_model_says(
-    book: Database, was: Model, given_records: Model, frontier: int | None, merge: bool
+    book: Database, was: Model, given_records: Model, frontier: int | None, replace: bool
 ) -> None:
     await load(book, "instruments", changed("instruments"))
     await load(book, "positions", frame_of("C", was or given_records))
@@ -922,7 +927,7 @@ async def test_a_position_load_writes_what_the_model_says(
         )
         assert state["published_open_dates"] == state["open_dates"]
         return
-    await check_load(book, {"C": was}, {"C": given_records}, frontier, merge)
+    await check_load(book, {"C": was}, {"C": given_records}, frontier, replace)
 
 
 histories = st.dictionaries(
@@ -950,8 +955,13 @@ async def test_any_sequence_of_loads_of_two_positions_follows_the_model(
     try:
         async with await Database.open(url) as opened:
             model: dict[str, Model] = {s: {0: (10, 1000, 1000)} for s in "AB"}
-            await load(opened, "positions", pl.concat([frame_of(s, m) for s, m in model.items()]))
-            for given_records, frontier, merge in sequence:
-                model = await check_load(opened, model, given_records, frontier, merge)
+            await load(
+                opened,
+                "positions",
+                pl.concat([frame_of(s, m) for s, m in model.items()]),
+                replace=True,
+            )
+            for given_records, frontier, replace in sequence:
+                model = await check_load(opened, model, given_records, frontier, replace)
     finally:
         await drop_database(server_url, url)

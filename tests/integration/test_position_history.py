@@ -85,19 +85,19 @@ async def test_a_record_that_repeats_the_one_in_force_keeps_what_was_stated_for_
 ) -> None:
     await load_small_book(database, portfolios=1)
     await execute(database, "UPDATE position_state SET frontier_date = $1", DAYS[-1])
-    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "5"}))
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "5"}), replace=True)
     before = await state_of(database, "P1", "A")
     repeated = await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[10]: "5"}))
     assert (repeated.inserted, repeated.positions_corrected, repeated.trigger_id) == (1, 0, None)
     assert await state_of(database, "P1", "A") == before
-    corrected = await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[2]: "8"}), merge=True)
+    corrected = await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[2]: "8"}))
     assert await fetch(
         database,
         "SELECT kind, dates::text FROM reprocessing_triggers WHERE trigger_id = $1",
         corrected.trigger_id,
     ) == [("POSITION", f"{{[{DAYS[2]},{DAYS[10]})}}")]
     # Without the record of the tenth day, the correction reaches it too.
-    removed = await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[2]: "8"}))
+    removed = await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[2]: "8"}), replace=True)
     assert (removed.removed, removed.positions_corrected) == (1, 1)
 
 
@@ -153,9 +153,9 @@ class Reference:
         self.histories[self.epoch + 1] = self.present
         self.epoch += 1
 
-    def load(self, records: Mapping[int, Record], merge: bool) -> None:
+    def load(self, records: Mapping[int, Record], replace: bool) -> None:
         first = min(records)
-        kept = {d: r for d, r in self.present.items() if d < first or merge}
+        kept = {d: r for d, r in self.present.items() if d < first or not replace}
         new = {**kept, **records}
         changed = [d for d in range(END) if in_force(self.present, d) != in_force(new, d)]
         if changed and changed[0] <= self.frontier:
@@ -223,7 +223,7 @@ async def raise_epoch(database: Database, portfolio: str) -> None:
 
 
 async def load_records(
-    database: Database, portfolio: str, given_records: dict[str, History], merge: bool
+    database: Database, portfolio: str, given_records: dict[str, History], replace: bool
 ) -> LoadResult:
     rows = [
         (portfolio, security, day(d), *(str(value) for value in record))
@@ -232,8 +232,8 @@ async def load_records(
     ]
     columns = "portfolio_id security_id position_date quantity cost_basis_local cost_basis".split()
     frame = pl.DataFrame(rows, schema=columns, orient="row")
-    loaded = await load(database, Kind.POSITIONS, frame, merge=merge)
-    again = await load(database, Kind.POSITIONS, frame, merge=merge)
+    loaded = await load(database, Kind.POSITIONS, frame, replace=replace)
+    again = await load(database, Kind.POSITIONS, frame, replace=replace)
     assert (again.inserted, again.changed, again.removed, again.trigger_id) == (0, 0, 0, None)
     return loaded
 
@@ -286,11 +286,11 @@ async def test_histories_under_all_epochs_follow_any_loads(
     for name, *arguments in (("load", {"A": first, "B": first}, False), *sequence):
         match name, arguments:
             case "load", [given_records, *rest]:
-                merge = all(rest)  # the loads of A alone merge
+                replace = any(rest)  # the loads of A alone never do
                 before = {s: (r.epoch, r.present) for s, r in both.items()}
                 for security, records in given_records.items():
-                    both[security].load(records, merge)
-                loaded = await load_records(database, portfolio, given_records, merge)
+                    both[security].load(records, replace)
+                loaded = await load_records(database, portfolio, given_records, replace)
                 begun += loaded.inserted + loaded.changed
                 raised = [s for s, r in both.items() if r.epoch != before[s][0]]
                 assert loaded.positions_corrected == len(raised)

@@ -341,7 +341,9 @@ class _Overtaken:
     def snapshot(self) -> Iterator[Snapshot]:
         with self._running.reader.snapshot() as snapshot:
             yield snapshot
-        correction = load(self._running.database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "3"}))
+        correction = load(
+            self._running.database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "3"}), replace=True
+        )
         asyncio.run_coroutine_threadsafe(correction, self._loop).result(30)
 
 
@@ -349,7 +351,9 @@ async def test_a_position_that_is_closed_or_not_yet_scheduled_is_not_invalidated
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=1)
-    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "1", DAYS[3]: "0"}))
+    await load(
+        database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "1", DAYS[3]: "0"}), replace=True
+    )
     async with engine(url) as running:
         await running.settle()
         await execute(database, "UPDATE market_prices SET price = 7 WHERE price_date = $1", DAYS[5])
@@ -424,7 +428,7 @@ async def test_a_position_that_was_changed_since_the_scan_is_left_for_the_next_o
     """It is scanned while closed and opened before it is staged: its frontier must not pass the
     opening."""
     await load_small_book(database, portfolios=1)
-    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}), replace=True)
     async with engine(url) as running:
         scanned = await scan_all(running)
         await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[8]: "3"}))
@@ -530,7 +534,7 @@ async def test_dates_no_longer_due_leave_pending_without_a_job_and_the_position_
     async with engine(url) as running:
         await running.settle()
         # Closed from the first day on: no date is due any more.
-        await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
+        await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}), replace=True)
         state = await state_of(database, "P1", "A")
         assert (state["epoch"], state["published_epoch"]) == (1, 0)
         assert len(
@@ -729,7 +733,7 @@ async def test_a_job_without_a_position_is_skipped_and_is_no_dead_letter(
     url: str, database: Database
 ) -> None:
     await load_small_book(database, portfolios=1)
-    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}))
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[0]: "0"}), replace=True)
     async with engine(url) as running:
         await running.settle()
         (position,) = (

@@ -97,7 +97,7 @@ async def live(database: Database, running: Engine) -> None:
     await corrections.position(database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0))
     await half_way()
     await running.settle()
-    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[10]: "3"}), merge=True)
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[10]: "3"}))
     await running.settle()
     await open_days(database, LATE)  # holes again, of A on the last one
     await running.settle()

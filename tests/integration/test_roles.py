@@ -143,9 +143,7 @@ async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
             await corrections.position(
                 database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0)
             )
-            await load(
-                database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 1): "0"}), merge=True
-            )
+            await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 1): "0"}))
             # Removes the record before.
             await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 4): "0"}))
             await open_days(

@@ -141,10 +141,10 @@ async def correct(database: Database, book: Book, correction: Sequence[Any]) -> 
                     "UPDATE calendars SET opened_through = $1 WHERE opened_through < $1",
                     day,
                 )
-        case ("facts", number, facts, merge) if book.records:
+        case ("facts", number, facts, replace) if book.records:
             position = sorted(book.records)[number % len(book.records)]
             changed = Book(**{**vars(book), "records": {position: facts}})
-            await load(database, Kind.POSITIONS, book_frames(changed)["positions"], merge=merge)
+            await load(database, Kind.POSITIONS, book_frames(changed)["positions"], replace=replace)
 
 
 async def check(database: Database) -> None:

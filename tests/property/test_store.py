@@ -290,14 +290,14 @@ class Store(RuleBasedStateMachine):
         position=st.sampled_from(POSITIONS),
         day=DAY,
         quantity=st.sampled_from(["0", "0", "3", "-4"]),
-        merge=st.booleans(),
+        replace=st.booleans(),
     )
     def correct_position(
-        self, position: tuple[str, str], day: date, quantity: str, merge: bool
+        self, position: tuple[str, str], day: date, quantity: str, replace: bool
     ) -> None:
-        """Change, close (0) or reopen a position; without `merge` its later records are deleted."""
+        """Change, close (0) or reopen a position; with `replace` its later records go."""
         self.run(
-            load(self.database, Kind.POSITIONS, facts(*position, {day: quantity}), merge=merge)
+            load(self.database, Kind.POSITIONS, facts(*position, {day: quantity}), replace=replace)
         )
 
     @rule(scanned=LANES)

@@ -153,7 +153,7 @@ async def test_every_answer_that_was_read_can_be_read_again(
                 prices("A", {date(2024, 1, 29): "77", date(2024, 1, 30): "78"}),
             )
             later = facts("P2", "A", {date(2024, 2, 1): "0"})  # after the frontier: no correction
-            await load(database, Kind.POSITIONS, later, merge=True)
+            await load(database, Kind.POSITIONS, later)
             await open_days(database, [date(2024, 1, 31), date(2024, 2, 1), date(2024, 2, 2)])
             await running.settle()
             await corrections.position(
@@ -314,7 +314,7 @@ async def test_what_is_recorded_last_is_what_the_positions_publish(
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await running.settle()
     await corrections.position(database, "P1", "A", DAYS[5], Decimal(0), Decimal(0), Decimal(0))
-    await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 1): "0"}), merge=True)
+    await load(database, Kind.POSITIONS, facts("P2", "B", {date(2024, 3, 1): "0"}))
     await running.settle()
     wrong = await fetch(
         database,
