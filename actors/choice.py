@@ -8,12 +8,15 @@ import sys
 from dataclasses import dataclass
 
 from revalue.actors.protocols import Host
+from revalue.engine import logs
 from revalue.engine.errors import TransientError
 from revalue.engine.leadership.lease import was_left
 from revalue.engine.operate.due_bound import due_at_most
 from revalue.engine.postgres.database import Database
 from revalue.engine.runtime import OnProgress, Run, runtime
 from revalue.engine.settings import Settings, ray_cluster
+
+_log = logs.logger("runtime")
 
 LOCAL_POSITION_DAYS = 200_000
 """Less than this is valued in this process."""
@@ -43,8 +46,9 @@ class Choice:
 
 def run_until_quiet(url: str, settings: Settings, *, on_progress: OnProgress | None = None) -> Run:
     """The runtime `auto` of engine.runtime: that of the other two which suits what is due."""
-    chosen = runtime(choose(url, settings).runtime)
-    return chosen(url, settings, on_progress=on_progress)
+    made = choose(url, settings)
+    _log.info("runtime chosen", runtime=made.runtime, reason=made.reason)
+    return runtime(made.runtime)(url, settings, on_progress=on_progress)
 
 
 def choose(url: str, settings: Settings, *, watch: bool = False) -> Choice:

@@ -1,8 +1,8 @@
 -- At most how many position-days are due; if it is :enough or more, only that it is so.
 --
--- Asked before each run, so it has to be cheap: what is looked at is bounded by :enough, and the
--- corrections are looked at only if the rest is less. Each position that owes something counts at
--- least once, so that :enough of them are enough. Days that two corrections reach count twice.
+-- Asked before each run, so it has to be cheap: it ends with :enough rows, and looks for
+-- corrections only if less is owed without them. Each position that owes something counts at least
+-- once, so that :enough of them are enough. Days that two corrections reach count twice.
 -- The reach of a correction ends with what is scheduled: what is opened after it is owed anyway.
 -- Dates of jobs that failed for good are not due: see due_work.sql.
 WITH owed AS MATERIALIZED (

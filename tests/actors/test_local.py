@@ -311,8 +311,12 @@ async def test_a_process_that_dies_is_recovered_from(
         ("PROCESSING",)
     ]
     assert await due_at_most(database, LOCAL_POSITION_DAYS) == 4 * len(DAYS), "with those in flight"
-    chosen = await asyncio.to_thread(choose, url, Settings())
-    assert (chosen.runtime, "the last run has died" in str(chosen)) == ("ray", True)
+
+    async def is_told() -> bool:  # the server notices it a moment later
+        chosen = await asyncio.to_thread(choose, url, Settings())
+        return (chosen.runtime, "the last run has died" in str(chosen)) == ("ray", True)
+
+    await until(is_told)
     again = command(url, "value", "--quiet", "--runtime", "local", REVALUE_LEASE_SECONDS="1")
     assert (await ended(again))[0] == 0
     assert await assert_all_correct(database) == 4 * len(DAYS)

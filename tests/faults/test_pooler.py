@@ -37,7 +37,6 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 from tests.conftest import named
 from tests.debian import unpacked, with_libraries
-from tests.faults.armory import Armory
 from tests.faults.checks import assert_all_correct
 from tests.support import DAYS, execute, fetch, load_small_book
 
@@ -143,7 +142,7 @@ def run(url: str, *arguments: str) -> str:
 
 
 async def test_a_book_is_loaded_valued_corrected_and_served_in_session_pooling(
-    armory: Armory, pooled: str, database: Database
+    pooled: str, database: Database
 ) -> None:
     async with await Database.open(pooled) as opened:
         await load_small_book(opened, portfolios=2)
@@ -154,7 +153,7 @@ async def test_a_book_is_loaded_valued_corrected_and_served_in_session_pooling(
         }.items():
             for _ in range(2):  # it has been given back to the pool meanwhile
                 assert await fetch(opened, f"SHOW {name}") == [(value,)]
-    with revalue.connect(pooled, actors=1) as book:
+    with revalue.connect(pooled, runtime="local") as book:
         assert book.value().rows_written == 4 * len(DAYS)
         assert json.loads(run(pooled, "status", "--json"))["is_current"]
         told = book.preview(revalue.Rate("EUR", "USD", DAYS[2], Decimal("1.3")))
