@@ -8,7 +8,7 @@ PlanTooLongError) the call may be repeated.
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -29,8 +29,9 @@ from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.preview.preview import OnRows, Preview, preview
-from revalue.engine.read import queries
+from revalue.engine.read import queries, report
 from revalue.engine.read.explain import Explanation, explain
+from revalue.engine.read.files import write_file
 from revalue.engine.runtime import OnProgress, Run, runtime
 from revalue.engine.settings import Settings
 
@@ -428,6 +429,98 @@ class Book:
         )
         return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
+    def positions(
+        self,
+        last_date: date = date.max,
+        *,
+        first_date: date | None = None,
+        portfolios: Sequence[str] | None = None,
+        securities: Sequence[str] | None = None,
+        known_at: datetime | None = None,
+    ) -> pl.DataFrame:
+        """Return the open positions of a date, or of every date of a range.
+
+        A position without a value is a row too, so that nothing is left out without a word.
+
+        Args:
+            last_date: without first_date: of each portfolio the last opened business date at or
+                before it.
+            first_date: every opened business date from it to last_date (both included).
+            portfolios: only these. None: all.
+            securities: only these. None: all.
+            known_at: as of `valuations`.
+
+        Returns:
+            One row per open position and date, ordered by date, portfolio_id and security_id: the
+            columns of `valuations`; price_effect and fx_effect (Decimal(38, 10), in base_currency,
+            which add up to unrealized_gain); failure_reason: why there is no value. Without a
+            value valuation_status is WAITING_FOR_DATA or FAILED (data are missing or wrong), or
+            NOT_VALUED (not yet), and amounts, price, rate and their dates are null.
+
+        Raises:
+            NotFoundError: there is no such portfolio or security, or nothing is opened.
+            UsageError: as of `valuations`; or first_date is after last_date.
+        """
+        wanted = _wanted(last_date, first_date, portfolios, securities, known_at)
+        return self._wait(_all(report.positions(self._database, wanted)))
+
+    def totals(
+        self,
+        last_date: date = date.max,
+        *,
+        first_date: date | None = None,
+        portfolios: Sequence[str] | None = None,
+        securities: Sequence[str] | None = None,
+        known_at: datetime | None = None,
+        by: report.By = "portfolio",
+    ) -> pl.DataFrame:
+        """Return sums of `positions`, per portfolio or base currency and date.
+
+        Args:
+            last_date, first_date, portfolios, securities, known_at: as of `positions`.
+            by: "portfolio", or "currency": one sum over all portfolios of a base currency.
+
+        Returns:
+            One row per portfolio (or base currency) and date: portfolio_id, base_currency, date;
+            market_value, cost_basis, unrealized_gain, price_effect, fx_effect (Decimal(38, 10), in
+            base_currency; null: no position has a value); and numbers of open positions: lines (all
+            of them), lines_valued, lines_stale (valued at a price or rate older than the date),
+            lines_waiting (without a value because data are missing or wrong), lines_missing (not
+            valued yet) and lines_reprocessing. A position without a value is in no sum.
+
+        Raises:
+            RevalueError: as of `positions`.
+        """
+        wanted = _wanted(last_date, first_date, portfolios, securities, known_at)
+        return self._wait(_all(report.totals(self._database, wanted, by=by)))
+
+    def write_positions(
+        self,
+        file: Path | str,
+        last_date: date = date.max,
+        *,
+        first_date: date | None = None,
+        portfolios: Sequence[str] | None = None,
+        securities: Sequence[str] | None = None,
+        known_at: datetime | None = None,
+    ) -> int:
+        """Write `positions` into a file, with one date at a time in memory.
+
+        Args:
+            file: .csv, .parquet or .arrow; one of that name is replaced when all is written.
+            last_date, first_date, portfolios, securities, known_at: as of `positions`.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            UsageError: there is no such format, or the file cannot be written.
+            RevalueError: as of `positions`.
+        """
+        wanted = _wanted(last_date, first_date, portfolios, securities, known_at)
+        frames = report.positions(self._database, wanted)
+        return self._wait(write_file(Path(file), report.REPORT_COLUMNS, frames))
+
     def explain(self, portfolio: str, security: str, day: date) -> Explanation:
         """Recompute one number from the present data, and compare it with the stored one.
 
@@ -451,3 +544,23 @@ class Book:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _wanted(
+    last_date: date,
+    first_date: date | None,
+    portfolios: Sequence[str] | None,
+    securities: Sequence[str] | None,
+    known_at: datetime | None,
+) -> report.Wanted:
+    return report.Wanted(
+        last_date=last_date,
+        first_date=first_date,
+        portfolios=None if portfolios is None else tuple(portfolios),
+        securities=None if securities is None else tuple(securities),
+        known_at=known_at,
+    )
+
+
+async def _all(frames: AsyncIterator[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat([frame async for frame in frames])

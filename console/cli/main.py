@@ -23,6 +23,7 @@ from revalue.console.cli import (
     load,
     openings,
     prune,
+    read,
     serve,
     status,
     tokens,
@@ -106,6 +107,7 @@ app.command("load", rich_help_panel=_DATA)(load.load)
 app.add_typer(correct.app, name="correct", rich_help_panel=_DATA)
 app.command("open", rich_help_panel=_WORK)(openings.open_days)
 app.command("value", rich_help_panel=_WORK)(value.value)
+app.add_typer(read.app, name="read", rich_help_panel=_WORK)
 app.command("explain", rich_help_panel=_WORK)(explain.explain)
 app.command("verify", rich_help_panel=_WORK)(verify.verify)
 app.command("status", rich_help_panel=_OPERATE)(status.status)

@@ -1,7 +1,8 @@
 """Progress of a run, a preview or a load on standard error, in one line that is redrawn."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 
 from rich.live import Live
 from rich.table import Table
@@ -72,6 +73,19 @@ def prune_line(*, show: bool = True) -> Iterator[OnPruneProgress | None]:
         return
     with Live(console=err, refresh_per_second=8, transient=True) as live:
         yield lambda now: live.update(describe_prune(now))
+
+
+@contextmanager
+def read_line() -> Iterator[Callable[[int, date | None], None]]:
+    """Draw how many position-days are read, and up to which date, in this block.
+
+    Yields:
+        what to call with both.
+    """
+    with Live(console=err, refresh_per_second=8, transient=True) as live:
+        yield lambda rows, day: live.update(
+            f"{counted(rows, 'position-day')}{f', up to {day}' if day else ''}"
+        )
 
 
 def describe_prune(now: PruneProgress) -> Table:

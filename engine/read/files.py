@@ -1,0 +1,111 @@
+"""Write frames into a file, one after the other: the file is there when all of them are in it."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
+
+from revalue.engine.errors import UsageError
+
+Columns: TypeAlias = Mapping[str, pl.DataType | type[pl.DataType]]
+
+_Write: TypeAlias = Callable[[pl.DataFrame], None]
+_Open: TypeAlias = Callable[[IO[bytes], Columns], AbstractContextManager[_Write]]
+
+
+def require_format(target: Path) -> None:
+    """Refuse a file whose ending is none of FORMATS.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    if target.suffix.lower() not in _WRITERS:
+        raise UsageError(
+            f"{target}: the ending of a file says its format, and has to be one of "
+            f"{', '.join(_WRITERS)}"
+        )
+
+
+async def write_file(target: Path, columns: Columns, frames: AsyncIterator[pl.DataFrame]) -> int:
+    """Write frames into a .csv, .parquet or .arrow file, which replaces one of that name.
+
+    One frame at a time is in memory. Decimals stay exact: text in CSV, decimal128 in the others.
+
+    Args:
+        target: the name of the file; its ending says the format.
+        columns: those of each frame, in their order.
+        frames: if it raises an error, no file is made, and an older one stays.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        UsageError: there is no such format, or the file cannot be written.
+    """
+    require_format(target)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    rows = 0
+    try:
+        with part.open("xb") as file, _WRITERS[target.suffix.lower()](file, columns) as write:
+            async for frame in frames:
+                write(frame)
+                rows += len(frame)
+        part.rename(target)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return rows
+
+
+@contextmanager
+def csv_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
+    """Write CSV, with a header even if there is no frame; nothing before the first frame."""
+    header = pl.DataFrame(schema=dict(columns)).write_csv().encode()
+    is_begun = False
+
+    def write(frame: pl.DataFrame) -> None:
+        nonlocal is_begun
+        if not is_begun:
+            file.write(header)
+            is_begun = True
+        frame.write_csv(file, include_header=False)
+
+    yield write
+    if not is_begun:
+        file.write(header)
+
+
+@contextmanager
+def _parquet_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
+    with parquet.ParquetWriter(file, _schema(columns), compression="zstd") as writer:
+        yield lambda frame: writer.write_table(_arrow(frame))
+
+
+@contextmanager
+def _arrow_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
+    with pa.ipc.new_file(file, _schema(columns)) as writer:
+        yield lambda frame: writer.write_table(_arrow(frame))
+
+
+_WRITERS: dict[str, _Open] = {
+    ".csv": csv_writer,
+    ".parquet": _parquet_writer,
+    ".arrow": _arrow_writer,
+}
+
+FORMATS = tuple(_WRITERS)
+"""The endings of the files that can be written."""
+
+
+def _schema(columns: Columns) -> pa.Schema:
+    return _arrow(pl.DataFrame(schema=dict(columns))).schema
+
+
+def _arrow(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -1,0 +1,220 @@
+"""Reports: the open positions of many portfolios, a business date at a time, and their totals.
+
+A position without a value is a row too: its valuation_status and failure_reason say why. So a sum
+never leaves anything out without a word.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal, TypeAlias
+
+import polars as pl
+
+from revalue.engine.core.decimals import AMOUNT, RATE
+from revalue.engine.errors import NotFoundError, UsageError
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.postgres.transaction_reader import read_frame
+from revalue.engine.read.queries import require_known
+
+sql = statements(__package__)
+
+REPORT_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "portfolio_id": pl.String,
+    "security_id": pl.String,
+    "date": pl.Date,
+    "base_currency": pl.String,
+    "local_currency": pl.String,
+    "valuation_status": pl.String,
+    "reprocessing_status": pl.String,
+    "quantity": AMOUNT,
+    "cost_basis_local": AMOUNT,
+    "cost_basis": AMOUNT,
+    "price": RATE,
+    "price_date": pl.Date,
+    "fx_rate": RATE,
+    "fx_date": pl.Date,
+    "market_value_local": AMOUNT,
+    "market_value": AMOUNT,
+    "unrealized_gain_local": AMOUNT,
+    "unrealized_gain": AMOUNT,
+    "price_effect": AMOUNT,
+    "fx_effect": AMOUNT,
+    "epoch": pl.Int32,
+    "failure_reason": pl.String,
+}
+
+_SUMS = ("market_value", "cost_basis", "unrealized_gain", "price_effect", "fx_effect")
+_COUNTS = (
+    "lines",
+    "lines_valued",
+    "lines_stale",
+    "lines_waiting",
+    "lines_missing",
+    "lines_reprocessing",
+)
+
+By: TypeAlias = Literal["portfolio", "currency"]
+
+
+def total_columns(by: By) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """Return the columns of totals, with their types."""
+    return {
+        **({"portfolio_id": pl.String} if by == "portfolio" else {}),
+        "base_currency": pl.String,
+        "date": pl.Date,
+        **dict.fromkeys(_SUMS, AMOUNT),
+        **dict.fromkeys(_COUNTS, pl.UInt32),
+    }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a report is of.
+
+    Attributes:
+        last_date: the last date of the report.
+        first_date: the first one: the report has every opened business date between them (both
+            included). None: it has one date, of each portfolio the last opened business date at or
+            before last_date.
+        portfolios: only these; None: all.
+        securities: only these; None: all.
+        known_at: a time with a zone: what the same report gave at that time. None: now.
+    """
+
+    last_date: date
+    first_date: date | None = None
+    portfolios: tuple[str, ...] | None = None
+    securities: tuple[str, ...] | None = None
+    known_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.known_at is not None and self.known_at.tzinfo is None:
+            raise UsageError(
+                f"known_at {self.known_at} has no time zone: give one, for example UTC"
+            )
+        if self.first_date is not None and self.first_date > self.last_date:
+            raise UsageError(f"the first date {self.first_date} is after the last {self.last_date}")
+
+
+async def positions(database: Database, wanted: Wanted) -> AsyncIterator[pl.DataFrame]:
+    """Yield the open positions of a report, all of one snapshot of the database.
+
+    Yields:
+        REPORT_COLUMNS: of one business date after another (in a report without a first date all of
+        them at once), a row per open position, sorted by portfolio_id and security_id.
+
+    Raises:
+        NotFoundError: there is no such portfolio or security.
+        UsageError: nothing is opened on these dates; NotYetKnownError, NoLongerKnownError.
+    """
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        await require_known(connection, wanted.known_at)
+        await _require_existing(connection, wanted)
+        days = await _days(connection, wanted)
+        for calendars, dates in days:
+            yield await _read(connection, wanted, calendars, dates)
+
+
+async def totals(
+    database: Database, wanted: Wanted, *, by: By = "portfolio"
+) -> AsyncIterator[pl.DataFrame]:
+    """Yield the totals of a report, per portfolio or base currency and date.
+
+    Yields:
+        `total_columns`: sums in base_currency (null: no line is valued), and how many open
+        positions (lines) there are, valued, of them at a price or rate older than the date (stale),
+        without a value because data are missing or wrong (waiting) or not yet valued (missing), and
+        being reprocessed.
+
+    Raises:
+        RevalueError: as `positions`.
+    """
+    async for rows in positions(database, wanted):
+        yield totals_of(rows, by)
+
+
+def totals_of(rows: pl.DataFrame, by: By) -> pl.DataFrame:
+    """Return the totals of the rows of `positions`, see there."""
+    columns = total_columns(by)
+    keys = [name for name in columns if name not in (*_SUMS, *_COUNTS)]
+    status = pl.col("valuation_status")
+    is_valued = status.is_in(["VALUED_CURRENT", "VALUED_STALE"])
+    return (
+        rows.group_by(keys)
+        .agg(
+            *(pl.when(is_valued.any()).then(pl.col(name).sum()).alias(name) for name in _SUMS),
+            lines=pl.len(),
+            lines_valued=is_valued.sum(),
+            lines_stale=(status == "VALUED_STALE").sum(),
+            lines_waiting=status.is_in(["WAITING_FOR_DATA", "FAILED"]).sum(),
+            lines_missing=(status == "NOT_VALUED").sum(),
+            lines_reprocessing=(pl.col("reprocessing_status") == "IN_PROGRESS").sum(),
+        )
+        .select(pl.col(name).cast(kind) for name, kind in columns.items())
+        .sort(keys)
+    )
+
+
+async def _require_existing(connection: Connection, wanted: Wanted) -> None:
+    row = await sql("report_unknown").one(
+        connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
+    )
+    if row["portfolio"] is not None:
+        raise NotFoundError(f"there is no portfolio {row['portfolio']!r}")
+    if row["security"] is not None:
+        raise NotFoundError(f"there is no security {row['security']!r}")
+
+
+async def _days(
+    connection: Connection, wanted: Wanted
+) -> list[tuple[Sequence[str], Sequence[date]]]:
+    """Return the dates of each frame of the report: calendars, and of each one its date."""
+    rows = await sql("report_days").fetch(
+        connection,
+        known_at=wanted.known_at,
+        first_date=wanted.first_date,
+        last_date=wanted.last_date,
+        portfolios=_list(wanted.portfolios),
+    )
+    if not rows:
+        since = "" if wanted.first_date is None else f"from {wanted.first_date} "
+        raise NotFoundError(
+            f"no business date {since}to {wanted.last_date} is opened: `revalue open` opens them"
+        )
+    if wanted.first_date is None:
+        return [([row["calendar_id"] for row in rows], [row["date"] for row in rows])]
+    calendars: dict[date, list[str]] = {}
+    for row in rows:
+        calendars.setdefault(row["date"], []).append(row["calendar_id"])
+    return [(of, [day] * len(of)) for day, of in calendars.items()]
+
+
+async def _read(
+    connection: Connection, wanted: Wanted, calendars: Sequence[str], dates: Sequence[date]
+) -> pl.DataFrame:
+    statement = sql("report")
+    given = {
+        "known_at": wanted.known_at,
+        "of_portfolio": _only(wanted.portfolios),
+        "of_security": _only(wanted.securities),
+        "portfolios": _list(wanted.portfolios),
+        "securities": _list(wanted.securities),
+        "calendars": list(calendars),
+        "dates": list(dates),
+        "first_date": min(dates),
+        "last_date": max(dates),
+    }
+    rows = await read_frame(
+        connection, statement.positional, *(given[name] for name in statement.parameters)
+    )
+    return rows.select(pl.col(name).cast(kind) for name, kind in REPORT_COLUMNS.items())
+
+
+def _list(values: tuple[str, ...] | None) -> list[str] | None:
+    return None if values is None else list(values)
+
+
+def _only(values: tuple[str, ...] | None) -> str | None:
+    return values[0] if values is not None and len(values) == 1 else None
