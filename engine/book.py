@@ -26,7 +26,7 @@ from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres import embedded, schema
-from revalue.engine.postgres.database import Connections, Database
+from revalue.engine.postgres.database import Connections, Database, rolled_back
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.preview.preview import OnRows, Preview, preview
 from revalue.engine.read import queries, report
@@ -204,6 +204,8 @@ class Book:
         source: Path | str | pl.DataFrame | pa.Table,
         *,
         replace: bool = False,
+        snapshot: bool = False,
+        dry_run: bool = False,
     ) -> LoadResult:
         """Validate and load all rows of an input, or none of them.
 
@@ -217,24 +219,34 @@ class Book:
             replace: of positions: replace the history of each position from the earliest date that
                 is given for it: later records that the input does not give are removed. Otherwise
                 a record replaces one of the same date, and all others stay.
+            snapshot: of positions: the input is all that its portfolios hold on its one date. What
+                they hold besides is closed on it, by a record with quantity 0.
+            dry_run: only find out what the load would do, and write nothing.
 
         Returns:
-            How many rows were inserted, changed and unchanged, and which position records were
-            removed.
+            How many rows were inserted, changed and unchanged, which position records were removed,
+            and which positions were closed.
 
         Raises:
-            UsageError: there is no such kind, or `replace` is given for another kind than
-                positions.
+            UsageError: there is no such kind, or `replace` or `snapshot` does not go with it.
             InvalidInputError: the input cannot be read, or rows break a rule (.problems).
             CorrectionRefusedError: the database refuses the change.
             TransientError: the database is unavailable or busy.
         """
-        return self._wait(self._load(kind, source, replace))
+        return self._wait(self._load(kind, source, replace, snapshot, dry_run))
 
     async def _load(
-        self, kind: Kind | str, source: Path | str | pl.DataFrame | pa.Table, replace: bool
+        self,
+        kind: Kind | str,
+        source: Path | str | pl.DataFrame | pa.Table,
+        replace: bool,
+        snapshot: bool,
+        dry_run: bool,
     ) -> LoadResult:
-        loaded = await load(self._database, kind, source, replace=replace)
+        if dry_run:
+            async with rolled_back(self._database) as inside:
+                return await load(inside, kind, source, replace=replace, snapshot=snapshot)
+        loaded = await load(self._database, kind, source, replace=replace, snapshot=snapshot)
         if self._is_embedded:
             await embedded.release_log(self._database)
         return loaded

@@ -38,9 +38,21 @@ def require_confirmation(loss: str, *, confirmed: bool) -> None:
     """
     if confirmed:
         return
+    require_somebody(loss)
+    typer.confirm(f"{loss}. Go on?", abort=True, err=True)
+
+
+def require_somebody(loss: str) -> None:
+    """Require a terminal, on which somebody can be asked.
+
+    Args:
+        loss: as of `require_confirmation`.
+
+    Raises:
+        UsageError: nobody can be asked.
+    """
     if not sys.stdin.isatty():
         raise UsageError(f"{loss}; pass --yes to confirm")
-    typer.confirm(f"{loss}. Go on?", abort=True, err=True)
 
 
 @contextmanager

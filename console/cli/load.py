@@ -1,20 +1,25 @@
 """`revalue load`: load a file. `revalue sample`: load the sample book."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from revalue.console import sample
 from revalue.console.cli.arguments import Json
-from revalue.console.cli.checks import writable_folder
+from revalue.console.cli.checks import require_confirmation, require_somebody, writable_folder
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.output import counted, out, print_json, print_table, tidy
+from revalue.console.cli.output import counted, err, out, print_json, print_table, tidy
 from revalue.console.cli.progress import load_line
 from revalue.engine.correct import ingest
 from revalue.engine.correct.ingest import Kind, LoadResult
+from revalue.engine.correct.position_records import PositionRecord
 from revalue.engine.postgres import embedded
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, rolled_back
 
 _SHOWN_RECORDS = 10
 
@@ -30,6 +35,20 @@ def load(
             help="Of positions: remove the later records of a position that FILE does not contain.",
         ),
     ] = False,
+    snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--snapshot",
+            help="Of positions: FILE is all that its portfolios hold on its one date; close what "
+            "they hold besides.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be loaded.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Confirm: do not ask before a snapshot closes positions.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check FILE and load it as a whole; if any row is wrong, nothing is loaded.
@@ -37,42 +56,65 @@ def load(
     Loading the same file again changes nothing. Other values are a correction: the next `revalue
     value` restates what they affect. What FILE does not contain stays as it is.
     """
-
     context = CliContext.of(ctx)
+    may_close: set[tuple[str, str]] | None = None
 
-    async def run(database: Database) -> LoadResult:
+    async def run(database: Database, *, writes: bool) -> LoadResult:
         with load_line(show=not as_json) as on_progress:
-            loaded = await ingest.load(
-                database, kind, file, replace=replace, on_progress=on_progress
-            )
+            async with nullcontext(database) if writes else rolled_back(database) as connections:
+                loaded = await ingest.load(
+                    connections,
+                    kind,
+                    file,
+                    replace=replace,
+                    snapshot=snapshot,
+                    may_close=may_close,
+                    on_progress=on_progress,
+                )
             if context.settings.database_url is None:
                 await embedded.release_log(database)
         return loaded
 
-    result = context.run(run)
+    if snapshot and not yes and not dry_run:
+        require_somebody("a snapshot closes what it leaves out (--dry-run shows it)")
+        told = context.run(partial(run, writes=False))
+        if told.closed:
+            _print_records(err, _closed(told), told.closed_records)
+            require_confirmation(
+                f"{counted(told.closed, 'position')} would be closed on {told.closed_on}",
+                confirmed=False,
+            )
+        may_close = {(each.portfolio_id, each.security_id) for each in told.closed_records}
+    result = context.run(partial(run, writes=not dry_run))
     if as_json:
-        print_json(result)
+        print_json({**vars(result), "is_dry_run": dry_run})
     else:
-        _print(result)
+        _print(result, is_dry_run=dry_run)
 
 
-def _print(result: LoadResult) -> None:
-    out.print(_describe(result))
-    if not result.removed:
-        return
-    shown = result.removed_records[:_SHOWN_RECORDS]
+def _print(result: LoadResult, *, is_dry_run: bool) -> None:
+    out.print(_describe(result) + (" (not written)" if is_dry_run else ""))
+    if result.removed:
+        _print_records(None, "Removed position records", result.removed_records)
+    if result.closed:
+        _print_records(None, _closed(result), result.closed_records)
+
+
+def _closed(result: LoadResult) -> str:
+    return f"Left out, closed on {result.closed_on}"
+
+
+def _print_records(console: Console | None, title: str, records: Sequence[PositionRecord]) -> None:
+    if len(records) > _SHOWN_RECORDS:
+        title += f", the first {_SHOWN_RECORDS} of {len(records):,} (all: --json)"
     print_table(
-        "Removed position records"
-        + (
-            f", the first {len(shown)} of {result.removed:,} (all: --json)"
-            if len(shown) < result.removed
-            else ""
-        ),
+        title,
         ("portfolio", "security", "date", "quantity"),
         [
             (each.portfolio_id, each.security_id, each.position_date, tidy(f"{each.quantity:f}"))
-            for each in shown
+            for each in records[:_SHOWN_RECORDS]
         ],
+        console=console,
     )
 
 
@@ -83,6 +125,8 @@ def _describe(result: LoadResult) -> str:
     )
     if result.removed:
         text += f", {result.removed:,} removed"
+    if result.closed:
+        text += f", {result.closed:,} left out and closed"
     if result.kind == Kind.POSITIONS:
         text += (
             f"; {counted(result.positions_corrected, 'position')} corrected, "

@@ -88,10 +88,17 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not name.endswith("_id") else str(value)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    console: Console | None = None,
+) -> None:
     """Print a table: numbers aligned right, None as a dash.
 
-    In a file or a pipe the table is as wide as it needs to be.
+    In a file or a pipe the table is as wide as it needs to be. `console` is where it goes if not to
+    standard output.
     """
     table = Table(title=title, title_justify="left", header_style="bold")
     listed = [list(row) for row in rows]
@@ -100,4 +107,4 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(_cell(name, cell) for name, cell in zip(columns, row, strict=True)))
-    (out if out.is_terminal else _wide).print(table)
+    (console or (out if out.is_terminal else _wide)).print(table)

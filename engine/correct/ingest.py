@@ -4,19 +4,20 @@ An input of any size takes little memory here: it is read, parsed and sent to a 
 batches. What concerns all of its rows, and what is stored, is checked and written by the database.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 import polars as pl
 
-from revalue.engine.correct import upserts
+from revalue.engine.correct import snapshots, upserts
 from revalue.engine.correct.load_progress import OnProgress, Progress
 from revalue.engine.correct.parsing import Column, parse_columns
+from revalue.engine.correct.position_records import PositionRecord
 from revalue.engine.correct.problems import (
     SHOWN_ROWS,
     InputProblem,
@@ -46,18 +47,6 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class PositionRecord:
-    """A position record, named as in a file of positions."""
-
-    portfolio_id: str
-    security_id: str
-    position_date: date
-    quantity: Decimal
-    cost_basis_local: Decimal
-    cost_basis: Decimal
-
-
-@dataclass(frozen=True)
 class LoadResult:
     """What a load has done.
 
@@ -74,6 +63,11 @@ class LoadResult:
             repeats the one in force is stored, and its position is neither.
         trigger_id: the trigger that records the corrections of positions; None: there are none.
         removed_records: the removed records, by portfolio, security and date.
+        closed: positions that a snapshot leaves out, and that the load closed. Their closing
+            records are in no other number of records.
+        closed_records: what was held of these, by portfolio and security: the records that were in
+            force on the date of the snapshot.
+        closed_on: the date of the snapshot; None: the load was none.
     """
 
     kind: str
@@ -86,6 +80,9 @@ class LoadResult:
     positions_extended: int = 0
     trigger_id: int | None = None
     removed_records: tuple[PositionRecord, ...] = ()
+    closed: int = 0
+    closed_records: tuple[PositionRecord, ...] = ()
+    closed_on: date | None = None
 
 
 _CURRENCY = Column("currency", "text")
@@ -145,6 +142,8 @@ async def load(
     source: Input,
     *,
     replace: bool = False,
+    snapshot: bool = False,
+    may_close: Set[tuple[str, str]] | None = None,
     must_exist: bool = False,
     on_progress: OnProgress | None = None,
 ) -> LoadResult:
@@ -159,14 +158,17 @@ async def load(
         source: a file name, a polars frame, an Arrow table, or what `read` returned.
         replace: of positions: replace the history of each position from the earliest date that the
             input gives for it: later records that it does not give are removed.
+        snapshot: of positions: the input is all that its portfolios hold on its one date. What they
+            hold besides is closed on it, by a record with quantity 0.
+        may_close: the portfolios and securities that a snapshot may close; None: any.
         must_exist: a price or rate that is not stored yet is a problem.
         on_progress: called with the progress, also from another thread.
 
     Raises:
-        UsageError: there is no such kind, or `replace` is given for another kind than positions.
-        InvalidInputError: the input cannot be read, or rows break a rule (RejectedInputError, with
-            .problems).
-        CorrectionRefusedError: the database refuses the change.
+        UsageError: there is no such kind, or `replace` or `snapshot` does not go with it.
+        InvalidInputError: the input cannot be read, rows break a rule (RejectedInputError, with
+            .problems), or it is no snapshot.
+        CorrectionRefusedError: the database refuses the change, or `may_close` does.
         TransientError: the database is unavailable or busy.
         In each case nothing is written.
     """
@@ -175,6 +177,10 @@ async def load(
     kind = Kind(kind)
     if replace and kind is not Kind.POSITIONS:
         raise UsageError(f"{kind.value} have no histories to replace: only positions have")
+    if snapshot and kind is not Kind.POSITIONS:
+        raise UsageError(f"{kind.value} are not held: only positions can be a snapshot")
+    if snapshot and replace:
+        raise UsageError("a snapshot is of one date, so it replaces no histories: choose one")
     given = read(source)
     progress = Progress(on_progress)
     async with database.transaction() as connection:
@@ -190,9 +196,8 @@ async def load(
             raise RejectedInputError(given.place, batches.rows, unit, problems)
         progress.next("writing", batches.rows)
         if kind is Kind.POSITIONS:
-            counts = await upserts.write_histories(connection, replace=replace)
-            counts["removed_records"] = tuple(
-                PositionRecord(**record) for record in counts["removed_records"]
+            counts = await _write_positions(
+                connection, given.place, replace=replace, snapshot=snapshot, may_close=may_close
             )
         else:
             counts = await upserts.upsert(
@@ -201,6 +206,33 @@ async def load(
         # The transaction may go on, and load more.
         await connection.execute("DROP TABLE incoming")
     return LoadResult(kind.value, batches.rows, **counts)
+
+
+async def _write_positions(
+    connection: Connection,
+    place: str,
+    *,
+    replace: bool,
+    snapshot: bool,
+    may_close: Set[tuple[str, str]] | None,
+) -> dict[str, Any]:
+    day: date | None = None
+    closed: tuple[PositionRecord, ...] = ()
+    if snapshot:
+        day, closed = await snapshots.close_left_out(connection, place, may_close)
+    counts = await upserts.write_histories(connection, replace=replace)
+    # The other counts are of the rows that were given.
+    ended = sum(record.position_date == day for record in closed)
+    counts["changed"] -= ended
+    counts["inserted"] -= len(closed) - ended
+    removed = tuple(PositionRecord(**record) for record in counts.pop("removed_records"))
+    return {
+        **counts,
+        "removed_records": removed,
+        "closed": len(closed),
+        "closed_records": closed,
+        "closed_on": day,
+    }
 
 
 class _Batches:

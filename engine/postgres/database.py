@@ -404,6 +404,18 @@ class OpenTransaction:
         yield self._connection
 
 
+@asynccontextmanager
+async def rolled_back(database: Connections) -> AsyncIterator[OpenTransaction]:
+    """Give a transaction in which to find out what a change would do: nothing of it is written."""
+    async with database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            yield OpenTransaction(connection)
+        finally:
+            await transaction.rollback()
+
+
 async def avoid_nested_loops(connection: Connection, task: Task) -> None:
     """Disable nested loops for this transaction if the task's ids are dense.
 

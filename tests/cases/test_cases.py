@@ -40,10 +40,11 @@ ANSWERS = {
     "refused",
     "counts",
     "removed",
+    "closed",
     "totals",
     "failed_jobs",
 }
-OPTIONS = {"replace", "back", "calendar"}
+OPTIONS = {"replace", "snapshot", "back", "calendar"}
 LAST = date(2200, 12, 31)
 
 
@@ -76,6 +77,7 @@ class Case:
                             kind,
                             self.folder / name,
                             replace=step.get("replace", False),
+                            snapshot=step.get("snapshot", False),
                         )
             case "open":
                 calendars = [step["calendar"]] if "calendar" in step else None
@@ -109,13 +111,13 @@ class Case:
             assert self.loaded is not None
             given = {name: getattr(self.loaded, name) for name in step["counts"]}
             assert given == step["counts"]
-        if "removed" in step:
+        for name in step.keys() & {"removed", "closed"}:
             assert self.loaded is not None
+            records = getattr(self.loaded, f"{name}_records")
             found = [
-                " ".join(str(_written(value)) for value in vars(record).values())
-                for record in self.loaded.removed_records
+                " ".join(str(_written(value)) for value in vars(each).values()) for each in records
             ]
-            assert found == step["removed"]
+            assert found == step[name]
         if "failed_jobs" in step:
             jobs = await list_jobs(self.database, status="FAILED")
             letters = await list_dead_letters(self.database, still_failed=True)

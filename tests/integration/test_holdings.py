@@ -1,6 +1,8 @@
 """Files of holdings as people send them, again and whole, by the command line and by Python."""
 
 import json
+import os
+import pty
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
@@ -9,13 +11,13 @@ import polars as pl
 import pytest
 
 import revalue
-from revalue.engine.errors import UsageError
+from revalue.engine.correct.ingest import load
+from revalue.engine.errors import CorrectionRefusedError, UsageError
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
+from tests.integration.test_cli_conventions import revalue as revalue_command
 from tests.support import DAYS, facts, fetch
-
-Holdings = list[tuple[str, str, date, int]]
 
 
 @pytest.fixture
@@ -106,3 +108,88 @@ async def test_only_positions_have_histories_to_replace(book_url: str, tmp_path:
     assert (got, "only positions have" in output) == (2, True)
     with revalue.connect(book_url) as book, pytest.raises(UsageError, match="only positions have"):
         book.load("prices", frame, replace=True)
+
+
+def snapshot(portfolio: str, day: date, held: dict[str, str]) -> pl.DataFrame:
+    return pl.concat(
+        [facts(portfolio, security, {day: number}) for security, number in held.items()]
+    )
+
+
+async def test_a_dry_run_shows_what_a_snapshot_would_close_and_closes_nothing(
+    book_url: str, database: Database, tmp_path: Path
+) -> None:
+    path = csv(tmp_path / "held.csv", snapshot("P1", DAYS[6], {"A": "7.5"}))
+    lines = run(book_url, "load", "positions", path, "--snapshot", "--dry-run").output.splitlines()
+    assert lines[:2] == [
+        "positions: 1 row: 1 new, 0 changed, 0 unchanged, 1 left out and closed; "
+        "2 positions corrected, 0 extended (not written)",
+        f"Left out, closed on {DAYS[6]}",
+    ]
+    shown = [line.replace("│", " ").split() for line in lines if "P1" in line]
+    assert shown == [["P1", "B", str(DAYS[4]), "7"]]
+    told = json.loads(
+        run(book_url, "load", "positions", path, "--snapshot", "--dry-run", "--json").stdout
+    )
+    assert (told["is_dry_run"], told["closed"], told["closed_on"]) == (True, 1, str(DAYS[6]))
+    with revalue.connect(book_url) as book:
+        loaded = book.load("positions", path, snapshot=True, dry_run=True)
+    assert [(r.security_id, int(r.quantity)) for r in loaded.closed_records] == [("B", 7)]
+    for security in "AB":
+        assert await held(database, "P1", security) == [(DAYS[0], "10.5"), (DAYS[4], "7")]
+    assert (
+        await fetch(database, "SELECT 1 FROM reprocessing_triggers WHERE kind = 'POSITION'") == []
+    )
+
+
+async def test_a_snapshot_closes_what_it_leaves_out_of_the_portfolios_that_it_names(
+    book_url: str, database: Database, tmp_path: Path
+) -> None:
+    path = csv(tmp_path / "held.csv", snapshot("P1", DAYS[6], {"A": "7"}))
+    got, output = code(book_url, "load", "positions", path, "--snapshot")
+    assert (got, "pass --yes to confirm" in output) == (2, True)
+    assert await held(database, "P1", "B") == [(DAYS[0], "10.5"), (DAYS[4], "7")]
+    done = json.loads(
+        run(book_url, "load", "positions", path, "--snapshot", "--yes", "--json").stdout
+    )
+    assert (done["inserted"], done["closed"], done["positions_corrected"]) == (1, 1, 1)
+    assert await held(database, "P1", "B") == [(DAYS[0], "10.5"), (DAYS[4], "7"), (DAYS[6], "0")]
+    with revalue.connect(book_url) as book:
+        loaded = book.load(
+            "positions", snapshot("P2", DAYS[4], {"B": "7", "A": "0"}), snapshot=True
+        )
+    assert (loaded.changed, loaded.unchanged, loaded.closed) == (1, 1, 0)
+    assert await held(database, "P2", "B") == [(DAYS[0], "10.5"), (DAYS[4], "7")]
+
+
+async def test_a_snapshot_closes_nothing_that_was_not_shown(database: Database) -> None:
+    held_on_that_day = snapshot("P1", DAYS[6], {"A": "7"})
+    with pytest.raises(CorrectionRefusedError, match="would also close 1: P1 / B"):
+        await load(database, "positions", held_on_that_day, snapshot=True, may_close={("P1", "A")})
+    assert await held(database, "P1", "B") == [(DAYS[0], "10.5"), (DAYS[4], "7")]
+    done = await load(
+        database, "positions", held_on_that_day, snapshot=True, may_close={("P1", "B")}
+    )
+    assert done.closed == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("answer", "exit_code"), [("n", 1), ("y", 0)])
+async def test_on_a_terminal_one_is_asked_before_a_snapshot_closes_anything(
+    book_url: str, database: Database, tmp_path: Path, answer: str, exit_code: int
+) -> None:
+    path = csv(tmp_path / "held.csv", snapshot("P1", DAYS[6], {"A": "7"}))
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    done = revalue_command(
+        "load", "positions", path, "--snapshot", stdin=theirs, REVALUE_DATABASE_URL=book_url
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == exit_code, done.stderr
+    assert f"1 position would be closed on {DAYS[6]}. Go on? [y/N]" in done.stderr
+    assert ["P1", "B", str(DAYS[4]), "7"] in [
+        line.replace("│", " ").split() for line in done.stderr.splitlines()
+    ]
+    closing = [(DAYS[6], "0")] if answer == "y" else []
+    assert await held(database, "P1", "B") == [(DAYS[0], "10.5"), (DAYS[4], "7"), *closing]
