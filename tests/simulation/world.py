@@ -153,7 +153,9 @@ class SimulatedSteps:
         await self._take("listen", lambda: None)
         lost = asyncio.Event()
         self._world.listeners.append(hear)
-        cut = asyncio.get_running_loop().call_later(self._world.random.uniform(1, 30), lost.set)
+        # Now and then: each cut makes the scheduler recover, which would hide what it had forgotten.
+        seconds = self._world.random.uniform(1, 30) * self._world.random.choice([1, 100])
+        cut = asyncio.get_running_loop().call_later(seconds, lost.set)
         try:
             yield lost
         finally:
