@@ -9,7 +9,6 @@ alone advances watermarks.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from math import inf
@@ -31,6 +30,7 @@ from revalue.engine.errors import (
     TransientError,
     WriteConflictError,
 )
+from revalue.engine.leadership.term import Control
 from revalue.engine.settings import Settings
 from revalue.engine.stage.outlook import UNKNOWN, Outlook
 from revalue.engine.stage.stage import PAGE_POSITIONS
@@ -44,6 +44,9 @@ _UNAPPLIED = LeftBecause("rows of position_state are locked", "what was valued w
 _MAX_HOLD_SECONDS = 30.0
 _MAX_STALL_SECONDS = 5.0
 _MAX_GIVE_WAY_SECONDS = 0.25
+# While it is notified of every commit, an idle lane looks for work so many times as seldom.
+_IDLE_POLLS = 12
+_MAX_IDLE_SECONDS = 60.0
 # Pages of history are small for this long after the live lane has staged something, so that they
 # slow down its next steps less.
 _SMALL_PAGES_SECONDS = 5
@@ -86,6 +89,7 @@ class SchedulerLoop:
         self._transient_since = 0.0
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._failing: set[Lane] = set()  # whose last turn has met it
+        self._is_listening = False  # so that nothing is committed without a notification
         self._is_cut_off = False  # the server may have been replaced since the last recovery
         self._woken = asyncio.Event()
         self._turned = asyncio.Condition()
@@ -517,6 +521,8 @@ class SchedulerLoop:
     async def _sleep(self, work: LaneWork) -> None:
         """Wait for a commit, a result, the next retry that is due, or the poll interval."""
         seconds = self._settings.poll_seconds
+        if self._is_listening and work.state is LaneState.IDLE:
+            seconds = max(seconds, min(_IDLE_POLLS * seconds, _MAX_IDLE_SECONDS))
         if work.lane is Lane.HISTORY:
             seconds = min(seconds, await self._seconds_to_next_retry())
         if work.is_held:
@@ -546,9 +552,10 @@ class SchedulerLoop:
             try:
                 async with self._steps.listening(self.wake) as lost:
                     failures = 0
+                    self._is_listening = True
                     self.wake()
                     await lost.wait()
-                self._is_cut_off = True
+                self._is_listening, self._is_cut_off = False, True
                 self.wake()
             except TermLostError:
                 raise
@@ -566,8 +573,18 @@ class SchedulerLoop:
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _beat(self) -> None:
-        """Send heartbeats. Raises TermLostError once another scheduler leads."""
+        """Send heartbeats, and wake the loop if it has to know what they were answered.
+
+        Raises TermLostError once another scheduler leads.
+        """
+        seen: Control | None = None
         while True:
-            with suppress(TransientError):  # the loop meets it too, and reports it
-                await self._steps.heartbeat()
+            try:
+                asked = await self._steps.heartbeat()
+            except TransientError:
+                self.wake()  # the loop meets it too, and reports it
+            else:
+                if asked != seen:
+                    seen = asked
+                    self.wake()
             await asyncio.sleep(self._settings.lease_seconds / 4)

@@ -118,8 +118,8 @@ class Steps(Protocol):
     async def outlook(self) -> Outlook:
         """Return what there is to do for the steps that create jobs."""
 
-    async def heartbeat(self) -> None:
-        """Record that this scheduler is alive."""
+    async def heartbeat(self) -> Control:
+        """Record that this scheduler is alive; return what operators ask of it."""
 
     def listening(self, hear: Callable[[], None]) -> AbstractAsyncContextManager[asyncio.Event]:
         """Call `hear` after each commit of data; give an event that is set when this has ended."""

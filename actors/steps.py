@@ -48,8 +48,8 @@ class DatabaseSteps:
     async def outlook(self) -> Outlook:
         return await read_outlook(self._database)
 
-    async def heartbeat(self) -> None:
-        await self._term.heartbeat()
+    async def heartbeat(self) -> Control:
+        return await self._term.heartbeat()
 
     def listening(self, hear: Callable[[], None]) -> AbstractAsyncContextManager[asyncio.Event]:
         return self._database.listening("revalue_wake", hear)

@@ -59,7 +59,10 @@ class Settings(BaseSettings):
         2, gt=0, description="mean wait before the second attempt; doubled for each further attempt"
     )
     poll_seconds: float = Field(
-        5, gt=0, description="how often the scheduler looks for work without a notification"
+        5,
+        gt=0,
+        description="how often the scheduler looks for work without a notification; twelve times "
+        "as seldom, but every 60 s, while it listens for notifications and is idle",
     )
     lease_seconds: float = Field(
         10, gt=0, description="a scheduler without a heartbeat for longer is considered dead"

@@ -123,22 +123,24 @@ class Term:
             TermLostError: the term is over.
             SchemaVersionError: the schema was migrated meanwhile.
         """
+        return await self._asked("requests")
+
+    async def heartbeat(self) -> Control:
+        """Record that this scheduler is alive; return what operators ask of it.
+
+        Raises:
+            TermLostError: the term is over.
+            SchemaVersionError: the schema was migrated meanwhile.
+        """
+        return await self._asked("heartbeat")
+
+    async def _asked(self, statement: str) -> Control:
         async with self._database.connection(seconds=self._short_seconds) as connection:
-            row = await sql("requests").row(connection, **self._own)
+            row = await sql(statement).row(connection, **self._own)
             if row is None:
                 raise await self._lost(connection)
         schema.require(row["revision"])
         return Control(row["paused"], row["drain"])
-
-    async def heartbeat(self) -> None:
-        """Record that this scheduler is alive.
-
-        Raises:
-            TermLostError: the term is over.
-        """
-        async with self._database.transaction(seconds=self._short_seconds) as connection:
-            if not await sql("heartbeat").execute(connection, **self._own):
-                raise await self._lost(connection)
 
     async def release(self) -> None:
         """Give the term back, so that the next scheduler need not wait for the end of the lease."""

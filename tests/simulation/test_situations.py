@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -237,6 +238,40 @@ def test_a_listener_that_is_refused_says_so_and_the_poll_finds_the_work(
     (warning,) = [each.getMessage() for each in caplog.records]
     assert "cannot listen for changes; they are found by looking for them every 5 s" in warning
     assert "no pg_hba.conf entry" in warning
+
+
+def test_an_idle_scheduler_that_listens_sends_little_but_its_heartbeats() -> None:
+    @asynccontextmanager
+    async def never_cut(hear: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+        yield asyncio.Event()
+
+    async def situation() -> None:
+        world = _world(positions=4)
+        scheduler = Scheduler(world)
+        scheduler.steps.listening = never_cut  # type: ignore[method-assign]
+        await _until(lambda: _is_done(world) and scheduler.loop.progress.idle, 60)
+        await asyncio.sleep(60)
+        world.steps.clear()
+        await asyncio.sleep(600)
+        sent = Counter(step.split(": ")[1] for step in world.steps)
+        assert sent.keys() == {"heartbeat", "control", "look"}
+        assert sent["heartbeat"] >= 600 / (SETTINGS.lease_seconds / 4) * 0.9
+        assert sent["control"] == sent["look"] <= 2 * 12
+
+    run(situation())
+
+
+def test_what_operators_ask_is_heard_with_a_heartbeat_if_no_notification_says_it() -> None:
+    async def situation() -> None:
+        world = _world(positions=4)
+        scheduler = Scheduler(world)
+        await _until(lambda: _is_done(world) and scheduler.loop.progress.idle, 60)
+        world.store.paused = True
+        assert await _until(lambda: scheduler.loop.progress.paused, 60) < SETTINGS.lease_seconds / 3
+        world.store.drain = True
+        assert await _until(scheduler.work.done, 60) < SETTINGS.lease_seconds / 3
+
+    run(situation())
 
 
 def test_a_step_that_one_lane_alone_cannot_take_is_tried_seldom_and_told_once(

@@ -145,15 +145,15 @@ class SimulatedSteps:
     async def outlook(self) -> Outlook:
         return await self._take("look", lambda: self._store.outlook(now()))
 
-    async def heartbeat(self) -> None:
-        await self._take("heartbeat", lambda: self._store.control(self.term))
+    async def heartbeat(self) -> Control:
+        return await self._take("heartbeat", lambda: self._store.control(self.term))
 
     @asynccontextmanager
     async def listening(self, hear: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
         await self._take("listen", lambda: None)
         lost = asyncio.Event()
         self._world.listeners.append(hear)
-        # Now and then: each cut makes the scheduler recover, which would hide what it had forgotten.
+        # Seldom: each cut makes the scheduler recover, which would hide what it had forgotten.
         seconds = self._world.random.uniform(1, 30) * self._world.random.choice([1, 100])
         cut = asyncio.get_running_loop().call_later(seconds, lost.set)
         try:
