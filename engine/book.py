@@ -30,6 +30,7 @@ from revalue.engine.postgres.database import Connections, Database, rolled_back
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.preview.preview import OnRows, Preview, preview
 from revalue.engine.read import queries, report
+from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, exceptions
 from revalue.engine.read.explain import Explanation, explain
 from revalue.engine.read.files import write_file
 from revalue.engine.runtime import OnProgress, Run, runtime
@@ -532,6 +533,38 @@ class Book:
         wanted = _wanted(last_date, first_date, portfolios, securities, known_at)
         frames = report.positions(self._database, wanted)
         return self._wait(write_file(Path(file), report.REPORT_COLUMNS, frames))
+
+    def exceptions(
+        self,
+        last_date: date = date.max,
+        *,
+        portfolios: Sequence[str] | None = None,
+        securities: Sequence[str] | None = None,
+        known_at: datetime | None = None,
+        move_percent: float = MOVE_PERCENT,
+        movers: int = MOVERS,
+    ) -> pl.DataFrame:
+        """Return what of a date is not right yet, or wants a look.
+
+        Args:
+            last_date, portfolios, securities, known_at: as of `positions`.
+            move_percent: list prices and rates that moved by more than this percentage since the
+                business date before.
+            movers: list so many positions whose value moved most, per base currency.
+
+        Returns:
+            One row per thing to look at and base currency, by kind and then by the market value
+            that is concerned: kind (FAILED, NO_VALUE, NOT_VALUED, OLD_PRICE, OLD_RATE, PRICE_MOVE,
+            RATE_MOVE, VALUE_MOVE), subject (a reason with what is missing, a security, a pair of
+            currencies, or a portfolio and a security), date, detail (text), move_percent (Float64),
+            positions (how many are concerned), base_currency, market_value and change since the
+            business date before (Decimal(38, 10)): see revalue.engine.read.exceptions.
+
+        Raises:
+            RevalueError: as of `positions`.
+        """
+        wanted = _wanted(last_date, None, portfolios, securities, known_at)
+        return self._wait(exceptions(self._database, wanted, Limits(move_percent, movers)))
 
     def explain(self, portfolio: str, security: str, day: date) -> Explanation:
         """Recompute one number from the present data, and compare it with the stored one.

@@ -18,6 +18,7 @@ from revalue.console.cli import (
     correct,
     database,
     demo,
+    exceptions,
     explain,
     jobs,
     load,
@@ -107,6 +108,7 @@ app.command("load", rich_help_panel=_DATA)(load.load)
 app.add_typer(correct.app, name="correct", rich_help_panel=_DATA)
 app.command("open", rich_help_panel=_WORK)(openings.open_days)
 app.command("value", rich_help_panel=_WORK)(value.value)
+app.command("exceptions", rich_help_panel=_WORK)(exceptions.exceptions)
 app.add_typer(read.app, name="read", rich_help_panel=_WORK)
 app.command("explain", rich_help_panel=_WORK)(explain.explain)
 app.command("verify", rich_help_panel=_WORK)(verify.verify)

@@ -6,9 +6,10 @@ never leaves anything out without a word.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal, TypeAlias
 
+import asyncpg
 import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
@@ -117,6 +118,40 @@ async def positions(database: Database, wanted: Wanted) -> AsyncIterator[pl.Data
             yield await _read(connection, wanted, calendars, dates)
 
 
+async def positions_and_before(
+    database: Database, wanted: Wanted
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the open positions of a date, and those of the business date before, in one snapshot.
+
+    Args:
+        wanted: without a first date.
+
+    Returns:
+        REPORT_COLUMNS of both: of each portfolio the last opened business date at or before
+        last_date, and the one before that.
+
+    Raises:
+        RevalueError: as `positions`.
+    """
+    assert wanted.first_date is None
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        await require_known(connection, wanted.known_at)
+        await _require_existing(connection, wanted)
+        [(calendars, dates)] = await _days(connection, wanted)
+        rows = await _read(connection, wanted, calendars, dates)
+        earlier: dict[str, date] = {}
+        for day in set(dates):
+            for row in await _rows_of_days(connection, wanted, day - timedelta(days=1)):
+                if (row["calendar_id"], day) in zip(calendars, dates, strict=True):
+                    earlier[row["calendar_id"]] = row["date"]
+        before = (
+            await _read(connection, wanted, list(earlier), list(earlier.values()))
+            if earlier
+            else rows.clear()
+        )
+    return rows, before
+
+
 async def totals(
     database: Database, wanted: Wanted, *, by: By = "portfolio"
 ) -> AsyncIterator[pl.DataFrame]:
@@ -171,13 +206,7 @@ async def _days(
     connection: Connection, wanted: Wanted
 ) -> list[tuple[Sequence[str], Sequence[date]]]:
     """Return the dates of each frame of the report: calendars, and of each one its date."""
-    rows = await sql("report_days").fetch(
-        connection,
-        known_at=wanted.known_at,
-        first_date=wanted.first_date,
-        last_date=wanted.last_date,
-        portfolios=_list(wanted.portfolios),
-    )
+    rows = await _rows_of_days(connection, wanted, wanted.last_date)
     if not rows:
         since = "" if wanted.first_date is None else f"from {wanted.first_date} "
         raise NotFoundError(
@@ -189,6 +218,18 @@ async def _days(
     for row in rows:
         calendars.setdefault(row["date"], []).append(row["calendar_id"])
     return [(of, [day] * len(of)) for day, of in calendars.items()]
+
+
+async def _rows_of_days(
+    connection: Connection, wanted: Wanted, last_date: date
+) -> list[asyncpg.Record]:
+    return await sql("report_days").fetch(
+        connection,
+        known_at=wanted.known_at,
+        first_date=wanted.first_date,
+        last_date=last_date,
+        portfolios=_list(wanted.portfolios),
+    )
 
 
 async def _read(

@@ -246,9 +246,7 @@ async def test_what_does_not_exist_is_said(database: Database) -> None:
 
 
 def cli(url: str, *arguments: str) -> tuple[int, str, str]:
-    result = run(url, "read", *arguments)
-    code = getattr(result.exception, "exit_code", result.exit_code)
-    return code, result.stdout, f"{result.stderr}{result.exception or ''}"
+    return run_cli(url, "read", *arguments)
 
 
 async def test_the_command_writes_what_the_report_says(
@@ -328,3 +326,45 @@ def test_a_book_reads_and_writes_the_same(book: str, tmp_path: Path) -> None:
         )
         with pytest.raises(NotFoundError, match="NOPE"):
             opened.positions(portfolios=["NOPE"])
+
+
+async def test_exceptions_are_of_the_date_and_the_one_before_it(
+    book: str, database: Database
+) -> None:
+    """C has an old price on the eighth day; the other calendar has no business on it."""
+    code, text, said = run_cli(book, "exceptions", "--date", str(DAYS[7]), "--json")
+    assert code == 0
+    listed = json.loads(text)
+    rows = await read(database, Wanted(DAYS[7]))
+    by_kind = {kind: [each for each in listed if each["kind"] == kind] for kind in KINDS}
+    [old] = [each for each in by_kind["OLD_PRICE"] if each["base_currency"] == "USD"]
+    assert (old["subject"], old["date"], old["detail"]) == (
+        "C",
+        str(DAYS[7]),
+        f"price of {DAYS[6]}",
+    )
+    [c] = rows.filter(portfolio_id="P1", security_id="C")["market_value"]
+    assert (Decimal(old["market_value"]), old["positions"]) == (c, 1)
+    assert {each["subject"] for each in by_kind["NOT_VALUED"]} == {"P2 / C"}
+    assert not by_kind["PRICE_MOVE"]
+    assert "exceptions: " in said
+    assert "1 NOT_VALUED" in said
+
+    # The price of C goes from 10 to 11.5, and that of A from 90.5 back to 104.25.
+    code, text, _ = run_cli(
+        book, "exceptions", "--date", str(DAYS[4]), "--json", "--move-percent", "14"
+    )
+    moves = [each for each in json.loads(text) if each["kind"] == "PRICE_MOVE"]
+    assert {(each["subject"], each["detail"]) for each in moves} == {("A", "90.5 -> 104.25")}
+    with connect(book) as opened:
+        found = opened.exceptions(DAYS[4], move_percent=14)
+    assert found["subject"].to_list() == [each["subject"] for each in json.loads(text)]
+
+
+KINDS = ("NO_VALUE", "NOT_VALUED", "OLD_PRICE", "PRICE_MOVE", "VALUE_MOVE")
+
+
+def run_cli(url: str, *arguments: str) -> tuple[int, str, str]:
+    result = run(url, *arguments)
+    code = getattr(result.exception, "exit_code", result.exit_code)
+    return code, result.stdout, f"{result.stderr}{result.exception or ''}"

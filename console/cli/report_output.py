@@ -1,0 +1,96 @@
+"""Where the rows of a report go: a table of the first ones, CSV in a pipe, JSON, or a file."""
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from revalue.console.cli.output import (
+    counted,
+    end_for_broken_pipe,
+    err,
+    out,
+    print_json,
+    print_table,
+)
+from revalue.engine.errors import UsageError
+from revalue.engine.read.explain import formatted
+from revalue.engine.read.files import Columns, csv_writer, require_format, write_file
+
+_SHOWN_ROWS = 50
+
+Cells: TypeAlias = dict[str, Callable[[dict[str, Any]], Any]]
+"""The columns of a table, and how each is made of a row."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where rows go: a file; or standard output, as a table, CSV or JSON.
+
+    columns: those of files, CSV and JSON, with their types.
+    cells: those of the table.
+    """
+
+    output: Path | None
+    as_json: bool
+    columns: Columns
+    cells: Cells
+
+    def __post_init__(self) -> None:
+        if self.output is not None:
+            if self.as_json:
+                raise UsageError("give --output or --json: not both")
+            require_format(self.output)
+
+    async def put(self, frames: AsyncIterator[pl.DataFrame], summary: Callable[[], object]) -> None:
+        """Write the rows, and a summary on standard error.
+
+        Args:
+            summary: is called when all rows are read.
+        """
+        if self.output is not None:
+            rows = await write_file(self.output, self.columns, frames)
+            err.print(f"{self.output}: {counted(rows, 'row')}; {summary()}")
+            return
+        if self.as_json:
+            print_json([row async for frame in frames for row in frame.iter_rows(named=True)])
+        elif sys.stdout.isatty():
+            await self._print_first(frames)
+        else:
+            try:
+                with csv_writer(sys.stdout.buffer, self.columns) as write:
+                    async for frame in frames:
+                        write(frame)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                end_for_broken_pipe()
+        err.print(str(summary()))
+
+    async def _print_first(self, frames: AsyncIterator[pl.DataFrame]) -> None:
+        shown: list[dict[str, Any]] = []
+        rows = 0
+        async for frame in frames:
+            rows += len(frame)
+            shown += frame.head(_SHOWN_ROWS - len(shown)).rows(named=True)
+        print_table(
+            "",
+            list(self.cells),
+            [[make(row) for make in self.cells.values()] for row in shown],
+        )
+        if rows > len(shown):
+            out.print(
+                f"{rows - len(shown):,} more rows: all are in a pipe, or in a file by --output"
+            )
+
+
+def number(name: str) -> Callable[[dict[str, Any]], str | None]:
+    """Return what makes a cell of a number, with all of its digits."""
+    return lambda row: None if row[name] is None else formatted(row[name])
+
+
+def money(name: str) -> Callable[[dict[str, Any]], str | None]:
+    """Return what makes a cell of an amount: two decimals, for people."""
+    return lambda row: None if row[name] is None else f"{row[name]:,.2f}"

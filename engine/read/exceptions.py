@@ -1,0 +1,228 @@
+"""What of a date is not right yet, or wants a look: what has no value, is old, or moved far.
+
+A line of the list is one thing to look at, such as a price, and not each position that it concerns.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from revalue.engine.core.decimals import AMOUNT
+from revalue.engine.postgres.database import Database
+from revalue.engine.read import report
+from revalue.engine.read.report import Wanted
+
+MOVE_PERCENT = 20.0
+"""A price or rate that moved more than this since the business date before is listed."""
+
+MOVERS = 10
+"""So many positions whose value moved most are listed, per base currency."""
+
+EXCEPTION_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "kind": pl.String,
+    "subject": pl.String,
+    "date": pl.Date,
+    "detail": pl.String,
+    "move_percent": pl.Float64,
+    "positions": pl.UInt32,
+    "base_currency": pl.String,
+    "market_value": AMOUNT,
+    "change": AMOUNT,
+}
+
+
+class ExceptionKind(StrEnum):
+    """What a line is about, in the order of the list."""
+
+    FAILED = "FAILED"
+    NO_VALUE = "NO_VALUE"
+    NOT_VALUED = "NOT_VALUED"
+    OLD_PRICE = "OLD_PRICE"
+    OLD_RATE = "OLD_RATE"
+    PRICE_MOVE = "PRICE_MOVE"
+    RATE_MOVE = "RATE_MOVE"
+    VALUE_MOVE = "VALUE_MOVE"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From when on something is listed.
+
+    Attributes:
+        move_percent: a price or rate that moved by more than this.
+        movers: how many positions whose value moved most, per base currency.
+    """
+
+    move_percent: float = MOVE_PERCENT
+    movers: int = MOVERS
+
+
+async def exceptions(
+    database: Database, wanted: Wanted, limits: Limits | None = None
+) -> pl.DataFrame:
+    """Return what is to be looked at on one date of each portfolio, see `exceptions_of`.
+
+    Args:
+        wanted: a report of one date (without first_date).
+
+    Raises:
+        RevalueError: as report.positions.
+    """
+    rows, before = await report.positions_and_before(database, wanted)
+    return exceptions_of(rows, before, limits or Limits())
+
+
+def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+    """Return the exceptions among the positions of a date.
+
+    Args:
+        rows: of report.positions: the date.
+        before: the same of the business date before, of each calendar.
+
+    Returns:
+        EXCEPTION_COLUMNS, one row per kind, subject and base currency, sorted by kind and then by
+        the market value that is concerned, the largest first:
+
+        * subject: a reason, with what is missing (FAILED, NO_VALUE); a security, or a pair of
+          currencies LOCAL/BASE; of VALUE_MOVE and NOT_VALUED a portfolio and a security;
+        * detail: in words, with the values before and now;
+        * move_percent: by how much a price, rate or value moved, in percent; null: not of a move;
+        * positions: how many are concerned;
+        * market_value: of these positions, in base_currency; of one without a value that of the
+          business date before; null: none of them has one on either date;
+        * change: of market_value since the business date before.
+    """
+    both = rows.join(
+        before.select(
+            "portfolio_id",
+            "security_id",
+            price_before="price",
+            rate_before="fx_rate",
+            value_before="market_value",
+            quantity_before="quantity",
+        ),
+        on=["portfolio_id", "security_id"],
+        how="left",
+    ).with_columns(
+        change=pl.col("market_value") - pl.col("value_before"),
+        known_value=pl.coalesce("market_value", "value_before"),
+        pair=pl.format("{}/{}", "local_currency", "base_currency"),
+        position=pl.format("{} / {}", "portfolio_id", "security_id"),
+        price_move=_percent("price", "price_before"),
+        rate_move=_percent("fx_rate", "rate_before"),
+        value_move=_percent("market_value", "value_before"),
+    )
+    status, limit = pl.col("valuation_status"), pl.lit(limits.move_percent)
+    is_stale = status == "VALUED_STALE"
+    parts = [
+        _lines(
+            both.filter(status == "FAILED"),
+            ExceptionKind.FAILED,
+            pl.col("failure_reason"),
+            pl.lit("no value: it cannot be computed"),
+        ),
+        _lines(
+            both.filter(status == "WAITING_FOR_DATA"),
+            ExceptionKind.NO_VALUE,
+            pl.col("failure_reason"),
+            pl.lit("no value: data are missing"),
+        ),
+        _lines(
+            both.filter(status == "NOT_VALUED"),
+            ExceptionKind.NOT_VALUED,
+            pl.col("position"),
+            pl.lit("not valued yet"),
+        ),
+        _lines(
+            both.filter(is_stale & (pl.col("price_date") < pl.col("date"))),
+            ExceptionKind.OLD_PRICE,
+            pl.col("security_id"),
+            pl.format("price of {}", "price_date"),
+        ),
+        _lines(
+            both.filter(is_stale & (pl.col("fx_date") < pl.col("date"))),
+            ExceptionKind.OLD_RATE,
+            pl.col("pair"),
+            pl.format("rate of {}", "fx_date"),
+        ),
+        _lines(
+            both.filter(pl.col("price_move").abs() > limit),
+            ExceptionKind.PRICE_MOVE,
+            pl.col("security_id"),
+            _from_to("price_before", "price"),
+            pl.col("price_move"),
+        ),
+        _lines(
+            both.filter(pl.col("rate_move").abs() > limit),
+            ExceptionKind.RATE_MOVE,
+            pl.col("pair"),
+            _from_to("rate_before", "fx_rate"),
+            pl.col("rate_move"),
+        ),
+        _lines(
+            both.filter(
+                (pl.col("change") != 0)
+                & (
+                    pl.col("change").abs().rank("ordinal", descending=True).over("base_currency")
+                    <= limits.movers
+                )
+            ),
+            ExceptionKind.VALUE_MOVE,
+            pl.col("position"),
+            _from_to("value_before", "market_value"),
+            pl.col("value_move"),
+        ),
+    ]
+    return pl.concat(parts)
+
+
+def _lines(
+    rows: pl.DataFrame,
+    kind: ExceptionKind,
+    subject: pl.Expr,
+    detail: pl.Expr,
+    move: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """Return one row per subject, with what it concerns."""
+    keys = ["subject", "date", "detail", "base_currency"]
+    has_value, has_change = (pl.col(name).is_not_null().any() for name in ("known_value", "change"))
+    return (
+        rows.with_columns(
+            subject=subject,
+            detail=detail,
+            move=pl.lit(None, dtype=pl.Float64) if move is None else move,
+        )
+        .group_by(keys)
+        .agg(
+            kind=pl.lit(kind.value),
+            move_percent=pl.col("move").first(),
+            positions=pl.len(),
+            market_value=pl.when(has_value).then(pl.col("known_value").sum()),
+            change=pl.when(has_change).then(pl.col("change").sum()),
+        )
+        .select(pl.col(name).cast(of) for name, of in EXCEPTION_COLUMNS.items())
+        .sort(
+            pl.col("market_value").abs(),
+            "subject",
+            "base_currency",
+            descending=[True, False, False],
+            nulls_last=True,
+        )
+    )
+
+
+def _percent(now: str, before: str) -> pl.Expr:
+    """Return by how much a number moved: a measure to look at, so floats are exact enough."""
+    was = pl.col(before).cast(pl.Float64)
+    return pl.when(was != 0).then((pl.col(now).cast(pl.Float64) / was.abs() - was.sign()) * 100)
+
+
+def _from_to(before: str, now: str) -> pl.Expr:
+    return pl.format("{} -> {}", _tidy(before), _tidy(now))
+
+
+def _tidy(name: str) -> pl.Expr:
+    """Return the number as text, without the zeros at its end."""
+    text = pl.col(name).cast(pl.String)
+    return text.str.strip_chars_end("0").str.strip_chars_end(".")

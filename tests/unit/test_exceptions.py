@@ -1,0 +1,126 @@
+"""What wants a look on a date, against values worked out by hand."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from revalue.engine.read.exceptions import Limits, exceptions_of
+from revalue.engine.read.report import REPORT_COLUMNS
+
+DAY, BEFORE = date(2024, 3, 6), date(2024, 3, 5)
+
+
+def line(portfolio: str, security: str, day: date, **values: Any) -> dict[str, Any]:
+    status = values.pop("status", "VALUED_CURRENT")
+    amounts = {
+        name: Decimal(value)
+        for name, value in values.items()
+        if isinstance(value, str) and REPORT_COLUMNS[name] != pl.String
+    }
+    given = {
+        "portfolio_id": portfolio,
+        "security_id": security,
+        "date": day,
+        "base_currency": "EUR",
+        "local_currency": "USD",
+        "valuation_status": status,
+        "reprocessing_status": "CURRENT",
+        "price_date": day,
+        "fx_date": day,
+        **values,
+        **amounts,
+    }
+    return {name: given.get(name) for name in REPORT_COLUMNS}
+
+
+def frame(*lines: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(list(lines), schema=dict(REPORT_COLUMNS))
+
+
+def found(*columns: str, rows: pl.DataFrame, before: pl.DataFrame, **limits: Any) -> list[Any]:
+    return exceptions_of(rows, before, Limits(**limits)).select(columns).rows()
+
+
+def test_a_missing_price_is_one_line_with_the_value_of_the_day_before() -> None:
+    rows = frame(
+        *(
+            {
+                **line(portfolio, "A", DAY, status="WAITING_FOR_DATA"),
+                "failure_reason": "PRICE_TOO_OLD A 2024-03-06",
+            }
+            for portfolio in ("P1", "P2", "P3")
+        ),
+        line("P1", "B", DAY, status="NOT_VALUED"),
+    )
+    before = frame(
+        line("P1", "A", BEFORE, price="10", market_value="100.5"),
+        line("P2", "A", BEFORE, price="10", market_value="-20.25"),
+    )
+    columns = ("kind", "subject", "positions", "market_value", "change")
+    assert found(*columns, rows=rows, before=before) == [
+        ("NO_VALUE", "PRICE_TOO_OLD A 2024-03-06", 3, Decimal("80.25"), None),
+        ("NOT_VALUED", "P1 / B", 1, None, None),
+    ]
+
+
+def test_old_prices_and_rates_are_told_by_their_dates() -> None:
+    old = date(2024, 3, 1)
+    rows = frame(
+        line("P1", "A", DAY, status="VALUED_STALE", price_date=old, price="10", market_value="100"),
+        line("P2", "A", DAY, status="VALUED_STALE", price_date=old, price="10", market_value="300"),
+        line("P1", "B", DAY, status="VALUED_STALE", fx_date=old, price="5", market_value="70"),
+        line("P1", "C", DAY, price="5", market_value="7"),
+    )
+    columns = ("kind", "subject", "detail", "positions", "market_value")
+    assert found(*columns, rows=rows, before=frame(), movers=0) == [
+        ("OLD_PRICE", "A", "price of 2024-03-01", 2, Decimal(400)),
+        ("OLD_RATE", "USD/EUR", "rate of 2024-03-01", 1, Decimal(70)),
+    ]
+
+
+def test_moves_beyond_the_limit_are_listed_once_per_price_and_the_largest_changes() -> None:
+    rows = frame(
+        line("P1", "A", DAY, price="12.01", fx_rate="0.9", market_value="120.1"),
+        line("P2", "A", DAY, price="12.01", fx_rate="0.9", market_value="-12.01"),
+        line("P1", "B", DAY, price="12", fx_rate="0.9", market_value="12"),
+        line("P1", "C", DAY, price="1", fx_rate="0.5", local_currency="GBP", market_value="40"),
+    )
+    before = frame(
+        line("P1", "A", BEFORE, price="10", fx_rate="0.9", market_value="100"),
+        line("P2", "A", BEFORE, price="10", fx_rate="0.9", market_value="-10"),
+        line("P1", "B", BEFORE, price="10", fx_rate="0.9", market_value="10"),
+        line("P1", "C", BEFORE, price="1", fx_rate="1", local_currency="GBP", market_value="80"),
+    )
+    columns = ("kind", "subject", "detail", "positions", "market_value", "change")
+    assert found(*columns, rows=rows, before=before, movers=2) == [
+        ("PRICE_MOVE", "A", "10 -> 12.01", 2, Decimal("108.09"), Decimal("18.09")),
+        ("RATE_MOVE", "GBP/EUR", "1 -> 0.5", 1, Decimal(40), Decimal(-40)),
+        ("VALUE_MOVE", "P1 / A", "100 -> 120.1", 1, Decimal("120.1"), Decimal("20.1")),
+        ("VALUE_MOVE", "P1 / C", "80 -> 40", 1, Decimal(40), Decimal(-40)),
+    ]
+    moves = found("kind", "move_percent", rows=rows, before=before, movers=0)
+    assert [(kind, round(move, 6)) for kind, move in moves] == [
+        ("PRICE_MOVE", 20.1),
+        ("RATE_MOVE", -50.0),
+    ]
+    assert found("kind", rows=rows, before=before, movers=0, move_percent=50) == []
+    assert len(found("kind", rows=rows, before=before, movers=0, move_percent=19.9)) == 3
+
+
+def test_the_value_of_a_short_position_that_grows_more_negative_moves_down() -> None:
+    rows = frame(line("P1", "A", DAY, price="12", market_value="-120"))
+    before = frame(line("P1", "A", BEFORE, price="10", market_value="-100"))
+    columns = ("kind", "move_percent", "change")
+    moves = found(*columns, rows=rows, before=before, move_percent=30)
+    assert [(kind, round(move, 6), change) for kind, move, change in moves] == [
+        ("VALUE_MOVE", -20.0, Decimal(-20))
+    ]
+
+
+def test_nothing_is_listed_where_all_is_well() -> None:
+    rows = frame(line("P1", "A", DAY, price="10", fx_rate="0.9", market_value="90"))
+    same = frame(line("P1", "A", BEFORE, price="10", fx_rate="0.9", market_value="90"))
+    for before in (same, frame()):
+        assert exceptions_of(rows, before, Limits()).is_empty()
