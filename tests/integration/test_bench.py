@@ -56,7 +56,7 @@ def test_a_tiny_backfill_is_verified_next_to_its_baselines(url: str) -> None:
     )
     assert "single run" in said
     # As the server counts them: the engine's own statements are not even half of them.
-    sent = re.search(r"40 jobs, (\d+) SQL statements", said)
+    sent = re.search(r"40 spans, (\d+) SQL statements", said)
     assert sent is not None, said
     assert 50 < int(sent[1]) < 1000
     assert " 400 " in said
@@ -161,7 +161,7 @@ def test_the_figures_are_printed_as_a_table_or_as_json_and_written_to_a_file(
     said = CliRunner().invoke(app, words).stdout
     assert re.search(r"│ backfill │ sql +│ +1,600 │ +0\.50 +│", said), said
     assert said.endswith(
-        "backfill, in the run of 0.50 s: 40 jobs, 1 named SQL statement (2.5 per 1,000 rows); "
+        "backfill, in the run of 0.50 s: 40 spans, 1 named SQL statement (2.5 per 1,000 rows); "
         "CPU seconds: actors 1.5, postgresql 0.008; of PostgreSQL 20.0 us per row; "
         "largest process in MiB: actors 300; WAL: 200 bytes per row; "
         "kept for ever: 210 bytes per row; "
