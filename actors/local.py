@@ -11,11 +11,11 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from revalue.actors.backoff import require_within
 from revalue.actors.protocols import WorkerDiedError
@@ -71,15 +71,19 @@ class _LoopThread:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Run a coroutine there.
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[Callable[[], T]]":
+        """Run a coroutine there. Call the result: it returns what that has returned, or raises.
+
+        An error is a result, as nobody may wait for it any more: asyncio would log it.
 
         Raises:
-            RuntimeError: it has ended.
+            RuntimeError: the thread has ended.
         """
+        settled = _settled(work)
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            return asyncio.run_coroutine_threadsafe(settled, self._loop)
         except RuntimeError:
+            settled.close()
             work.close()
             raise
 
@@ -91,6 +95,19 @@ class _LoopThread:
     def join(self, until: float) -> None:
         """Wait for the end of the thread, until a time of the monotonic clock at most."""
         self._thread.join(max(0.0, until - time.monotonic()))
+
+
+async def _settled(work: Coroutine[Any, Any, T]) -> Callable[[], T]:
+    try:
+        result = await work
+    except BaseException as error:
+        raised = error
+
+        def fail() -> NoReturn:
+            raise raised
+
+        return fail
+    return lambda: result
 
 
 class LocalWorker:
@@ -166,7 +183,8 @@ class LocalWorker:
             answer = self._thread.submit(work)
         except RuntimeError as error:
             raise WorkerDiedError("its thread has ended") from error
-        return await asyncio.wrap_future(answer)
+        outcome = await asyncio.wrap_future(answer)
+        return outcome()
 
 
 class _SilentError(Exception):
@@ -259,7 +277,7 @@ class LocalHost:
         if not wait([answer], seconds).done:
             answer.cancel()
             raise _SilentError
-        return answer.result()
+        return answer.result()()
 
 
 def _most_actors(settings: Settings) -> int:

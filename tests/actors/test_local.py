@@ -1,10 +1,12 @@
 """The engine in the process of the command, without Ray: how it is chosen, and how it ends."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +31,7 @@ from revalue.engine.leadership import sessions
 from revalue.engine.operate.due_bound import due_at_most
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
-from revalue.engine.runtime import runtime
+from revalue.engine.runtime import Run, runtime
 from revalue.engine.settings import Settings
 from revalue.engine.value import valuer
 from tests.faults.armory import Armory
@@ -108,7 +110,7 @@ async def test_what_is_due_is_never_more_than_the_bound(url: str, database: Data
             assert expected in (None, written), statement
             assert expected in (None, bound), statement
             assert await due_at_most(database, 1) == 0, "after it nothing is due"
-        await asyncio.to_thread(book.load, "positions", closed, merge=True)
+        await asyncio.to_thread(book.load, "positions", closed)
         assert await due_at_most(database, LOCAL_POSITION_DAYS) > 0
         await running.settle()
         assert running.loop.progress.rows_written - before > 0
@@ -298,6 +300,32 @@ async def test_a_second_signal_ends_at_once_and_says_what_it_leaves(
     again = command(url, "value", "--quiet", "--runtime", "local", REVALUE_LEASE_SECONDS="1")
     assert (await ended(again))[0] == 0
     await assert_all_correct(database)
+
+
+async def test_an_actor_that_hangs_is_given_up_with_its_sessions_and_replaced(
+    url: str, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thread cannot be killed: its database sessions are ended, so that it can write nothing."""
+    await load_small_book(database, portfolios=2)
+    settings = Settings(runtime="local", task_deadline_seconds=0.5, retry_seconds=0.05)
+
+    def run() -> Run:
+        with Runner(LocalHost(settings), url, settings) as runner:
+            while not runner.progress()["tasks_lost"]:
+                time.sleep(0.02)
+            asyncio.run_coroutine_threadsafe(lock.execute("ROLLBACK"), loop).result()
+            return runner.until_quiet()
+
+    loop = asyncio.get_running_loop()
+    async with locked_snapshots(url) as lock:
+        done = await asyncio.to_thread(run)
+    assert done.status.positions == {"CURRENT": 4}
+    assert await assert_all_correct(database) == 4 * len(DAYS)
+    left = [each.name for each in threading.enumerate() if each.name.startswith("revalue valuer")]
+    assert left == []
+    gc.collect()
+    noise = [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+    assert noise == []
 
 
 async def test_a_process_that_dies_is_recovered_from(
