@@ -93,6 +93,11 @@ def _memory(pid: int, file: str, name: str) -> int:
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:")), 0)
 
 
+def anonymous_mib(pid: int) -> int:
+    """Return the anonymous memory of a process in MiB; 0 if there is none."""
+    return _memory(pid, "status", "RssAnon") >> 20
+
+
 async def _server_of(database: Database) -> int | None:
     """The server's main process, if it is on this machine: that is known of a Unix socket."""
     async with database.connection() as connection:

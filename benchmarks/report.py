@@ -108,6 +108,7 @@ def _values(records: Record) -> dict[str, str]:
             if "small_correction" in records
             else {}
         ),
+        **({"load": _load_table(records["load"])} if "load" in records else {}),
         **_preview_values(records["preview"]),
         **_estimate(records),
     }
@@ -353,6 +354,41 @@ def _small_table(small: Record) -> str:
                 f"{max(found):.2f}",
             ]
             for name, found in small["seconds"].items()
+        ],
+    )
+
+
+def _load_table(loads: list[Record]) -> str:
+    return _table(
+        [
+            "what",
+            "file",
+            "rows",
+            "load",
+            "s",
+            "rows/s",
+            "PostgreSQL CPU per row, µs",
+            "client's CPU per row, µs",
+            "WAL bytes per row",
+            "client, MiB (before)",
+            "largest process of PostgreSQL, MiB",
+        ],
+        [
+            [
+                each["what"],
+                each["file"],
+                f"{each['rows']:,}",
+                name,
+                f"{each[name]['seconds']:.1f}",
+                f"{each[name]['rows_per_second']:,}",
+                f"{each[name]['postgresql_us']:.2f}",
+                f"{each[name]['client_us']:.2f}",
+                f"{each[name]['wal_bytes']:,.0f}",
+                f"{each[name]['client_mib']:,} ({each[name]['client_mib_before']:,})",
+                each[name]["postgresql_mib"],
+            ]
+            for each in loads
+            for name in ("first", "again")
         ],
     )
 
@@ -682,6 +718,11 @@ def _bookkeeping_targets(records: Record) -> list[tuple[str, str, str, bool]]:
             0.15,
             year["others_per_snapshot_byte"],
         )
+    for each in records.get("load", []):
+        speed = each["first"]["rows_per_second"]
+        what = f"first load of {each['rows']:,} {each['what']}, {each['file']}, rows/s"
+        if each["rows"] >= 1_000_000:
+            rows.append((what, "150,000", f"{speed:,}", speed >= 150_000))
     idles = [each for each in records.get("idle", []) if each["positions"]]
     alone = [each for each in records.get("idle", []) if not each["positions"]]
     for idle, limit in zip(idles, (0.2, 0.5), strict=False):

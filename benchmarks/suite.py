@@ -23,6 +23,7 @@ from revalue.benchmarks import (
     harness,
     herd,
     idle,
+    load,
     position_cost,
     preview,
     profile_task,
@@ -92,6 +93,7 @@ class Suite:
             "year": self._year,
             "idle": self._idle,
             "small_correction": self._small_correction,
+            "load": self._load,
             "table_variants": self._table_variants,
             "position_cost": self._position_cost,
             "scan": self._scan,
@@ -194,6 +196,11 @@ class Suite:
     def _small_correction(self) -> Any:
         positions, runs = (200, 1) if self._small else (small.POSITIONS, 5)
         return asdict(small.measure(positions=positions, dates=small.DATES, runs=runs, say=say))
+
+    def _load(self) -> Any:
+        prices, records = (5_000, 2_000) if self._small else (10_000_000, 1_000_000)
+        found = load.measure(self._url, prices=prices, records=records, dates=load.DATES, say=say)
+        return [asdict(each) for each in found]
 
     def _pool(self) -> Any:
         positions, dates = (200, 20) if self._small else (4_000, 250)

@@ -20,15 +20,16 @@ from revalue.engine.settings import Settings
 if TYPE_CHECKING:
     from revalue.benchmarks.harness import Outcome
     from revalue.benchmarks.idle import IdleOutcome
+    from revalue.benchmarks.load import LoadOutcome
     from revalue.benchmarks.small import SmallOutcome
     from revalue.benchmarks.year import YearOutcome
     from revalue.engine.postgres.database import Database
 
-    AnyOutcome = Outcome | YearOutcome | IdleOutcome | SmallOutcome
+    AnyOutcome = Outcome | YearOutcome | IdleOutcome | SmallOutcome | LoadOutcome
 
 _WORKLOADS = (
     "backfill, roll, correction-day, correction-history, fx, storm, late, year, idle, "
-    "small-correction"
+    "small-correction, load"
 )
 _POSITIONS = 4_000
 _DATES = 250
@@ -57,6 +58,12 @@ def bench(
         ),
     ] = None,
     seconds: Annotated[int, typer.Option(min=1, help="How long idle looks on.")] = 120,
+    prices: Annotated[
+        int, typer.Option(min=1, help="Number of prices that load loads; --dates of each security.")
+    ] = 2_000_000,
+    records: Annotated[
+        int, typer.Option(min=1, help="Number of position records that load loads.")
+    ] = 250_000,
     runs: Annotated[
         int, typer.Option(min=1, help="Number of measured runs, after one warm-up run.")
     ] = 3,
@@ -81,9 +88,10 @@ def bench(
 ) -> None:
     """Measure the engine, and alternatives to it, in a new database on the same server.
 
-    The workload year lives through days one after another, and idle looks at a scheduler that has
-    nothing to do: both are single runs without baselines. small-correction times the command
-    `revalue value` after one corrected price, with and without Ray, on a server of its own.
+    The workload year lives through days one after another, idle looks at a scheduler that has
+    nothing to do, and load loads files: these are single runs without baselines. small-correction
+    times the command `revalue value` after one corrected price, with and without Ray, on a server
+    of its own.
 
     Each other run makes a database `revalue_bench_...` and drops it at its end. No other database
     is touched.
@@ -99,6 +107,8 @@ def bench(
             positions=positions,
             dates=dates,
             seconds=seconds,
+            prices=prices,
+            records=records,
             runs=runs,
             warm_up=warm_up,
             baselines=tuple(name.strip() for name in baselines.split(",") if name.strip()),
@@ -124,15 +134,17 @@ def _run(
     positions: int | None,
     dates: int | None,
     seconds: int,
+    prices: int,
+    records: int,
     runs: int,
     warm_up: bool,
     baselines: tuple[str, ...],
 ) -> None:
     """Run the workloads one after another; append each outcome to `done`."""
     from revalue.actors import cluster
-    from revalue.benchmarks import harness, idle, small, year
+    from revalue.benchmarks import harness, idle, load, small, year
 
-    known = (*harness.WORKLOADS, "year", "idle", "small-correction")
+    known = (*harness.WORKLOADS, "year", "idle", "small-correction", "load")
     if unknown := [name for name in workloads if name not in known]:
         raise UsageError(f"no workload {unknown[0]!r}: one of {', '.join(known)}")
     # small-correction has a server of its own.
@@ -159,6 +171,15 @@ def _run(
 
     with ExitStack() as on_ray:
         for workload in workloads:
+            if workload == "load":
+                done += load.measure(
+                    url,
+                    prices=prices,
+                    records=records,
+                    dates=dates or load.DATES,
+                    say=err.print,
+                )
+                continue
             if workload == "idle":
                 on_ray.close()  # it has a Ray of its own
                 done.append(asyncio.run(harness.on_fresh_database(url, measure_idle)))
@@ -198,11 +219,14 @@ def _run(
 def _print(outcomes: "list[AnyOutcome]") -> None:
     from revalue.benchmarks.harness import Outcome
     from revalue.benchmarks.idle import IdleOutcome
+    from revalue.benchmarks.load import LoadOutcome
     from revalue.benchmarks.small import SmallOutcome
     from revalue.benchmarks.year import YearOutcome
 
     if done := [each for each in outcomes if isinstance(each, Outcome)]:
         _print_runs(done)
+    if loads := [each for each in outcomes if isinstance(each, LoadOutcome)]:
+        _print_loads(loads)
     for each in outcomes:
         if isinstance(each, YearOutcome):
             _print_year(each)
@@ -223,6 +247,42 @@ def _print(outcomes: "list[AnyOutcome]") -> None:
                 f"{counted(each.wal_bytes, 'byte')} of WAL in {each.seconds:g} s; largest process "
                 f"in MiB: {_listed(each.peak_anonymous_mib)}"
             )
+
+
+def _print_loads(loads: "list[LoadOutcome]") -> None:
+    print_table(
+        "Loads of a file, the first one and the same again",
+        (
+            "what",
+            "file",
+            "rows",
+            "load",
+            "s",
+            "rows/s",
+            "PostgreSQL us per row",
+            "client us per row",
+            "WAL bytes per row",
+            "client MiB, before",
+            "PostgreSQL MiB",
+        ),
+        [
+            (
+                each.what,
+                each.file,
+                each.rows,
+                name,
+                f"{cost['seconds']:.2f}",
+                cost["rows_per_second"],
+                f"{cost['postgresql_us']:.2f}",
+                f"{cost['client_us']:.2f}",
+                f"{cost['wal_bytes']:,.0f}",
+                f"{cost['client_mib']:,}, {cost['client_mib_before']:,}",
+                cost["postgresql_mib"],
+            )
+            for each in loads
+            for name, cost in (("first", each.first), ("again", each.again))
+        ],
+    )
 
 
 def _print_year(year: "YearOutcome") -> None:
