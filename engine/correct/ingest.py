@@ -1,10 +1,17 @@
 """Load files and frames: validate all rows, then write all of them in one transaction.
 
-An input of any size takes little memory here: it is read, parsed and sent to a temporary table in
-batches. What concerns all of its rows, and what is stored, is checked and written by the database.
+An input of any size takes little memory here: it is read and parsed in batches, and sorted by its
+key. There are two ways from there into the tables:
+
+* New prices and new positions go straight into their tables (`new_prices`, `new_positions`).
+* All else goes into the temporary table `incoming`. What concerns all rows, and what is stored, is
+  checked and written by the database. So are prices and positions too if anything is in the way of
+  the first one, such as a row that breaks a rule: every problem is said at once.
 """
 
+import asyncio
 from collections.abc import Iterator, Set
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -14,7 +21,8 @@ from typing import Any
 
 import polars as pl
 
-from revalue.engine.correct import snapshots, upserts
+from revalue.engine.correct import new_positions, new_prices, snapshots, upserts
+from revalue.engine.correct.incoming import Incoming, InTheWayError
 from revalue.engine.correct.load_progress import OnProgress, Progress
 from revalue.engine.correct.parsing import Column, parse_columns
 from revalue.engine.correct.position_records import PositionRecord
@@ -26,10 +34,11 @@ from revalue.engine.correct.problems import (
     RejectedInputError,
     find,
 )
+from revalue.engine.correct.sorted_rows import SortedRows
 from revalue.engine.correct.sources import Input, Source, read
-from revalue.engine.errors import UsageError
-from revalue.engine.postgres.arrow import copy_frames
-from revalue.engine.postgres.database import Connections
+from revalue.engine.errors import CorrectionRefusedError, DataFaultError, UsageError
+from revalue.engine.postgres.ahead import ahead
+from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -132,6 +141,12 @@ _KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.PRICES: ("security_id", "price_date"),
     Kind.POSITIONS: ("portfolio_id", "security_id", "position_date"),
 }
+_ORDER: dict[Kind, tuple[str, ...]] = {
+    Kind.POSITIONS: ("security_id", "portfolio_id", "position_date"),
+}
+"""In which order rows are written, if it is not that of the key. The holders of a security are
+neighbours, on disk and in a task."""
+
 _POSITIVE = {Kind.FX_RATES: "rate", Kind.PRICES: "price", Kind.INSTRUMENTS: "contract_multiplier"}
 _QUOTE_BASES = ("PER_UNIT", "PERCENT_OF_PAR", "PER_CONTRACT")
 
@@ -183,29 +198,91 @@ async def load(
         raise UsageError("a snapshot is of one date, so it replaces no histories: choose one")
     given = read(source)
     progress = Progress(on_progress)
-    async with database.transaction() as connection:
-        batches = _Batches(kind, given, progress)
-        await _copy_in(connection, kind, batches)
-        progress.next("checking", batches.rows)
-        await _sort(connection, kind)
-        batches.problems.add(await _repeated_keys(connection, kind))
-        first_line, unit = given.numbering()
-        problems = batches.problems.listed(first_line)
-        problems += await _stored_data_problems(connection, kind, first_line, must_exist)
-        if problems:
-            raise RejectedInputError(given.place, batches.rows, unit, problems)
-        progress.next("writing", batches.rows)
-        if kind is Kind.POSITIONS:
-            counts = await _write_positions(
-                connection, given.place, replace=replace, snapshot=snapshot, may_close=may_close
-            )
-        else:
-            counts = await upserts.upsert(
-                connection, kind.value, batches.rows, lambda done: progress.at(done, done)
-            )
-        # The transaction may go on, and load more.
-        await connection.execute("DROP TABLE incoming")
-    return LoadResult(kind.value, batches.rows, **counts)
+    batches = _Batches(kind, given, progress)
+    with SortedRows(_ORDER.get(kind) or _KEYS[kind]) as rows:
+        async with aclosing(ahead(iter(batches))) as frames:
+            async for frame in frames:
+                await asyncio.to_thread(rows.add, frame)
+        counts: dict[str, Any] | None = None
+        # What is in the way is seen after rows were written, so that they have to be rolled back.
+        is_compared = must_exist or snapshot or isinstance(database, OpenTransaction)
+        if not is_compared and not batches.problems.listed(0):
+            counts = await _write_straight(database, kind, rows, replace, progress)
+        if counts is None:
+            async with (
+                database.transaction() as connection,
+                Incoming(connection, COLUMNS[kind]) as incoming,
+            ):
+                await incoming.copy(_with_repeated_keys(kind, rows))
+                await incoming.analyze()
+                await _check(connection, kind, given, batches, must_exist, progress)
+                progress.next("writing", batches.rows)
+                if kind is Kind.POSITIONS:
+                    counts = await _write_positions(
+                        connection,
+                        given.place,
+                        replace=replace,
+                        snapshot=snapshot,
+                        may_close=may_close,
+                    )
+                else:
+                    counts = await upserts.upsert(
+                        connection, kind.value, batches.rows, lambda done: progress.at(done, done)
+                    )
+    done: dict[str, Any] = dict(counts)
+    done["removed_records"] = tuple(
+        PositionRecord(**record) for record in done.get("removed_records", ())
+    )
+    return LoadResult(kind.value, batches.rows, **done)
+
+
+async def _write_straight(
+    database: Connections, kind: Kind, rows: SortedRows, replace: bool, progress: Progress
+) -> dict[str, Any] | None:
+    """Write what is new straight into the tables; None: something was in the way, and nothing is
+    written."""
+    if kind not in (Kind.PRICES, Kind.POSITIONS):
+        return None
+    progress.next("checking", rows.rows)
+
+    def on_rows(done: int) -> None:
+        progress.at(done, done)
+
+    try:
+        async with database.transaction() as connection:
+            incoming = Incoming(connection, COLUMNS[kind])
+            progress.next("writing", rows.rows)
+            if kind is Kind.PRICES:
+                counts = await new_prices.write(connection, rows, incoming, on_rows)
+            else:
+                counts = await new_positions.write(
+                    connection, rows, incoming, on_rows, replace=replace
+                )
+    except (InTheWayError, DataFaultError, CorrectionRefusedError):
+        return None
+    return counts
+
+
+async def _check(
+    connection: Connection,
+    kind: Kind,
+    given: Source,
+    batches: "_Batches",
+    must_exist: bool,
+    progress: Progress,
+) -> None:
+    """Check the rows of `incoming`.
+
+    Raises:
+        RejectedInputError: rows break rules.
+    """
+    progress.next("checking", batches.rows)
+    batches.problems.add(await _repeated_keys(connection, kind))
+    first_line, unit = given.numbering()
+    problems = batches.problems.listed(first_line)
+    problems += await _stored_data_problems(connection, kind, first_line, must_exist)
+    if problems:
+        raise RejectedInputError(given.place, batches.rows, unit, problems)
 
 
 async def _write_positions(
@@ -225,10 +302,8 @@ async def _write_positions(
     ended = sum(record.position_date == day for record in closed)
     counts["changed"] -= ended
     counts["inserted"] -= len(closed) - ended
-    removed = tuple(PositionRecord(**record) for record in counts.pop("removed_records"))
     return {
         **counts,
-        "removed_records": removed,
         "closed": len(closed),
         "closed_records": closed,
         "closed_on": day,
@@ -247,7 +322,6 @@ class _Batches:
         self._kind = kind
         self._source = source
         self._progress = progress
-        self.columns = ["row_no", *(column.name for column in COLUMNS[kind])]
         self.rows = 0
         self.problems = Problems()
 
@@ -347,34 +421,12 @@ def _repeated(kind: Kind) -> str:
     return f"the same {', '.join(_KEYS[kind])} as a row before"
 
 
-async def _copy_in(connection: Connection, kind: Kind, batches: _Batches) -> None:
-    columns = ", ".join(f"{column.name} {column.sql_type}" for column in COLUMNS[kind])
-    await connection.execute(
-        f"CREATE TEMP TABLE unsorted (row_no bigint, {columns}) ON COMMIT DROP"
-    )
-    await copy_frames(connection, "unsorted", batches.columns, iter(batches))
-
-
-async def _sort(connection: Connection, kind: Kind) -> None:
-    """Create the table `incoming`: the rows in the order of their keys.
-
-    In this order they are written, and rows of the same key are neighbours: repeated_key is the key
-    of a row that has one before.
-    """
-    key = ", ".join(_KEYS[kind])
-    is_whole = " AND ".join(f"{column} IS NOT NULL" for column in _KEYS[kind])
-    shown = ", ".join(
-        f"to_char({column}, 'YYYY-MM-DD')" if column.endswith("_date") else column
-        for column in _KEYS[kind]
-    )
-    await connection.execute(
-        "CREATE TEMP TABLE incoming ON COMMIT DROP AS "
-        f"SELECT *, CASE WHEN row_number() OVER of_key > 1 AND {is_whole} "
-        f"THEN concat_ws(' ', {shown}) END AS repeated_key "
-        f"FROM unsorted WINDOW of_key AS (PARTITION BY {key} ORDER BY row_no)"
-    )
-    await connection.execute("DROP TABLE unsorted")
-    await connection.execute("ANALYZE incoming")
+def _with_repeated_keys(kind: Kind, rows: SortedRows) -> Iterator[pl.DataFrame]:
+    """Yield rows with the column repeated_key: the key of a row that has one before."""
+    key = pl.concat_str(pl.col(_KEYS[kind]).cast(pl.String), separator=" ")
+    repeated_key = pl.when("is_repeated").then(key).cast(pl.String).alias("repeated_key")
+    for frame in rows.frames():
+        yield frame.select(pl.exclude("is_repeated"), repeated_key)
 
 
 async def _repeated_keys(connection: Connection, kind: Kind) -> list[InputProblem]:

@@ -65,6 +65,17 @@ async def _upsert_in_ranges(
     return {"inserted": inserted, "changed": changed, "unchanged": rows - inserted - changed}
 
 
+async def allow_records(connection: Connection) -> None:
+    """Let this transaction write position records, which the database refuses otherwise."""
+    await connection.execute("SET LOCAL revalue.loading_positions = on")
+
+
+async def analyze_positions(connection: Connection, created: int) -> None:
+    """Take the statistics of position_state anew after so many new positions, if they are many."""
+    if created > _MANY_POSITIONS:
+        await connection.execute("ANALYZE position_state")
+
+
 async def write_histories(connection: Connection, *, replace: bool) -> dict[str, Any]:
     """Write the incoming position records into the histories of their positions.
 
@@ -81,11 +92,9 @@ async def write_histories(connection: Connection, *, replace: bool) -> dict[str,
         positions_corrected and positions_extended, and the trigger_id of the corrections (None: no
         position was corrected); and removed_records, the rows of those that were removed.
     """
-    # Else the database refuses to write position records.
-    await connection.execute("SET LOCAL revalue.loading_positions = on")
+    await allow_records(connection)
     created = await sql("insert_positions").execute(connection)
-    if created > _MANY_POSITIONS:
-        await connection.execute("ANALYZE position_state")
+    await analyze_positions(connection, created)
     await sql("lock_positions").execute(connection)
     await sql("target_history").execute(connection, replace=replace)
     await connection.execute("ANALYZE target_history")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
+from io import BytesIO
 from threading import Thread
 from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
 
@@ -284,6 +285,20 @@ def encode_binary_copy(frame: pl.DataFrame) -> list[bytes]:
 async def copy_frame(connection: Connection, table: str, frame: pl.DataFrame) -> None:
     """Append the frame to the table; columns are matched by name."""
     await copy_encoded(connection, table, frame.columns, encode_binary_copy(frame))
+
+
+async def copy_csv(connection: Connection, table: str, frame: pl.DataFrame) -> None:
+    """Append the frame to the table as text, which PostgreSQL reads into types that Arrow lacks.
+
+    Columns are matched by name. NULL and an empty text are the same.
+    """
+    Statement.sent += 1
+    await connection.copy_to_table(
+        table,
+        columns=frame.columns,
+        source=BytesIO(frame.write_csv(include_header=False).encode()),
+        format="csv",
+    )
 
 
 async def copy_frames(

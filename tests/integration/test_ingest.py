@@ -1,10 +1,13 @@
 """Loads report all problems at once, write all or nothing, and change nothing when repeated."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import asyncpg
 import polars as pl
@@ -14,12 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revalue.engine.correct import sources, upserts
+from revalue.engine.correct import ingest, new_positions, new_prices, sorted_rows, sources, upserts
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.load_progress import LoadProgress
 from revalue.engine.correct.problems import ProblemKind, RejectedInputError
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.statement import Connection
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, execute, facts, fetch, load_small_book, prices, state_of
 
@@ -278,7 +282,10 @@ async def test_all_that_is_wrong_in_a_file_is_said_at_once_with_line_numbers(
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of a few rows, and ranges of one page."""
+    """Batches of a few rows, runs in files, and ranges of one page."""
+    monkeypatch.setattr(sorted_rows, "RUN_ROWS", 30)
+    monkeypatch.setattr(sorted_rows, "FRAME_ROWS", 20)
+    monkeypatch.setattr(sorted_rows, "_BATCH_ROWS", 4)
     monkeypatch.setattr(sources, "BATCH_ROWS", 7)
     monkeypatch.setattr(sources, "BLOCK_BYTES", 200)
     monkeypatch.setattr(upserts, "_RANGE_ROWS", 1)
@@ -343,6 +350,132 @@ async def test_a_file_of_several_batches_is_written_in_ranges_and_counted(
     assert await fetch(book, reach) == [(name, f"{{[{begin},)}}") for name in "AB"]
     third = await load(book, "prices", path)
     assert (third.inserted, third.changed, third.unchanged) == (0, 0, 520)
+
+
+# New rows go straight into the tables. Inside of an open transaction, where nothing could be rolled
+# back, all rows go by way of `incoming`: so that is what the former is compared with.
+
+WRITTEN = {
+    "prices": """
+        SELECT security_id, price_date, price, currency, quote_basis FROM market_prices""",
+    "quotation currencies": "SELECT security_id, currency FROM security_quote_currencies",
+    "triggers": """
+        SELECT kind, security_id, range_agg(dates)::text FROM reprocessing_triggers
+        WHERE fanned_out_at IS NULL OR kind = 'POSITION' GROUP BY kind, security_id""",
+    "positions": """
+        SELECT to_jsonb(p) - '{position_id,trigger_id,stale_moment,invalidated_moment}'::text[]
+        FROM position_state p""",
+    "the order of positions": """
+        SELECT portfolio_id, security_id, row_number() OVER (ORDER BY position_id)
+        FROM position_state""",
+    "records": """
+        SELECT portfolio_id, security_id, to_jsonb(h) - 'position_id'
+        FROM position_history h JOIN position_state USING (position_id)""",
+    "publications": """
+        SELECT portfolio_id, security_id, to_jsonb(w) - '{position_id,moment_id}'::text[]
+        FROM publications w JOIN position_state USING (position_id)""",
+    "noted": """
+        SELECT portfolio_id, security_id FROM position_state
+        WHERE EXISTS (SELECT FROM unstaged_positions
+                      WHERE position_id BETWEEN first_position_id AND last_position_id)""",
+}
+
+
+async def both_ways(
+    book: Database,
+    kind: Kind,
+    frame: pl.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_replaced: bool = False,
+) -> None:
+    """Load twice from the same state; compare all that was written."""
+
+    async def written(connection: Connection) -> dict[str, list[str]]:
+        return {
+            name: sorted(str(tuple(row)) for row in await connection.fetch(query))
+            for name, query in WRITTEN.items()
+        }
+
+    async with book.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        compared = await load(OpenTransaction(connection), kind, frame, replace=is_replaced)
+        expected = await written(connection)
+        await transaction.rollback()
+        monkeypatch.delattr(ingest, "_check")
+        straight = await load(book, kind, frame, replace=is_replaced)
+        assert await written(connection) == expected
+    assert asdict(straight) | {"trigger_id": None} == asdict(compared) | {"trigger_id": None}
+
+
+@pytest.mark.usefixtures("small_batches")
+async def test_new_prices_are_written_as_if_all_were_compared(
+    book: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load(book, "instruments", changed("instruments"))
+    await execute(book, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
+    rows = [("C", day, "5") for day in DAYS]  # a security without a price
+    rows += [("B", DAYS[-1] + timedelta(n), "6") for n in range(1, 40)]  # after all prices
+    rows += [("A", DAYS[0] - timedelta(40), "7"), ("A", DAYS[3], "8"), ("A", DAYS[4], "100.5")]
+    frame = pl.DataFrame(rows, schema=["security_id", "price_date", "price"], orient="row")
+    frame = frame.with_columns(currency=pl.lit("GBX"), quote_basis=pl.lit("PER_UNIT"))
+    await both_ways(book, Kind.PRICES, frame.sample(fraction=1, shuffle=True, seed=1), monkeypatch)
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_new_positions_are_written_as_if_all_were_compared(
+    book: Database, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    await load(book, "instruments", changed("instruments"))
+    others = [f"P{number}" for number in range(2, 12)]
+    portfolios = pl.DataFrame({"portfolio_id": others, "base_currency": "EUR"})
+    await load(book, "portfolios", portfolios.with_columns(calendar_id=pl.lit("CAL")))
+    await load(book, "positions", frame_of("A", {9: HELD}))
+    closed_and_open_again = {1: HELD, 4: GONE, 5: MORE, 8: GONE, 9: GONE, 11: HELD}
+    histories = [
+        *((portfolio, "C", closed_and_open_again) for portfolio in others),
+        ("P2", "B", {3: HELD}),
+        ("P3", "B", {3: GONE}),
+        ("P4", "B", {3: GONE, 5: HELD, 6: GONE}),
+        ("P1", "A", {2: MORE, 6: GONE}),  # these two exist, one with a later record
+        ("P1", "B", {0: HELD}),
+    ]
+    given = pl.concat(
+        frame_of(security, model).with_columns(portfolio_id=pl.lit(portfolio))
+        for portfolio, security, model in histories
+    )
+    given = given.sample(fraction=1, shuffle=True, seed=1)
+    await both_ways(book, Kind.POSITIONS, given, monkeypatch, is_replaced=is_replaced)
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "looked"),
+    [
+        (Kind.PRICES, new_prices, "_with_stored_prices"),
+        (Kind.POSITIONS, new_positions, "_divided"),
+    ],
+)
+async def test_what_another_session_writes_meanwhile_is_found(
+    book: Database, monkeypatch: pytest.MonkeyPatch, kind: Kind, module: ModuleType, looked: str
+) -> None:
+    """Between the look for stored rows and the COPY."""
+    await load(book, "instruments", changed("instruments"))
+    cell = "price" if kind is Kind.PRICES else "cost_basis"
+    look = getattr(module, looked)
+
+    async def late(*given: Any) -> Any:
+        found = await look(*given)
+        monkeypatch.setattr(module, looked, look)
+        await load(book, kind, changed(kind, security_id="C", **{cell: "77"}))
+        return found
+
+    monkeypatch.setattr(module, looked, late)
+    loaded = await load(book, kind, changed(kind, security_id="C", **{cell: "78"}))
+    assert (loaded.inserted, loaded.changed) == (0, 1)
+    table = TABLES[kind]
+    assert await fetch(book, f"SELECT count(*) FROM {table} WHERE {cell} = 78") == [(1,)]
 
 
 @pytest.mark.usefixtures("small_batches")

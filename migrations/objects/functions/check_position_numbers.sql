@@ -18,21 +18,30 @@ BEGIN
     ORDER BY portfolio_id FOR SHARE;
     PERFORM 1 FROM instruments WHERE security_id IN (SELECT security_id FROM inserted)
     ORDER BY security_id FOR KEY SHARE;
-    SELECT i.portfolio_id, i.security_id INTO wrong
-    FROM inserted i
-    LEFT JOIN portfolios f USING (portfolio_id)
-    LEFT JOIN instruments s USING (security_id)
-    WHERE f.base_currency IS NULL OR s.currency IS NULL
-    LIMIT 1;
-    IF FOUND THEN
+    IF EXISTS (SELECT FROM (SELECT DISTINCT portfolio_id FROM inserted) i
+               LEFT JOIN portfolios f USING (portfolio_id)
+               WHERE f.base_currency IS NULL)
+       OR EXISTS (SELECT FROM (SELECT DISTINCT security_id FROM inserted) i
+                  LEFT JOIN instruments s USING (security_id)
+                  WHERE s.currency IS NULL)
+    THEN
+        SELECT i.portfolio_id, i.security_id INTO wrong
+        FROM inserted i
+        LEFT JOIN portfolios f USING (portfolio_id)
+        LEFT JOIN instruments s USING (security_id)
+        WHERE f.base_currency IS NULL OR s.currency IS NULL
+        LIMIT 1;
         RAISE EXCEPTION
             'portfolio or security of position % / % does not exist',
             wrong.portfolio_id, wrong.security_id
             USING ERRCODE = 'foreign_key_violation',
                   HINT = 'Load the portfolio and the instrument first.';
     END IF;
-    SELECT i.portfolio_id, i.security_id INTO wrong
-    FROM inserted i
+    SELECT i.portfolio_id,
+           (SELECT min(n.security_id) FROM inserted n
+            WHERE (n.portfolio_id, n.calendar_no, n.base_currency_no)
+                  = (i.portfolio_id, i.calendar_no, i.base_currency_no)) AS security_id INTO wrong
+    FROM (SELECT DISTINCT portfolio_id, calendar_no, base_currency_no FROM inserted) i
     JOIN portfolios f USING (portfolio_id)
     JOIN calendars c USING (calendar_id)
     JOIN currencies b ON b.currency = f.base_currency

@@ -65,6 +65,9 @@ BEGIN
             TO revalue_engine;
         GRANT UPDATE (valid_to_epoch) ON position_history TO revalue_engine;
         GRANT DELETE ON position_history, deferred_jobs, unstaged_positions TO revalue_engine;
+        -- A load numbers new positions before it writes them.
+        EXECUTE format('GRANT USAGE ON SEQUENCE %s TO revalue_engine',
+                       pg_get_serial_sequence('position_state', 'position_id'));
         GRANT USAGE, UPDATE ON SEQUENCE valuation_job_ids, valuation_task_ids TO revalue_engine;
         GRANT EXECUTE ON FUNCTION valid_api_token, make_snapshot_partitions TO revalue_engine;
         IF NOT has_database_privilege('revalue_engine', current_database(), 'TEMPORARY') THEN

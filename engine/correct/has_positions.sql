@@ -1,0 +1,2 @@
+-- Whether there is any position.
+SELECT EXISTS (SELECT FROM position_state)

@@ -1,0 +1,2 @@
+-- The moment of this transaction.
+SELECT current_moment()
