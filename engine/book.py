@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,8 @@ from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.correct.openings import Opening, open_calendars
+from revalue.engine.operate.prune import OnProgress as OnPruneProgress
+from revalue.engine.operate.prune import Pruned, prune
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Connections, Database, rolled_back
@@ -372,6 +374,41 @@ class Book:
             exact: count them now, unless nothing can have changed them since they were counted.
         """
         return self._wait(read_status(self._database, exact=exact))
+
+    def prune(
+        self,
+        *,
+        keep: timedelta | None = None,
+        before: datetime | None = None,
+        dry_run: bool = False,
+        on_progress: OnPruneProgress | None = None,
+    ) -> Pruned:
+        """Delete what only readers of earlier times need. What is deleted cannot be had back.
+
+        The retention floor is raised to a time, and only rises: `known_at` before it is an error
+        from then on. All answers since the floor stay what they were. A scheduler and readers may
+        run meanwhile. A prune that was interrupted is run again.
+
+        Args:
+            keep: the floor is so long before now, by the database's clock.
+            before: the floor; give this or `keep`.
+            dry_run: only count what would be deleted.
+            on_progress: called after each transaction. What it raises ends the prune.
+
+        Raises:
+            UsageError: the floor is not in the past.
+            AccessDeniedError: the user is not the owner of the tables.
+            WriteConflictError: a table is locked by another session. What was deleted stays so.
+        """
+        return self._wait(
+            prune(
+                self._database,
+                keep=keep,
+                before=before,
+                dry_run=dry_run,
+                on_progress=on_progress,
+            )
+        )
 
     def valuations(
         self,

@@ -14,6 +14,7 @@ import asyncpg
 import polars as pl
 import pytest
 
+from revalue.engine.book import Book
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
@@ -469,6 +470,41 @@ async def test_a_prune_beside_a_running_engine_and_readers(database: Database) -
         await answers(database, now)
     assert seen["look"]
     await check(database)
+
+
+async def test_two_prunes_at_once_delete_what_one_would(url: str, database: Database) -> None:
+    """Of two floors: what is asked since the later one has the answer that it had."""
+    times = await moments(database)
+    low, high = times[len(times) // 3], times[len(times) // 2]
+    later = [at for at in times if at >= high]
+    before, rows = await everything(database, later), await counts(database)
+    would = await prune(database, before=high, dry_run=True)
+    async with await Database.open(url, connections=1) as other:
+        one, two = await asyncio.gather(prune(database, before=high), prune(other, before=low))
+    left = await counts(database)
+    gone = {name: rows[name] - left[name] for name in rows}
+    assert gone == {name: one.tables[name].rows + two.tables[name].rows for name in rows}
+    assert gone == {name: table.rows for name, table in would.tables.items()}
+    assert await fetch(database, "SELECT floor FROM retention") == [(high,)]
+    assert not differences(before, await everything(database, later))
+
+
+async def test_a_book_is_pruned_by_python_as_by_the_command(url: str, database: Database) -> None:
+    floor = (await moments(database))[-1]
+    would = await prune(database, before=floor, dry_run=True)
+    seen: list[PruneProgress] = []
+
+    def by_python() -> tuple[Pruned, Pruned]:
+        with Book(url, SETTINGS) as book:
+            return (
+                book.prune(before=floor, dry_run=True),
+                book.prune(before=floor, on_progress=seen.append),
+            )
+
+    dry, pruned = await asyncio.to_thread(by_python)
+    assert dry == would
+    assert pruned == Pruned(floor, False, would.tables)
+    assert seen[-1].rows == pruned.rows > 0
 
 
 async def test_a_prune_does_not_wait_long_for_a_lock(
