@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from revalue.engine.core.date_ranges import DateRange
+from revalue.engine.core.date_ranges import DateRange, date_ranges
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import InvalidInputError, NotFoundError
@@ -143,6 +143,46 @@ async def test_corrections_on_top_of_each_other_before_anything_is_valued(
         await valued.loop.run_once()
     await valued.settle()
     await assert_all_correct(database)
+
+
+@pytest.mark.parametrize("first", ["price", "rate"])
+async def test_corrections_of_a_price_and_a_rate_that_reach_a_position_are_one(
+    valued: Engine, database: Database, first: str
+) -> None:
+    """It is outdated since the commit of the first one; the dates of both are valued again."""
+    made = {}
+    for what in (first, "rate" if first == "price" else "price"):
+        made[what] = (
+            await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+            if what == "price"
+            else await corrections.rate(database, "EUR", "USD", DAYS[5], Decimal("1.5"))
+        )
+    triggers = await fetch(
+        database,
+        "SELECT trigger_id, moment_id FROM reprocessing_triggers "
+        "WHERE fanned_out_at IS NULL ORDER BY trigger_id",
+    )
+    assert len(triggers) == 2
+    capacity = fan_out.Capacity(valued.reader, rows=1_000, task_rows=100)
+    page = await fan_out.fan_out(valued.term, capacity=capacity)
+    assert page is not None
+    assert page.positions_staged == page.positions_invalidated
+    # A in the EUR portfolios P2 and P4 is reached by both.
+    states = await fetch(
+        database,
+        "SELECT stale_moment, trigger_id, pending FROM position_state "
+        "WHERE portfolio_id IN ('P2', 'P4') AND security_id = 'A'",
+    )
+    assert len(states) == 2
+    for moment, trigger, pending in states:
+        assert (moment, trigger) == (triggers[0][1], triggers[1][0])
+        assert date_ranges(pending) == (
+            DateRange(DAYS[5], DAYS[5]),
+            DateRange(DAYS[7], DAYS[7]),
+        )
+    await valued.loop.recover()
+    await valued.settle()
+    assert await assert_all_correct(database) == 4 * 2 * len(DAYS)
 
 
 async def test_a_position_correction_names_its_own_trigger(

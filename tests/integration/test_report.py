@@ -27,7 +27,7 @@ from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.read.report import REPORT_COLUMNS, Wanted, total_columns
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import run
-from tests.support import DAYS, engine, facts, fetch, open_days, prices
+from tests.support import DAYS, engine, execute, facts, fetch, open_days, prices
 
 LATE = [day for day in DAYS if day != DAYS[7]]
 """The business days of the other calendar: one fewer, and opened through an earlier one."""
@@ -60,6 +60,19 @@ async def book(server_url: str, template: str) -> AsyncIterator[str]:
         async with engine(url) as running:
             await running.settle()
             await corrections.price(database, "A", DAYS[3], Decimal("90.5"))
+            await running.settle()
+            # D was valued, and has no price any more: its old numbers are shown no longer.
+            await load(
+                database,
+                Kind.INSTRUMENTS,
+                pl.DataFrame(
+                    {"security_id": ["D"], "currency": ["USD"], "max_price_age_sessions": [30]}
+                ),
+            )
+            await load(database, Kind.PRICES, prices("D", {DAYS[0]: "7"}))
+            await load(database, Kind.POSITIONS, facts("P2", "D", {DAYS[0]: "5"}))
+            await running.settle()
+            await execute(database, "DELETE FROM market_prices WHERE security_id = 'D'")
             await running.settle()
         await load(database, Kind.POSITIONS, facts("P2", "C", {DAYS[4]: "6"}))  # not valued yet
         await corrections.price(database, "B", DAYS[4], Decimal("48"))  # not fanned out yet
