@@ -255,4 +255,6 @@ class _Book:
 
 
 def _is_changed(made: corrections.Correction) -> bool:
+    assert made.old is not None, "a stored price or rate was replaced"
+    assert made.new is not None, "a stored price or rate was replaced"
     return Decimal(made.old) != Decimal(made.new)

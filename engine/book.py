@@ -84,6 +84,46 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class DeletePrice:
+    """A correction: a security should have no price on a date.
+
+    The dates that used it use the price before it, or have none.
+
+    Attributes:
+        security: the security.
+        date: the date of a price that is stored.
+    """
+
+    security: str
+    date: date
+
+    async def apply(self, database: Connections) -> Correction:
+        """Make the correction."""
+        return await corrections.delete_price(database, self.security, self.date)
+
+
+@dataclass(frozen=True)
+class DeleteRate:
+    """A correction: a pair should have no FX rate on a date.
+
+    The dates that used it use the rate before it, or have none.
+
+    Attributes:
+        base: the base currency.
+        quote: the quote currency.
+        date: the date of a rate that is stored.
+    """
+
+    base: str
+    quote: str
+    date: date
+
+    async def apply(self, database: Connections) -> Correction:
+        """Make the correction."""
+        return await corrections.delete_rate(database, self.base, self.quote, self.date)
+
+
+@dataclass(frozen=True)
 class Position:
     """A correction: the position record of one date should be this one; later records stay.
 
@@ -133,7 +173,7 @@ class FileOf:
         return await corrections.file(database, self.source)
 
 
-Change: TypeAlias = Price | Rate | Position | FileOf
+Change: TypeAlias = Price | Rate | DeletePrice | DeleteRate | Position | FileOf
 
 
 def connect(database_url: str | None = None, *, migrate: bool = False, **settings: Any) -> "Book":
@@ -286,7 +326,8 @@ class Book:
         """Make a correction. The affected position-days are restated by `value`.
 
         Args:
-            change: a Price, Rate or Position, or a FileOf many of one kind.
+            change: a Price, Rate, DeletePrice, DeleteRate or Position, or a FileOf many of one
+                kind.
 
         Returns:
             What was corrected, and how many positions and which dates it affects at most.

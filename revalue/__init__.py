@@ -7,7 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revalue.engine.book import Book, FileOf, Position, Price, Rate, connect
+    from revalue.engine.book import (
+        Book,
+        DeletePrice,
+        DeleteRate,
+        FileOf,
+        Position,
+        Price,
+        Rate,
+        connect,
+    )
     from revalue.engine.correct.corrections import Correction, FileCorrection
     from revalue.engine.correct.ingest import Kind, LoadResult
     from revalue.engine.correct.openings import Opening
@@ -17,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Book",
     "Correction",
+    "DeletePrice",
+    "DeleteRate",
     "FileCorrection",
     "FileOf",
     "Kind",
@@ -32,7 +43,8 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(
-        ("Book", "FileOf", "Position", "Price", "Rate", "connect"), "revalue.engine.book"
+        ("Book", "DeletePrice", "DeleteRate", "FileOf", "Position", "Price", "Rate", "connect"),
+        "revalue.engine.book",
     ),
     **dict.fromkeys(("Correction", "FileCorrection"), "revalue.engine.correct.corrections"),
     **dict.fromkeys(("Kind", "LoadResult"), "revalue.engine.correct.ingest"),

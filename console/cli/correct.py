@@ -29,6 +29,7 @@ from revalue.console.cli.progress import preview_line
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
+from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import Estimate, Mover, PortfolioChange, Preview, preview
 
@@ -51,6 +52,8 @@ DryRun = Annotated[
     ),
 ]
 
+Delete = Annotated[bool, typer.Option("--delete", help="Delete it, in place of a new value.")]
+
 
 # An argument such as -4 is a number, not an option.
 _NUMBERS = {"ignore_unknown_options": True}
@@ -62,17 +65,24 @@ def correct_price(
     security: Security,
     day: Day,
     price: Annotated[
-        Decimal,
+        Decimal | None,
         typer.Argument(
             parser=parse_not_negative, metavar="PRICE", help="The new price, as quoted."
         ),
-    ],
+    ] = None,
+    delete: Delete = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Replace the stored price of SECURITY on DATE; its currency and quote basis stay."""
+    """Replace the stored price of SECURITY on DATE; its currency and quote basis stay.
+
+    With --delete it is deleted: the dates that used it use the price before it, or have none.
+    """
+    _require_one(price, "PRICE", delete)
 
     async def correct(database: Connections) -> Correction:
+        if price is None:
+            return await corrections.delete_price(database, security, day)
         return await corrections.price(database, security, day, price)
 
     _correct(ctx, correct, dry_run, as_json)
@@ -85,17 +95,24 @@ def correct_fx(
     quote: Annotated[str, typer.Argument(metavar="QUOTE", help="Currency code, such as USD.")],
     day: Day,
     rate: Annotated[
-        Decimal,
+        Decimal | None,
         typer.Argument(
             parser=parse_not_negative, metavar="RATE", help="How many QUOTE one BASE costs."
         ),
-    ],
+    ] = None,
+    delete: Delete = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Replace the stored FX rate of DATE: 1 BASE = RATE QUOTE."""
+    """Replace the stored FX rate of DATE: 1 BASE = RATE QUOTE.
+
+    With --delete it is deleted: the dates that used it use the rate before it, or have none.
+    """
+    _require_one(rate, "RATE", delete)
 
     async def correct(database: Connections) -> Correction:
+        if rate is None:
+            return await corrections.delete_rate(database, base, quote, day)
         return await corrections.rate(database, base, quote, day, rate)
 
     _correct(ctx, correct, dry_run, as_json)
@@ -168,6 +185,11 @@ def correct_file(
     _correct(ctx, correct, dry_run, as_json)
 
 
+def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
+    if (new is None) is not delete:
+        raise UsageError(f"give either {name} or --delete")
+
+
 def _correct(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool) -> None:
     context = CliContext.of(ctx)
 
@@ -208,9 +230,9 @@ def describe(made: Made) -> str:
             f"{counted(made.rows, 'row')} of {made.kind}: {made.changed:,} changed, "
             f"{made.unchanged:,} unchanged"
         )
-    if made.old == "-":  # a position record is set, whatever was there before
-        return f"{made.what}: {tidy(made.new)}"
-    return f"{made.what}: {tidy(made.old)} -> {tidy(made.new)}"
+    old = "none" if made.old is None else tidy(made.old)
+    new = "deleted" if made.new is None else tidy(made.new)
+    return f"{made.what}: {old} -> {new}"
 
 
 def affected(made: Made) -> str:

@@ -86,6 +86,33 @@ class RateCorrection(_Body):
         )
 
 
+class PriceDeletion(_Body):
+    """Delete the stored price of a security on a date."""
+
+    kind: Literal["delete_price"] = Field(description="Kind of the correction.")
+    security_id: SecurityId
+    date: Day
+
+    async def apply(self, database: Connections) -> corrections.Correction:
+        """Make the correction."""
+        return await corrections.delete_price(database, require_text(self.security_id), self.date)
+
+
+class RateDeletion(_Body):
+    """Delete the stored FX rate of a date."""
+
+    kind: Literal["delete_rate"] = Field(description="Kind of the correction.")
+    base_currency: Currency
+    quote_currency: Currency
+    date: Day
+
+    async def apply(self, database: Connections) -> corrections.Correction:
+        """Make the correction."""
+        return await corrections.delete_rate(
+            database, self.base_currency, self.quote_currency, self.date
+        )
+
+
 class PositionCorrection(_Body):
     """Replace or add the position record of a date; later records stay."""
 
@@ -107,7 +134,8 @@ class PositionCorrection(_Body):
 
 
 AnyCorrection = Annotated[
-    PriceCorrection | RateCorrection | PositionCorrection, Field(discriminator="kind")
+    PriceCorrection | RateCorrection | PriceDeletion | RateDeletion | PositionCorrection,
+    Field(discriminator="kind"),
 ]
 Corrections = Annotated[list[AnyCorrection], Field(min_length=1, max_length=MAX_CORRECTIONS)]
 
@@ -171,7 +199,7 @@ async def preview_corrections(
     caller.require_unlimited()
     wanted = body if isinstance(body, list) else [body]
 
-    async def correct(database: Connections) -> list[dict[str, str]]:
+    async def correct(database: Connections) -> list[dict[str, str | None]]:
         made = [await each.apply(database) for each in wanted]
         return [{"what": each.what, "old": each.old, "new": each.new} for each in made]
 

@@ -528,8 +528,12 @@ class PreviewedCorrection(_Model):
     """A correction of the request, with the value that it would replace."""
 
     what: str = Field(description="What would be corrected.")
-    old: str = Field(description="The stored value.")
-    new: str = Field(description="The value that would replace it.")
+    old: str | None = Field(
+        description="The stored value; of a position the record in force. Null: there is none."
+    )
+    new: str | None = Field(
+        description="The value that would replace it. Null: it would be deleted."
+    )
 
 
 class PreviewedPortfolio(_Model):

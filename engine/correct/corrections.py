@@ -1,7 +1,7 @@
 """Correct one price, one rate or one position, or a file of them.
 
-A correction replaces stored data. The database records it as a trigger; scheduling and valuing
-restate the affected position-days later.
+A correction replaces or deletes stored data. The database records it as a trigger; scheduling and
+valuing restate the affected position-days later.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,10 @@ sql = statements(__package__)
 
 _log = logs.logger("corrections")
 
+_LOAD_PRICE = "load it with `revalue load prices`"
+_LOAD_RATE = "load it with `revalue load fx_rates`"
+_NOTHING_TO_DELETE = "there is nothing to delete"
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -30,8 +34,9 @@ class Correction:
 
     Attributes:
         what: what was corrected, in words.
-        old: the value before, as text; "-" for a position.
-        new: the value now, as text.
+        old: the value before, as text; of a position the record that was in force on its date;
+            None: there was none.
+        new: the value now, as text; None: it is deleted.
         trigger_id: the trigger that records it; None: no value that exists can have changed.
         positions: how many positions it affects at most.
         dates: the dates that it affects, both ends of each range included; empty without a trigger.
@@ -40,8 +45,8 @@ class Correction:
     """
 
     what: str
-    old: str
-    new: str
+    old: str | None
+    new: str | None
     trigger_id: int | None
     positions: int
     dates: tuple[DateRange, ...] = ()
@@ -86,15 +91,26 @@ async def price(database: Connections, security: str, day: date, new: Decimal) -
     """
     _require_positive(new, "price", 10)
     async with database.transaction() as connection:
-        old = await sql("lock_price").row(connection, security=security, date=day)
-        if old is None:
-            raise NotFoundError(
-                f"security {security!r} has no price dated {day}: "
-                "load it with `revalue load prices`"
-            )
+        what, old = await _locked_price(connection, security, day, _LOAD_PRICE)
         await sql("replace_price").execute(connection, security=security, date=day, price=new)
-        what = f"price of {security} on {day} ({old['currency']} {old['quote_basis']})"
-        return await _correction(connection, what, old["price"], new, security=security)
+        return await _correction(connection, what, old, new, security=security)
+
+
+async def delete_price(database: Connections, security: str, day: date) -> Correction:
+    """Delete a stored price: the dates that used it use the price before it, or have none.
+
+    Args:
+        database: the database to correct.
+        security: the security.
+        day: the date of the price.
+
+    Raises:
+        NotFoundError: no price is stored for that date.
+    """
+    async with database.transaction() as connection:
+        what, old = await _locked_price(connection, security, day, _NOTHING_TO_DELETE)
+        await sql("delete_price").execute(connection, security=security, date=day)
+        return await _correction(connection, what, old, None, security=security)
 
 
 async def rate(database: Connections, base: str, quote: str, day: date, new: Decimal) -> Correction:
@@ -113,13 +129,27 @@ async def rate(database: Connections, base: str, quote: str, day: date, new: Dec
     """
     _require_positive(new, "rate", 18)
     async with database.transaction() as connection:
-        old = await sql("lock_rate").value(connection, base=base, quote=quote, date=day)
-        if old is None:
-            raise NotFoundError(
-                f"pair {base}/{quote} has no rate dated {day}: load it with `revalue load fx_rates`"
-            )
+        what, old = await _locked_rate(connection, base, quote, day, _LOAD_RATE)
         await sql("replace_rate").execute(connection, base=base, quote=quote, date=day, rate=new)
-        return await _correction(connection, f"rate {base}/{quote} on {day}", old, new)
+        return await _correction(connection, what, old, new)
+
+
+async def delete_rate(database: Connections, base: str, quote: str, day: date) -> Correction:
+    """Delete a stored FX rate: the dates that used it use the rate before it, or have none.
+
+    Args:
+        database: the database to correct.
+        base: the base currency of the pair.
+        quote: the quote currency of the pair.
+        day: the date of the rate.
+
+    Raises:
+        NotFoundError: no rate is stored for that date.
+    """
+    async with database.transaction() as connection:
+        what, old = await _locked_rate(connection, base, quote, day, _NOTHING_TO_DELETE)
+        await sql("delete_rate").execute(connection, base=base, quote=quote, date=day)
+        return await _correction(connection, what, old, None)
 
 
 async def position(
@@ -145,7 +175,8 @@ async def position(
     Raises:
         InvalidInputError: a name is unknown, or a number does not fit.
     """
-    what, new = f"position {portfolio} / {security} from {day}", f"quantity {quantity}"
+    what = f"position {portfolio} / {security} from {day}"
+    new = _record_text(quantity, cost_local, cost)
     record = {
         "portfolio_id": portfolio,
         "security_id": security,
@@ -155,6 +186,7 @@ async def position(
         "cost_basis": f"{cost:f}",
     }
     async with database.transaction() as connection:
+        old = await _record_in_force(connection, portfolio, security, day)
         try:
             loaded = await load(OpenTransaction(connection), Kind.POSITIONS, pl.DataFrame([record]))
         except RejectedInputError as error:
@@ -162,9 +194,9 @@ async def position(
             raise InvalidInputError(f"{what}: {'; '.join(wrong)}") from error
         trigger = loaded.trigger_id
         if trigger is None:
-            return Correction(what, "-", new, None, 0, portfolio=portfolio, security=security)
+            return Correction(what, old, new, None, 0, portfolio=portfolio, security=security)
         dates = date_ranges(await sql("trigger_dates").value(connection, trigger=trigger))
-    return Correction(what, "-", new, trigger, 1, dates, portfolio, security)
+    return Correction(what, old, new, trigger, 1, dates, portfolio, security)
 
 
 async def file(database: Connections, source: Input) -> FileCorrection:
@@ -237,11 +269,56 @@ def _kind_of(columns: list[str]) -> Kind:
     )
 
 
+async def _locked_price(
+    connection: Connection, security: str, day: date, what_to_do: str
+) -> tuple[str, Decimal]:
+    """Lock a stored price; return what it is, in words, and the price."""
+    old = await sql("lock_price").row(connection, security=security, date=day)
+    if old is None:
+        raise NotFoundError(f"security {security!r} has no price dated {day}: {what_to_do}")
+    what = f"price of {security} on {day} ({old['currency']} {old['quote_basis']})"
+    return what, old["price"]
+
+
+async def _locked_rate(
+    connection: Connection, base: str, quote: str, day: date, what_to_do: str
+) -> tuple[str, Decimal]:
+    """Lock a stored rate; return what it is, in words, and the rate."""
+    old = await sql("lock_rate").value(connection, base=base, quote=quote, date=day)
+    if old is None:
+        raise NotFoundError(f"pair {base}/{quote} has no rate dated {day}: {what_to_do}")
+    return f"rate {base}/{quote} on {day}", old
+
+
+async def _record_in_force(
+    connection: Connection, portfolio: str, security: str, day: date
+) -> str | None:
+    """Lock a position; return the record that is in force on a date, in words; None: there is none.
+
+    The second statement reads what the first one has waited for.
+    """
+    position = await sql("lock_position").value(connection, portfolio=portfolio, security=security)
+    record = await sql("record_in_force").row(connection, position=position, date=day)
+    if record is None:
+        return None
+    found, *numbers = record
+    return _record_text(*numbers) + ("" if found == day else f" (since {found})")
+
+
+def _record_text(quantity: Decimal, cost_local: Decimal, cost: Decimal) -> str:
+    return f"quantity {quantity:f}, cost_basis_local {cost_local:f}, cost_basis {cost:f}"
+
+
 async def _correction(
-    connection: Connection, what: str, old: Decimal, new: Decimal, *, security: str | None = None
+    connection: Connection,
+    what: str,
+    old: Decimal,
+    new: Decimal | None,
+    *,
+    security: str | None = None,
 ) -> Correction:
     """Return the correction of a price or rate, with the trigger that this transaction wrote."""
-    was, becomes = f"{old:f}", f"{new:f}"
+    was, becomes = f"{old:f}", None if new is None else f"{new:f}"
     if old != new:
         reach = await sql("reach").one(connection)
         if reach["positions"]:

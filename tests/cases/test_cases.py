@@ -100,6 +100,10 @@ class Case:
                 await corrections.price(self.database, security, day, Decimal(price))
             case "rate", [base, quote, rate]:
                 await corrections.rate(self.database, base, quote, day, Decimal(rate))
+            case "delete price", [security]:
+                await corrections.delete_price(self.database, security, day)
+            case "delete rate", [base, quote]:
+                await corrections.delete_rate(self.database, base, quote, day)
             case "position", [portfolio, security, *amounts]:
                 await corrections.position(
                     self.database, portfolio, security, day, *map(Decimal, amounts)

@@ -8,17 +8,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
+import revalue
 from revalue.console.cli.main import app, main
+from revalue.engine.errors import NotFoundError
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
-from tests.support import DAYS, execute, prices
+from tests.support import DAYS, execute, fetch, prices
 
 
 @pytest.fixture
@@ -119,14 +121,70 @@ async def test_a_correction_says_what_it_reaches(valued: str) -> None:
     output = run(
         valued, "correct", "position", "P1", "B", DAYS[3].isoformat(), "-4", "-8", "-8"
     ).output
-    assert f"position P1 / B from {DAYS[3]}: quantity -4\n" in output
+    assert (
+        f"position P1 / B from {DAYS[3]}: "
+        f"quantity 10.5, cost_basis_local 1000, cost_basis 1000 (since {DAYS[0]}) -> "
+        "quantity -4, cost_basis_local -8, cost_basis -8\n"
+    ) in output
     assert "up to 1 position affected" in output
     assert "; run `revalue value`" in output
+
+
+async def test_a_position_correction_shows_what_was_held(valued: str) -> None:
+    def corrected(day: date, *numbers: str) -> str:
+        names = ("P1", "B", day.isoformat())
+        return run(valued, "correct", "position", *names, *numbers).output.splitlines()[0]
+
+    def text(*numbers: str) -> str:
+        return "quantity {}, cost_basis_local {}, cost_basis {}".format(*numbers)
+
+    first, held = DAYS[0] - timedelta(days=3), text("10.5", "1000", "1000")
+    assert corrected(first, "-10", "-.5", "-1e2") == (
+        f"position P1 / B from {first}: none -> {text('-10', '-0.5', '-100')}"
+    )
+    assert corrected(DAYS[0], "3", "3", "3").endswith(f": {held} -> {text('3', '3', '3')}")
+    told = json.loads(
+        run(valued, "correct", "position", "P1", "B", str(DAYS[2]), *"444", "--json").stdout
+    )
+    assert (told["old"], told["new"]) == (
+        f"{text(*['3.0000000000'] * 3)} (since {DAYS[0]})",
+        text("4", "4", "4"),
+    )
+
+
+async def test_a_wrong_price_and_a_wrong_rate_are_deleted(valued: str, database: Database) -> None:
+    stored = "SELECT (SELECT count(*) FROM market_prices), (SELECT count(*) FROM fx_rates)"
+    price = ("correct", "price", "A", DAYS[3].isoformat(), "--delete")
+    rate = ("correct", "fx", "EUR", "USD", DAYS[5].isoformat(), "--delete")
+    [before] = await fetch(database, stored)
+    output = run(valued, *price, "--dry-run").output
+    assert "103.25 -> deleted (not written)\nwould restate 2 positions, 2 position-days" in output
+    assert await fetch(database, stored) == [before]
+    assert (
+        f"price of A on {DAYS[3]} (USD PER_UNIT): 103.25 -> deleted\n" in run(valued, *price).output
+    )
+    with revalue.connect(valued) as book:
+        told = book.preview(revalue.DeleteRate("EUR", "USD", DAYS[5]))
+        assert (told.correction.new, told.position_days) == (None, 2)
+        with pytest.raises(NotFoundError, match="nothing to delete"):
+            book.correct(revalue.DeletePrice("A", DAYS[3]))
+        made = book.correct(revalue.DeletePrice("B", DAYS[3]))
+        assert (made.old, made.new, made.positions) == ("53.2500000000", None, 2)
+    assert json.loads(run(valued, *rate, "--json").stdout)["new"] is None
+    assert await fetch(database, stored) == [(before[0] - 2, before[1] - 1)]
+    for call in (price, rate):
+        got, message = code(valued, *call)
+        assert (got, "nothing to delete" in message) == (4, True)
+    kinds = await fetch(database, "SELECT kind FROM reprocessing_triggers ORDER BY trigger_id")
+    assert [kind for [kind] in kinds][-3:] == ["PRICE", "PRICE", "FX"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
+        (("correct", "price", "A", "2024-01-01"), 2, "give either PRICE or --delete"),
+        (("correct", "price", "A", "2024-01-01", "5", "--delete"), 2, "give either PRICE or"),
+        (("correct", "fx", "EUR", "USD", "2024-01-01"), 2, "give either RATE or --delete"),
         (
             ("correct", "price", "A", "2024-13-01", "5"),
             2,

@@ -52,6 +52,15 @@ OTHERS = [
         ("P1", "A", DAYS[11], "6"),
     )
 ]
+DELETED = [
+    {"kind": "delete_price", "security_id": "B", "date": DAYS[12].isoformat()},
+    {
+        "kind": "delete_rate",
+        "base_currency": "EUR",
+        "quote_currency": "USD",
+        "date": DAYS[15].isoformat(),
+    },
+]
 TABLES = (
     "market_prices fx_rates position_history position_state reprocessing_triggers "
     "portfolio_valuation_jobs daily_position_snapshots moments publications deferred_jobs"
@@ -83,14 +92,15 @@ async def test_a_preview_of_several_corrections_is_what_then_happens(
     stored = await everything(database)
     before = await values(database)
     answer = await web.post(
-        "/corrections:preview", json=[PRICE, OTHERS[0], RATE, CLOSE, *OTHERS[1:]]
+        "/corrections:preview", json=[PRICE, OTHERS[0], RATE, CLOSE, *OTHERS[1:], *DELETED]
     )
     assert answer.status_code == 200, answer.text
     told = answer.json()
     assert await everything(database) == stored
     assert [each["what"].split()[0] for each in told["correction"]] == [
-        *("price", "position", "rate", "position", "position", "position")
+        *("price", "position", "rate", "position", "position", "position", "price", "rate")
     ]
+    assert [each["new"] for each in told["correction"][-2:]] == [None, None]
     await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
     await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal("1.5"))
     await corrections.position(database, "P1", "B", DAYS[9], Decimal(0), Decimal(0), Decimal(0))
@@ -102,6 +112,8 @@ async def test_a_preview_of_several_corrections_is_what_then_happens(
             date.fromisoformat(other["date"]),
             *(Decimal(other[name]) for name in ("quantity", "cost_basis_local", "cost_basis")),
         )
+    await corrections.delete_price(database, "B", DAYS[12])
+    await corrections.delete_rate(database, "EUR", "USD", DAYS[15])
     await valued.settle()
     after = await values(database)
     assert {line["portfolio_id"] for line in told["portfolios"]} == {"P1", "P2"}
