@@ -57,6 +57,7 @@ def load(
     value` restates what they affect. What FILE does not contain stays as it is.
     """
     context = CliContext.of(ctx)
+    ingest.require_mode(kind, replace=replace, snapshot=snapshot)
     may_close: set[tuple[str, str]] | None = None
 
     async def run(database: Database, *, writes: bool) -> LoadResult:
@@ -79,7 +80,7 @@ def load(
         require_somebody("a snapshot closes what it leaves out (--dry-run shows it)")
         told = context.run(partial(run, writes=False))
         if told.closed:
-            _print_records(err, _closed(told), told.closed_records)
+            _print_records(err, _closed(told, is_dry_run=True), told.closed_records)
             require_confirmation(
                 f"{counted(told.closed, 'position')} would be closed on {told.closed_on}",
                 confirmed=False,
@@ -95,13 +96,14 @@ def load(
 def _print(result: LoadResult, *, is_dry_run: bool) -> None:
     out.print(_describe(result) + (" (not written)" if is_dry_run else ""))
     if result.removed:
-        _print_records(None, "Removed position records", result.removed_records)
+        title = "Records that would be removed" if is_dry_run else "Removed position records"
+        _print_records(None, title, result.removed_records)
     if result.closed:
-        _print_records(None, _closed(result), result.closed_records)
+        _print_records(None, _closed(result, is_dry_run=is_dry_run), result.closed_records)
 
 
-def _closed(result: LoadResult) -> str:
-    return f"Left out, closed on {result.closed_on}"
+def _closed(result: LoadResult, *, is_dry_run: bool) -> str:
+    return f"Left out, {'would be closed' if is_dry_run else 'closed'} on {result.closed_on}"
 
 
 def _print_records(console: Console | None, title: str, records: Sequence[PositionRecord]) -> None:

@@ -165,7 +165,8 @@ async def load(
     """Validate and load an input with the columns of COLUMNS[kind].
 
     Position records are absolute and dated: a record replaces one of the same date, and all others
-    of the position stay. Loading the same input again changes nothing.
+    of the position stay. Loading the same input again changes nothing. A column that the input
+    does not have, and need not have, stays as it is stored.
 
     Args:
         database: where to load.
@@ -190,12 +191,7 @@ async def load(
     if kind not in list(Kind):
         raise UsageError(f"{kind!r} cannot be loaded: give one of {', '.join(Kind)}")
     kind = Kind(kind)
-    if replace and kind is not Kind.POSITIONS:
-        raise UsageError(f"{kind.value} have no histories to replace: only positions have")
-    if snapshot and kind is not Kind.POSITIONS:
-        raise UsageError(f"{kind.value} are not held: only positions can be a snapshot")
-    if snapshot and replace:
-        raise UsageError("a snapshot is of one date, so it replaces no histories: choose one")
+    require_mode(kind, replace=replace, snapshot=snapshot)
     given = read(source)
     progress = Progress(on_progress)
     batches = _Batches(kind, given, progress)
@@ -215,6 +211,8 @@ async def load(
             ):
                 await incoming.copy(_with_repeated_keys(kind, rows))
                 await incoming.analyze()
+                if kind is Kind.INSTRUMENTS and "contract_multiplier" not in given.columns:
+                    await sql("keep_multipliers").execute(connection)
                 await _check(connection, kind, given, batches, must_exist, progress)
                 progress.next("writing", batches.rows)
                 if kind is Kind.POSITIONS:
@@ -234,6 +232,20 @@ async def load(
         PositionRecord(**record) for record in done.get("removed_records", ())
     )
     return LoadResult(kind.value, batches.rows, **done)
+
+
+def require_mode(kind: Kind, *, replace: bool, snapshot: bool) -> None:
+    """Refuse what does not go together, before anything is read.
+
+    Raises:
+        UsageError: `replace` or `snapshot` does not go with the kind, or with the other.
+    """
+    if replace and kind is not Kind.POSITIONS:
+        raise UsageError(f"{kind.value} have no histories to replace: only positions have")
+    if snapshot and kind is not Kind.POSITIONS:
+        raise UsageError(f"{kind.value} are not held: only positions can be a snapshot")
+    if snapshot and replace:
+        raise UsageError("a snapshot is of one date, so it replaces no histories: choose one")
 
 
 async def _write_straight(

@@ -106,6 +106,8 @@ async def test_only_positions_have_histories_to_replace(book_url: str, tmp_path:
     frame = pl.DataFrame({**price, "quote_basis": ["PER_UNIT"]})
     got, output = code(book_url, "load", "prices", csv(tmp_path / "prices.csv", frame), "--replace")
     assert (got, "only positions have" in output) == (2, True)
+    got, output = code(book_url, "load", "prices", str(tmp_path / "prices.csv"), "--snapshot")
+    assert (got, "only positions can be a snapshot" in output) == (2, True)
     with revalue.connect(book_url) as book, pytest.raises(UsageError, match="only positions have"):
         book.load("prices", frame, replace=True)
 
@@ -124,7 +126,7 @@ async def test_a_dry_run_shows_what_a_snapshot_would_close_and_closes_nothing(
     assert lines[:2] == [
         "positions: 1 row: 1 new, 0 changed, 0 unchanged, 1 left out and closed; "
         "2 positions corrected, 0 extended (not written)",
-        f"Left out, closed on {DAYS[6]}",
+        f"Left out, would be closed on {DAYS[6]}",
     ]
     shown = [line.replace("│", " ").split() for line in lines if "P1" in line]
     assert shown == [["P1", "B", str(DAYS[4]), "7"]]
@@ -193,3 +195,38 @@ async def test_on_a_terminal_one_is_asked_before_a_snapshot_closes_anything(
     ]
     closing = [(DAYS[6], "0")] if answer == "y" else []
     assert await held(database, "P1", "B") == [(DAYS[0], "10.5"), (DAYS[4], "7"), *closing]
+
+
+async def test_a_column_that_a_file_does_not_have_stays_as_it_is(
+    book_url: str, database: Database, tmp_path: Path
+) -> None:
+    def instruments(age: int, *multipliers: str) -> pl.DataFrame:
+        frame = pl.DataFrame(
+            {
+                "security_id": ["F", "G"],
+                "currency": ["USD"] * 2,
+                "max_price_age_sessions": [age] * 2,
+            }
+        )
+        return (
+            frame.with_columns(contract_multiplier=pl.Series(multipliers)) if multipliers else frame
+        )
+
+    async def stored() -> list[tuple[str, int | None, int]]:
+        return await fetch(
+            database,
+            """SELECT security_id, contract_multiplier::int, max_price_age_sessions
+               FROM instruments WHERE security_id IN ('F', 'G') ORDER BY 1""",
+        )
+
+    with revalue.connect(book_url) as book:
+        book.load("instruments", instruments(3, "50", ""))
+        assert book.load("instruments", instruments(7)).changed == 2
+        assert await stored() == [("F", 50, 7), ("G", None, 7)]
+        assert book.load("instruments", instruments(7)).unchanged == 2
+    path = csv(tmp_path / "instruments.csv", instruments(4))
+    assert "2 changed, 0 unchanged" in run(book_url, "load", "instruments", path).output
+    assert await stored() == [("F", 50, 4), ("G", None, 4)]
+    path = csv(tmp_path / "instruments.csv", instruments(4, "", "10"))
+    assert "2 changed, 0 unchanged" in run(book_url, "load", "instruments", path).output
+    assert await stored() == [("F", None, 4), ("G", 10, 4)]
