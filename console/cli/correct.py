@@ -88,8 +88,10 @@ def correct_price(
     _correct(ctx, correct, dry_run, as_json)
 
 
-@app.command("fx", context_settings=_NUMBERS)
-def correct_fx(
+# `fx` is what it was called: scripts may have it.
+@app.command("rate", context_settings=_NUMBERS)
+@app.command("fx", context_settings=_NUMBERS, hidden=True)
+def correct_rate(
     ctx: typer.Context,
     base: Annotated[str, typer.Argument(metavar="BASE", help="Currency code, such as EUR.")],
     quote: Annotated[str, typer.Argument(metavar="QUOTE", help="Currency code, such as USD.")],

@@ -155,7 +155,7 @@ async def test_a_position_correction_shows_what_was_held(valued: str) -> None:
 async def test_a_wrong_price_and_a_wrong_rate_are_deleted(valued: str, database: Database) -> None:
     stored = "SELECT (SELECT count(*) FROM market_prices), (SELECT count(*) FROM fx_rates)"
     price = ("correct", "price", "A", DAYS[3].isoformat(), "--delete")
-    rate = ("correct", "fx", "EUR", "USD", DAYS[5].isoformat(), "--delete")
+    rate = ("correct", "rate", "EUR", "USD", DAYS[5].isoformat(), "--delete")
     [before] = await fetch(database, stored)
     output = run(valued, *price, "--dry-run").output
     assert "103.25 -> deleted (not written)\nwould restate 2 positions, 2 position-days" in output
@@ -184,7 +184,7 @@ async def test_a_wrong_price_and_a_wrong_rate_are_deleted(valued: str, database:
     [
         (("correct", "price", "A", "2024-01-01"), 2, "give either PRICE or --delete"),
         (("correct", "price", "A", "2024-01-01", "5", "--delete"), 2, "give either PRICE or"),
-        (("correct", "fx", "EUR", "USD", "2024-01-01"), 2, "give either RATE or --delete"),
+        (("correct", "rate", "EUR", "USD", "2024-01-01"), 2, "give either RATE or --delete"),
         (
             ("correct", "price", "A", "2024-13-01", "5"),
             2,

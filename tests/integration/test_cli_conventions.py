@@ -190,7 +190,7 @@ async def test_json_stands_alone_on_standard_output(
     assert told("verify", "--all")["disagreements"] == 0
     assert told("load", "prices", str(file))["changed"] == 1
     assert told("correct", "price", "A", day, "56")["new"] == "56"
-    assert told("correct", "fx", "EUR", "USD", day, "1.5")["positions"] == 2
+    assert told("correct", "rate", "EUR", "USD", day, "1.5")["positions"] == 2
     assert told("correct", "position", "P1", "B", day, "-4", "-8", "-8")["positions"] == 1
     assert told("correct", "file", str(file))["rows"] == 1
     assert told("correct", "file", str(file), "--dry-run")["correction"]["rows"] == 1
