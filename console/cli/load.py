@@ -80,7 +80,7 @@ def load(
         require_somebody("a snapshot closes what it leaves out (--dry-run shows it)")
         told = context.run(partial(run, writes=False))
         if told.closed:
-            _print_records(err, _closed(told, is_dry_run=True), told.closed_records)
+            _print_records(err, _closed(told, is_dry_run=True), told.closed_records, dated="since")
             require_confirmation(
                 f"{counted(told.closed, 'position')} would be closed on {told.closed_on}",
                 confirmed=False,
@@ -97,21 +97,25 @@ def _print(result: LoadResult, *, is_dry_run: bool) -> None:
     out.print(_describe(result) + (" (not written)" if is_dry_run else ""))
     if result.removed:
         title = "Records that would be removed" if is_dry_run else "Removed position records"
-        _print_records(None, title, result.removed_records)
+        _print_records(None, title, result.removed_records, dated="date")
     if result.closed:
-        _print_records(None, _closed(result, is_dry_run=is_dry_run), result.closed_records)
+        _print_records(
+            None, _closed(result, is_dry_run=is_dry_run), result.closed_records, dated="since"
+        )
 
 
 def _closed(result: LoadResult, *, is_dry_run: bool) -> str:
     return f"Left out, {'would be closed' if is_dry_run else 'closed'} on {result.closed_on}"
 
 
-def _print_records(console: Console | None, title: str, records: Sequence[PositionRecord]) -> None:
+def _print_records(
+    console: Console | None, title: str, records: Sequence[PositionRecord], *, dated: str
+) -> None:
     if len(records) > _SHOWN_RECORDS:
         title += f", the first {_SHOWN_RECORDS} of {len(records):,} (all: --json)"
     print_table(
         title,
-        ("portfolio", "security", "date", "quantity"),
+        ("portfolio", "security", dated, "quantity"),
         [
             (each.portfolio_id, each.security_id, each.position_date, tidy(f"{each.quantity:f}"))
             for each in records[:_SHOWN_RECORDS]
