@@ -522,7 +522,7 @@ class Book:
 
     def positions(
         self,
-        last_date: date = date.max,
+        last_date: date | None = None,
         *,
         first_date: date | None = None,
         portfolios: Sequence[str] | None = None,
@@ -535,7 +535,7 @@ class Book:
 
         Args:
             last_date: without first_date: of each portfolio the last opened business date at or
-                before it.
+                before it. None: the last one that is opened.
             first_date: every opened business date from it to last_date (both included).
             portfolios: only these. None: all.
             securities: only these. None: all.
@@ -557,7 +557,7 @@ class Book:
 
     def totals(
         self,
-        last_date: date = date.max,
+        last_date: date | None = None,
         *,
         first_date: date | None = None,
         portfolios: Sequence[str] | None = None,
@@ -588,7 +588,7 @@ class Book:
     def write_positions(
         self,
         file: Path | str,
-        last_date: date = date.max,
+        last_date: date | None = None,
         *,
         first_date: date | None = None,
         portfolios: Sequence[str] | None = None,
@@ -614,7 +614,7 @@ class Book:
 
     def exceptions(
         self,
-        last_date: date = date.max,
+        last_date: date | None = None,
         *,
         portfolios: Sequence[str] | None = None,
         securities: Sequence[str] | None = None,
@@ -670,7 +670,7 @@ class Book:
 
 
 def _wanted(
-    last_date: date,
+    last_date: date | None,
     first_date: date | None,
     portfolios: Sequence[str] | None,
     securities: Sequence[str] | None,

@@ -16,6 +16,7 @@ from revalue.console.cli.report_options import (
     Output,
     Portfolios,
     Securities,
+    not_later,
     wanted_report,
 )
 from revalue.console.cli.report_output import Cells, Target, money
@@ -27,12 +28,13 @@ from revalue.engine.read.exceptions import (
     Limits,
 )
 from revalue.engine.read.exceptions import exceptions as read_exceptions
+from revalue.engine.read.report import Wanted
 
 _CELLS: Cells = {
     "what": itemgetter("kind"),
     "of": itemgetter("subject"),
-    "date": itemgetter("date"),
-    "": itemgetter("detail"),
+    # Of a value, the two columns behind say it.
+    "": lambda row: None if row["kind"] == "VALUE_MOVE" else row["detail"],
     "moved": lambda row: None if row["move_percent"] is None else f"{row['move_percent']:+.1f} %",
     "positions": itemgetter("positions"),
     "market value": money("market_value"),
@@ -73,10 +75,14 @@ def exceptions(
         found.append(await read_exceptions(database, wanted, limits))
         yield found[0]
 
-    CliContext.of(ctx).run(lambda database: target.put(read(database), lambda: _summary(found[0])))
+    CliContext.of(ctx).run(
+        lambda database: target.put(read(database), lambda: _summary(found[0], wanted))
+    )
 
 
-def _summary(found: pl.DataFrame) -> str:
+def _summary(found: pl.DataFrame, wanted: Wanted) -> str:
     counts = found.group_by("kind", maintain_order=True).len()
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.rows())
-    return f"{counted(len(found), 'exception')}{f': {kinds}' if kinds else ''}"
+    days = found["date"].unique().sort().to_list()
+    on = f" on {', '.join(map(str, days))}{not_later(wanted, days[-1])}" if days else ""
+    return f"{counted(len(found), 'exception')}{on}{f': {kinds}' if kinds else ''}"

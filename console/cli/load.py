@@ -95,6 +95,8 @@ def load(
 
 def _print(result: LoadResult, *, is_dry_run: bool) -> None:
     out.print(_describe(result) + (" (not written)" if is_dry_run else ""))
+    if result.changed and not is_dry_run:
+        out.print("what has changed is a correction: `revalue value` restates what it affects")
     if result.removed:
         title = "Records that would be removed" if is_dry_run else "Removed position records"
         _print_records(None, title, result.removed_records, dated="date")

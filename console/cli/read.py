@@ -9,7 +9,7 @@ import typer
 
 from revalue.console.cli.arguments import Day, Json, Portfolio, Security
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.output import counted, format_time, print_json, print_table, tidy
+from revalue.console.cli.output import counted, format_time, tidy
 from revalue.console.cli.progress import read_line
 from revalue.console.cli.report_options import (
     First,
@@ -19,24 +19,24 @@ from revalue.console.cli.report_options import (
     Output,
     Portfolios,
     Securities,
+    not_later,
     wanted_report,
 )
 from revalue.console.cli.report_output import Cells, Target, money, number
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import report
 from revalue.engine.read.queries import ReaderQueries
-from revalue.engine.read.report import By
+from revalue.engine.read.report import By, Wanted
 
 app = typer.Typer(no_args_is_help=True, help="Read positions, totals and changes; write files.")
 
 
 def _status(row: dict[str, Any]) -> str:
-    """Return why there is no value, or how current it is."""
-    said = row["failure_reason"] or row["valuation_status"]
-    return said if row["reprocessing_status"] == "CURRENT" else f"{said}, {_IN_PROGRESS}"
+    """Return why there is no value, or how current it is, in a word: a table is narrow."""
+    status = row["valuation_status"].removeprefix("VALUED_")
+    said = row["failure_reason"] or status.replace("_", " ").lower()
+    return said if row["reprocessing_status"] == "CURRENT" else f"{said}, reprocessing"
 
-
-_IN_PROGRESS = "IN_PROGRESS"
 
 _POSITION_CELLS: Cells = {
     "portfolio": itemgetter("portfolio_id"),
@@ -81,7 +81,7 @@ def positions(
     """
     wanted = wanted_report(day, first, last, portfolio, security, known_at)
     target = Target(output, as_json, report.REPORT_COLUMNS, _POSITION_CELLS)
-    lines = Lines()
+    lines = Lines(wanted)
     CliContext.of(ctx).run(
         lambda database: target.put(
             _counting(report.positions(database, wanted), lines), lambda: lines
@@ -112,7 +112,7 @@ def totals(
     """
     wanted = wanted_report(day, first, last, portfolio, security, known_at)
     target = Target(output, as_json, report.total_columns(by), _TOTAL_CELLS)
-    lines = Lines()
+    lines = Lines(wanted)
     CliContext.of(ctx).run(
         lambda database: target.put(
             _summed(_counting(report.positions(database, wanted), lines), by), lambda: lines
@@ -122,42 +122,84 @@ def totals(
 
 @app.command("changes")
 def changes(
-    ctx: typer.Context, portfolio: Portfolio, security: Security, day: Day, as_json: Json = False
+    ctx: typer.Context,
+    portfolio: Portfolio,
+    security: Security,
+    day: Day,
+    output: Output = None,
+    as_json: Json = False,
 ) -> None:
     """Read every number that readers have seen of a position on a date, the oldest first."""
+    target = Target(output, as_json, _CHANGE_COLUMNS, _CHANGE_CELLS)
+    rows: list[dict[str, Any]] = []
 
-    async def read(database: Database) -> list[dict[str, Any]]:
-        return (await ReaderQueries(database).changes(portfolio, security, day))[1]
+    async def read(database: Database) -> AsyncIterator[pl.DataFrame]:
+        _, found = await ReaderQueries(database).changes(portfolio, security, day)
+        rows.extend({**row, "changed": _changed(row["changed"])} for row in found)
+        yield pl.DataFrame(rows, schema=_CHANGE_COLUMNS)
 
-    rows = CliContext.of(ctx).run(read)
-    if as_json:
-        print_json(rows)
-        return
-    print_table(
-        f"{portfolio} / {security} / {day}",
-        ("shown from", "until", "market_value", "quantity", "price", "fx_rate", "cause", "changed"),
-        (
-            (
-                format_time(row["published_at"]) if row["published_at"] else None,
-                format_time(row["superseded_at"]) if row["superseded_at"] else None,
-                *(tidy(str(row[name])) for name in ("market_value", "quantity", "price")),
-                None if row["fx_rate"] is None else tidy(str(row["fx_rate"])),
-                row["cause"],
-                ", ".join(
-                    f"{name} {tidy(str(was))} -> {tidy(str(is_now))}"
-                    for name, (was, is_now) in row["changed"].items()
-                )
-                or None,
-            )
-            for row in rows
-        ),
+    CliContext.of(ctx).run(
+        lambda database: target.put(
+            read(database),
+            lambda: f"{portfolio} / {security} on {day}: {counted(len(rows), 'number')} shown",
+        )
+    )
+
+
+_CHANGE_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "published_at": pl.Datetime("us", "UTC"),
+    "superseded_at": pl.Datetime("us", "UTC"),
+    "is_shown": pl.Boolean,
+    "valuation_status": pl.String,
+    **{
+        name: report.REPORT_COLUMNS[name]
+        for name in (
+            "quantity",
+            "cost_basis_local",
+            "cost_basis",
+            "price",
+            "price_date",
+            "fx_rate",
+            "fx_date",
+            "market_value_local",
+            "market_value",
+            "unrealized_gain_local",
+            "unrealized_gain",
+            "epoch",
+        )
+    },
+    "cause": pl.String,
+    "corrected_at": pl.Datetime("us", "UTC"),
+    "changed": pl.String,
+}
+
+_CHANGE_CELLS: Cells = {
+    "shown from": lambda row: row["published_at"] and format_time(row["published_at"]),
+    "until": lambda row: row["superseded_at"] and format_time(row["superseded_at"]),
+    "market value": money("market_value"),
+    "quantity": number("quantity"),
+    "price": number("price"),
+    "cause": itemgetter("cause"),
+    "changed": itemgetter("changed"),
+}
+
+
+def _changed(inputs: dict[str, list[Any]]) -> str | None:
+    """Return the inputs that differ from those of the number before: `price 51.25 -> 51.35`."""
+    return (
+        ", ".join(
+            f"{name} {tidy(str(was))} -> {tidy(str(is_now))}"
+            for name, (was, is_now) in inputs.items()
+        )
+        or None
     )
 
 
 class Lines:
     """How many position-days were read, and how many of them have no value, or an old one."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
         self._totals: list[pl.DataFrame] = []
 
     def count(self, rows: pl.DataFrame) -> None:
@@ -176,6 +218,7 @@ class Lines:
             (counts["lines_reprocessing"], "being reprocessed"),
         ]
         on = f"on {first}" if first == last else f"from {first} to {last}"
+        on += not_later(self._wanted, last)
         said = "".join(f"; {number:,} {what}" for number, what in words if number)
         return f"{counted(counts['lines'], 'position-day')} {on}{said}"
 

@@ -11,16 +11,16 @@ from revalue.engine.errors import UsageError
 from revalue.engine.read.files import FORMATS
 from revalue.engine.read.report import Wanted
 
+_TIME = "2024-03-06T18:00:00+01:00"
+
 
 def _parse_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not a time: write 2024-03-06T18:00:00+01:00"
-        ) from None
+        raise typer.BadParameter(f"{text!r} is not a time: write {_TIME}") from None
     if time.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} has no time zone: write {text}+00:00, or {text}Z")
+        raise typer.BadParameter(f"{text!r} has no time of day with a time zone: write {_TIME}")
     return time
 
 
@@ -83,9 +83,16 @@ def wanted_report(
     if first is None and last is not None:
         raise UsageError("--to needs --from: a range has a first date")
     return Wanted(
-        last_date=day or last or date.max,
+        last_date=day or last,
         first_date=first,
         portfolios=tuple(portfolios) if portfolios else None,
         securities=tuple(securities) if securities else None,
         known_at=known_at,
     )
+
+
+def not_later(wanted: Wanted, newest: date) -> str:
+    """Say that a later date was asked for than the newest that was found."""
+    if wanted.first_date is not None or wanted.last_date in (None, newest):
+        return ""
+    return f" (the last business date that is opened at or before {wanted.last_date})"

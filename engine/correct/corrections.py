@@ -275,6 +275,8 @@ async def _locked_price(
     """Lock a stored price; return what it is, in words, and the price."""
     old = await sql("lock_price").row(connection, security=security, date=day)
     if old is None:
+        if not await sql("security_exists").value(connection, security=security):
+            raise NotFoundError(f"there is no security {security!r}")
         raise NotFoundError(f"security {security!r} has no price dated {day}: {what_to_do}")
     what = f"price of {security} on {day} ({old['currency']} {old['quote_basis']})"
     return what, old["price"]

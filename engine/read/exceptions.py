@@ -84,10 +84,12 @@ def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> p
         EXCEPTION_COLUMNS, one row per kind, subject and base currency, sorted by kind and then by
         the market value that is concerned, the largest first:
 
-        * subject: a reason, with what is missing (FAILED, NO_VALUE); a security, or a pair of
-          currencies LOCAL/BASE; of VALUE_MOVE and NOT_VALUED a portfolio and a security;
-        * detail: in words, with the values before and now;
-        * move_percent: by how much a price, rate or value moved, in percent; null: not of a move;
+        * subject: a security, or a pair of currencies LOCAL/BASE; of VALUE_MOVE and NOT_VALUED a
+          portfolio and a security;
+        * detail: the reason and the date of what is missing (FAILED, NO_VALUE); else in words, with
+          the values before and now;
+        * move_percent: by how much a price, rate or value moved, in percent, to four decimals;
+          null: not of a move;
         * positions: how many are concerned;
         * market_value: of these positions, in base_currency; of one without a value that of the
           business date before; null: none of them has one on either date;
@@ -116,18 +118,8 @@ def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> p
     status, limit = pl.col("valuation_status"), pl.lit(limits.move_percent)
     is_stale = status == "VALUED_STALE"
     parts = [
-        _lines(
-            both.filter(status == "FAILED"),
-            ExceptionKind.FAILED,
-            pl.col("failure_reason"),
-            pl.lit("no value: it cannot be computed"),
-        ),
-        _lines(
-            both.filter(status == "WAITING_FOR_DATA"),
-            ExceptionKind.NO_VALUE,
-            pl.col("failure_reason"),
-            pl.lit("no value: data are missing"),
-        ),
+        _lines(both.filter(status == "FAILED"), ExceptionKind.FAILED, *_of_reason()),
+        _lines(both.filter(status == "WAITING_FOR_DATA"), ExceptionKind.NO_VALUE, *_of_reason()),
         _lines(
             both.filter(status == "NOT_VALUED"),
             ExceptionKind.NOT_VALUED,
@@ -212,10 +204,19 @@ def _lines(
     )
 
 
+def _of_reason() -> tuple[pl.Expr, pl.Expr]:
+    """Return what is missing, and why, of a failure reason: REASON, security or pair, date."""
+    parts = pl.col("failure_reason").str.extract_groups(r"^(\S+) (.*) (\S+)$").struct
+    reason = pl.format("{} {}", parts.field("1"), parts.field("3"))
+    whole = pl.col("failure_reason")
+    return pl.coalesce(parts.field("2"), "security_id"), pl.coalesce(reason, whole)
+
+
 def _percent(now: str, before: str) -> pl.Expr:
     """Return by how much a number moved: a measure to look at, so floats are exact enough."""
     was = pl.col(before).cast(pl.Float64)
-    return pl.when(was != 0).then((pl.col(now).cast(pl.Float64) / was.abs() - was.sign()) * 100)
+    moved = (pl.col(now).cast(pl.Float64) / was.abs() - was.sign()) * 100
+    return pl.when(was != 0).then(moved.round(4))
 
 
 def _from_to(before: str, now: str) -> pl.Expr:

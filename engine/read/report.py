@@ -75,7 +75,7 @@ class Wanted:
     """What a report is of.
 
     Attributes:
-        last_date: the last date of the report.
+        last_date: the last date of the report; None: the last one that is opened.
         first_date: the first one: the report has every opened business date between them (both
             included). None: it has one date, of each portfolio the last opened business date at or
             before last_date.
@@ -84,7 +84,7 @@ class Wanted:
         known_at: a time with a zone: what the same report gave at that time. None: now.
     """
 
-    last_date: date
+    last_date: date | None = None
     first_date: date | None = None
     portfolios: tuple[str, ...] | None = None
     securities: tuple[str, ...] | None = None
@@ -95,7 +95,7 @@ class Wanted:
             raise UsageError(
                 f"known_at {self.known_at} has no time zone: give one, for example UTC"
             )
-        if self.first_date is not None and self.first_date > self.last_date:
+        if self.first_date and self.last_date and self.first_date > self.last_date:
             raise UsageError(f"the first date {self.first_date} is after the last {self.last_date}")
 
 
@@ -208,9 +208,12 @@ async def _days(
     """Return the dates of each frame of the report: calendars, and of each one its date."""
     rows = await _rows_of_days(connection, wanted, wanted.last_date)
     if not rows:
-        since = "" if wanted.first_date is None else f"from {wanted.first_date} "
+        since = f" from {wanted.first_date}" if wanted.first_date else ""
+        until = f" to {wanted.last_date}" if wanted.last_date else ""
         raise NotFoundError(
-            f"no business date {since}to {wanted.last_date} is opened: `revalue open` opens them"
+            f"no business date{since}{until} is opened: `revalue open` opens them"
+            if wanted.known_at is None
+            else f"no business date{since}{until} was opened at {wanted.known_at.isoformat()}"
         )
     if wanted.first_date is None:
         return [([row["calendar_id"] for row in rows], [row["date"] for row in rows])]
@@ -221,7 +224,7 @@ async def _days(
 
 
 async def _rows_of_days(
-    connection: Connection, wanted: Wanted, last_date: date
+    connection: Connection, wanted: Wanted, last_date: date | None
 ) -> list[asyncpg.Record]:
     return await sql("report_days").fetch(
         connection,

@@ -299,7 +299,8 @@ async def test_the_command_writes_what_the_report_says(
         (("totals", "--to", "2024-01-05"), 2, "--to needs --from"),
         (("totals", "-o", "x.xls"), 2, ".parquet"),
         (("totals", "-o", "x.csv", "--json"), 2, "not both"),
-        (("positions", "--known-at", "2024-01-05T12:00"), 2, "no time zone"),
+        (("positions", "--known-at", "2024-01-05T12:00"), 2, "with a time zone: write 2024-"),
+        (("positions", "--known-at", "2024-01-05T12:00Z"), 4, "was opened at 2024-01-05T12:00"),
         (("positions", "--known-at", "2999-01-05T12:00Z"), 2, "in the future"),
         (("changes", "P1", "X", "2024-01-05"), 4, "never held"),
     ],
@@ -317,12 +318,20 @@ async def test_the_changes_of_a_number_are_told(book: str, database: Database) -
     _, want = await ReaderQueries(database).changes("P1", "A", DAYS[3])
     changes = json.loads(text)
     assert code == 0
+    assert changes[1]["changed"] == "price 103.25 -> 90.5"
     assert [Decimal(each["market_value"]) for each in changes] == [
         each["market_value"] for each in want
     ]
     assert [each["cause"] for each in changes] == [None, "PRICE"]
-    _, text, _ = cli(book, *arguments)
-    assert "price 103.25 -> 90.5" in " ".join(text.split())
+    _, text, said = cli(book, *arguments)
+    assert text.splitlines()[2].endswith("price 103.25 -> 90.5")
+    assert f"P1 / A on {DAYS[3]}: 2 numbers shown" in said
+
+
+async def test_a_date_that_is_not_opened_yet_is_said_to_be_later(book: str) -> None:
+    for command in (("read", "totals"), ("exceptions",)):
+        _, _, said = run_cli(book, *command, "--date", "2030-01-01", "--portfolio", "P1")
+        assert f"on {DAYS[-1]} (the last business date that is opened at or before 2030" in said
 
 
 def test_a_book_reads_and_writes_the_same(book: str, tmp_path: Path) -> None:

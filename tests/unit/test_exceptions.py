@@ -58,10 +58,29 @@ def test_a_missing_price_is_one_line_with_the_value_of_the_day_before() -> None:
         line("P1", "A", BEFORE, price="10", market_value="100.5"),
         line("P2", "A", BEFORE, price="10", market_value="-20.25"),
     )
-    columns = ("kind", "subject", "positions", "market_value", "change")
+    columns = ("kind", "subject", "detail", "positions", "market_value", "change")
     assert found(*columns, rows=rows, before=before) == [
-        ("NO_VALUE", "PRICE_TOO_OLD A 2024-03-06", 3, Decimal("80.25"), None),
-        ("NOT_VALUED", "P1 / B", 1, None, None),
+        ("NO_VALUE", "A", "PRICE_TOO_OLD 2024-03-06", 3, Decimal("80.25"), None),
+        ("NOT_VALUED", "P1 / B", "not valued yet", 1, None, None),
+    ]
+
+
+def test_a_reason_is_taken_apart_whatever_the_id() -> None:
+    rows = frame(
+        {
+            **line("P1", "FUND A 2", DAY, status="FAILED"),
+            "failure_reason": "OVERFLOW FUND A 2 2024-03-06",
+        },
+        {
+            **line("P1", "B", DAY, status="WAITING_FOR_DATA"),
+            "failure_reason": "FX_MISSING USD/EUR 2024-03-06",
+        },
+        {**line("P1", "C", DAY, status="FAILED"), "failure_reason": "BROKEN"},
+    )
+    assert sorted(found("subject", "detail", rows=rows, before=frame())) == [
+        ("C", "BROKEN"),
+        ("FUND A 2", "OVERFLOW 2024-03-06"),
+        ("USD/EUR", "FX_MISSING 2024-03-06"),
     ]
 
 
