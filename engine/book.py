@@ -632,11 +632,11 @@ class Book:
 
         Returns:
             One row per thing to look at and base currency, by kind and then by the market value
-            that is concerned: kind (FAILED, NO_VALUE, NOT_VALUED, OLD_PRICE, OLD_RATE, PRICE_MOVE,
-            RATE_MOVE, VALUE_MOVE), subject (a reason with what is missing, a security, a pair of
-            currencies, or a portfolio and a security), date, detail (text), move_percent (Float64),
-            positions (how many are concerned), base_currency, market_value and change since the
-            business date before (Decimal(38, 10)): see revalue.engine.read.exceptions.
+            that is concerned: kind (FAILED, NO_VALUE, NOT_VALUED, REPROCESSING, OLD_PRICE,
+            OLD_RATE, PRICE_MOVE, RATE_MOVE, VALUE_MOVE), subject (a security, a pair of currencies,
+            or a portfolio and a security), date, detail (text), move_percent (Float64), positions
+            (how many are concerned), base_currency, market_value and change since the business date
+            before (Decimal(38, 10)): see revalue.engine.read.exceptions.
 
         Raises:
             RevalueError: as of `positions`.

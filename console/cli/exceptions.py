@@ -1,6 +1,6 @@
 """`revalue exceptions`: what of a date has no value, is old, or moved far."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from operator import itemgetter
 from typing import Annotated
 
@@ -71,7 +71,7 @@ def exceptions(
     target = Target(output, as_json, EXCEPTION_COLUMNS, _CELLS)
     found: list[pl.DataFrame] = []
 
-    async def read(database: Database) -> AsyncIterator[pl.DataFrame]:
+    async def read(database: Database) -> AsyncGenerator[pl.DataFrame, None]:
         found.append(await read_exceptions(database, wanted, limits))
         yield found[0]
 

@@ -1,6 +1,6 @@
 """`revalue read`: the numbers: positions of a date or of many, their totals and changes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from operator import itemgetter
 from typing import Annotated, Any, Literal
 
@@ -133,7 +133,7 @@ def changes(
     target = Target(output, as_json, _CHANGE_COLUMNS, _CHANGE_CELLS)
     rows: list[dict[str, Any]] = []
 
-    async def read(database: Database) -> AsyncIterator[pl.DataFrame]:
+    async def read(database: Database) -> AsyncGenerator[pl.DataFrame, None]:
         _, found = await ReaderQueries(database).changes(portfolio, security, day)
         rows.extend({**row, "changed": _changed(row["changed"])} for row in found)
         yield pl.DataFrame(rows, schema=_CHANGE_COLUMNS)
@@ -224,8 +224,8 @@ class Lines:
 
 
 async def _counting(
-    frames: AsyncIterator[pl.DataFrame], lines: Lines
-) -> AsyncIterator[pl.DataFrame]:
+    frames: AsyncGenerator[pl.DataFrame, None], lines: Lines
+) -> AsyncGenerator[pl.DataFrame, None]:
     rows = 0
     with read_line() as say:
         async for frame in frames:
@@ -235,6 +235,8 @@ async def _counting(
             yield frame
 
 
-async def _summed(frames: AsyncIterator[pl.DataFrame], by: By) -> AsyncIterator[pl.DataFrame]:
+async def _summed(
+    frames: AsyncGenerator[pl.DataFrame, None], by: By
+) -> AsyncGenerator[pl.DataFrame, None]:
     async for frame in frames:
         yield report.totals_of(frame, by)

@@ -1,7 +1,8 @@
 """Where the rows of a report go: a table of the first ones, CSV in a pipe, JSON, or a file."""
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -45,16 +46,23 @@ class Target:
                 raise UsageError("give --output or --json: not both")
             require_format(self.output)
 
-    async def put(self, frames: AsyncIterator[pl.DataFrame], summary: Callable[[], object]) -> None:
+    async def put(
+        self, frames: AsyncGenerator[pl.DataFrame], summary: Callable[[], object]
+    ) -> None:
         """Write the rows, and a summary on standard error.
 
         Args:
             summary: is called when all rows are read.
         """
-        if self.output is not None:
-            rows = await write_file(self.output, self.columns, frames)
-            err.print(f"{self.output}: {counted(rows, 'row')}; {summary()}")
-            return
+        async with aclosing(frames):
+            if self.output is not None:
+                rows = await write_file(self.output, self.columns, frames)
+                err.print(f"{self.output}: {counted(rows, 'row')}; {summary()}")
+                return
+            await self._print(frames)
+        err.print(str(summary()))
+
+    async def _print(self, frames: AsyncGenerator[pl.DataFrame, None]) -> None:
         if self.as_json:
             print_json([row async for frame in frames for row in frame.iter_rows(named=True)])
         elif sys.stdout.isatty():
@@ -67,9 +75,12 @@ class Target:
                 sys.stdout.buffer.flush()
             except BrokenPipeError:
                 end_for_broken_pipe()
-        err.print(str(summary()))
+            except OSError as error:
+                raise UsageError(
+                    f"standard output cannot be written: {error.strerror or error}"
+                ) from error
 
-    async def _print_first(self, frames: AsyncIterator[pl.DataFrame]) -> None:
+    async def _print_first(self, frames: AsyncGenerator[pl.DataFrame, None]) -> None:
         shown: list[dict[str, Any]] = []
         rows = 0
         async for frame in frames:

@@ -32,7 +32,7 @@ async def write(
     Args:
         connection: in the transaction of the load.
         rows: prices that break no rule by themselves.
-        incoming: used for prices of securities that have stored ones between.
+        incoming: used for ranges with stored prices.
         on_rows: called with the number of rows that are done.
 
     Returns:
@@ -48,24 +48,24 @@ async def write(
         async for frame in frames:
             if frame["is_repeated"].any():
                 raise InTheWayError
-            stored = await _with_stored_prices(connection, frame)
-            new, known = _divided(frame, stored)
-            if len(new):
-                await copy_frame(connection, "market_prices", new.select(_COLUMNS))
-                counts["inserted"] += len(new)
-            if len(known):
+            # A whole range is written by one of both ways: new prices first, and then those of
+            # securities with stored ones, would be another order than that of the keys.
+            if await _has_stored_prices(connection, frame):
                 async with incoming:
-                    await incoming.copy(iter([known]))
+                    await incoming.copy(iter([frame]))
                     await incoming.analyze()
-                    found = await upserts.upsert(connection, "prices", len(known), lambda _: None)
+                    found = await upserts.upsert(connection, "prices", len(frame), lambda _: None)
                 counts = {name: count + found[name] for name, count in counts.items()}
+            else:
+                await copy_frame(connection, "market_prices", frame.select(_COLUMNS))
+                counts["inserted"] += len(frame)
             done += len(frame)
             on_rows(done)
     return counts
 
 
-async def _with_stored_prices(connection: Connection, frame: pl.DataFrame) -> list[str]:
-    """Return the securities that have a stored price between their first and last date.
+async def _has_stored_prices(connection: Connection, frame: pl.DataFrame) -> bool:
+    """Return whether a security has a stored price between its first and last date.
 
     Raises:
         InTheWayError: a security, or its multiplier, does not exist.
@@ -84,12 +84,4 @@ async def _with_stored_prices(connection: Connection, frame: pl.DataFrame) -> li
     )
     if any(row["is_refused"] for row in found):
         raise InTheWayError
-    return [row["security_id"] for row in found]
-
-
-def _divided(frame: pl.DataFrame, stored: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the prices of other securities, and those of securities with stored prices."""
-    if not stored:
-        return frame, frame.clear()
-    is_stored = frame["security_id"].is_in(pl.Series(stored, dtype=pl.String).implode())
-    return frame.filter(~is_stored), frame.filter(is_stored)
+    return bool(found)

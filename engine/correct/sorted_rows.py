@@ -14,6 +14,8 @@ from typing import Any, BinaryIO, cast
 import polars as pl
 import pyarrow as pa
 
+from revalue.engine.errors import UsageError
+
 RUN_ROWS = 200_000
 """How many rows are sorted at a time; a longer input goes through temporary files."""
 
@@ -57,7 +59,11 @@ class SortedRows:
         self._open.close()
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Add rows. All frames have the same columns."""
+        """Add rows. All frames have the same columns.
+
+        Raises:
+            UsageError: there is no room for temporary files.
+        """
         self._kept.append(frame)
         self._kept_rows += len(frame)
         self.rows += len(frame)
@@ -77,7 +83,8 @@ class SortedRows:
             is_repeated = pl.all_horizontal(
                 keys[name].eq(before[name]).fill_null(False) for name in self._key
             )
-            yield frame.with_columns(is_repeated.alias("is_repeated"))
+            # In one chunk: polars 2.1 panics in expressions on columns of different chunks.
+            yield frame.with_columns(is_repeated.alias("is_repeated")).rechunk()
             last = keys[-1:]
 
     def _sorted(self) -> pl.DataFrame:
@@ -88,11 +95,17 @@ class SortedRows:
     def _spill(self) -> None:
         """Write the rows that are in memory to a file, which is gone when it is closed."""
         table = self._sorted().to_arrow(compat_level=pl.CompatLevel.oldest())
-        file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115
-        self._open.callback(file.close)
         options = pa.ipc.IpcWriteOptions(compression="zstd")
-        with pa.ipc.new_stream(file, table.schema, options=options) as writer:
-            writer.write_table(table, _BATCH_ROWS)
+        try:
+            file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115
+            self._open.callback(file.close)
+            with pa.ipc.new_stream(file, table.schema, options=options) as writer:
+                writer.write_table(table, _BATCH_ROWS)
+        except OSError as error:
+            raise UsageError(
+                f"the folder for temporary files cannot be written ({error.strerror or error}): "
+                f"rows are sorted in {tempfile.gettempdir()}. Set TMPDIR to a folder with room"
+            ) from error
         self._files.append(file)
 
     def _merged(self) -> Iterator[pl.DataFrame]:
@@ -171,7 +184,7 @@ def in_frames(
         count += len(frame)
         if count < rows:
             continue
-        joined = pl.concat(kept)
+        joined = pl.concat(kept, rechunk=True)
         end = len(joined)
         if whole:
             last = joined[whole[0]].len() - 1
@@ -183,4 +196,4 @@ def in_frames(
             yield joined[:end]
         kept, count = [joined[end:]], len(joined) - end
     if count:
-        yield pl.concat(kept)
+        yield pl.concat(kept, rechunk=True)

@@ -38,6 +38,7 @@ class ExceptionKind(StrEnum):
     FAILED = "FAILED"
     NO_VALUE = "NO_VALUE"
     NOT_VALUED = "NOT_VALUED"
+    REPROCESSING = "REPROCESSING"
     OLD_PRICE = "OLD_PRICE"
     OLD_RATE = "OLD_RATE"
     PRICE_MOVE = "PRICE_MOVE"
@@ -125,6 +126,15 @@ def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> p
             ExceptionKind.NOT_VALUED,
             pl.col("position"),
             pl.lit("not valued yet"),
+        ),
+        _lines(
+            both.filter(
+                pl.col("market_value").is_not_null()
+                & (pl.col("reprocessing_status") == "IN_PROGRESS")
+            ),
+            ExceptionKind.REPROCESSING,
+            pl.col("security_id"),
+            pl.lit("corrected, and not valued again yet: numbers are those of before"),
         ),
         _lines(
             both.filter(is_stale & (pl.col("price_date") < pl.col("date"))),

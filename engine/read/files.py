@@ -1,7 +1,7 @@
 """Write frames into a file, one after the other: the file is there when all of them are in it."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -31,7 +31,9 @@ def require_format(target: Path) -> None:
         )
 
 
-async def write_file(target: Path, columns: Columns, frames: AsyncIterator[pl.DataFrame]) -> int:
+async def write_file(
+    target: Path, columns: Columns, frames: AsyncGenerator[pl.DataFrame, None]
+) -> int:
     """Write frames into a .csv, .parquet or .arrow file, which replaces one of that name.
 
     One frame at a time is in memory. Decimals stay exact: text in CSV, decimal128 in the others.
@@ -74,7 +76,8 @@ def csv_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
         if not is_begun:
             file.write(header)
             is_begun = True
-        frame.write_csv(file, include_header=False)
+        # By Python, which tells a broken pipe from other errors.
+        file.write(frame.write_csv(include_header=False).encode())
 
     yield write
     if not is_begun:

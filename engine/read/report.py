@@ -4,7 +4,7 @@ A position without a value is a row too: its valuation_status and failure_reason
 never leaves anything out without a word.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal, TypeAlias
@@ -99,7 +99,7 @@ class Wanted:
             raise UsageError(f"the first date {self.first_date} is after the last {self.last_date}")
 
 
-async def positions(database: Database, wanted: Wanted) -> AsyncIterator[pl.DataFrame]:
+async def positions(database: Database, wanted: Wanted) -> AsyncGenerator[pl.DataFrame, None]:
     """Yield the open positions of a report, all of one snapshot of the database.
 
     Yields:
@@ -154,7 +154,7 @@ async def positions_and_before(
 
 async def totals(
     database: Database, wanted: Wanted, *, by: By = "portfolio"
-) -> AsyncIterator[pl.DataFrame]:
+) -> AsyncGenerator[pl.DataFrame, None]:
     """Yield the totals of a report, per portfolio or base currency and date.
 
     Yields:

@@ -1,7 +1,7 @@
--- The business dates that are opened now (:known_at NULL) or were at :known_at, of the calendars of
--- the given portfolios (NULL: of all): those from :first_date to :last_date (both included), or
--- (:first_date NULL) the last one of each calendar at or before :last_date. :last_date NULL: however
--- late.
+-- The business dates that are opened now (:known_at NULL) or were at :known_at, of the calendars
+-- of the given portfolios (NULL: of all): those from :first_date to :last_date (both included), or
+-- (:first_date NULL) the last one of each calendar at or before :last_date. :last_date NULL:
+-- however late.
 WITH days AS MATERIALIZED (
     SELECT b.calendar_id, b.business_date AS date
     FROM business_dates_at(:known_at::timestamptz) b

@@ -87,6 +87,48 @@ _DEPENDENTS = (
     "functions/positions_at",
 )
 
+_REQUIRE_NO_OTHER_DEPENDENTS = """
+    DO $$
+    DECLARE
+        others text := (
+            SELECT string_agg(DISTINCT r.ev_class::regclass::text, ', ')
+            FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+            WHERE d.classid = 'pg_rewrite'::regclass
+              AND d.refobjid = 'position_state'::regclass);
+    BEGIN
+        IF others IS NOT NULL THEN
+            RAISE EXCEPTION 'position_state is made anew, and other views read it: %', others
+                USING ERRCODE = 'restrict_violation',
+                      HINT = 'Drop them, run this again, and create them again.';
+        END IF;
+    END $$
+"""
+
+# Those to whom somebody has granted a right by hand keep it. (The roles of revalue get theirs from
+# grant_revalue_roles.)
+_KEEP_OWNER_AND_GRANTS = """
+    DO $$
+    DECLARE
+        owner oid := (SELECT relowner FROM pg_class
+                      WHERE oid = 'earlier_position_state'::regclass);
+        given record;
+    BEGIN
+        FOR given IN
+            SELECT a.privilege_type, a.is_grantable,
+                   CASE WHEN a.grantee = 0 THEN 'PUBLIC'
+                        ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS grantee
+            FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+            WHERE c.oid = 'earlier_position_state'::regclass AND a.grantee <> c.relowner
+        LOOP
+            EXECUTE format('GRANT %s ON position_state TO %s', given.privilege_type, given.grantee)
+                    || CASE WHEN given.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END;
+        END LOOP;
+        IF owner <> (SELECT relowner FROM pg_class WHERE oid = 'position_state'::regclass) THEN
+            EXECUTE format('ALTER TABLE position_state OWNER TO %I', pg_get_userbyid(owner));
+        END IF;
+    END $$
+"""
+
 
 def upgrade() -> None:
     _rebuild(revision, _NEW_ORDER, _NEW_WATERMARK)
@@ -106,6 +148,7 @@ def _rebuild(at_revision: str, order: tuple[str, ...], watermark: str) -> None:
         "DROP VIEW position_valuations, position_status, current_holes, queued_positions, "
         "trigger_reach, position_conversions"
     )
+    op.execute(_REQUIRE_NO_OTHER_DEPENDENTS)
     op.execute("ALTER TABLE position_state RENAME TO earlier_position_state")
     # A name of a constraint with an index, or of a sequence, is free only when it is renamed.
     for name in ("position_state_pkey", "position_state_portfolio_id_security_id_key"):
@@ -142,6 +185,7 @@ def _rebuild(at_revision: str, order: tuple[str, ...], watermark: str) -> None:
         "SELECT setval('position_state_position_id_seq', last_value, is_called) "
         "FROM earlier_position_state_id_seq"
     )
+    op.execute(_KEEP_OWNER_AND_GRANTS)
     op.execute("DROP TABLE earlier_position_state")
     op.execute("CREATE INDEX position_state_security ON position_state (security_id, position_id)")
     op.execute(

@@ -63,6 +63,7 @@ async def test_an_earlier_file_that_is_sent_again_removes_later_records_only_if_
         assert (loaded.changed, loaded.removed, loaded.removed_records) == (1, 0, ())
     assert run(book_url, "load", "positions", first).output == (
         "positions: 1 row: 0 new, 1 changed, 0 unchanged; 1 position corrected, 0 extended\n"
+        "what has changed is a correction: `revalue value` restates what it affects\n"
     )
     assert await held(database, "P1", "A") == [(DAYS[0], "9"), *later.items()]
     assert await held(database, "P2", "A") == [(DAYS[0], "10.5"), (DAYS[4], "7")]

@@ -453,7 +453,7 @@ async def test_new_positions_are_written_as_if_all_were_compared(
 @pytest.mark.parametrize(
     ("kind", "module", "looked"),
     [
-        (Kind.PRICES, new_prices, "_with_stored_prices"),
+        (Kind.PRICES, new_prices, "_has_stored_prices"),
         (Kind.POSITIONS, new_positions, "_divided"),
     ],
 )

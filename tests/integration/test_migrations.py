@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import re
+import secrets
 
 import asyncpg
 import pytest
@@ -584,3 +585,45 @@ async def test_0024_gives_each_position_its_job_again_and_the_past_stays(
 async def stored_rows(database: Database) -> int:
     ((count,),) = await fetch(database, "SELECT count(*) FROM daily_position_snapshots")
     return int(count)
+
+
+async def test_0028_keeps_rights_and_owner_and_names_views_of_others(empty_url: str) -> None:
+    """The table is made anew: what somebody has granted by hand would be gone without a word."""
+    await schema.migrate(empty_url, "0027")
+    connection = await asyncpg.connect(empty_url)
+    roles = [f"report_{secrets.token_hex(4)}", f"owner_{secrets.token_hex(4)}"]
+    reader, owner = roles
+    try:
+        for role in roles:
+            await connection.execute(f'CREATE ROLE "{role}"')
+        await connection.execute(f'ALTER TABLE position_state OWNER TO "{owner}"')
+        await connection.execute(
+            f'GRANT SELECT ON position_state TO "{reader}" WITH GRANT OPTION; '
+            "GRANT SELECT ON position_state TO PUBLIC"
+        )
+        await connection.execute("CREATE VIEW my_report AS SELECT epoch FROM position_state")
+        with pytest.raises(CorrectionRefusedError, match="other views read it: my_report") as told:
+            await schema.migrate(empty_url, "0028")
+        assert "Drop them" in str(told.value)
+        await connection.execute("DROP VIEW my_report")
+        rights = """SELECT a.grantee::regrole::text, a.privilege_type, a.is_grantable
+                    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+                    WHERE c.relname = 'position_state' ORDER BY 1, 2, 3"""
+        before = await connection.fetch(rights)
+        for revision in ("0028", "0027"):
+            await schema.migrate(empty_url, revision)
+            assert await connection.fetch(rights) == before
+            assert (
+                await connection.fetchval(
+                    "SELECT relowner::regrole::text FROM pg_class WHERE relname = 'position_state'"
+                )
+                == owner
+            )
+    finally:
+        await connection.execute(
+            f"DROP VIEW IF EXISTS my_report; ALTER TABLE position_state OWNER TO CURRENT_USER; "
+            f'DROP OWNED BY "{reader}", "{owner}"'
+        )
+        for role in roles:
+            await connection.execute(f'DROP ROLE IF EXISTS "{role}"')
+        await connection.close()

@@ -143,3 +143,17 @@ def test_nothing_is_listed_where_all_is_well() -> None:
     same = frame(line("P1", "A", BEFORE, price="10", fx_rate="0.9", market_value="90"))
     for before in (same, frame()):
         assert exceptions_of(rows, before, Limits()).is_empty()
+
+
+def test_a_number_that_a_correction_has_outdated_is_listed() -> None:
+    rows = frame(
+        *(
+            {
+                **line(portfolio, "A", DAY, price="10", market_value="90"),
+                "reprocessing_status": "IN_PROGRESS",
+            }
+            for portfolio in ("P1", "P2")
+        )
+    )
+    columns = ("kind", "subject", "positions", "market_value")
+    assert found(*columns, rows=rows, before=frame()) == [("REPROCESSING", "A", 2, Decimal(180))]
