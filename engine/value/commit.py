@@ -1,6 +1,7 @@
 """The commit of step 4: finish jobs and insert their rows, in one transaction.
 
-Spans are fenced by their attempt's task id and by their position's epoch.
+Spans are fenced by their attempt's task id, by how many spans their job has, and by their
+position's epoch.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,6 +30,7 @@ OUTCOME_COLUMNS = (
     "failure_reason",
     "traceback",
 )
+_OWN = ("job_id", "span_count")
 FINISHED_COLUMNS = ("from_job", "job_id", "position_id", "first_date", *OUTCOME_COLUMNS[1:])
 
 
@@ -104,13 +106,17 @@ async def commit_results(
     finished = await _assign(results, take_new)
     lap("encode")
     async with database.transaction() as connection:
-        own = await sql("lock_jobs").value(connection, task=task.task_id)
+        own = pl.DataFrame(
+            [tuple(row) for row in await sql("lock_jobs").fetch(connection, task=task.task_id)],
+            schema=results.spans.select(_OWN).schema,
+            orient="row",
+        )
         await avoid_nested_loops(connection, task)
         superseded = await sql("superseded_spans").fetch(connection, **task.parameters)
         kept = _without_fenced(results, own, [tuple(row) for row in superseded])
         fenced = len(results.spans) - len(kept.spans)
         if fenced:
-            abandoned = len(results.spans.filter(~pl.col("job_id").is_in(own)))
+            abandoned = len(results.spans.join(own, on=_OWN, how="anti"))
             await sql("record_fenced").execute(
                 connection,
                 task=task.task_id,
@@ -153,19 +159,26 @@ async def _finish(connection: Connection, task: Task, finished: _Finished) -> No
 
 
 def _without_fenced(
-    results: Results, own: Sequence[int], superseded: Sequence[Sequence[int]]
+    results: Results, own: pl.DataFrame, superseded: Sequence[Sequence[int]]
 ) -> Results:
-    """Return what an attempt may finish: of jobs that are its own, and not superseded."""
-    if not superseded and results.spans["job_id"].is_in(own).all():
+    """Return what an attempt may finish: of jobs that are its own, and not superseded.
+
+    A job with fewer spans than when it was read was divided since: this attempt has committed
+    already, and what is left of the job are the spans that it did not value.
+
+    Args:
+        own: _OWN of the jobs that belong to the attempt.
+        superseded: job_id and position_id.
+    """
+    spans = results.spans.join(own, on=_OWN, how="semi", maintain_order="left")
+    if len(spans) == len(results.spans) and not superseded:
         return results
     newer = pl.DataFrame(
         superseded,
         schema={"job_id": pl.Int64, "position_id": pl.Int64},
         orient="row",
     )
-    spans = results.spans.filter(pl.col("job_id").is_in(own)).join(
-        newer, on=["job_id", "position_id"], how="anti", maintain_order="left"
-    )
+    spans = spans.join(newer, on=["job_id", "position_id"], how="anti", maintain_order="left")
     mine = pl.col("span_no").is_in(spans["span_no"].implode())
     return Results(
         spans,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ import pytest
 from revalue.engine.apply import apply
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
+from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import CorrectionRefusedError, TermLostError
@@ -26,6 +28,7 @@ from revalue.engine.stage import stage
 from revalue.engine.value import valuer
 from revalue.engine.value.commit import OUTCOME_COLUMNS, SPAN_COLUMNS, Results, commit_results
 from revalue.engine.value.inputs import read_inputs
+from tests.faults.checks import assert_all_correct
 from tests.support import (
     DAYS,
     Engine,
@@ -701,6 +704,43 @@ async def test_an_abandoned_attempt_cannot_finish(url: str, database: Database) 
         assert await fetch(
             database, "SELECT DISTINCT attempt_count, status::text FROM portfolio_valuation_jobs"
         ) == [(1, "COMPLETE")]
+
+
+async def test_an_attempt_that_leaves_spans_of_its_job_finishes_the_others_once(
+    url: str, database: Database
+) -> None:
+    """A position of the job is superseded before the attempt reads: the job keeps that span and
+    stays the attempt's. Whoever commits the same results again would write each row again."""
+    await load_small_book(database, portfolios=2)
+    async with engine(url) as running:
+        scanned = await scan_all(running)
+        staged = await stage.stage(
+            running.term, scanned, Lane.HISTORY, task_rows=1000, capacity_rows=1000
+        )
+        (task,) = staged.tasks
+        await corrections.price(database, "A", DAYS[3], Decimal("7"))
+        while await fan_out.fan_out(running.term):
+            pass
+        inputs = read_inputs(running.reader, task)
+        assert inputs is not None
+        assert (len(inputs.spans), inputs.spans["span_count"].to_list()) == (2, [4, 4])
+        valued = valuer.compute(inputs, max_attempts=3)
+        results = Results(
+            inputs.spans.select(SPAN_COLUMNS),
+            valuer.in_storage_order(valued.rows),
+            valued.holes,
+            valued.outcomes.select(OUTCOME_COLUMNS),
+        )
+        assert await commit_results(database, task, results) == (0, 2 * len(DAYS))
+        rows = await fetch(database, "SELECT * FROM daily_position_snapshots ORDER BY 1, 3")
+        assert await commit_results(database, task, results) == (2, 0)
+        assert await fetch(database, "SELECT * FROM daily_position_snapshots ORDER BY 1, 3") == rows
+        assert await fetch(
+            database, "SELECT task_id, jobs_abandoned, jobs_superseded FROM fenced_attempts"
+        ) == [(task.task_id, 2, 0)]
+        await apply.apply(running.term, [task], retry_seconds=1)
+        await running.settle()
+        assert await assert_all_correct(database) == 2 * 2 * len(DAYS)
 
 
 async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(
