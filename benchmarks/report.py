@@ -222,13 +222,22 @@ def _pathway_values(day: Record) -> dict[str, str]:
 
 
 def _older_values(records: Record) -> dict[str, str]:
-    if "median_seconds" in records["backfill"]:
+    """Name the records that an older version of the harness has made."""
+    older = [
+        name
+        for name in ("backfill", "growth", "pool")
+        if any("median_seconds" not in each for each in _listed(records[name]))
+    ]
+    if not older:
         return {}
     return {
-        "older": "CPU, WAL and phases are of the last run, CPU of processes that had ended is "
-        "missing, no process's own memory was measured, and `upper-bound` sent one position and not "
-        "50,000 rows per transaction, so that it was too slow"
+        "older": f"of {', '.join(older)}, in which CPU, WAL and phases are of the last run, CPU of "
+        "processes that had ended is missing, and no process's own memory was measured"
     }
+
+
+def _listed(record: Any) -> list[Record]:
+    return record if isinstance(record, list) else [record]
 
 
 def _statements(record: Record) -> int:
