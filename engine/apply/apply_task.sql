@@ -27,7 +27,7 @@ WITH spans AS MATERIALIZED (
     FROM spans
     WHERE NOT is_left
     GROUP BY position_id, epoch
-), lacking AS MATERIALIZED (
+), lacking AS (
     SELECT h.position_id, h.epoch,
            range_agg(daterange(h.first_date, h.last_date, '[]')) AS holes
     FROM portfolio_valuation_jobs j
