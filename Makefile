@@ -44,7 +44,7 @@ pathway: ## Install Pathway (1.6 GB), for the baseline of that name, in build/pa
 
 reference: .venv/installed-dev ## Make the reference of the Python API, as HTML in build/reference
 	$(BIN)/pdoc --output-directory build/reference --no-show-source \
-		revalue.engine.book revalue.engine.runtime revalue.engine.errors \
+		revalue.engine.book revalue.engine.changes revalue.engine.runtime revalue.engine.errors \
 		revalue.engine.settings revalue.engine.correct.corrections revalue.engine.correct.ingest \
 		revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status
 

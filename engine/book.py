@@ -10,25 +10,26 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
 
+from revalue.engine.argument_types import require_day, require_day_or_none
+from revalue.engine.changes import Change
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.correct.openings import Opening, open_calendars
+from revalue.engine.errors import UsageError
 from revalue.engine.operate.prune import OnProgress as OnPruneProgress
 from revalue.engine.operate.prune import Pruned, prune
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres import embedded, schema
-from revalue.engine.postgres.database import Connections, Database, rolled_back
+from revalue.engine.postgres.database import Database, rolled_back
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.preview.preview import OnRows, Preview, preview
 from revalue.engine.read import queries, report
@@ -36,144 +37,9 @@ from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, excepti
 from revalue.engine.read.explain import Explanation, explain
 from revalue.engine.read.files import write_file
 from revalue.engine.runtime import OnProgress, Run, runtime
-from revalue.engine.settings import Settings
+from revalue.engine.settings import Settings, settings_of
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Price:
-    """A correction: the price of a security on a date should be another.
-
-    Attributes:
-        security: the security.
-        date: the date of a price that is stored.
-        price: the price as quoted; its currency and quote basis stay. Positive, at most 18 digits
-            before and 10 after the point.
-    """
-
-    security: str
-    date: date
-    price: Decimal
-
-    async def apply(self, database: Connections) -> Correction:
-        """Make the correction."""
-        return await corrections.price(database, self.security, self.date, self.price)
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A correction: the FX rate of a pair on a date should be another.
-
-    Attributes:
-        base: the base currency.
-        quote: the quote currency.
-        date: the date of a rate that is stored.
-        rate: what 1 unit of `base` is worth in `quote`. Positive, at most 10 digits before and 18
-            after the point.
-    """
-
-    base: str
-    quote: str
-    date: date
-    rate: Decimal
-
-    async def apply(self, database: Connections) -> Correction:
-        """Make the correction."""
-        return await corrections.rate(database, self.base, self.quote, self.date, self.rate)
-
-
-@dataclass(frozen=True)
-class DeletePrice:
-    """A correction: a security should have no price on a date.
-
-    The dates that used it use the price before it, or have none.
-
-    Attributes:
-        security: the security.
-        date: the date of a price that is stored.
-    """
-
-    security: str
-    date: date
-
-    async def apply(self, database: Connections) -> Correction:
-        """Make the correction."""
-        return await corrections.delete_price(database, self.security, self.date)
-
-
-@dataclass(frozen=True)
-class DeleteRate:
-    """A correction: a pair should have no FX rate on a date.
-
-    The dates that used it use the rate before it, or have none.
-
-    Attributes:
-        base: the base currency.
-        quote: the quote currency.
-        date: the date of a rate that is stored.
-    """
-
-    base: str
-    quote: str
-    date: date
-
-    async def apply(self, database: Connections) -> Correction:
-        """Make the correction."""
-        return await corrections.delete_rate(database, self.base, self.quote, self.date)
-
-
-@dataclass(frozen=True)
-class Position:
-    """A correction: the position record of one date should be this one; later records stay.
-
-    Attributes:
-        portfolio: the portfolio.
-        security: the security.
-        date: from when on the record holds, until the next record.
-        quantity: the absolute quantity, not a trade; negative: short; 0 closes the position.
-        cost_basis_local: the cost basis in the currency of the instrument; 0 if the quantity is 0.
-        cost_basis: the cost basis in the base currency of the portfolio; 0 if the quantity is 0.
-    """
-
-    portfolio: str
-    security: str
-    date: date
-    quantity: Decimal
-    cost_basis_local: Decimal
-    cost_basis: Decimal
-
-    async def apply(self, database: Connections) -> Correction:
-        """Make the correction."""
-        return await corrections.position(
-            database,
-            self.portfolio,
-            self.security,
-            self.date,
-            self.quantity,
-            self.cost_basis_local,
-            self.cost_basis,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class FileOf:
-    """Corrections: every row of a file, frame or table, or none of them.
-
-    Attributes:
-        source: the name of a .parquet or .csv file, a polars frame or an Arrow table, with the
-            columns of one that loads prices, fx_rates or positions. A price or rate that is not
-            stored cannot be corrected.
-    """
-
-    source: Path | str | pl.DataFrame | pa.Table
-
-    async def apply(self, database: Connections) -> FileCorrection:
-        """Make the corrections."""
-        return await corrections.file(database, self.source)
-
-
-Change: TypeAlias = Price | Rate | DeletePrice | DeleteRate | Position | FileOf
 
 
 def connect(database_url: str | None = None, *, migrate: bool = False, **settings: Any) -> "Book":
@@ -192,7 +58,7 @@ def connect(database_url: str | None = None, *, migrate: bool = False, **setting
         UsageError: the address or a setting is wrong.
     """
     given = {**settings, **({"database_url": database_url} if database_url else {})}
-    chosen = Settings(**given)
+    chosen = settings_of(**given)
     return Book(embedded.address(chosen), chosen, migrate=migrate)
 
 
@@ -319,6 +185,7 @@ class Book:
             CorrectionRefusedError: a calendar is opened through a later day, and `back` is not set.
             TransientError: the database is unavailable or busy.
         """
+        require_day("day", day)
         calendars = [calendar] if isinstance(calendar, str) else calendar
         return self._wait(open_calendars(self._database, day, calendars, back=back))
 
@@ -486,10 +353,13 @@ class Book:
             * epoch: raised by each correction of the position.
 
         Raises:
+            NotFoundError: there is no such portfolio or security.
             NotYetKnownError: `known_at` is in the future.
             NoLongerKnownError: `known_at` is before the retention floor.
-            UsageError: `known_at` has no time zone.
+            UsageError: `known_at` has no time zone, or a date is none.
         """
+        require_day_or_none("first_date", first_date)
+        require_day_or_none("last_date", last_date)
         return self._wait(
             queries.valuations(
                 self._database,
@@ -653,6 +523,7 @@ class Book:
         Raises:
             NotFoundError: the portfolio has never held the security.
         """
+        require_day("day", day)
         return self._wait(explain(self._database, portfolio, security, day))
 
     async def _correct(self, change: Change) -> Correction | FileCorrection:
@@ -661,6 +532,9 @@ class Book:
         return made
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._thread.is_alive():
+            work.close()
+            raise UsageError("the book is closed: connect again")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _stop(self) -> None:
@@ -676,6 +550,8 @@ def _wanted(
     securities: Sequence[str] | None,
     known_at: datetime | None,
 ) -> report.Wanted:
+    require_day_or_none("last_date", last_date)
+    require_day_or_none("first_date", first_date)
     return report.Wanted(
         last_date=last_date,
         first_date=first_date,

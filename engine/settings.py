@@ -5,11 +5,13 @@ They are read once, by the command line or the caller, and passed on as a value.
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from revalue.engine.errors import UsageError
 
 
 class Settings(BaseSettings):
@@ -117,6 +119,22 @@ class Settings(BaseSettings):
         description="address on which the scheduler serves them; `0.0.0.0` lets every machine that "
         "reaches the port read them",
     )
+
+
+def settings_of(**given: Any) -> Settings:
+    """Return the settings: what is given, and the REVALUE_ variables.
+
+    Raises:
+        UsageError: a setting has an impossible value, or does not exist.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = (
+            f"REVALUE_{str(each['loc'][0]).upper()}={each['input']}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise UsageError("; ".join(wrong)) from None
 
 
 def ray_cluster(settings: Settings) -> str | None:

@@ -7,16 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from revalue.engine.book import (
-        Book,
-        DeletePrice,
-        DeleteRate,
-        FileOf,
-        Position,
-        Price,
-        Rate,
-        connect,
-    )
+    from revalue.engine.book import Book, connect
+    from revalue.engine.changes import DeletePrice, DeleteRate, FileOf, Position, Price, Rate
     from revalue.engine.correct.corrections import Correction, FileCorrection
     from revalue.engine.correct.ingest import Kind, LoadResult
     from revalue.engine.correct.openings import Opening
@@ -42,9 +34,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    **dict.fromkeys(("Book", "connect"), "revalue.engine.book"),
     **dict.fromkeys(
-        ("Book", "DeletePrice", "DeleteRate", "FileOf", "Position", "Price", "Rate", "connect"),
-        "revalue.engine.book",
+        ("DeletePrice", "DeleteRate", "FileOf", "Position", "Price", "Rate"),
+        "revalue.engine.changes",
     ),
     **dict.fromkeys(("Correction", "FileCorrection"), "revalue.engine.correct.corrections"),
     **dict.fromkeys(("Kind", "LoadResult"), "revalue.engine.correct.ingest"),

@@ -5,13 +5,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import typer
-from pydantic import ValidationError
 
 from revalue.console.cli.connection import with_database
 from revalue.engine import logs
-from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Database
-from revalue.engine.settings import Settings
+from revalue.engine.settings import Settings, settings_of
 
 T = TypeVar("T")
 
@@ -39,14 +37,7 @@ class CliContext:
         Raises:
             UsageError: a setting has an impossible value.
         """
-        try:
-            settings = Settings(**self.options)
-        except ValidationError as error:
-            wrong = (
-                f"REVALUE_{str(each['loc'][0]).upper()}={each['input']}: {each['msg']}"
-                for each in error.errors()
-            )
-            raise UsageError("; ".join(wrong)) from None
+        settings = settings_of(**self.options)
         logs.configure(settings.log_level)
         logs.correlate()
         return settings

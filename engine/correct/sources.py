@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from revalue.engine.correct.csv_blocks import CsvBlocks
 from revalue.engine.correct.limits import Limits
-from revalue.engine.errors import InvalidInputError
+from revalue.engine.errors import InvalidInputError, UsageError
 
 BATCH_ROWS = 100_000
 BLOCK_BYTES = 4 << 20
@@ -187,6 +187,7 @@ def read(source: Input) -> Source:
 
     Raises:
         InvalidInputError: it cannot be read.
+        UsageError: it is something else.
     """
     if isinstance(source, Source):
         return source
@@ -194,6 +195,11 @@ def read(source: Input) -> Source:
         return FrameSource(source, "the frame")
     if isinstance(source, pa.Table):
         return TableSource(source)
+    if not isinstance(source, str | Path):
+        raise UsageError(
+            f"the input is a {type(source).__name__}: give the name of a file, a polars frame "
+            "(polars.from_pandas makes one of a pandas frame) or an Arrow table"
+        )
     path = Path(source)
     if not path.is_file():
         raise InvalidInputError(

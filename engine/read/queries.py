@@ -266,6 +266,21 @@ async def require_known(connection: Connection, known_at: datetime | None) -> da
     return last_commit
 
 
+async def require_existing(
+    connection: Connection, *, portfolios: list[str] | None, securities: list[str] | None
+) -> None:
+    """Refuse portfolios and securities that do not exist: an empty answer would look right.
+
+    Raises:
+        NotFoundError: one does not exist.
+    """
+    row = await sql("unknown_ids").one(connection, portfolios=portfolios, securities=securities)
+    if row["portfolio"] is not None:
+        raise NotFoundError(f"there is no portfolio {row['portfolio']!r}")
+    if row["security"] is not None:
+        raise NotFoundError(f"there is no security {row['security']!r}")
+
+
 async def read_price(database: Database, security: str, day: date) -> Decimal:
     """Return the stored price of a security that is dated `day`, as quoted.
 
@@ -303,6 +318,7 @@ async def valuations(
     """Return the valued position-days that readers see: see Book.valuations.
 
     Raises:
+        NotFoundError: there is no such portfolio or security.
         UsageError: `known_at` has no time zone.
         NotYetKnownError: `known_at` is in the future.
         NoLongerKnownError: `known_at` is before the retention floor.
@@ -319,6 +335,11 @@ async def valuations(
     statement = sql("valuations")
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         await require_known(connection, known_at)
+        await require_existing(
+            connection,
+            portfolios=None if portfolio is None else [portfolio],
+            securities=None if security is None else [security],
+        )
         rows = await read_frame(
             connection, statement.positional, *(given[name] for name in statement.parameters)
         )

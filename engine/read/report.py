@@ -17,7 +17,7 @@ from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
-from revalue.engine.read.queries import require_known
+from revalue.engine.read.queries import require_existing, require_known
 
 sql = statements(__package__)
 
@@ -112,7 +112,9 @@ async def positions(database: Database, wanted: Wanted) -> AsyncGenerator[pl.Dat
     """
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         await require_known(connection, wanted.known_at)
-        await _require_existing(connection, wanted)
+        await require_existing(
+            connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
+        )
         days = await _days(connection, wanted)
         for calendars, dates in days:
             yield await _read(connection, wanted, calendars, dates)
@@ -136,14 +138,18 @@ async def positions_and_before(
     assert wanted.first_date is None
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         await require_known(connection, wanted.known_at)
-        await _require_existing(connection, wanted)
+        await require_existing(
+            connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
+        )
         [(calendars, dates)] = await _days(connection, wanted)
         rows = await _read(connection, wanted, calendars, dates)
-        earlier: dict[str, date] = {}
-        for day in set(dates):
-            for row in await _rows_of_days(connection, wanted, day - timedelta(days=1)):
-                if (row["calendar_id"], day) in zip(calendars, dates, strict=True):
-                    earlier[row["calendar_id"]] = row["date"]
+        day_of = dict(zip(calendars, dates, strict=True))
+        earlier = {
+            row["calendar_id"]: row["date"]
+            for day in set(dates)
+            for row in await _rows_of_days(connection, wanted, day - timedelta(days=1))
+            if day_of[row["calendar_id"]] == day
+        }
         before = (
             await _read(connection, wanted, list(earlier), list(earlier.values()))
             if earlier
@@ -190,16 +196,6 @@ def totals_of(rows: pl.DataFrame, by: By) -> pl.DataFrame:
         .select(pl.col(name).cast(kind) for name, kind in columns.items())
         .sort(keys)
     )
-
-
-async def _require_existing(connection: Connection, wanted: Wanted) -> None:
-    row = await sql("report_unknown").one(
-        connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
-    )
-    if row["portfolio"] is not None:
-        raise NotFoundError(f"there is no portfolio {row['portfolio']!r}")
-    if row["security"] is not None:
-        raise NotFoundError(f"there is no security {row['security']!r}")
 
 
 async def _days(

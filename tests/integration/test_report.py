@@ -7,8 +7,10 @@ being reprocessed, and corrections.
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ import polars as pl
 import pytest
 
 from revalue.engine.book import connect
+from revalue.engine.changes import Position, Price
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import DataFaultError, NotFoundError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import report
-from revalue.engine.read.files import write_file
+from revalue.engine.read.files import csv_writer, write_file
 from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.read.report import REPORT_COLUMNS, Wanted, total_columns
 from tests.conftest import book_template, drop_database, fresh_database
@@ -390,3 +393,62 @@ def run_cli(url: str, *arguments: str) -> tuple[int, str, str]:
     result = run(url, *arguments)
     code = getattr(result.exception, "exit_code", result.exit_code)
     return code, result.stdout, f"{result.stderr}{result.exception or ''}"
+
+
+def test_what_python_gives_in_a_wrong_type_is_told_where_it_is_given(book: str) -> None:
+    day: Any = "2024-01-05"
+    price: Any = 51.35
+    rows: Any = {"security_id": ["A"]}
+    with connect(book) as opened:
+        for call, words in (
+            (lambda: opened.valuations(first_date=day), "first_date: '2024-01-05' is no"),
+            (lambda: opened.positions(day), "last_date: '2024-01-05' is no datetime.date"),
+            (lambda: opened.explain("P1", "A", day), "day: '2024-01-05'"),
+            (lambda: opened.open(day), "day: '2024-01-05'"),
+            (lambda: opened.value(through=day), "day: '2024-01-05'"),
+            (lambda: Price("A", day, Decimal(1)), "date: '2024-01-05'"),
+            (lambda: Price("A", datetime(2024, 1, 5, 12), Decimal(1)), "date: datetime"),
+            (lambda: Price("A", DAYS[0], price), r"price: 51.35 is no decimal.Decimal"),
+            (lambda: Position("P1", "A", DAYS[0], Decimal(1), Decimal(1), price), "cost_basis: "),
+            (lambda: opened.load("prices", rows), "the input is a dict: give the name of a file"),
+            (lambda: connect(book, runtime="dask"), "REVALUE_RUNTIME=dask"),
+        ):
+            with pytest.raises(UsageError, match=words):
+                call()
+        for named in ({"portfolio": "NOPE"}, {"security": "NOPE"}):
+            with pytest.raises(NotFoundError, match="'NOPE'"):
+                opened.valuations(**named)
+    with pytest.raises(UsageError, match="the book is closed"):
+        opened.status()
+
+
+def test_a_reader_that_ends_first_ends_the_command_as_it_ends_cat(book: str) -> None:
+    """polars told of a broken pipe in an error of its own, which was a traceback."""
+    command = [
+        sys.executable,
+        "-c",
+        "import os; from revalue.console.cli.start import main; main()",
+        "--database-url",
+        book,
+        "read",
+        "positions",
+        "--from",
+        str(DAYS[0]),
+    ]
+    read, write = os.pipe()
+    with subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, text=True) as process:
+        os.close(write)
+        os.close(read)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in said) == (141, False), said
+
+
+def test_a_reader_that_ends_in_the_middle_is_a_broken_pipe() -> None:
+    frame = pl.DataFrame({"a": [1]})
+    read, write = os.pipe()
+    with os.fdopen(write, "wb", buffering=0) as file, csv_writer(file, {"a": pl.Int64}) as append:
+        append(frame)
+        assert os.read(read, 100) == b"a\n1\n"
+        os.close(read)
+        with pytest.raises(BrokenPipeError):
+            append(frame)
