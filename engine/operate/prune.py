@@ -8,7 +8,7 @@ transactions, which can end anywhere and be run again.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -178,8 +178,13 @@ class _Prune:
             await sql("prune_vacuum").execute(self._connection)
 
     async def _read_epochs(self) -> None:
+        """Read the epochs at the floor; another prune may have raised it since it was read."""
         connection = self._connection
-        async with connection.transaction():
+        # One snapshot of the database for both: epochs before a floor cannot be asked for.
+        async with connection.transaction(isolation="repeatable_read"):
+            now = await sql("prune_floor").one(connection)
+            floor = max(self.pruned.floor, now["floor"] or self.pruned.floor)
+            self.pruned = replace(self.pruned, floor=floor)
             await sql("prune_forget_epochs").execute(connection)
             await sql("prune_create_epochs").execute(connection)
             await sql("prune_read_epochs").execute(connection, floor=self.pruned.floor)

@@ -489,6 +489,27 @@ async def test_two_prunes_at_once_delete_what_one_would(url: str, database: Data
     assert not differences(before, await everything(database, later))
 
 
+async def test_a_prune_goes_on_when_another_raises_the_floor(url: str, database: Database) -> None:
+    """It is raised when the one of the lower floor is about to read what was published then."""
+    times = await moments(database)
+    low, high = times[len(times) // 3], times[len(times) // 2]
+    waits = """
+        SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE NOT granted AND d.datname = current_database()"""
+    blocker = await asyncpg.connect(url)
+    async with await Database.open(url, connections=1) as other:
+        async with blocker.transaction():
+            await blocker.execute("LOCK TABLE publications")
+            lower = asyncio.create_task(prune(other, before=low))
+            async with asyncio.timeout(30):
+                while not await fetch(database, waits):
+                    await asyncio.sleep(0.01)
+            await blocker.execute("UPDATE retention SET floor = $1", high)
+        assert (await lower).floor in (low, high)
+    await blocker.close()
+    assert await fetch(database, "SELECT floor FROM retention") == [(high,)]
+
+
 async def test_a_book_is_pruned_by_python_as_by_the_command(url: str, database: Database) -> None:
     floor = (await moments(database))[-1]
     would = await prune(database, before=floor, dry_run=True)
