@@ -136,9 +136,10 @@ async def plan_correction(
         await transaction.start()
         try:
             await hold.begin(connection)
+            last = await sql("last_trigger").value(connection)
             correction = await correct(OpenTransaction(connection))
             hold.check("finding the positions")
-            own = await sql("own_triggers").one(connection)
+            own = await sql("own_triggers").one(connection, after=last)
             await sql("reached_positions").execute(connection, **own)
             await connection.execute("ANALYZE reached_positions")
             reader = TransactionReader(connection)

@@ -14,8 +14,9 @@ from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import InvalidInputError, NotFoundError
 from revalue.engine.fan_out import fan_out
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, rolled_back
 from revalue.engine.postgres.statement import Connection
+from revalue.engine.preview.plan import sql as preview_sql
 from tests.faults.checks import assert_all_correct
 from tests.support import (
     DAYS,
@@ -308,3 +309,30 @@ async def test_a_correction_that_cannot_be_made_says_why(
         await fetch(database, "SELECT 1 FROM reprocessing_triggers WHERE fanned_out_at IS NULL")
         == []
     )
+
+
+async def test_a_correction_does_not_read_the_triggers_of_the_past(
+    valued: Engine, database: Database
+) -> None:
+    """Every price that was ever loaded has left one: a correction would cost more each day."""
+    await execute(
+        database,
+        """INSERT INTO reprocessing_triggers (kind, security_id, dates, fanned_out_at)
+           SELECT 'PRICE', CASE n % 2 WHEN 0 THEN 'A' ELSE 'B' END,
+                  '{[2024-01-01,2024-01-02)}', now()
+           FROM generate_series(1, 5000) n""",
+    )
+    await execute(database, "ANALYZE reprocessing_triggers")
+    read = """SELECT seq_tup_read + COALESCE(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
+              WHERE relname = 'reprocessing_triggers'"""
+    async with rolled_back(database) as inside, inside.connection() as connection:
+        made = await corrections.price(inside, "A", DAYS[3], Decimal("77"))
+        assert made.positions == 4
+        assert await connection.fetchval(read) < 100
+    [[last]] = await fetch(database, "SELECT max(trigger_id) FROM reprocessing_triggers")
+    async with rolled_back(database) as inside, inside.connection() as connection:
+        await corrections.price(inside, "A", DAYS[3], Decimal("77"))
+        before = await connection.fetchval(read)
+        own = await preview_sql("own_triggers").one(connection, after=last)
+        assert len(own["triggers"]) == 1
+        assert await connection.fetchval(read) - before < 100
