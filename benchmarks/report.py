@@ -5,6 +5,7 @@ No number is typed by hand.
 
 import argparse
 import json
+import math
 import re
 import statistics
 from pathlib import Path
@@ -19,6 +20,15 @@ _SECTION = re.compile(r"\{\{if (\w+)\}\}\n(.*?)\{\{end\}\}\n", re.DOTALL)
 
 _SCHEDULER_PHASES = ("fan out", "scan", "stage", "apply")
 _PROCESSES = ("postgresql", "scheduler", "actors")
+_LIMIT_STEPS = ("scan", "stage", "apply")
+_LIMIT_SESSIONS = {
+    "scan": "its scans",
+    "steps": "its other steps",
+    "commit": "commits of the actors",
+    "rest": "log, checkpoints, vacuum",
+}
+_ESTIMATED_POSITIONS = 10_000_000
+_NODES, _NODE_CORES = 50, 8
 _SHOWN_BYTES = 100_000
 _UNKNOWN = "-"
 
@@ -109,8 +119,14 @@ def _values(records: Record) -> dict[str, str]:
             else {}
         ),
         **({"load": _load_table(records["load"])} if "load" in records else {}),
+        **(
+            _scheduler_limit_values(records["scheduler_limit"])
+            if "scheduler_limit" in records
+            else {}
+        ),
         **_preview_values(records["preview"]),
         **_estimate(records),
+        **_estimate_of_scheduler(records),
     }
 
 
@@ -400,6 +416,62 @@ def _load_table(loads: list[Record]) -> str:
             for name in ("first", "again")
         ],
     )
+
+
+def _scheduler_limit_values(limits: list[Record]) -> dict[str, str]:
+    first = limits[0]
+    return {
+        "scheduler_limit_actors": f"{first['actors']:,}",
+        "scheduler_limit_row_us": f"{first['row_us']:g}",
+        "scheduler_limit_task_ms": f"{first['task_ms']:g}",
+        "scheduler_limit": _table(
+            [
+                "positions",
+                "tasks",
+                "s",
+                "µs per position",
+                "s in scan, stage, apply",
+                "actors at work, on average",
+                "WAL bytes per position",
+                "scheduler, MiB",
+            ],
+            [
+                [
+                    f"{each['positions']:,}",
+                    f"{each['tasks']:,}",
+                    f"{each['seconds']:.1f}",
+                    f"{each['seconds'] / each['positions'] * 1e6:.1f}",
+                    ", ".join(f"{each['step_seconds'][step]:.1f}" for step in _LIMIT_STEPS),
+                    f"{each['valuing'] + each['committing']:.1f}",
+                    f"{each['wal_bytes'] / each['positions']:,.0f}",
+                    each["peak_anonymous_mib"],
+                ]
+                for each in limits
+            ],
+        ),
+        "scheduler_limit_cpu": _table(
+            [
+                "CPU per position, µs",
+                "scheduler's process",
+                *(f"PostgreSQL: {name}" for name in _LIMIT_SESSIONS.values()),
+                "all",
+            ],
+            [
+                [
+                    f"{each['positions']:,} positions",
+                    *(f"{spent / each['positions'] * 1e6:.2f}" for spent in _limit_cpu(each)),
+                    f"{sum(_limit_cpu(each)) / each['positions'] * 1e6:.2f}",
+                ]
+                for each in limits
+            ],
+        ),
+    }
+
+
+def _limit_cpu(limit: Record) -> list[float]:
+    """Return the CPU seconds of the scheduler, and of PostgreSQL by _LIMIT_SESSIONS."""
+    of_server = limit["postgresql_cpu_seconds"]
+    return [limit["scheduler_cpu_seconds"], *(of_server[kind] for kind in _LIMIT_SESSIONS)]
 
 
 def _phases_table(backfill: Record, day: Record) -> str:
@@ -732,6 +804,10 @@ def _bookkeeping_targets(records: Record) -> list[tuple[str, str, str, bool]]:
         what = f"first load of {each['rows']:,} {each['what']}, {each['file']}, rows/s"
         if each["rows"] >= 1_000_000:
             rows.append((what, "150,000", f"{speed:,}", speed >= 150_000))
+    for each in records.get("scheduler_limit", []):
+        if each["positions"] >= _ESTIMATED_POSITIONS:
+            what = f"`scheduler-limit`, {each['positions']:,} positions, one new day"
+            at_most(f"{what}, {each['actors']} waiting actors", 60, each["seconds"], " s")
     idles = [each for each in records.get("idle", []) if each["positions"]]
     alone = [each for each in records.get("idle", []) if not each["positions"]]
     for idle, limit in zip(idles, (0.2, 0.5), strict=False):
@@ -760,13 +836,13 @@ def _estimate(records: Record) -> dict[str, str]:
     )
     roll = _workload(records, "roll")
     rates = records["backfill"]["baselines"]
-    positions = 10_000_000
+    positions = _ESTIMATED_POSITIONS
     actor = book["cost"]["cpu_seconds"]["actors"] / book["rows"]
     server = roll["cost"]["cpu_seconds"]["postgresql"] / roll["rows"]
     scheduler = roll["cost"]["cpu_seconds"]["scheduler"] / roll["rows"]
     wal = roll["cost"]["wal_bytes"] / roll["rows"]
     return {
-        "estimate_actors": f"{actor * positions / 400:,.1f}",
+        "estimate_actors": f"{actor * positions / (_NODES * _NODE_CORES):,.1f}",
         "estimate_server": f"{server * positions:,.0f}",
         "estimate_scheduler": f"{scheduler * positions:,.0f}",
         "estimate_scan": f"{scan['engine_cpu_seconds'] * positions / scan['positions']:,.0f}",
@@ -783,6 +859,43 @@ def _estimate(records: Record) -> dict[str, str]:
         "two_rate": f"{_two(rates):,}",
         "per_job_rate": f"{rates['per-job']:,}",
     }
+
+
+def _estimate_of_scheduler(records: Record) -> dict[str, str]:
+    """Estimate the same with the scheduler as it was measured, if it was."""
+    if "scheduler_limit" not in records:
+        return {"estimate_calculated": ""}
+    limit = max(records["scheduler_limit"], key=lambda each: float(each["positions"]))
+    roll, book = _workload(records, "roll"), _workload(records, "backfill")
+    positions, times = _ESTIMATED_POSITIONS, _ESTIMATED_POSITIONS / limit["positions"]
+    scheduler, *of_server = (spent * times for spent in _limit_cpu(limit))
+    seconds = limit["seconds"] * times
+    actors = book["cost"]["cpu_seconds"]["actors"] / book["rows"] * positions
+    server = roll["cost"]["cpu_seconds"]["postgresql"] / roll["rows"] * positions
+    rows = max(server - sum(of_server), 0.0)
+    wal = roll["cost"]["wal_bytes"] / roll["rows"] * positions
+    is_same = limit["positions"] == positions
+    return {
+        "estimate_measured": "",
+        "limit_run": "measured"
+        if is_same
+        else f"{times:,.3g} times what {limit['positions']:,} positions took",
+        "limit_seconds": f"{seconds:,.0f}",
+        "limit_scheduler": f"{scheduler:,.0f}",
+        "limit_server": f"{sum(of_server):,.0f}",
+        "limit_at_work": f"{limit['valuing'] + limit['committing']:.1f}",
+        "limit_actors": f"{limit['actors']:,}",
+        "limit_actors_cpu": f"{actors:,.0f}",
+        "limit_nodes": _counted(math.ceil(actors / seconds / _NODE_CORES), "node"),
+        "limit_rows_us": f"{rows / positions * 1e6:.1f}",
+        "limit_rows": f"{rows:,.0f}",
+        "limit_cores": f"{(sum(of_server) + rows) / seconds:.1f}",
+        "limit_wal_rate": f"{wal / seconds / 1e6:,.0f}",
+    }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _one_sql(rates: dict[str, float]) -> float:

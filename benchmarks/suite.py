@@ -29,6 +29,7 @@ from revalue.benchmarks import (
     profile_task,
     reads,
     scan,
+    scheduler_limit,
     small,
     table_variants,
     year,
@@ -103,6 +104,7 @@ class Suite:
             "preview": self._preview,
             "profile": self._profile,
             "growth": self._growth,
+            "scheduler_limit": self._scheduler_limit,
         }
         failed = 0
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -239,6 +241,26 @@ class Suite:
         return self._on_a_database(
             lambda database: scan.measure(database, 10_000 if self._small else 1_000_000)
         )
+
+    def _scheduler_limit(self) -> Any:
+        """Single runs; the largest book takes 10 GB, and minutes to make."""
+        sizes, actors = (
+            ((2_000,), 10) if self._small else (scheduler_limit.SIZES, scheduler_limit.ACTORS)
+        )
+        return [
+            asdict(
+                self._on_a_database(
+                    partial(
+                        scheduler_limit.measure,
+                        settings=self._settings,
+                        positions=positions,
+                        actors=actors,
+                        say=say,
+                    )
+                )
+            )
+            for positions in sizes
+        ]
 
     def _reads(self) -> Any:
         positions, runs, run = (5_000, 20, 500) if self._small else (1_000_000, 200, 50_000)

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from revalue.benchmarks.harness import Outcome
     from revalue.benchmarks.idle import IdleOutcome
     from revalue.benchmarks.load import LoadOutcome
+    from revalue.benchmarks.scheduler_limit import SchedulerLimitOutcome
     from revalue.benchmarks.small import SmallOutcome
     from revalue.benchmarks.year import YearOutcome
     from revalue.engine.postgres.database import Database
 
-    AnyOutcome = Outcome | YearOutcome | IdleOutcome | SmallOutcome | LoadOutcome
+    AnyOutcome = (
+        Outcome | YearOutcome | IdleOutcome | SmallOutcome | LoadOutcome | SchedulerLimitOutcome
+    )
 
 _WORKLOADS = (
     "backfill, roll, correction-day, correction-history, fx, storm, late, year, idle, "
-    "small-correction, load"
+    "small-correction, load, scheduler-limit"
 )
 _POSITIONS = 4_000
 _DATES = 250
@@ -48,7 +51,7 @@ def bench(
         typer.Option(
             min=1,
             help="Number of positions. Default: 4,000; of year 20,000, of idle and "
-            "small-correction 89,000.",
+            "small-correction 89,000, of scheduler-limit 1,000,000.",
         ),
     ] = None,
     dates: Annotated[
@@ -78,8 +81,20 @@ def bench(
         ),
     ] = "",
     actors: Annotated[
-        int | None, typer.Option(min=1, help="Number of valuation actors; without it one per CPU.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of valuation actors; without it one per CPU, and of scheduler-limit 400.",
+        ),
     ] = None,
+    row_us: Annotated[
+        float,
+        typer.Option(min=0, help="Microseconds per row that an actor of scheduler-limit waits."),
+    ] = 1.4,
+    task_ms: Annotated[
+        float,
+        typer.Option(min=0, help="Milliseconds per task that it waits besides."),
+    ] = 50.0,
     json_path: Annotated[
         Path | None,
         typer.Option("--json-file", metavar="FILE", help="Write the figures to this file, too."),
@@ -91,7 +106,8 @@ def bench(
     The workload year lives through days one after another, idle looks at a scheduler that has
     nothing to do, and load loads files: these are single runs without baselines. small-correction
     times the command `revalue value` after one corrected price, with and without Ray, on a server
-    of its own.
+    of its own. scheduler-limit opens one day for the scheduler and actors that only wait, without
+    Ray; ten million positions take 10 GB of the server's disk.
 
     Each other run makes a database `revalue_bench_...` and drops it at its end. No other database
     is touched.
@@ -112,6 +128,8 @@ def bench(
             runs=runs,
             warm_up=warm_up,
             baselines=tuple(name.strip() for name in baselines.split(",") if name.strip()),
+            row_us=row_us,
+            task_ms=task_ms,
         )
     except KeyboardInterrupt:
         interrupted = True
@@ -139,12 +157,14 @@ def _run(
     runs: int,
     warm_up: bool,
     baselines: tuple[str, ...],
+    row_us: float,
+    task_ms: float,
 ) -> None:
     """Run the workloads one after another; append each outcome to `done`."""
     from revalue.actors import cluster
-    from revalue.benchmarks import harness, idle, load, small, year
+    from revalue.benchmarks import harness, idle, load, scheduler_limit, small, year
 
-    known = (*harness.WORKLOADS, "year", "idle", "small-correction", "load")
+    known = (*harness.WORKLOADS, "year", "idle", "small-correction", "load", "scheduler-limit")
     if unknown := [name for name in workloads if name not in known]:
         raise UsageError(f"no workload {unknown[0]!r}: one of {', '.join(known)}")
     # small-correction has a server of its own.
@@ -169,8 +189,22 @@ def _run(
             say=err.print,
         )
 
+    async def measure_scheduler_limit(database: "Database") -> "SchedulerLimitOutcome":
+        return await scheduler_limit.measure(
+            database,
+            settings,
+            positions=positions or scheduler_limit.POSITIONS,
+            actors=settings.actors or scheduler_limit.ACTORS,
+            row_us=row_us,
+            task_ms=task_ms,
+            say=err.print,
+        )
+
     with ExitStack() as on_ray:
         for workload in workloads:
+            if workload == "scheduler-limit":
+                done.append(asyncio.run(harness.on_fresh_database(url, measure_scheduler_limit)))
+                continue
             if workload == "load":
                 done += load.measure(
                     url,
@@ -220,6 +254,7 @@ def _print(outcomes: "list[AnyOutcome]") -> None:
     from revalue.benchmarks.harness import Outcome
     from revalue.benchmarks.idle import IdleOutcome
     from revalue.benchmarks.load import LoadOutcome
+    from revalue.benchmarks.scheduler_limit import SchedulerLimitOutcome
     from revalue.benchmarks.small import SmallOutcome
     from revalue.benchmarks.year import YearOutcome
 
@@ -230,6 +265,8 @@ def _print(outcomes: "list[AnyOutcome]") -> None:
     for each in outcomes:
         if isinstance(each, YearOutcome):
             _print_year(each)
+        elif isinstance(each, SchedulerLimitOutcome):
+            out.print(_describe_limit(each))
         elif isinstance(each, SmallOutcome):
             print_table(
                 f"One corrected price, {each.rows:,} of {each.positions:,} positions: seconds of "
@@ -247,6 +284,19 @@ def _print(outcomes: "list[AnyOutcome]") -> None:
                 f"{counted(each.wal_bytes, 'byte')} of WAL in {each.seconds:g} s; largest process "
                 f"in MiB: {_listed(each.peak_anonymous_mib)}"
             )
+
+
+def _describe_limit(limit: "SchedulerLimitOutcome") -> str:
+    cpu = {"scheduler": limit.scheduler_cpu_seconds, **limit.postgresql_cpu_seconds}
+    return (
+        f"scheduler-limit, one new day of {limit.positions:,} positions, {limit.actors:,} waiting "
+        f"actors: {limit.seconds:.2f} s, {limit.positions / limit.seconds:,.0f} positions/s in "
+        f"{counted(limit.tasks, 'task')}; seconds by step: {_listed(limit.step_seconds)}; "
+        f"CPU seconds: {_listed(cpu)}; WAL: {limit.wal_bytes / limit.positions:,.0f} bytes per "
+        f"position; of the actors {limit.valuing:.1f} were valuing on average, "
+        f"{limit.committing:.1f} committing, the others waited for work; largest process in MiB: "
+        f"scheduler {limit.peak_anonymous_mib}; verified {limit.verified}"
+    )
 
 
 def _print_loads(loads: "list[LoadOutcome]") -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from revalue.benchmarks.idle import IdleOutcome
 from revalue.benchmarks.report import page, read
+from revalue.benchmarks.scheduler_limit import SchedulerLimitOutcome
 from revalue.benchmarks.small import SmallOutcome
 from revalue.benchmarks.year import Days, YearOutcome
 
@@ -17,12 +18,14 @@ def test_no_number_of_the_page_was_typed() -> None:
 
 
 def test_what_was_not_measured_has_no_section() -> None:
-    optional = ("year", "idle", "million", "herd", "small_correction")
+    optional = ("year", "idle", "million", "herd", "small_correction", "scheduler_limit")
     text = page({name: record for name, record in RECORDS.items() if name not in optional})
     assert "## The pool" in text
     assert "## A year" not in text
     assert "## An idle scheduler" not in text
     assert "## A small correction" not in text
+    assert "## The scheduler alone" not in text
+    assert "constants above; nothing was run" in text
 
 
 def test_a_small_correction_is_shown_with_its_target() -> None:
@@ -85,3 +88,27 @@ def test_pathway_is_shown_beside_the_engine() -> None:
     ]
     text = page({**RECORDS, "workloads": workloads})
     assert "| Pathway, in memory | 2.40 | 2.50 | 2,100 | 28.0 |" in text
+
+
+def test_the_estimate_is_made_of_the_scheduler_as_it_was_measured() -> None:
+    limit = SchedulerLimitOutcome("scheduler-limit", 5_000_000, 400, 1.4, 50.0, tasks=250)
+    limit.seconds, limit.scheduler_cpu_seconds = 40.0, 10.0
+    limit.step_seconds = {"scan": 12.0, "stage": 28.0, "apply": 30.0}
+    limit.postgresql_cpu_seconds = {"scan": 5.0, "steps": 35.0, "commit": 5.0, "rest": 5.0}
+    limit.wal_bytes, limit.peak_anonymous_mib = 2_000_000_000, 140
+    limit.valuing, limit.committing = 0.5, 0.25
+    text = page({**RECORDS, "scheduler_limit": [asdict(limit)]})
+    assert "| 5,000,000 | 250 | 40.0 | 8.0 | 12.0, 28.0, 30.0 | 0.8 | 400 | 140 |" in text
+    assert "| 5,000,000 positions | 2.00 | 1.00 | 7.00 | 1.00 | 1.00 | 12.00 |" in text
+    words = " ".join(text.split())
+    assert "needs 80 s (2 times what 5,000,000 positions took" in words
+    assert "20 s of CPU of its own process and 100 s of PostgreSQL's" in words
+    assert "nothing was run" not in words
+    target = "`scheduler-limit`, 5,000,000 positions"
+    assert target not in text  # it is of ten million
+    limit.positions = 10_000_000
+    text = page({**RECORDS, "scheduler_limit": [asdict(limit)]})
+    assert (
+        "10,000,000 positions, one new day, 400 waiting actors | 60 s or less | 40 s | met" in text
+    )
+    assert "needs 40 s (measured" in " ".join(text.split())

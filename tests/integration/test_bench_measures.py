@@ -5,11 +5,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from revalue.benchmarks import position_cost
+import pytest
+
+from revalue.benchmarks import position_cost, scheduler_limit
 from revalue.benchmarks.baselines import chunks_of
 from revalue.benchmarks.cost import Meter
+from revalue.benchmarks.harness import BenchmarkFailedError
 from revalue.benchmarks.sizes import Size, kept, others_per_snapshot_byte, table_sizes
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, rolled_back
+from revalue.engine.settings import Settings
 from tests.conftest import book_template, drop_database, fresh_database
 
 MIB = 2**20
@@ -147,3 +151,55 @@ async def test_a_position_costs_less_log_where_columns_that_change_are_together_
     as_it_is, in_front, of_its_own = (each["later"]["wal_bytes"] for each in cost["variants"])
     assert as_it_is < 0.75 * in_front
     assert of_its_own <= as_it_is
+
+
+async def test_a_scheduler_is_measured_on_actors_that_wait(database: Database) -> None:
+    said: list[str] = []
+    done = await scheduler_limit.measure(
+        database,
+        Settings(task_rows=100),
+        positions=1_000,
+        actors=3,
+        row_us=500,
+        task_ms=50,
+        say=said.append,
+    )
+    assert done.verified == "1,000 positions, each in one of 10 jobs"
+    assert said[0].startswith("  … 1,000 positions are made")
+    assert set(done.step_seconds) == {"scan", "stage", "apply"}
+    # Ten tasks of 100 ms. The live lane has an actor of its own besides.
+    assert done.tasks == 10
+    assert done.most_at_work == 3 + 1
+    assert 0.25 < done.seconds < 30
+    assert 0.9 < done.valuing * done.seconds < 5
+    assert 0 < done.scheduler_cpu_seconds < done.seconds * 2
+    assert set(done.postgresql_cpu_seconds) == {"scan", "steps", "commit", "rest"}
+    assert done.postgresql_cpu_seconds["steps"] > 0
+    assert done.wal_bytes > 1_000 * 50
+    assert done.peak_anonymous_mib > 20
+
+
+async def test_the_limit_of_a_scheduler_counts_only_if_each_position_has_one_job(
+    database: Database,
+) -> None:
+    await scheduler_limit.measure(
+        database, Settings(), positions=50, actors=1, row_us=0, task_ms=0, say=lambda _: None
+    )
+    for damage, told in (
+        ("UPDATE position_state SET frontier_date = frontier_date - 1 WHERE position_id = 7", "1 "),
+        ("UPDATE portfolio_valuation_jobs SET is_open = true", "1 jobs are not complete"),
+        (
+            """INSERT INTO portfolio_valuation_jobs (job_id, positions, epochs, first_dates,
+                   last_dates, trigger_ids, first_date, last_date, valued_through, attempt_count,
+                   lane, status, term, task_id, is_open, finished_at, moment_id, rows_written)
+               SELECT 0, positions[:1], epochs[:1], first_dates[:1], last_dates[:1],
+                   trigger_ids[:1], first_date, last_date, valued_through, 1, lane, status, term,
+                   0, false, finished_at, moment_id, 1
+               FROM portfolio_valuation_jobs""",
+            "2 jobs have 51 spans of 50 positions",
+        ),
+    ):
+        async with rolled_back(database) as wrong, wrong.connection() as connection:
+            await connection.execute(damage)
+            with pytest.raises(BenchmarkFailedError, match=told):
+                await scheduler_limit.require_valued(wrong, 50)
