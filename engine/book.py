@@ -8,9 +8,10 @@ PlanTooLongError) the call may be repeated.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ from revalue.engine.operate.prune import OnProgress as OnPruneProgress
 from revalue.engine.operate.prune import Pruned, prune
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres import embedded, schema
-from revalue.engine.postgres.database import Database, rolled_back
+from revalue.engine.postgres.database import Connections, Database, rolled_back
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.preview.preview import OnRows, Preview, preview
 from revalue.engine.read import queries, report
@@ -114,6 +115,7 @@ class Book:
         *,
         replace: bool = False,
         snapshot: bool = False,
+        allow_empty: bool = False,
         dry_run: bool = False,
     ) -> LoadResult:
         """Validate and load all rows of an input, or none of them.
@@ -124,12 +126,13 @@ class Book:
         Args:
             kind: business_dates, portfolios, instruments, fx_rates, prices or positions, in this
                 order. revalue.engine.correct.ingest.COLUMNS has the columns of each.
-            source: the name of a .parquet or .csv file, a polars frame, or an Arrow table.
+            source: the name of a .parquet, .csv or .csv.gz file, a polars frame, or an Arrow table.
             replace: of positions: replace the history of each position from the earliest date that
                 is given for it: later records that the input does not give are removed. Otherwise
                 a record replaces one of the same date, and all others stay.
             snapshot: of positions: the input is all that its portfolios hold on its one date. What
                 they hold besides is closed on it, by a record with quantity 0.
+            allow_empty: a file without rows is no error. A frame or table may always have none.
             dry_run: only find out what the load would do, and write nothing.
 
         Returns:
@@ -138,24 +141,28 @@ class Book:
 
         Raises:
             UsageError: there is no such kind, or `replace` or `snapshot` does not go with it.
-            InvalidInputError: the input cannot be read, or rows break a rule (.problems).
+            InvalidInputError: the input cannot be read, a file has no rows, or rows break a rule
+                (.problems).
             CorrectionRefusedError: the database refuses the change.
             TransientError: the database is unavailable or busy.
         """
-        return self._wait(self._load(kind, source, replace, snapshot, dry_run))
+        run = partial(
+            load,
+            kind=kind,
+            source=source,
+            replace=replace,
+            snapshot=snapshot,
+            allow_empty=allow_empty,
+        )
+        return self._wait(self._load(run, dry_run=dry_run))
 
     async def _load(
-        self,
-        kind: Kind | str,
-        source: Path | str | pl.DataFrame | pa.Table,
-        replace: bool,
-        snapshot: bool,
-        dry_run: bool,
+        self, run: Callable[[Connections], Awaitable[LoadResult]], *, dry_run: bool
     ) -> LoadResult:
         if dry_run:
             async with rolled_back(self._database) as inside:
-                return await load(inside, kind, source, replace=replace, snapshot=snapshot)
-        loaded = await load(self._database, kind, source, replace=replace, snapshot=snapshot)
+                return await run(inside)
+        loaded = await run(self._database)
         if self._is_embedded:
             await embedded.release_log(self._database)
         return loaded

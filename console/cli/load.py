@@ -27,7 +27,9 @@ _SHOWN_RECORDS = 10
 def load(
     ctx: typer.Context,
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What the file contains.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet or CSV.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Parquet (.parquet) or CSV (.csv, .csv.gz).")
+    ],
     replace: Annotated[
         bool,
         typer.Option(
@@ -42,6 +44,10 @@ def load(
             help="Of positions: FILE is all that its portfolios hold on its one date; close what "
             "they hold besides.",
         ),
+    ] = False,
+    allow_empty: Annotated[
+        bool,
+        typer.Option("--allow-empty", help="Accept a FILE without rows: it is an error otherwise."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be loaded.")
@@ -70,6 +76,7 @@ def load(
                     replace=replace,
                     snapshot=snapshot,
                     may_close=may_close,
+                    allow_empty=allow_empty,
                     on_progress=on_progress,
                 )
             if context.settings.database_url is None:

@@ -1,25 +1,48 @@
 """Cut a CSV file into blocks of whole rows, without parsing it."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import NamedTuple, Protocol
 
 from revalue.engine.errors import InvalidInputError
 
 _LONGEST_ROW_BYTES = 64 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WITHOUT_VALUE = b" \t\r\n,"
+
+
+class Readable(Protocol):
+    """Bytes that are read one after the other."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, up to so many; none: they have ended."""
+
+
+class Block(NamedTuple):
+    """Whole rows of a CSV file.
+
+    Attributes:
+        rows: their bytes, line breaks included; empty if a file has a header only.
+        first_line: the number of their first line in the file.
+    """
+
+    rows: bytes
+    first_line: int
 
 
 class CsvBlocks:
-    """The blocks of a CSV file: the first one with the header, the others without.
+    """The blocks of a CSV file, and its header.
 
     A row ends at a line break before which the number of quotes is even: others are inside of a
-    quoted cell. This is how polars cuts a file too.
+    quoted cell. This is how polars cuts a file too. A byte order mark, blank lines before the
+    header, and lines without any value at the end of the file are in no block.
 
     Attributes:
         header: the row of the header, with its line break; known with the first block.
+        header_line: the number of its first line.
         lines: how many lines were read.
     """
 
-    def __init__(self, file: BinaryIO, size: int, place: str) -> None:
+    def __init__(self, file: Readable, size: int, place: str) -> None:
         """Begin with no block.
 
         Args:
@@ -31,9 +54,10 @@ class CsvBlocks:
         self._size = size
         self._place = place
         self.header = b""
+        self.header_line = 1
         self.lines = 0
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Block]:
         """Read the file.
 
         Raises:
@@ -42,7 +66,8 @@ class CsvBlocks:
         rest = b""
         while chunk := self._file.read(self._size):
             content = rest + chunk
-            end = _last_row_end(content)
+            # Lines without a value wait for the next block: they may be the last ones.
+            end = _last_value_end(content[: last_row_end(content)])
             if end:
                 yield self._block(content[:end])
             rest = content[end:]
@@ -51,18 +76,29 @@ class CsvBlocks:
                     f"{self._place} cannot be read: from line {self.lines + 1} on a row does not "
                     f"end within {_LONGEST_ROW_BYTES >> 20} MiB. Is a quote missing?"
                 )
-        if rest:
-            yield self._block(rest)
+        end = _last_value_end(rest)
+        if end:
+            yield self._block(rest[:end])
 
-    def _block(self, block: bytes) -> bytes:
-        if not self.header:
-            begin = len(block) - len(block.lstrip(b"\r\n"))
-            self.header = block[: _first_row_end(block, begin)]
-        self.lines += block.count(b"\n") + (not block.endswith(b"\n"))
-        return block
+    def _block(self, rows: bytes) -> Block:
+        first_line = self.lines + 1
+        self.lines += count_lines(rows)
+        if self.header:
+            return Block(rows, first_line)
+        rows = rows.removeprefix(_BYTE_ORDER_MARK)
+        begin = len(rows) - len(rows.lstrip(b"\r\n"))
+        end = _first_row_end(rows, begin)
+        self.header = rows[begin:end]
+        self.header_line = first_line + rows.count(b"\n", 0, begin)
+        return Block(rows[end:], first_line + rows.count(b"\n", 0, end))
 
 
-def _last_row_end(content: bytes) -> int:
+def count_lines(content: bytes) -> int:
+    """Return the number of lines; the last one may lack its line break."""
+    return content.count(b"\n") + bool(content and not content.endswith(b"\n"))
+
+
+def last_row_end(content: bytes) -> int:
     """Return where the last whole row ends; 0: there is none."""
     end = content.rfind(b"\n") + 1
     quotes = content.count(b'"', 0, end)
@@ -71,6 +107,12 @@ def _last_row_end(content: bytes) -> int:
         quotes -= content.count(b'"', begin, end)
         end = begin
     return end
+
+
+def _last_value_end(content: bytes) -> int:
+    """Return where the last line with a value ends; 0: there is none."""
+    last = len(content.rstrip(_WITHOUT_VALUE))
+    return (content.find(b"\n", last) + 1 or len(content)) if last else 0
 
 
 def _first_row_end(content: bytes, begin: int) -> int:

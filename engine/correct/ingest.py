@@ -36,7 +36,12 @@ from revalue.engine.correct.problems import (
 )
 from revalue.engine.correct.sorted_rows import SortedRows
 from revalue.engine.correct.sources import Input, Source, read
-from revalue.engine.errors import CorrectionRefusedError, DataFaultError, UsageError
+from revalue.engine.errors import (
+    CorrectionRefusedError,
+    DataFaultError,
+    InvalidInputError,
+    UsageError,
+)
 from revalue.engine.postgres.ahead import ahead
 from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
@@ -96,7 +101,10 @@ class LoadResult:
 
 _CURRENCY = Column("currency", "text")
 COLUMNS: dict[Kind, tuple[Column, ...]] = {
-    Kind.BUSINESS_DATES: (Column("calendar_id", "text"), Column("business_date", "date")),
+    Kind.BUSINESS_DATES: (
+        Column("calendar_id", "text"),
+        Column("business_date", "date"),
+    ),
     Kind.PORTFOLIOS: (
         Column("portfolio_id", "text"),
         Column("base_currency", "text"),
@@ -160,6 +168,7 @@ async def load(
     snapshot: bool = False,
     may_close: Set[tuple[str, str]] | None = None,
     must_exist: bool = False,
+    allow_empty: bool = False,
     on_progress: OnProgress | None = None,
 ) -> LoadResult:
     """Validate and load an input with the columns of COLUMNS[kind].
@@ -178,12 +187,13 @@ async def load(
             hold besides is closed on it, by a record with quantity 0.
         may_close: the portfolios and securities that a snapshot may close; None: any.
         must_exist: a price or rate that is not stored yet is a problem.
+        allow_empty: a file without rows is no error. A frame or table may always have none.
         on_progress: called with the progress, also from another thread.
 
     Raises:
         UsageError: there is no such kind, or `replace` or `snapshot` does not go with it.
-        InvalidInputError: the input cannot be read, rows break a rule (RejectedInputError, with
-            .problems), or it is no snapshot.
+        InvalidInputError: the input cannot be read, a file has no rows, rows break a rule
+            (RejectedInputError, with .problems), or it is no snapshot.
         CorrectionRefusedError: the database refuses the change, or `may_close` does.
         TransientError: the database is unavailable or busy.
         In each case nothing is written.
@@ -199,6 +209,8 @@ async def load(
         async with aclosing(ahead(iter(batches))) as frames:
             async for frame in frames:
                 await asyncio.to_thread(rows.add, frame)
+        if not (batches.rows or allow_empty or snapshot or batches.problems.listed(0)):
+            _require_rows(given, is_correction=must_exist)
         counts: dict[str, Any] | None = None
         # What is in the way is seen after rows were written, so that they have to be rolled back.
         is_compared = must_exist or snapshot or isinstance(database, OpenTransaction)
@@ -232,6 +244,22 @@ async def load(
         PositionRecord(**record) for record in done.get("removed_records", ())
     )
     return LoadResult(kind.value, batches.rows, **done)
+
+
+def _require_rows(given: Source, *, is_correction: bool) -> None:
+    """Refuse a file without rows.
+
+    Raises:
+        InvalidInputError: it is one.
+    """
+    if given.is_file:
+        advice = ""
+        if not is_correction:
+            advice = (
+                ". A feed that has failed leaves such a file. If there is nothing to load, say so "
+                "by --allow-empty (in Python allow_empty=True)"
+            )
+        raise InvalidInputError(f"{given.place} names its columns and has no rows{advice}")
 
 
 def require_mode(kind: Kind, *, replace: bool, snapshot: bool) -> None:

@@ -23,6 +23,8 @@ MAX_ID_CHARACTERS = 200
 PostgreSQL holds two of them."""
 
 _NUMBER = r"^[+-]?[0-9]+(\.[0-9]+)?$"
+_OTHER_NUMBER = r"^[+-]?(([0-9]+(\.[0-9]+)?|\.[0-9]+)[eE][+-]?[0-9]{1,3}|\.[0-9]+)$"
+"""Numbers with an exponent, or with no digit before the point."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _wrong_type(column: Column, raw: pl.Series) -> tuple[pl.Series, list[InputPr
 def _text(column: Column, raw: pl.Series, empty: pl.Series) -> tuple[pl.Series, list[InputProblem]]:
     if raw.dtype != pl.String:
         return _wrong_type(column, raw)
-    blank = ~empty & (raw.str.strip_chars() != raw)
+    blank = ~empty & (raw.str.strip_chars(" \t\n\v\f\r") != raw)
     # PostgreSQL cannot store NUL, and a reader cannot see the others.
     dots = raw.is_in([".", ".."])
     control = ~blank & raw.str.contains(r"[\x00-\x1f\x7f]")
@@ -198,7 +200,8 @@ def _decimal(
                 raw,
             )
         ]
-        text = _printed(_without(raw, infinite))
+        # The shortest decimals that read back as the same floats.
+        text = _without(raw, infinite).cast(pl.String)
         empty = empty | infinite
     elif raw.dtype == pl.String:
         text = raw
@@ -211,6 +214,9 @@ def _decimal(
     else:
         return _wrong_type(column, raw)
     bad = ~empty & ~text.str.contains(_NUMBER).fill_null(False)
+    if bad.any():
+        text = _without_exponents(text)
+        bad = ~empty & ~text.str.contains(_NUMBER).fill_null(False)
     text = _without(text, empty | bad)
     long = text.str.extract(r"\.([0-9]+)$").str.strip_chars_end("0").str.len_bytes() > column.places
     large = text.str.extract(r"^[+-]?0*([0-9]*)").str.len_bytes() > column.digits
@@ -235,13 +241,9 @@ def _decimal(
     return fits.cast(pl.Decimal(38, column.places)), problems
 
 
-def _printed(numbers: pl.Series) -> pl.Series:
-    """Return floats as the shortest decimals that read back as the same; without exponents."""
-    text = numbers.cast(pl.String)
-    scientific = text.str.contains("[eE]").fill_null(False)
-    if not scientific.any():
-        return text
-    distinct = text.filter(scientific).unique()
+def _without_exponents(text: pl.Series) -> pl.Series:
+    """Return numbers like `1.2e-3` and `.5` as `0.0012` and `0.5`, exactly; others as they are."""
+    distinct = text.filter(text.str.contains(_OTHER_NUMBER).fill_null(False)).unique()
     written = pl.Series([f"{Decimal(value):f}" for value in distinct], dtype=pl.String)
     return text.replace(distinct, written)
 

@@ -1,8 +1,11 @@
 """The rules that an input can break, and where it breaks them."""
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 
 import polars as pl
@@ -11,6 +14,14 @@ from revalue.engine.errors import InvalidInputError
 
 SHOWN_ROWS = 5
 """How many rows of a broken rule are named."""
+
+UNSEEN = (
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef"
+)
+"""Characters without a picture, in a class of a regular expression: of those that Unicode counts
+among the letters, marks and symbols. (Format characters, and all blanks but one, are none either.)
+"""
 
 _SHOWN_CHARACTERS = 60
 _EPOCH = date(1970, 1, 1)
@@ -118,10 +129,12 @@ class RejectedInputError(InvalidInputError):
         self.problems = problems
         lines = [f"{place}: {rows:,} rows, nothing loaded"]
         for problem in problems:
-            shown = ", ".join(f"{unit} {number}: {_shown(value)}" for number, value in problem.rows)
+            rows_shown = ", ".join(
+                f"{unit} {number}: {shown(value)}" for number, value in problem.rows
+            )
             lines.append(
-                f"  {problem.column}: {problem.hint}: {problem.count:,} rows"
-                + (f" ({shown})" if shown else "")
+                f"  {shown(problem.column)}: {problem.hint}: {problem.count:,} rows"
+                + (f" ({rows_shown})" if rows_shown else "")
             )
         super().__init__("\n".join(lines))
 
@@ -131,23 +144,43 @@ def find(
 ) -> InputProblem:
     """Return the rule, with the rows of a batch where `bad` is true; their values are shown."""
     index = bad.fill_null(False).arg_true()
-    shown = index[:SHOWN_ROWS]
+    first = index[:SHOWN_ROWS]
     rows = tuple(
-        (int(i), text) for i, text in zip(shown, _texts(values.gather(shown)), strict=True)
+        (int(i), text) for i, text in zip(first, _texts(values.gather(first)), strict=True)
     )
     return InputProblem(kind, column, len(index), hint, rows)
 
 
-def _shown(value: str) -> str:
-    """Return a value as a message shows it: shortened, and quoted where it could be misread."""
+def shown(value: str) -> str:
+    """Return a value as a message shows it: shortened, and quoted where it could be misread.
+
+    A character that nobody sees, and one that looks as if it were part of another, is shown as its
+    code point: `S<U+200B>`.
+    """
     text = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}..."
-    return text if text and text.isprintable() and text == text.strip() else repr(text)
+    is_composed = unicodedata.is_normalized("NFC", text)
+    text = "".join(
+        each if _is_seen(each) and (is_composed or _is_whole(each)) else f"<U+{ord(each):04X}>"
+        for each in text
+    )
+    return text if text and text == text.strip() else f"'{text}'"
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() and not re.match(f"[{UNSEEN}]", character)
+
+
+def _is_whole(character: str) -> bool:
+    """Return whether a character is a letter of its own, in a text that is not in the form NFC."""
+    return unicodedata.normalize("NFC", character) == character and not (
+        unicodedata.category(character).startswith("M") or "\u1160" <= character <= "\u11ff"
+    )
 
 
 def _texts(cells: pl.Series) -> list[str]:
     """Return cells as a message shows them; a date outside of Python's years as a number."""
     if cells.dtype not in (pl.Date, pl.Datetime):
-        return ["" if cell is None else str(cell) for cell in cells]
+        return ["" if cell is None else _text(cell) for cell in cells]
     texts = []
     for place, number in enumerate(day_numbers(cells)):
         if number is None:
@@ -172,3 +205,8 @@ def ticks_per_day(dtype: pl.DataType) -> int:
 def day_numbers(days: pl.Series) -> pl.Series:
     """Return dates or times as days since 1970-01-01."""
     return days.to_physical().cast(pl.Int64) // ticks_per_day(days.dtype)
+
+
+def _text(cell: object) -> str:
+    """Return a cell as text: 0E-10 is 0.0000000000."""
+    return f"{cell:f}" if isinstance(cell, Decimal) else str(cell)

@@ -4,27 +4,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from revalue.engine.correct.csv_blocks import CsvBlocks
+from revalue.engine.correct.csv_blocks import CsvBlocks, Readable
+from revalue.engine.correct.csv_table import (
+    UNREADABLE,
+    CsvTable,
+    require_table,
+    require_uncompressed,
+)
 from revalue.engine.correct.limits import Limits
+from revalue.engine.correct.unpacked import Unpacked
 from revalue.engine.errors import InvalidInputError, UsageError
 
 BATCH_ROWS = 100_000
 BLOCK_BYTES = 4 << 20
 """How much of a CSV file is parsed at a time: about as many rows."""
 
-_MOST_COLUMNS = 1_000  # polars takes gigabytes for millions of them
-
-_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
-"""What polars raises of an input. A panic of its Rust code is a BaseException, no Exception."""
-
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
-"""How gzip, zstd and zlib begin: polars would unpack them unasked, however much it is."""
+_HEAD_BYTES = 4 << 20
 
 
 class Numbering(NamedTuple):
@@ -46,11 +47,13 @@ class Source(ABC):
         place: where it comes from, for messages.
         columns: the names of its columns.
         size: how large it is, in bytes or rows.
+        is_file: whether it is a file.
     """
 
     place: str
     columns: list[str]
     size: int
+    is_file = False
 
     @abstractmethod
     def batches(self) -> Iterator[tuple[pl.DataFrame, int]]:
@@ -109,6 +112,8 @@ class TableSource(Source):
 class ParquetSource(Source):
     """A Parquet file; its row groups may be of any size."""
 
+    is_file = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self.place = str(path)
@@ -145,37 +150,57 @@ class ParquetSource(Source):
 
 
 class CsvSource(Source):
-    """A CSV file; every column is text."""
+    """A CSV file, as it is or packed by gzip; every column is text."""
+
+    is_file = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.place = str(path)
+        self._is_packed = path.suffix.lower() == ".gz"
         self._lines = self._rows = 0
         try:
             self.size = path.stat().st_size
             with path.open("rb") as file:
-                first = next(iter(CsvBlocks(file, BLOCK_BYTES, self.place)), b"")
+                head = self._unpacked(file).read(_HEAD_BYTES)
+            if not self._is_packed:
+                advice = f". If it is a CSV file that gzip has packed, name it {path.name}.gz"
+                require_uncompressed(head, self.place, advice)
+            require_table(head, self.place)
+            with path.open("rb") as file:
+                blocks = CsvBlocks(self._unpacked(file), BLOCK_BYTES, self.place)
+                next(iter(blocks), None)
         except OSError as error:
             raise _unreadable(self.place, error) from error
-        require_table(first, self.place)
-        self.columns = read_csv(first, self.place).columns
+        self.columns = CsvTable(blocks.header, blocks.header_line, self.place).columns
 
     def batches(self) -> Iterator[tuple[pl.DataFrame, int]]:
-        self._rows = read = 0
+        self._rows = 0
         try:
             with self._path.open("rb") as file:
-                blocks = CsvBlocks(file, BLOCK_BYTES, self.place)
-                for block in blocks:
-                    batch = read_csv(block if not read else blocks.header + block, self.place)
+                blocks = CsvBlocks(self._unpacked(file), BLOCK_BYTES, self.place)
+                for batch in _parsed(blocks, self.place):
                     self._rows += len(batch)
-                    read += len(block)
-                    yield batch, read
+                    yield batch, file.tell()
                 self._lines = blocks.lines
         except OSError as error:
             raise _unreadable(self.place, error) from error
 
     def numbering(self) -> Numbering:
         return _csv_numbering(self._lines, self._rows)
+
+    def _unpacked(self, file: BinaryIO) -> Readable:
+        return Unpacked(file, self.size, self.place) if self._is_packed else file
+
+
+def _parsed(blocks: CsvBlocks, place: str) -> Iterator[pl.DataFrame]:
+    """Parse a file; the first frame has no rows if the file has none."""
+    table: CsvTable | None = None
+    for block in blocks:
+        table = table or CsvTable(blocks.header, blocks.header_line, place)
+        yield table.parse(block)
+    if table is None:
+        CsvTable(b"", 1, place)
 
 
 Input: TypeAlias = Path | str | pl.DataFrame | pa.Table | Source
@@ -205,13 +230,14 @@ def read(source: Input) -> Source:
         raise InvalidInputError(
             f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}"
         )
-    if path.suffix.lower() == ".parquet":
+    name = path.name.lower()
+    if name.endswith(".parquet"):
         return ParquetSource(path)
-    if path.suffix.lower() != ".csv":
-        raise InvalidInputError(
-            f"{path}: the suffix {path.suffix!r} is unknown: give a .parquet or .csv file"
-        )
-    return CsvSource(path)
+    if name.endswith((".csv", ".csv.gz")):
+        return CsvSource(path)
+    raise InvalidInputError(
+        f"{path}: the suffix {path.suffix!r} is unknown: give a .parquet, .csv or .csv.gz file"
+    )
 
 
 def from_csv(content: bytes, place: str, *, limits: Limits | None = None) -> FrameSource:
@@ -229,9 +255,9 @@ def from_csv(content: bytes, place: str, *, limits: Limits | None = None) -> Fra
     if limits is not None:
         limits.require_csv(content, place)
     require_table(content, place)
-    frame = read_csv(content, place)
-    lines = content.count(b"\n") + (not content.endswith(b"\n"))
-    return FrameSource(frame, place, _csv_numbering(lines, len(frame)))
+    blocks = CsvBlocks(BytesIO(content), max(1, len(content)), place)
+    frame = pl.concat(_parsed(blocks, place))
+    return FrameSource(frame, place, _csv_numbering(blocks.lines, len(frame)))
 
 
 def from_parquet(content: BytesIO, place: str, *, limits: Limits | None = None) -> FrameSource:
@@ -248,8 +274,11 @@ def from_parquet(content: BytesIO, place: str, *, limits: Limits | None = None) 
     if limits is not None:
         limits.require_parquet(content, place)
     try:
+        if any(map(_is_wide, pq.read_schema(content))):
+            return FrameSource(from_arrow(pq.read_table(content), place), place)
+        content.seek(0)
         return FrameSource(pl.read_parquet(content, glob=False), place)
-    except (*_UNREADABLE, OSError) as error:
+    except (*UNREADABLE, pa.ArrowException, OSError) as error:
         raise _unreadable(place, error) from error
 
 
@@ -261,50 +290,22 @@ def from_arrow(table: pa.Table, place: str) -> pl.DataFrame:
     """
     try:
         for index, field in enumerate(table.schema):
-            if pa.types.is_decimal256(field.type) or (
-                pa.types.is_decimal(field.type) and field.type.scale < 0
-            ):
+            if _is_wide(field):
                 wide = pa.decimal256(76, max(field.type.scale, 0))
                 table = table.set_column(
                     index, field.name, table.column(index).cast(wide).cast(pa.string())
                 )
         return pl.DataFrame(pl.from_arrow(table))
-    except (*_UNREADABLE, pa.ArrowException) as error:
+    except (*UNREADABLE, pa.ArrowException) as error:
         raise _unreadable(place, error) from error
 
 
-def require_uncompressed(content: bytes, place: str) -> None:
-    """Refuse content that begins like a compressed file.
-
-    Raises:
-        InvalidInputError: it does.
-    """
-    if content.startswith(_COMPRESSED):
-        raise InvalidInputError(f"{place} cannot be read: it is compressed, and not CSV")
-
-
-def require_table(content: bytes, place: str) -> None:
-    """Refuse a CSV file whose first line has too many columns.
-
-    Raises:
-        InvalidInputError: it has, or the content is compressed.
-    """
-    require_uncompressed(content, place)
-    columns = content.count(b",", 0, content.find(b"\n")) + 1
-    if columns > _MOST_COLUMNS:
-        raise InvalidInputError(f"{place} cannot be read: {columns:,} columns are no table")
-
-
-def read_csv(content: bytes, place: str) -> pl.DataFrame:
-    """Parse CSV with a header; every column is text.
-
-    Raises:
-        InvalidInputError: it cannot be parsed.
-    """
-    try:
-        return pl.read_csv(content, infer_schema=False)
-    except _UNREADABLE as error:
-        raise _unreadable(place, error) from error
+def _is_wide(field: pa.Field) -> bool:
+    """Return whether a column has decimals that polars does not have."""
+    of_type = field.type
+    return bool(
+        pa.types.is_decimal256(of_type) or (pa.types.is_decimal(of_type) and of_type.scale < 0)
+    )
 
 
 def _csv_numbering(lines: int, rows: int) -> Numbering:

@@ -325,6 +325,13 @@ async def test_a_file_is_loaded_and_a_bad_one_is_refused_whole(valued: str, tmp_
     got, output = code(valued, "load", "prices", str(path))
     assert got == 65
     assert "price: not a number: 1 rows (line 2: x)" in output
+    pl.DataFrame(frame).clear().write_csv(path)
+    got, output = code(valued, "load", "prices", str(path))
+    assert (got, "has no rows" in output) == (65, True)
+    got, output = code(valued, "correct", "file", str(path))
+    assert (got, "has no rows" in output, "--allow-empty" in output) == (65, True, False)
+    told = json.loads(run(valued, "load", "prices", str(path), "--allow-empty", "--json").stdout)
+    assert told["rows"] == 0
 
 
 async def test_the_sample_book_is_written_out(valued: str, tmp_path: Path) -> None:

@@ -161,7 +161,23 @@ def changed(kind: str, **cells: object) -> pl.DataFrame:
             lambda: changed("prices", price="NaN"),
             "price: not a number: 1 rows (row 1: NaN)",
         ),
-        ("prices", lambda: changed("prices", price="1e5"), "price: not a number"),
+        ("prices", lambda: changed("prices", price="1e"), "price: not a number"),
+        ("prices", lambda: changed("prices", price="1e1000"), "price: not a number"),
+        (
+            "prices",
+            lambda: changed("prices", price="1.5e18"),
+            "price: more than 18 digits before the point: 1 rows (row 1: 1.5e18)",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", price="1.5e-10"),
+            "price: more than 10 decimal places: round it before loading: 1 rows (row 1: 1.5e-10)",
+        ),
+        (
+            "prices",
+            lambda: changed("prices", price=Decimal("0E-10")),
+            "price: not positive: 1 rows (row 1: 0.0000000000)",
+        ),
         ("prices", lambda: changed("prices", price="0"), "price: not positive"),
         ("prices", lambda: changed("prices", price="-3"), "price: not positive"),
         (
@@ -485,7 +501,9 @@ async def test_a_file_that_cannot_be_read_to_its_end_is_not_loaded(
     before = await fetch(book, "SELECT count(*) FROM market_prices")
     path = tmp_path / "prices.csv"
     path.write_text("\n".join([HEADER, *rows_of_prices(100, "5.5"), "A,2,3,4,5,6,7"]))
-    with pytest.raises(InvalidInputError, match=r"prices\.csv cannot be read: found more fields"):
+    with pytest.raises(
+        InvalidInputError, match=r"prices\.csv cannot be read\n  line 102: 7 values"
+    ):
         await load(book, "prices", path)
     assert await fetch(book, "SELECT count(*) FROM market_prices") == before
 
@@ -719,7 +737,8 @@ async def test_the_days_of_a_load_are_dates() -> None:
         ("prices", {"price_date": "2024-2-1"}, "price_date", ProblemKind.NOT_A_DATE),
         ("prices", {"price": float("-inf")}, "price", ProblemKind.NOT_A_NUMBER),
         ("prices", {"price": "١٢"}, "price", ProblemKind.NOT_A_NUMBER),
-        ("prices", {"price": ".5"}, "price", ProblemKind.NOT_A_NUMBER),
+        ("prices", {"price": "5."}, "price", ProblemKind.NOT_A_NUMBER),
+        ("prices", {"price": "."}, "price", ProblemKind.NOT_A_NUMBER),
         ("prices", {"price": 1e-11}, "price", ProblemKind.TOO_MANY_PLACES),
         ("prices", {"price": Decimal("1.12345678901")}, "price", ProblemKind.TOO_MANY_PLACES),
         ("prices", {"price": 1e18}, "price", ProblemKind.TOO_LARGE),
@@ -808,6 +827,9 @@ async def test_rows_are_counted_where_line_numbers_would_be_wrong(
                 "price": ["+01.50"],
             }
         ),
+        lambda: changed("prices", price="15e-1"),
+        lambda: changed("prices", price="+.15E+01"),
+        lambda: changed("prices", price=".15e1"),
     ],
 )
 async def test_every_type_that_can_hold_the_value_is_read_exactly(
@@ -827,6 +849,22 @@ async def test_an_optional_column_may_be_empty_and_an_input_may_have_no_rows(
     ).inserted == 1
     for kind in Kind:
         assert (await load(book, kind, pl.DataFrame(GOOD[kind]).clear())).rows == 0
+
+
+async def test_a_file_without_rows_is_refused_unless_that_is_said_to_be_right(
+    book: Database, tmp_path: Path
+) -> None:
+    empty = pl.DataFrame(GOOD["prices"]).clear()
+    empty.write_csv(tmp_path / "prices.csv")
+    empty.write_parquet(tmp_path / "prices.parquet")
+    for name in ("prices.csv", "prices.parquet"):
+        path = tmp_path / name
+        with pytest.raises(InvalidInputError, match=f"{name} names its columns and has no rows"):
+            await load(book, "prices", path)
+        assert (await load(book, "prices", path, allow_empty=True)).rows == 0
+    (tmp_path / "prices.csv").write_text("security_id,price\n")
+    with pytest.raises(RejectedInputError, match="price_date: missing column"):
+        await load(book, "prices", tmp_path / "prices.csv")
 
 
 async def test_an_unknown_kind_is_a_usage_error(book: Database) -> None:

@@ -1,7 +1,10 @@
 """Inputs are read in batches: the same rows as in one piece, whatever the size of a batch."""
 
+import gzip
 import io
 import random
+import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -9,22 +12,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from revalue.engine.correct import csv_blocks, sources
+from revalue.engine.correct import csv_blocks, sources, unpacked
+from revalue.engine.correct.parsing import Column, parse_columns
 from revalue.engine.correct.problems import InputProblem, ProblemKind, Problems
-from revalue.engine.correct.sources import from_csv, read
+from revalue.engine.correct.sources import Numbering, Source, from_csv, from_parquet, read
 from revalue.engine.errors import InvalidInputError
 
 CELLS = ("a", "", "1.5", '"q"', '"x,y"', '"two\nlines"', '"a ""quoted"" word"', '"\r\n"', "Ä")
 
 
 def csv_text(draw: random.Random) -> str:
-    """A file of three columns, with whatever CSV allows."""
+    """A file of three columns, with whatever CSV allows, and at times with what it does not."""
     end = draw.choice(("\n", "\r\n"))
     rows = ['a,"b",c', *(",".join(draw.choices(CELLS, k=3)) for _ in range(draw.randrange(12)))]
     if draw.random() < 0.3:
-        rows.insert(draw.randrange(1, len(rows) + 1), "")
+        rows.insert(draw.randrange(1, len(rows) + 1), draw.choice(("", "1,2", "1,2,3,4", "1")))
     text = draw.choice(("", "\ufeff")) + end.join(rows)
-    return text + draw.choice((end, ""))
+    return text + draw.choice((end, "", 3 * end, f"{end},,{end}"))
+
+
+def read_in_one(content: bytes) -> tuple[pl.DataFrame, Numbering] | str:
+    """The rows of a file; or the first line at fault, and why."""
+    try:
+        given = from_csv(content, "the content")
+    except InvalidInputError as error:
+        return str(error).splitlines()[1]
+    return given.frame, given.numbering()
+
+
+def read_in_blocks(given: Source) -> tuple[pl.DataFrame, Numbering] | str:
+    try:
+        batches = list(given.batches())
+    except InvalidInputError as error:
+        return str(error).splitlines()[1]
+    assert batches[-1][1] <= given.size
+    return pl.concat(frame for frame, _ in batches), given.numbering()
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -33,17 +55,26 @@ def test_a_csv_file_in_blocks_has_the_rows_and_the_numbering_of_the_whole(
 ) -> None:
     draw = random.Random(seed)
     path = tmp_path / "input.csv"
-    path.write_bytes(csv_text(draw).encode())
-    whole = from_csv(path.read_bytes(), "the content")
+    text = csv_text(draw)
+    path.write_bytes(text.encode())
+    packed = tmp_path / "input.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    whole = read_in_one(path.read_bytes())
     for size in (1, 7, 20, 1_000):
         monkeypatch.setattr(sources, "BLOCK_BYTES", size)
-        given = read(path)
-        assert given.columns == whole.columns
-        for _ in range(2):  # it can be read again
-            batches = list(given.batches())
-            assert pl.concat(frame for frame, _ in batches).equals(whole.frame)
-            assert batches[-1][1] == given.size == path.stat().st_size
-            assert given.numbering() == whole.numbering()
+        for file in (path, packed):
+            given = read(file)
+            assert given.columns == ["a", "b", "c"]
+            for _ in range(2):  # it can be read again
+                found = read_in_blocks(given)
+                if isinstance(whole, str) or isinstance(found, str):
+                    assert found == whole
+                else:
+                    assert found[0].equals(whole[0])
+                    assert found[1] == whole[1]
+            # Lines without a value at the end are not waited for.
+            if file == path and not isinstance(whole, str) and text.split("\n")[-1].strip(","):
+                assert list(given.batches())[-1][1] == given.size == path.stat().st_size
 
 
 def test_a_row_that_does_not_end_is_refused_with_its_line(
@@ -107,3 +138,66 @@ def test_a_rule_that_several_batches_break_is_one_problem() -> None:
         InputProblem(ProblemKind.NOT_A_NUMBER, "price", 1, "not a number", ((12, "y"),)),
         broken(7, 5, 22, 23, 24, 25),
     ]
+
+
+HEADER, ROW = "security_id,price\n", "Müller,1.5\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        (HEADER + ROW).encode("cp1252"),
+        (HEADER + ROW).encode("utf-16"),
+        (HEADER + ROW).encode("utf-16-be"),
+        (HEADER + ROW).encode("utf-32"),
+        (HEADER + ROW).replace("\n", "\r").encode(),
+        (HEADER + ROW).replace(",", ";").replace(".", ",").encode(),
+        (HEADER + ROW).replace(",", "\t").encode(),
+        (HEADER + ROW).replace(",", "|").encode(),
+    ],
+)
+def test_the_command_that_a_message_gives_makes_a_file_that_can_be_read(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "the prices.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInputError) as refused:
+        list(read(path).batches())
+    command = str(refused.value).rpartition("onvert it: ")[2]
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    [(frame, _)] = read(tmp_path / command.rpartition("> ")[2]).batches()
+    assert frame.rows() == [("Müller", "1.5")]
+
+
+def test_a_packed_file_is_read_as_it_is_unpacked_and_no_more_of_it_than_data_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "prices.CSV.gz"
+    path.write_bytes(gzip.compress((HEADER + ROW * 100_000).encode()))
+    assert sum(len(frame) for frame, _ in read(path).batches()) == 100_000
+    monkeypatch.setattr(unpacked, "_ALWAYS_BYTES", 1_000)
+    monkeypatch.setattr(unpacked, "_MOST_TIMES", 10)
+    with pytest.raises(InvalidInputError, match="more than 10 times its size"):
+        list(read(path).batches())
+    for content, message in (
+        (path.read_bytes()[:-20], "cannot be unpacked: Compressed file ended"),
+        (HEADER.encode(), "cannot be unpacked: Not a gzipped file"),
+        (gzip.compress(gzip.compress(HEADER.encode())), "it is compressed, and not CSV"),
+    ):
+        path.write_bytes(content)
+        monkeypatch.setattr(unpacked, "_ALWAYS_BYTES", 1 << 30)
+        with pytest.raises(InvalidInputError, match=message):
+            list(read(path).batches())
+
+
+def test_wide_decimals_of_a_file_are_read_exactly(tmp_path: Path) -> None:
+    wide = pa.array([Decimal("11.5"), Decimal("1e-10")], pa.decimal256(60, 20))
+    pq.write_table(pa.table({"price": wide}), tmp_path / "prices.parquet")
+    for given in (
+        read(tmp_path / "prices.parquet"),
+        from_parquet(io.BytesIO((tmp_path / "prices.parquet").read_bytes()), "the body"),
+    ):
+        [(frame, _)] = given.batches()
+        values, problems = parse_columns(frame, (Column("price", "decimal"),))
+        assert not any(problem.is_broken for problem in problems)
+        assert values["price"].to_list() == [Decimal("11.5"), Decimal("1e-10")]
