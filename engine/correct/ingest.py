@@ -102,16 +102,16 @@ class LoadResult:
 _CURRENCY = Column("currency", "text")
 COLUMNS: dict[Kind, tuple[Column, ...]] = {
     Kind.BUSINESS_DATES: (
-        Column("calendar_id", "text"),
+        Column("calendar_id", "text", is_defined=True),
         Column("business_date", "date"),
     ),
     Kind.PORTFOLIOS: (
-        Column("portfolio_id", "text"),
+        Column("portfolio_id", "text", is_defined=True),
         Column("base_currency", "text"),
         Column("calendar_id", "text"),
     ),
     Kind.INSTRUMENTS: (
-        Column("security_id", "text"),
+        Column("security_id", "text", is_defined=True),
         _CURRENCY,
         Column("contract_multiplier", "decimal", digits=12, places=6, required=False),
         Column("max_price_age_sessions", "integer"),

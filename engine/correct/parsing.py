@@ -9,6 +9,7 @@ from decimal import Decimal
 import polars as pl
 
 from revalue.engine.correct.problems import (
+    UNSEEN,
     InputProblem,
     ProblemKind,
     day_number,
@@ -26,6 +27,8 @@ _NUMBER = r"^[+-]?[0-9]+(\.[0-9]+)?$"
 _OTHER_NUMBER = r"^[+-]?(([0-9]+(\.[0-9]+)?|\.[0-9]+)[eE][+-]?[0-9]{1,3}|\.[0-9]+)$"
 """Numbers with an exponent, or with no digit before the point."""
 
+_INVISIBLE = rf"[\p{{Cf}}\p{{Zl}}\p{{Zp}}\x80-\x9f{UNSEEN}]|[\p{{Zs}}--\x20]"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -37,6 +40,7 @@ class Column:
         digits: digits of a decimal before the point, at most.
         places: digits of a decimal after the point, at most.
         required: a column that is not required may be absent, and its values may be null.
+        is_defined: an id that the rows define, and others refer to.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Column:
     digits: int = 18
     places: int = 10
     required: bool = True
+    is_defined: bool = False
 
     @property
     def sql_type(self) -> str:
@@ -137,7 +142,44 @@ def _text(column: Column, raw: pl.Series, empty: pl.Series) -> tuple[pl.Series, 
             raw,
         ),
     ]
-    return _without(raw, empty | blank | dots | control | long), problems
+    bad = empty | blank | dots | control | long
+    if column.is_defined:
+        alike, found = _look_alikes(column, raw, empty)
+        problems += found
+        bad = bad | alike
+    return _without(raw, bad), problems
+
+
+def _look_alikes(
+    column: Column, raw: pl.Series, empty: pl.Series
+) -> tuple[pl.Series, list[InputProblem]]:
+    """Find new ids that nobody can tell from others by looking at them.
+
+    Only where an id is defined: what refers to it has to be equal to it anyway, and a book may have
+    such ids from before this rule.
+    """
+    invisible = raw.str.contains(_INVISIBLE)
+    composed = raw
+    if raw.str.contains(r"[^\x00-\x7f]").any():
+        composed = raw.str.normalize("NFC")
+    decomposed = ~empty & (composed != raw)
+    return (invisible | decomposed).fill_null(False), [
+        find(
+            ProblemKind.INVISIBLE_CHARACTER,
+            "a character that nobody sees, shown as <U+...>: take it out of the id",
+            column.name,
+            invisible,
+            raw,
+        ),
+        find(
+            ProblemKind.NOT_COMPOSED,
+            "not in the Unicode form NFC, so that another id can look the same: write a letter and "
+            "its marks, shown as <U+...>, as one character",
+            column.name,
+            decomposed,
+            raw,
+        ),
+    ]
 
 
 def _date(column: Column, raw: pl.Series, empty: pl.Series) -> tuple[pl.Series, list[InputProblem]]:

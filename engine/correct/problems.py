@@ -37,6 +37,8 @@ class ProblemKind(StrEnum):
     EMPTY = "empty"
     BLANKS = "blanks"
     CONTROL_CHARACTER = "control_character"
+    INVISIBLE_CHARACTER = "invisible_character"
+    NOT_COMPOSED = "not_composed"
     DOTS = "dots"
     TOO_LONG = "too_long"
     NOT_A_DATE = "not_a_date"
