@@ -13,7 +13,9 @@ class Progress:
     """What this scheduler has done since it started.
 
     Attributes:
-        jobs_created, jobs_finished, jobs_fenced: a job counts once for each of its spans.
+        jobs_created: a job counts once for each of its spans.
+        spans_finished: spans of jobs whose result is stored; spans_fenced: those of an attempt that
+            was not allowed to store it.
         statuses: the finished ones by status; reasons: by failure reason.
         seconds: by phase: the sums over all actors (engine.core.tasks.TaskResult), and the
             scheduler's own: fan out, scan (which includes deciding what is due), stage, apply.
@@ -24,8 +26,8 @@ class Progress:
     term: int
     rows_written: int = 0
     jobs_created: int = 0
-    jobs_finished: int = 0
-    jobs_fenced: int = 0
+    spans_finished: int = 0
+    spans_fenced: int = 0
     tasks_finished: int = 0
     tasks_lost: int = 0
     positions_invalidated: int = 0
@@ -41,9 +43,9 @@ class Progress:
     def count(self, result: TaskResult) -> None:
         """Add the result of a finished task."""
         self.tasks_finished += 1
-        self.jobs_finished += result.spans
+        self.spans_finished += result.spans
         self.rows_written += result.rows
-        self.jobs_fenced += result.fenced
+        self.spans_fenced += result.fenced
         self.statements += result.statements
         for total, part in ((self.statuses, result.statuses), (self.reasons, result.reasons)):
             for name, spans in part.items():

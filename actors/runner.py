@@ -26,7 +26,7 @@ _WATCH_SECONDS = 1.0
 _IDLE_SECONDS = 10.0  # while nothing is done, a watched scheduler is asked this often
 _WARN_SECONDS = 60  # trouble that comes and goes is logged this often
 
-_COUNTS = ("rows_written", "jobs_finished", "positions_invalidated", "tasks_lost", "jobs_fenced")
+_COUNTS = ("rows_written", "spans_finished", "positions_invalidated", "tasks_lost", "spans_fenced")
 
 _log = logs.logger("runner")
 
@@ -208,7 +208,7 @@ def _progress_since(
     return RunProgress(
         seconds=seconds,
         rows_written=progress["rows_written"] - before["rows_written"],
-        jobs_finished=progress["jobs_finished"] - before["jobs_finished"],
+        spans_finished=progress["spans_finished"] - before["spans_finished"],
         positions_invalidated=progress["positions_invalidated"] - before["positions_invalidated"],
         tasks_in_flight=progress["in_flight"],
         idle=progress["idle"],

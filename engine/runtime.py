@@ -21,18 +21,19 @@ class Run:
 
     seconds: from the scheduler's start to the last position's watermark.
     rows_written: committed position-days.
+    spans_finished: spans of jobs that were finished: a job has one for each of its positions.
     positions_invalidated: how often a correction raised a position's epoch.
     tasks_lost: attempts abandoned because their actor was lost; another did their jobs.
-    jobs_fenced: jobs that such an attempt, or one of an older epoch, was not allowed to finish.
+    spans_fenced: spans that such an attempt, or one of an older epoch, was not allowed to finish.
     runtime: the name of the runtime that ran it.
     """
 
     seconds: float
     rows_written: int
-    jobs_finished: int
+    spans_finished: int
     positions_invalidated: int
     tasks_lost: int
-    jobs_fenced: int
+    spans_fenced: int
     status: Status
     runtime: str
 
@@ -48,6 +49,7 @@ class RunProgress:
 
     seconds: since its start.
     rows_written: committed position-days.
+    spans_finished: as of Run.
     positions_invalidated: how often a correction raised a position's epoch.
     idle: nothing is left to do now.
     paused: an operator has paused the engine.
@@ -56,7 +58,7 @@ class RunProgress:
 
     seconds: float
     rows_written: int
-    jobs_finished: int
+    spans_finished: int
     positions_invalidated: int
     tasks_in_flight: int
     idle: bool

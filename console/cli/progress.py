@@ -119,7 +119,7 @@ def describe_progress(title: str, now: RunProgress) -> Table:
         Text(title, style="bold"),
         counted(now.rows_written, "position-day"),
         f"{now.rows_written / now.seconds if now.seconds else 0:,.0f}/s",
-        counted(now.jobs_finished, "job"),
+        counted(now.spans_finished, "span"),
         f"{counted(now.positions_invalidated, 'position')} invalidated",
         now.trouble or (in_flight if now.tasks_in_flight or not waiting else waiting),
         f"{now.seconds:.0f} s",

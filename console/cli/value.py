@@ -148,7 +148,7 @@ def describe_run(run: Run) -> str:
     """Say in one line what a run did."""
     return (
         f"{counted(run.rows_written, 'position-day')} in {run.seconds:.1f} s "
-        f"({run.rows_per_second:,.0f}/s), {counted(run.jobs_finished, 'job')}, "
+        f"({run.rows_per_second:,.0f}/s), {counted(run.spans_finished, 'span')}, "
         f"{counted(run.positions_invalidated, 'position')} invalidated"
     )
 

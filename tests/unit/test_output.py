@@ -9,11 +9,12 @@ from revalue.console.cli.correct import print_correction
 from revalue.console.cli.output import counted, err, on_dates, out, print_table, tidy
 from revalue.console.cli.progress import describe_load, describe_progress
 from revalue.console.cli.status import not_opened, watermarks, what_is_left
+from revalue.console.cli.value import describe_run
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct.corrections import FileCorrection
 from revalue.engine.correct.load_progress import LoadProgress
 from revalue.engine.operate.status import Status
-from revalue.engine.runtime import RunProgress
+from revalue.engine.runtime import Run, RunProgress
 
 
 def test_nothing_is_folded_and_numbers_end_at_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +130,15 @@ def test_watermarks_are_said_in_words() -> None:
     assert watermarks(begun) == "watermarks from none to 2016-03-15, horizon 2016-03-18"
     new = status({"BEHIND": 4}, first_watermark=None, last_watermark=None, horizon=None)
     assert watermarks(new) == "no position is valued yet, horizon none"
+
+
+def test_spans_are_called_spans(capsys: pytest.CaptureFixture[str]) -> None:
+    """A job of a load covers many positions, each of which is a span of it."""
+    out.print(describe_run(Run(2.0, 500, 5, 1, 0, 0, status({}), "local")))
+    err.print(describe_progress("valuing", RunProgress(2.0, 500, 5, 1, 0, False, False, None)))
+    printed = capsys.readouterr()
+    assert printed.out == "500 position-days in 2.0 s (250/s), 5 spans, 1 position invalidated\n"
+    assert "5 spans" in printed.err.split("  ")
 
 
 @pytest.mark.parametrize(
