@@ -17,15 +17,16 @@ class Blocker:
 
     Attributes:
         pid: its process on the server.
-        user: its database user.
-        application: its application_name; empty if it has none.
+        user: its database user; None: it is a process of the server itself, such as autovacuum.
+        application: its application_name; empty if it has none. Of a process of the server what it
+            is, for whoever may see that.
         transaction: its virtual transaction id.
         began: when the transaction began; None: this database user may not see it.
         table: the table in which it has locked rows; None: unknown.
     """
 
     pid: int
-    user: str
+    user: str | None
     application: str
     transaction: str
     began: datetime | None
@@ -33,8 +34,12 @@ class Blocker:
 
     def __str__(self) -> str:
         """Say which session it is, and since when its transaction is open."""
-        name = f"database session pid {self.pid} (user {self.user}"
-        name += f", application {self.application})" if self.application else ")"
+        if self.user is None:
+            name = f"a process of the database server, pid {self.pid}"
+            name += f" ({self.application})" if self.application else ""
+        else:
+            name = f"database session pid {self.pid} (user {self.user}"
+            name += f", application {self.application})" if self.application else ")"
         if self.began is None:
             return name
         seconds = (datetime.now(UTC) - self.began).total_seconds()
@@ -44,6 +49,8 @@ class Blocker:
     @property
     def advice(self) -> str:
         """What to do so that nothing waits for it any more."""
+        if self.user is None:
+            return "It ends by itself; autovacuum makes way, unless it prevents wraparound"
         return f"End that transaction, or its session: SELECT pg_terminate_backend({self.pid})"
 
 

@@ -2,8 +2,11 @@
 --
 -- Those of the engine's own schedulers and valuers are left out: they end by themselves. began is
 -- NULL where this user may not see it; the virtual transaction id is visible to all. A session that
--- waits for a row holds the lock of its tuple.
-SELECT DISTINCT w.pid AS waiting, b.pid, b.usename::text AS user_name, b.application_name,
+-- waits for a row holds the lock of its tuple. A process of the server itself, such as autovacuum,
+-- has no user.
+SELECT DISTINCT w.pid AS waiting, b.pid, b.usename::text AS user_name,
+       CASE WHEN b.usename IS NULL THEN COALESCE(b.backend_type, '')
+            ELSE b.application_name END AS application_name,
        b.xact_start AS began,
        (SELECT min(l.virtualtransaction) FROM pg_locks l
         WHERE l.pid = b.pid AND l.locktype = 'virtualxid') AS transaction,
