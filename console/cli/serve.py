@@ -9,7 +9,7 @@ from revalue.console.cli.arguments import Json
 from revalue.console.cli.checks import optional_packages, writable_folder
 from revalue.console.cli.connection import migrated_database_url
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.output import out, print_json
+from revalue.console.cli.output import err, out, print_json
 
 
 def serve(
@@ -45,6 +45,9 @@ def serve(
         require_token=require_token,
         certificate=certificate,
         key=key,
+        on_listening=lambda address: err.print(
+            f"serving the API and the console on {address}; Ctrl-C ends it"
+        ),
     )
 
 

@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import resource
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -62,6 +63,7 @@ def run_server(
     require_token: bool,
     certificate: Path | None,
     key: Path | None,
+    on_listening: Callable[[str], None],
 ) -> None:
     """Serve until a signal stops the process.
 
@@ -73,6 +75,7 @@ def run_server(
         require_token: whether to require tokens on this machine's own addresses too.
         certificate: file of the TLS certificate, with `key`; None: no TLS.
         key: file of its private key.
+        on_listening: called with the address, as a browser takes it, once it is listened on.
 
     Raises:
         UsageError: only one of `certificate` and `key` is given, a file does not exist, or the
@@ -85,6 +88,8 @@ def run_server(
             raise UsageError(f"file {path} does not exist")
     app = application(url, settings, host=host, require_token=require_token)
     server = create_server(app, settings, listen(host, port), certificate=certificate, key=key)
+    scheme = "http" if certificate is None else "https"
+    on_listening(f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}")
     with suppress(KeyboardInterrupt):
         server.run()
 

@@ -457,10 +457,11 @@ def test_tokens_on_the_command_line(url: str, valued: Engine, tmp_path: Path) ->
     assert "desk" in run("list")
 
 
-async def test_a_server_that_stops_ends_its_streams_without_an_error(
+async def test_a_server_says_where_it_listens_and_ends_its_streams_without_an_error(
     url: str, valued: Engine
 ) -> None:
-    """A page that listens neither keeps the server alive nor causes a traceback."""
+    """A page that listens neither keeps the server alive nor causes a traceback. Its output goes to
+    a pipe, as under systemd or in a container."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "revalue", "--database-url", url, "serve", "--port", str(port)]
@@ -486,7 +487,9 @@ async def test_a_server_that_stops_ends_its_streams_without_an_error(
                     pass
             assert await server.wait() == 0
         assert server.stderr is not None
-        assert await server.stderr.read() == b""
+        assert (await server.stderr.read()).decode() == (
+            f"serving the API and the console on http://127.0.0.1:{port}; Ctrl-C ends it\n"
+        )
     finally:
         if server.returncode is None:
             server.kill()
