@@ -68,7 +68,7 @@ def exceptions(
     """
     wanted = wanted_report(day, None, None, portfolio, security, known_at)
     limits = Limits(move_percent, movers)
-    target = Target(output, as_json, EXCEPTION_COLUMNS, _CELLS)
+    target = Target(output, as_json, EXCEPTION_COLUMNS, _CELLS, ("positions", "change", "moved"))
     found: list[pl.DataFrame] = []
 
     async def read(database: Database) -> AsyncGenerator[pl.DataFrame, None]:

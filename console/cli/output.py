@@ -18,6 +18,7 @@ from rich.table import Table
 from revalue.console.json_values import to_json_value
 from revalue.engine.core.date_ranges import DateRange
 
+_ANY_WIDTH = 100_000
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?$")
 
 
@@ -100,6 +101,46 @@ def print_table(
     In a file or a pipe the table is as wide as it needs to be. `console` is where it goes if not to
     standard output.
     """
+    (console or (out if out.is_terminal else _wide)).print(_table(title, columns, rows))
+
+
+def print_fitting_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, dispensable: Sequence[str]
+) -> list[str]:
+    """Print a table on the terminal, without columns for which it is too narrow.
+
+    No cell is folded: an id is copied into other commands. If the terminal is too narrow for what
+    is left, it breaks the lines itself.
+
+    Args:
+        columns: the names of the columns.
+        rows: their cells.
+        dispensable: columns that may be left out, the first one first.
+
+    Returns:
+        The columns that were left out.
+    """
+    kept = list(columns)
+    listed = [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def table() -> Table:
+        return _table("", kept, [[row[name] for name in kept] for row in listed])
+
+    def width() -> int:
+        return out.measure(table(), options=out.options.update(width=_ANY_WIDTH)).maximum
+
+    left_out: list[str] = []
+    for name in dispensable:
+        if width() <= out.width:
+            break
+        kept.remove(name)
+        left_out.append(name)
+    needed = width()
+    (out if needed <= out.width else _Console(width=needed)).print(table())
+    return left_out
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
     listed = [list(row) for row in rows]
     for index, name in enumerate(columns):
@@ -107,4 +148,4 @@ def print_table(
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(_cell(name, cell) for name, cell in zip(columns, row, strict=True)))
-    (console or (out if out.is_terminal else _wide)).print(table)
+    return table

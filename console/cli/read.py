@@ -49,6 +49,7 @@ _POSITION_CELLS: Cells = {
     "": itemgetter("base_currency"),
     "status": _status,
 }
+_POSITIONS_WITHOUT = ("date", "price", "quantity", "gain")
 _TOTAL_CELLS: Cells = {
     "total of": lambda row: row.get("portfolio_id", row["base_currency"]),
     "date": itemgetter("date"),
@@ -60,6 +61,7 @@ _TOTAL_CELLS: Cells = {
     "lines": itemgetter("lines"),
     "valued": itemgetter("lines_valued"),
 }
+_TOTALS_WITHOUT = ("date", "by rates", "by prices", "gain")
 
 
 @app.command("positions")
@@ -80,7 +82,7 @@ def positions(
     first rows, in a pipe CSV with all rows and columns.
     """
     wanted = wanted_report(day, first, last, portfolio, security, known_at)
-    target = Target(output, as_json, report.REPORT_COLUMNS, _POSITION_CELLS)
+    target = Target(output, as_json, report.REPORT_COLUMNS, _POSITION_CELLS, _POSITIONS_WITHOUT)
     lines = Lines(wanted)
     CliContext.of(ctx).run(
         lambda database: target.put(
@@ -111,7 +113,7 @@ def totals(
     is in no sum.
     """
     wanted = wanted_report(day, first, last, portfolio, security, known_at)
-    target = Target(output, as_json, report.total_columns(by), _TOTAL_CELLS)
+    target = Target(output, as_json, report.total_columns(by), _TOTAL_CELLS, _TOTALS_WITHOUT)
     lines = Lines(wanted)
     CliContext.of(ctx).run(
         lambda database: target.put(
@@ -130,7 +132,7 @@ def changes(
     as_json: Json = False,
 ) -> None:
     """Read every number that readers have seen of a position on a date, the oldest first."""
-    target = Target(output, as_json, _CHANGE_COLUMNS, _CHANGE_CELLS)
+    target = Target(output, as_json, _CHANGE_COLUMNS, _CHANGE_CELLS, _CHANGES_WITHOUT)
     rows: list[dict[str, Any]] = []
 
     async def read(database: Database) -> AsyncGenerator[pl.DataFrame, None]:
@@ -182,6 +184,7 @@ _CHANGE_CELLS: Cells = {
     "cause": itemgetter("cause"),
     "changed": itemgetter("changed"),
 }
+_CHANGES_WITHOUT = ("quantity", "price", "cause", "until")
 
 
 def _changed(inputs: dict[str, list[Any]]) -> str | None:

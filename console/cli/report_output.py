@@ -14,8 +14,8 @@ from revalue.console.cli.output import (
     end_for_broken_pipe,
     err,
     out,
+    print_fitting_table,
     print_json,
-    print_table,
 )
 from revalue.engine.errors import UsageError
 from revalue.engine.read.explain import formatted
@@ -33,12 +33,15 @@ class Target:
 
     columns: those of files, CSV and JSON, with their types.
     cells: those of the table.
+    dispensable: cells that a narrow terminal goes without, the first one first; a date only if all
+        rows have the same, which the summary says.
     """
 
     output: Path | None
     as_json: bool
     columns: Columns
     cells: Cells
+    dispensable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.output is not None:
@@ -83,14 +86,21 @@ class Target:
     async def _print_first(self, frames: AsyncGenerator[pl.DataFrame, None]) -> None:
         shown: list[dict[str, Any]] = []
         rows = 0
+        dates: set[Any] = set()
         async for frame in frames:
             rows += len(frame)
+            dates |= set(frame["date"].unique()) if "date" in frame.columns else set()
             shown += frame.head(_SHOWN_ROWS - len(shown)).rows(named=True)
-        print_table(
-            "",
+        left_out = print_fitting_table(
             list(self.cells),
             [[make(row) for make in self.cells.values()] for row in shown],
+            dispensable=[name for name in self.dispensable if name != "date" or len(dates) == 1],
         )
+        if left_out:
+            out.print(
+                f"left out, because the terminal is narrow: {', '.join(left_out)}. All columns are "
+                "in a pipe, or in a file by --output"
+            )
         if rows > len(shown):
             out.print(
                 f"{rows - len(shown):,} more rows: all are in a pipe, or in a file by --output"

@@ -1,13 +1,18 @@
 """Tables of the command line, as a file or a pipe gets them."""
 
+import re
+from collections.abc import AsyncGenerator
 from datetime import UTC, date, datetime
+from operator import itemgetter
 from typing import Any
 
+import polars as pl
 import pytest
 
 from revalue.console.cli.correct import print_correction
 from revalue.console.cli.output import counted, err, on_dates, out, print_table, tidy
 from revalue.console.cli.progress import describe_load, describe_progress
+from revalue.console.cli.report_output import Cells, Target
 from revalue.console.cli.status import not_opened, watermarks, what_is_left
 from revalue.console.cli.value import describe_run
 from revalue.engine.core.date_ranges import DateRange
@@ -29,6 +34,47 @@ def test_nothing_is_folded_and_numbers_end_at_one_line(capsys: pytest.CaptureFix
     cells = [line.split("│")[1:-1] for line in lines[4:7]]
     assert [row[6].rstrip() for row in cells] == [" +1,234.50", "     -1.00", "         -"]
     assert {row[7].strip() for row in cells} == {"1234567"}, "an id is copied into another command"
+
+
+POSITIONS: Cells = {
+    name: itemgetter(name) for name in ("security", "date", "price", "market value", "gain")
+}
+NARROW = ("date", "price", "gain")
+
+
+@pytest.mark.parametrize(
+    ("width", "days", "left_out"),
+    [
+        (80, 1, ()),
+        (65, 1, ("date",)),
+        (50, 1, ("date", "price")),
+        (65, 2, ("price",)),
+        (20, 1, ("date", "price", "gain")),
+    ],
+)
+async def test_a_narrow_terminal_has_fewer_columns_and_no_folded_id(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    days: int,
+    left_out: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(out, "_width", width)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    row = {"security": "A-SECURITY-WITH-ITS-ID", "price": 12.5, "market value": 1234, "gain": 5}
+
+    async def frames() -> AsyncGenerator[pl.DataFrame, None]:
+        for number in range(days):
+            yield pl.DataFrame([{**row, "date": date(2024, 3, 4 + number)}])
+
+    await Target(None, False, {}, POSITIONS, NARROW).put(frames(), lambda: "done")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    titles = [cell.strip() for cell in lines[1].strip("┃").split("┃")]
+    assert titles == [name for name in POSITIONS if name not in left_out]
+    assert sum("A-SECURITY-WITH-ITS-ID" in line for line in lines) == days
+    assert (max(map(len, lines[:4])) <= width) == (width > 20)
+    said = f"left out, because the terminal is narrow: {', '.join(left_out)}."
+    assert any(line.startswith(said) for line in lines) == bool(left_out)
 
 
 @pytest.mark.parametrize("name", ["FUND[eur]", "SWAP[/3M]", "A:smile:B", "[bold]X[/bold]"])
