@@ -73,6 +73,25 @@ class AccessDeniedError(DatabaseSetupError):
     exit_code = 77  # EX_NOPERM
 
 
+class StorageSetupError(PermanentError):
+    """The storage of the lake refuses or lacks what the engine needs: a bucket, space, its disk.
+
+    It is no fault of a job, and no retry helps: whatever is running stops.
+    """
+
+    exit_code = 78
+
+
+class StorageAccessError(StorageSetupError):
+    """The storage of the lake refuses this user, or a right to it."""
+
+    exit_code = 77
+
+
+class StorageFileMissingError(StorageSetupError):
+    """A file of the lake that should be there is missing. Restore it from a backup."""
+
+
 class DataFaultError(PermanentError):
     """PostgreSQL cannot work with a value or a stored row; nothing was written."""
 
@@ -99,6 +118,10 @@ class LeaderActiveError(PermanentError):
 
 class DatabaseUnavailableError(TransientError):
     """PostgreSQL cannot be reached, went away, or cannot do its work at present."""
+
+
+class StorageUnavailableError(TransientError):
+    """The storage of the lake cannot be reached, or cannot do its work at present."""
 
 
 class OutageError(TransientError):

