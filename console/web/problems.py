@@ -24,6 +24,7 @@ from revalue.engine.errors import (
     NotFoundError,
     NotYetKnownError,
     RevalueError,
+    StorageSetupError,
     TransientError,
     UsageError,
 )
@@ -105,7 +106,7 @@ async def _engine_error(request: Request, error: Exception) -> JSONResponse:
     if not _may_know(request, error):
         _log.warning("request failed", **asked, reason=f"{name}: {detail}")
         detail = (
-            "the database is unavailable or busy, or refuses the server; "
+            "the database or the lake is unavailable or busy, or refuses the server; "
             f"see correlation_id {correlation_id} in the log"
         )
     elif status == 500:  # of the server or its database: its operator has to see it
@@ -115,11 +116,13 @@ async def _engine_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _may_know(request: Request, error: Exception) -> bool:
-    """Return whether a caller is told what an error says of the database: users, addresses, pids.
+    """Return whether a caller is told what an error says of the database or the lake's storage.
+
+    It may name users, addresses, processes and folders.
 
     Whoever may operate all of it is.
     """
-    if not isinstance(error, TransientError | DatabaseSetupError):
+    if not isinstance(error, TransientError | DatabaseSetupError | StorageSetupError):
         return True
     caller = getattr(request.state, "caller", None)
     return caller is not None and "operate" in caller.scopes and caller.portfolios is None
