@@ -11,10 +11,12 @@ WITH several AS (
     JOIN staged_positions k USING (position_id)
     WHERE k.first_date IS NULL
     GROUP BY position_id
-), due AS (
-    SELECT k.*, CASE WHEN k.first_date IS NULL THEN s.dates
-                     ELSE datemultirange(daterange(k.first_date, k.last_date, '[]')) END AS dates
+), due AS MATERIALIZED (
+    SELECT k.position_id, k.revision, k.horizon, k.is_staged,
+           CASE WHEN k.first_date IS NULL THEN s.dates
+                ELSE datemultirange(daterange(k.first_date, k.last_date, '[]')) END AS dates
     FROM staged_positions k
+    JOIN calendars c ON c.calendar_no = k.calendar_no AND c.revision = k.calendar_revision
     LEFT JOIN several s USING (position_id)
 ), moved AS (
     UPDATE position_state p
@@ -37,15 +39,17 @@ WITH several AS (
         SELECT o.position_id, o.revision, o.horizon, o.dates, o.is_staged,
                w.published_epoch AS was_published
         FROM due o
-        JOIN calendars c ON c.calendar_no = o.calendar_no AND c.revision = o.calendar_revision
-        LEFT JOIN position_state w ON w.position_id = o.position_id AND o.dates IS NULL
+        LEFT JOIN position_state w
+          ON w.position_id = o.position_id AND o.dates IS NULL
+         AND w.position_id BETWEEN :first_position AND :last_position
     ) k
     WHERE p.position_id = k.position_id AND p.revision = k.revision
       AND p.position_id BETWEEN :first_position AND :last_position
     RETURNING p.position_id, p.epoch,
               CASE WHEN NOT k.is_staged THEN p.trigger_id END AS trigger_id,
-              p.published_epoch, p.published_open_dates, p.published_hidden, p.stale_moment,
-              p.invalidated_moment, k.was_published
+              p.published_epoch, p.stale_moment, p.invalidated_moment, k.was_published,
+              CASE WHEN k.dates IS NULL THEN p.published_open_dates END AS published_open_dates,
+              CASE WHEN k.dates IS NULL THEN p.published_hidden END AS published_hidden
 ), published AS (
     INSERT INTO publications
         (position_id, moment_id, epoch, open_dates, hidden, stale_moment, invalidated_moment)
@@ -73,5 +77,6 @@ WITH several AS (
            min(task_id)
     FROM spans
     GROUP BY job_id
+    RETURNING span_count
 )
-SELECT count(*) FROM spans
+SELECT COALESCE(sum(span_count), 0)::bigint FROM created
