@@ -38,13 +38,13 @@ WITH spans AS MATERIALIZED (
     UPDATE position_state p
     SET pending = p.pending - v.dates,
         holes = p.holes + v.holes,
-        published_epoch = CASE WHEN isempty(p.pending - v.dates)
+        published_epoch = CASE WHEN p.pending <@ v.dates
                                THEN p.epoch ELSE p.published_epoch END,
-        published_open_dates = CASE WHEN isempty(p.pending - v.dates)
+        published_open_dates = CASE WHEN p.pending <@ v.dates
                                     THEN p.open_dates ELSE p.published_open_dates END,
         withdrawn = p.withdrawn - v.valued_again,
         published_hidden = CASE
-            WHEN isempty(p.pending - v.dates) OR p.published_epoch = p.epoch
+            WHEN p.pending <@ v.dates OR p.published_epoch = p.epoch
             THEN p.holes + v.holes + (p.withdrawn - v.valued_again)
             ELSE p.published_hidden END
     FROM (
