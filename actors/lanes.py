@@ -9,8 +9,9 @@ from revalue.actors.progress import Progress
 from revalue.actors.protocols import Steps
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
+from revalue.engine.errors import RevalueError
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import PAGE_POSITIONS, Among, Scan
+from revalue.engine.stage.stage import PAGE_POSITIONS, Among, Scan, Staged
 
 
 class LaneState(StrEnum):
@@ -50,6 +51,7 @@ class LaneWork:
         self._progress = progress
         self._cursor = 0
         self._rest: Scan | None = None  # the part of the last page that exceeded the capacity
+        self._ahead: Scan | None = None  # the page after the cursor, read while the last was staged
         # The calendars before the last pass over all positions that found nothing due.
         self._clean: str | None = None
         # The present pass: its positions, the calendars before it, whether anything was found due
@@ -93,7 +95,7 @@ class LaneWork:
 
     def forget_scan(self) -> None:
         """Drop what was scanned; the next pass starts at the first position."""
-        self._cursor, self._rest = 0, None
+        self._cursor, self._rest, self._ahead = 0, None, None
 
     def forget_passes(self) -> None:
         """Know nothing of what is due: the next pass is over all positions."""
@@ -140,18 +142,20 @@ class LaneWork:
             self._among, self._calendars = among, outlook.calendars
             self._has_found = self._has_staged = False
             self._left, self._locked = 0, frozenset()
-        scanned, self._rest = self._rest or await self._scan(), None
+        is_whole = self._rest is None
+        scanned = self._rest or self._ahead or await self._scan(self._cursor)
+        self._rest = self._ahead = None
         if scanned.is_empty:
             self._cursor = 0
             return await self._end_pass(outlook), [], 0
         self._has_found = True
-        with self._progress.timed("stage"):
-            staged = await self._steps.stage(
-                scanned, self.lane, capacity=capacity, leave_locked=leave_locked
-            )
+        staged, ahead = await asyncio.gather(
+            self._stage_page(scanned, capacity, leave_locked=leave_locked),
+            self._scan_ahead(scanned.next_cursor if is_whole else None),
+        )
         self._rest = staged.rest
         if staged.rest is None:
-            self._cursor = scanned.next_cursor or 0
+            self._cursor, self._ahead = scanned.next_cursor or 0, ahead
         self._left += staged.left
         self._locked |= staged.locked_calendars
         if staged.left < staged.positions:
@@ -175,8 +179,28 @@ class LaneWork:
                 await self._steps.forget_staged()
         return self._has_found and not self._has_left
 
-    async def _scan(self) -> Scan:
+    async def _stage_page(self, scanned: Scan, capacity: int, *, leave_locked: bool) -> Staged:
+        with self._progress.timed("stage"):
+            return await self._steps.stage(
+                scanned, self.lane, capacity=capacity, leave_locked=leave_locked
+            )
+
+    async def _scan(self, cursor: int) -> Scan:
         with self._progress.timed("scan"):
             return await self._steps.scan(
-                self.lane, self._cursor, page_positions=PAGE_POSITIONS, among=self._among
+                self.lane, cursor, page_positions=PAGE_POSITIONS, among=self._among
             )
+
+    async def _scan_ahead(self, cursor: int | None) -> Scan | None:
+        """Read the page after the one that is being staged: neither waits for the other.
+
+        Returns:
+            None: there is no such page, or it could not be read. Whoever reads it again when it is
+            its turn meets the error, and nothing of what was staged is lost to it.
+        """
+        if cursor is None:
+            return None
+        try:
+            return await self._scan(cursor)
+        except RevalueError:
+            return None

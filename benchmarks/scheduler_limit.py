@@ -115,7 +115,7 @@ class SchedulerLimitOutcome:
         row_us, task_ms: how long one of them takes: microseconds per row, milliseconds per task.
         tasks: how many there were.
         seconds: from the opening of the day until nothing is left to do.
-        step_seconds: of these, in each step of the scheduler; apply runs beside the other two.
+        step_seconds: of these, in each step of the scheduler; they run beside one another.
         scheduler_cpu_seconds: of this process, in which the actors wait.
         postgresql_cpu_seconds: of the sessions of the scheduler that scan, of its other ones
             (steps), of the actors' (commit), and of the rest of the server (log, checkpoints,

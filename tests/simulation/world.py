@@ -155,7 +155,12 @@ class SimulatedSteps:
         self._world.listeners.append(hear)
         # Seldom: each cut makes the scheduler recover, which would hide what it had forgotten.
         seconds = self._world.random.uniform(1, 30) * self._world.random.choice([1, 100])
-        cut = asyncio.get_running_loop().call_later(seconds, lost.set)
+
+        def end() -> None:
+            self._world.note(f"term {self.term}: the session that listens is lost")
+            lost.set()
+
+        cut = asyncio.get_running_loop().call_later(seconds, end)
         try:
             yield lost
         finally:
