@@ -103,6 +103,8 @@ def test_the_estimate_is_made_of_the_scheduler_as_it_was_measured() -> None:
     words = " ".join(text.split())
     assert "needs 80 s (2 times what 5,000,000 positions took" in words
     assert "20 s of CPU of its own process and 100 s of PostgreSQL's" in words
+    assert "That is 60 s of 2 cores that do nothing else." in words
+    assert "the longest of them sets the time: apply, 60 s here" in words
     assert "nothing was run" not in words
     target = "`scheduler-limit`, 5,000,000 positions"
     assert target not in text  # it is of ten million
