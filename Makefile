@@ -4,6 +4,9 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # Modules that Revalue does not import are not compiled: it takes seconds, and a tenth of the space.
 UNUSED := '/ray/(rllib|data|train|tune|llm)/|/tests/'
+# Tests of readers and of the protocol, which run again with every result in a file of a lake.
+OF_READERS := $(addprefix tests/integration/test_,report.py valuation.py corrections.py holes.py \
+	preview.py openings.py position_history.py) tests/web/test_api.py tests/property/test_store.py
 # What is installed stands in the lock files: no address of an index, and no name of this machine.
 COMPILE := $(BIN)/pip-compile --quiet --extra chart --extra serve --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header
@@ -20,6 +23,7 @@ demo: .venv/installed ## Value the sample book, correct a price in the past, rev
 test: export PYTHONDONTWRITEBYTECODE = # or each of a thousand processes compiles all it imports
 test: .venv/installed-dev ## Run the whole suite, on a PostgreSQL and a Ray of its own (10 to 15 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	TEST_IN_LAKE=1 PROPERTY_EXAMPLES=10 $(BIN)/python -m pytest -n 2 --dist loadfile $(OF_READERS)
 
 test-fast: .venv/installed-dev ## Run the tests that need neither Ray nor a browser (90 seconds)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration -m 'not slow'

@@ -25,7 +25,7 @@ from revalue.engine import logs
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.runtime import OnProgress, Run
 from revalue.engine.settings import Settings
-from revalue.engine.value.valuer import Valuer
+from revalue.engine.value.valuer import Valuer, ValuerOptions
 
 T = TypeVar("T")
 
@@ -117,11 +117,10 @@ class LocalWorker:
     scheduler too, and the next scheduler recovers.
     """
 
-    def __init__(self, url: str, *, name: str, max_attempts: int, answer_seconds: float) -> None:
+    def __init__(self, url: str, options: ValuerOptions, *, name: str) -> None:
         self.name = name
         self._url = url
-        self._max_attempts = max_attempts
-        self._answer_seconds = answer_seconds
+        self._options = options
         self._thread: _LoopThread | None = None
         self._valuer: Valuer | None = None
         self._turn = asyncio.Lock()
@@ -154,12 +153,7 @@ class LocalWorker:
 
     async def _open(self) -> None:
         if self._valuer is None:
-            self._valuer = await Valuer.open(
-                self._url,
-                max_attempts=self._max_attempts,
-                name=self.name,
-                answer_seconds=self._answer_seconds,
-            )
+            self._valuer = await Valuer.open(self._url, self._options, name=self.name)
 
     async def _value(self, task: Task) -> TaskResult:
         async with self._turn:
@@ -236,11 +230,9 @@ class LocalHost:
         self._scheduler = self._answer(begin(), _ANSWER_SECONDS)
 
     def _start_worker(
-        self, url: str, *, name: str, is_reserved: bool, max_attempts: int, answer_seconds: float
+        self, url: str, options: ValuerOptions, *, name: str, is_reserved: bool
     ) -> LocalWorker:
-        worker = LocalWorker(
-            url, name=name, max_attempts=max_attempts, answer_seconds=answer_seconds
-        )
+        worker = LocalWorker(url, options, name=name)
         self._workers.append(worker)
         return worker
 

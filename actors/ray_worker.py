@@ -11,19 +11,17 @@ from revalue.actors.protocols import WorkerDiedError
 from revalue.actors.valuation import ValuationActor
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.errors import RevalueError
+from revalue.engine.value.valuer import ValuerOptions
 
 
 class RayWorker:
     """One valuation actor. It starts at once; `connect` waits until it runs."""
 
-    def __init__(
-        self, url: str, *, name: str, is_reserved: bool, max_attempts: int, answer_seconds: float
-    ) -> None:
+    def __init__(self, url: str, options: ValuerOptions, *, name: str, is_reserved: bool) -> None:
         """Start the actor.
 
         Args:
             is_reserved: it takes no CPU of Ray's account, so that there is room for it.
-            answer_seconds: the longest wait for an answer of the database.
         """
         self.name = name
         threads = "1"
@@ -40,7 +38,7 @@ class RayWorker:
                     "env_vars": {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}
                 },
             )
-            .remote(url, max_attempts, name, answer_seconds)
+            .remote(url, name, options)
         )
 
     async def connect(self) -> str:

@@ -20,6 +20,7 @@ from revalue.actors.steps import DatabaseSteps
 from revalue.engine import metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import RevalueError, TransientError
+from revalue.engine.lake.lake import found
 from revalue.engine.leadership.sessions import actors_that_fit, require_sessions
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.database_metrics import DatabaseCollector
@@ -29,14 +30,13 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.schema import require_head
 from revalue.engine.postgres.statement import Statement
 from revalue.engine.settings import Settings
+from revalue.engine.value.valuer import ValuerOptions
 
 
 class StartValuer(Protocol):
     """Starts a valuation actor of one kind."""
 
-    def __call__(
-        self, url: str, *, name: str, is_reserved: bool, max_attempts: int, answer_seconds: float
-    ) -> Worker:
+    def __call__(self, url: str, options: ValuerOptions, *, name: str, is_reserved: bool) -> Worker:
         """Return it at once, before it runs."""
 
 
@@ -82,6 +82,9 @@ class Scheduler:
             retry = partial(retry_transient, tell=self._tell, seconds=self._settings.outage_seconds)
             async with await retry(self._open_database) as database:
                 await retry(lambda: self._fit_sessions(database))
+                lake = self._settings.lake
+                if lake is not None:
+                    await retry(lambda: found(database, lake))
                 term = await retry(lambda: self._acquire(database))
                 try:
                     await self._lead(database, term)
@@ -96,12 +99,7 @@ class Scheduler:
     async def _lead(self, database: Database, term: Term) -> None:
         settings = self._settings
         self._pool = ActorPool(
-            partial(
-                self._start_valuer,
-                self._url,
-                max_attempts=settings.max_attempts,
-                answer_seconds=settings.task_deadline_seconds,
-            ),
+            partial(self._start_valuer, self._url, ValuerOptions.of(settings)),
             size=self._actors,
             tasks_per_actor=settings.tasks_per_actor,
             task_deadline_seconds=settings.task_deadline_seconds,

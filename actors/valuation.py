@@ -4,17 +4,16 @@ import asyncio
 import socket
 
 from revalue.engine.core.tasks import Task, TaskResult
-from revalue.engine.value.valuer import Valuer
+from revalue.engine.value.valuer import Valuer, ValuerOptions
 
 
 class ValuationActor:
     """A plain class that actors.ray_worker turns into a Ray actor."""
 
-    def __init__(self, url: str, max_attempts: int, name: str, answer_seconds: float) -> None:
+    def __init__(self, url: str, name: str, options: ValuerOptions) -> None:
         self._url = url
-        self._max_attempts = max_attempts
         self._name = name
-        self._answer_seconds = answer_seconds
+        self._options = options
         self._loop = asyncio.new_event_loop()
         self._valuer: Valuer | None = None
 
@@ -25,12 +24,7 @@ class ValuationActor:
             TransientError: call again, the process is sound.
         """
         if self._valuer is None:
-            opening = Valuer.open(
-                self._url,
-                max_attempts=self._max_attempts,
-                name=self._name,
-                answer_seconds=self._answer_seconds,
-            )
+            opening = Valuer.open(self._url, self._options, name=self._name)
             self._valuer = self._loop.run_until_complete(opening)
         return socket.gethostname()
 

@@ -23,6 +23,7 @@ from revalue.benchmarks.baseline_duckdb import duckdb
 from revalue.benchmarks.baselines import Timed, per_job, sql, upper_bound
 from revalue.benchmarks.cost import Cost, Meter
 from revalue.benchmarks.dataset import CHECKSUM, HOLDERS, OPEN, VISIBLE, make_book
+from revalue.benchmarks.in_lake import bring_back, with_own_lake
 from revalue.benchmarks.sent_statements import SentStatements
 from revalue.benchmarks.sizes import Size, kept, table_sizes
 from revalue.engine.errors import RevalueError, UsageError
@@ -94,6 +95,7 @@ class Outcome:
         baseline_notes: by baseline, what else is known of it.
         kept: bytes that one more run of the same input added for ever, by table: all rows of it,
             with all indexes; kept_rows: how many rows it wrote.
+        lake: files, rows and bytes that the run has put into its lake; None: it had none.
         verified: number of rows compared, and their digest.
         interrupted: whether runs are missing.
     """
@@ -117,6 +119,7 @@ class Outcome:
     server_statements: int | None = None
     kept: dict[str, int] = field(default_factory=dict)
     kept_rows: int = 0
+    lake: dict[str, int] | None = None
     verified: str = ""
     interrupted: bool = False
 
@@ -182,10 +185,11 @@ async def run(
                 if workload in _PREPARED:
                     async with database.connection() as connection:
                         await connection.execute(_PREPARED[workload])
+                of_run = with_own_lake(settings, database)
                 measured = await _engine(
                     database,
                     workload,
-                    settings,
+                    of_run,
                     dates,
                     say,
                     is_dropped=number == 0,
@@ -196,6 +200,7 @@ async def run(
                     raise BenchmarkFailedError(
                         f"{workload}: nothing was valued, so there is nothing to measure"
                     )
+                outcome.lake = await bring_back(database, of_run)
                 outcome.verified = await verify(database)
                 name = "warm-up" if number == 0 else f"run {number}"
                 rate = measured.rows / measured.seconds

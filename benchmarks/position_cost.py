@@ -20,7 +20,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
-from revalue.engine.value.valuer import Valuer
+from revalue.engine.value.valuer import Valuer, ValuerOptions
 
 POSITIONS = 100_000
 DATES = 10
@@ -119,7 +119,10 @@ class _Server:
 
 async def _steps(database: Database, server: _Server) -> list[dict[str, Any]]:
     term = await Term.acquire(database, "position cost", lease_seconds=600)
-    reader, valuer = ArrowReader(database.url), await Valuer.open(database.url, max_attempts=1)
+    reader, valuer = (
+        ArrowReader(database.url),
+        await Valuer.open(database.url, ValuerOptions(max_attempts=1)),
+    )
     try:
         await _value_all(term, reader, valuer)
         await server.connection.execute("CHECKPOINT")

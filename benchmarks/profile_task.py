@@ -11,8 +11,8 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
-from revalue.engine.value.commit import encode_snapshots
 from revalue.engine.value.inputs import read_inputs
+from revalue.engine.value.stores import encode_snapshots
 from revalue.engine.value.valuer import compute
 
 _SHOWN = 15

@@ -32,6 +32,7 @@ from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Connections, Database, avoid_nested_loops
 from revalue.engine.settings import Settings
 from revalue.engine.value.commit import sql
+from revalue.engine.value.valuer import ValuerOptions
 
 POSITIONS = 1_000_000
 SIZES = (100_000, 1_000_000, 10_000_000)
@@ -286,9 +287,9 @@ class _Crew:
         self.spent = {"valuing": 0.0, "committing": 0.0}
         self.most_at_work = 0
 
-    def hire(self, url: str, **of_worker: Any) -> Worker:
+    def hire(self, url: str, options: ValuerOptions, *, name: str, is_reserved: bool) -> Worker:
         """Give the pool an actor: see actors.scheduler.StartValuer."""
-        return _WaitingWorker(self, of_worker["name"])
+        return _WaitingWorker(self, name)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

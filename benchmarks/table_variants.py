@@ -16,7 +16,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
-from revalue.engine.value.valuer import Valuer
+from revalue.engine.value.valuer import Valuer, ValuerOptions
 
 VARIANTS = {
     "as it is": (),
@@ -53,7 +53,10 @@ async def measure(database: Database, positions: int, dates: int) -> list[dict[s
 async def _valued(database: Database, positions: int) -> None:
     """Value the book by the engine's own steps, one after the other."""
     term = await Term.acquire(database, "table variants", lease_seconds=60)
-    reader, valuer = ArrowReader(database.url), await Valuer.open(database.url, max_attempts=1)
+    reader, valuer = (
+        ArrowReader(database.url),
+        await Valuer.open(database.url, ValuerOptions(max_attempts=1)),
+    )
     scanned = stage.scan(reader, Lane.HISTORY, 0, page_positions=positions, live_business_days=5)
     staged = await stage.stage(
         term, scanned, Lane.HISTORY, task_rows=_TASK_ROWS, capacity_rows=2**31

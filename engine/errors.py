@@ -116,6 +116,16 @@ class LeaderActiveError(PermanentError):
     exit_code = 3
 
 
+class LakeFaultError(PermanentError):
+    """A file of the lake is missing or damaged, or a row is stored twice."""
+
+    exit_code = 65
+
+
+class NotAllInPostgresError(PermanentError):
+    """A view of the database cannot show what is in the lake. Read by the engine's own readers."""
+
+
 class DatabaseUnavailableError(TransientError):
     """PostgreSQL cannot be reached, went away, or cannot do its work at present."""
 

@@ -19,10 +19,18 @@ _TRANSACTIONS = ("acquire", "fan_out", "stage", "retry", "apply", "release", "re
 POINTS = (
     # A transaction of the scheduler: its term is locked; all is written; it is committed.
     *(f"{step}.{at}" for step in _TRANSACTIONS for at in ("begun", "written", "committed")),
-    # A valuation actor: has received its task; has read its inputs; has computed; has marked its
-    # jobs; has copied its rows; has committed.
-    *(f"value.{at}" for at in ("begun", "read", "computed", "marked", "copied", "committed")),
+    # A valuation actor: has received its task; has read its inputs; has computed; has prepared its
+    # rows (they are stored, if they are a file); has marked its jobs; has copied its rows or
+    # recorded their file; has committed.
+    *(
+        f"value.{at}"
+        for at in ("begun", "read", "computed", "stored", "marked", "copied", "committed")
+    ),
 )
+"""The points of a scheduler and of its valuation actors."""
+
+MAINTENANCE_POINTS = ("maintain.stored", "maintain.recorded")
+"""The maintenance of the lake: has stored a file; has recorded files in place of others."""
 
 
 class InjectedError(Exception):

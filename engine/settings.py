@@ -25,6 +25,17 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("revalue")), description="folder of the embedded server"
     )
+    lake: str | None = Field(
+        None,
+        description="folder, or s3://bucket/prefix, in which large results are written as Parquet "
+        "files; without it all results go into PostgreSQL",
+    )
+    lake_task_rows: int = Field(
+        10_000,
+        ge=1,
+        description="with a lake: results of so many position-days, or more, of one task are a "
+        "file; fewer go into PostgreSQL",
+    )
     ray_address: str | None = Field(
         None, description="address of a Ray cluster; without it a local Ray is started"
     )

@@ -1,10 +1,14 @@
 """What tests share: a small book, an engine without Ray, and short database helpers."""
 
 import asyncio
+import os
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
 import psutil
@@ -15,13 +19,20 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
+from revalue.engine.errors import NotFoundError
+from revalue.engine.lake.check import adopt
+from revalue.engine.lake.lake import found
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
-from revalue.engine.value.valuer import Valuer
+from revalue.engine.value.valuer import Valuer, ValuerOptions
+from tests.lake_rows import rows_in_tables
+
+IN_LAKE = bool(os.environ.get("TEST_IN_LAKE"))
+"""Whether every result of `engine` is a file of a lake: the tests of readers run in both ways."""
 
 SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, retry_seconds=0.05)
 
@@ -105,14 +116,15 @@ async def engine(
         tells_of_locks=False,
         answer_seconds=settings.step_seconds,
     ) as database:
-        valuers = [
-            await Valuer.open(
-                url,
-                max_attempts=settings.max_attempts,
-                answer_seconds=settings.task_deadline_seconds,
-            )
-            for _ in range(workers)
-        ]
+        if IN_LAKE and settings.lake is None:
+            own = await fetch(database, "SELECT address FROM lake")
+            folder = own[0][0] if own else new_lake(url)
+            settings = settings.model_copy(update={"lake": folder, "lake_task_rows": 1})
+        if settings.lake is not None:
+            with suppress(NotFoundError):
+                await adopt(database)  # of a copy of a database, which shares its files
+            await found(database, settings.lake)
+        valuers = [await Valuer.open(url, ValuerOptions.of(settings)) for _ in range(workers)]
         pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
         reader, live = (
             ArrowReader(
@@ -132,6 +144,12 @@ async def engine(
             reader.close()
             live.close()
             await pool.close()
+
+
+def new_lake(url: str) -> str:
+    """Return a new folder beside the server's, which goes with it."""
+    server = Path(parse_qs(urlsplit(url).query)["host"][0])
+    return str(server.parent / "lakes" / uuid.uuid4().hex)
 
 
 def weekdays(first: date, count: int) -> list[date]:
@@ -302,7 +320,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 async def fetch(database: Database, query: str, *values: Any) -> list[tuple[Any, ...]]:
-    async with database.connection() as connection:
+    async with database.connection() as connection, rows_in_tables(connection, query):
         return [tuple(row) for row in await connection.fetch(query, *values)]
 
 

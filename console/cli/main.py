@@ -21,6 +21,7 @@ from revalue.console.cli import (
     exceptions,
     explain,
     jobs,
+    lake,
     load,
     openings,
     prune,
@@ -120,6 +121,7 @@ app.command("resume", rich_help_panel=_OPERATE)(control.resume)
 app.command("drain", rich_help_panel=_OPERATE)(control.drain)
 app.command("database", rich_help_panel=_OPERATE)(database.database)
 app.command("prune", rich_help_panel=_OPERATE)(prune.prune)
+app.add_typer(lake.app, name="lake", rich_help_panel=_OPERATE)
 app.command("down", rich_help_panel=_OPERATE)(database.down)
 app.command("serve", rich_help_panel=_SERVE)(serve.serve)
 app.add_typer(tokens.app, name="tokens", rich_help_panel=_SERVE)

@@ -19,6 +19,8 @@ from revalue.engine.core.market import (
 )
 
 VALUED_CURRENT, VALUED_STALE = 0, 1
+VALUATION_STATUS = {VALUED_CURRENT: "VALUED_CURRENT", VALUED_STALE: "VALUED_STALE"}
+"""What readers call the status of a snapshot."""
 
 AMOUNT_COLUMNS = (
     "quantity",
@@ -50,6 +52,21 @@ SNAPSHOT_COLUMNS = (
     "unrealized_gain_local",
     "unrealized_gain",
 )
+
+VALUE_COLUMNS = (
+    "quantity",
+    "cost_basis_local",
+    "cost_basis",
+    "price",
+    "price_date",
+    "fx_rate",
+    "fx_date",
+    "market_value_local",
+    "market_value",
+    "unrealized_gain_local",
+    "unrealized_gain",
+)
+"""The columns of a snapshot that readers are shown under the same names."""
 
 
 @dataclass(frozen=True)

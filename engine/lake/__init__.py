@@ -1,1 +1,1 @@
-"""The lake: Parquet files of valuations in a folder or in S3."""
+"""The lake: snapshots as Parquet files, recorded by the transaction that finishes their jobs."""

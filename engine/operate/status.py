@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from revalue.engine.lake.check import count_position_days as count_of_both
+from revalue.engine.lake.lake import Lake
 from revalue.engine.operate.job_list import MAX_ID
 from revalue.engine.operate.position_counts import (
     PositionCounts,
@@ -252,8 +254,8 @@ async def queue_depth(database: Connections) -> dict[str, int]:
 
 async def count_position_days(database: Connections) -> int:
     """Return the number of position-days that have at least one snapshot."""
-    async with database.connection() as connection:
-        return int(await sql("position_days").value(connection))
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        return await count_of_both(connection, await Lake.of(connection))
 
 
 async def _fetch(database: Connections, name: str, **values: Any) -> Rows:

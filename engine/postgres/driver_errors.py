@@ -17,6 +17,7 @@ from revalue.engine.errors import (
     DatabaseUnavailableError,
     DataFaultError,
     NoLongerKnownError,
+    NotAllInPostgresError,
     RevalueError,
     StatementCancelledError,
     WriteConflictError,
@@ -45,10 +46,12 @@ _DATA = (
     "XX",  # the server itself: a corrupted row, a bug
 )
 _CHECK = "23514"
-# What the schema's own functions raise: restrict_violation; and a known_at before the floor.
+# What the schema's own functions raise: restrict_violation; a known_at before the floor; rows that
+# a view cannot show.
 _RAISED: dict[str, type[RevalueError]] = {
     "23001": CorrectionRefusedError,
     "RV410": NoLongerKnownError,
+    "RV411": NotAllInPostgresError,
 }
 _MISSING_RIGHT = "42501"
 _NO_ACCESS = ("28", "3D")  # the user; the database

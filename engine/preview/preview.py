@@ -17,6 +17,8 @@ from revalue.engine.core.batching import assign_jobs
 from revalue.engine.core.decimals import AMOUNT
 from revalue.engine.core.eligibility import cut_to_business_days
 from revalue.engine.core.lifecycle import FailureReason
+from revalue.engine.lake.lake import Lake
+from revalue.engine.lake.overlay import newest_of_both
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
@@ -224,13 +226,19 @@ async def _add(
 
 async def _before(readers: Connection, seen: pl.DataFrame) -> pl.DataFrame:
     """Return what readers see now in the ranges."""
-    query = sql("published_rows").rendered(
-        positions=seen["position_id"],
-        first_days=seen["first_date"].to_physical(),
-        last_days=seen["last_date"].to_physical(),
-    )
-    rows = await read_frame(readers, query)
-    return rows.with_columns(pl.col("market_value").cast(AMOUNT))
+    ranges = {
+        "positions": seen["position_id"],
+        "first_days": seen["first_date"].to_physical(),
+        "last_days": seen["last_date"].to_physical(),
+    }
+    rows = await read_frame(readers, sql("published_rows").rendered(**ranges))
+    rows = rows.with_columns(pl.col("market_value").cast(AMOUNT))
+    lake = await Lake.of(readers)
+    if lake is not None:
+        readable = await read_frame(readers, sql("readable_ranges").rendered(**ranges))
+        of_lake = await lake.newest(readers, readable, ("market_value",))
+        rows = newest_of_both(rows, of_lake, ("position_id", "date"))
+    return rows.drop("epoch")
 
 
 def _value(inputs: TaskInputs | None, settings: Settings) -> ValuedPage:

@@ -4,7 +4,7 @@
 -- each date is looked up. In LATERAL: a join is planned as a scan of all snapshots that there are.
 -- A position has them on business dates of its calendar only, and on dates that were business dates
 -- when they were valued.
-SELECT r.position_id, s.date, s.market_value
+SELECT r.position_id, s.date, s.epoch, s.market_value
 FROM unnest(:positions::bigint[], :first_days::integer[], :last_days::integer[])
     AS r (position_id, first_day, last_day)
 JOIN position_state p USING (position_id)
@@ -21,7 +21,7 @@ CROSS JOIN LATERAL (
                       WHERE n.calendar_id = b.calendar_id AND n.business_date = b.business_date)
 ) d
 CROSS JOIN LATERAL (
-    SELECT v.date, v.market_value
+    SELECT v.date, v.epoch, v.market_value
     FROM daily_position_snapshots v
     WHERE v.position_id = r.position_id AND v.date = d.date AND v.epoch <= p.published_epoch
     ORDER BY v.epoch DESC

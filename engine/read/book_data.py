@@ -10,7 +10,9 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from revalue.engine.core.date_ranges import DateRange, date_ranges
+from revalue.engine.lake.lake import Lake
 from revalue.engine.postgres.statement import statements
+from revalue.engine.read.both_stores import published_rows_of_both
 from revalue.engine.read.row_valuation import Book, ExpectedRow, PositionKey
 
 if TYPE_CHECKING:
@@ -199,12 +201,17 @@ async def published_rows(
         connection: in a transaction.
         positions: only these positions; None: all.
     """
+    lake = await Lake.of(connection)  # type: ignore[arg-type]
+    if lake is not None:
+        async for batch in published_rows_of_both(connection, lake, positions):  # type: ignore[arg-type]
+            yield batch
+        return
     portfolios = securities = None
     if positions is not None:
         portfolios = [portfolio for portfolio, _ in positions]
         securities = [security for _, security in positions]
     async for rows in _stream(connection, "published_rows", portfolios, securities):
-        yield [ExpectedRow._make(row) for row in rows]
+        yield [ExpectedRow._make(row[:-1]) for row in rows]  # without the epoch
 
 
 async def _all(connection: "Connection", name: str, **values: Any) -> list[Any]:

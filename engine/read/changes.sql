@@ -7,6 +7,8 @@
 -- A job that was one publication changed no dates: they are those of the position's own publication
 -- before it.
 --
+-- in_lake: the rows of the date that the lake has, as a JSON array of objects; NULL: none.
+--
 -- With a retention floor, these are the numbers that were shown at the floor or later, whether or
 -- not earlier ones are still stored. One that was shown at the floor has no time from which it was
 -- shown: the publications before are pruned.
@@ -29,8 +31,13 @@ WITH own AS (
     WHERE p.portfolio_id = :portfolio AND p.security_id = :security
 ), number AS (
     SELECT s.*, p.published_epoch
-    FROM position_state p JOIN dated_snapshots s USING (position_id)
-    WHERE p.portfolio_id = :portfolio AND p.security_id = :security AND s.date = :date
+    FROM position_state p
+    CROSS JOIN LATERAL (
+        SELECT * FROM dated_snapshots d WHERE d.position_id = p.position_id AND d.date = :date
+        UNION ALL
+        SELECT * FROM jsonb_populate_recordset(NULL::dated_snapshots, :in_lake::text::jsonb)
+    ) s
+    WHERE p.portfolio_id = :portfolio AND p.security_id = :security
 ), shown AS (
     SELECT u.at, u.is_open, n.epoch, GREATEST(u.at, n.valued_at) AS seen_at
     FROM publication u

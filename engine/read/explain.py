@@ -10,9 +10,11 @@ from typing import Any
 
 from revalue.engine.core.date_ranges import date_ranges
 from revalue.engine.errors import NotFoundError
+from revalue.engine.lake.lake import Lake
 from revalue.engine.postgres.database import Database
-from revalue.engine.postgres.statement import statements
+from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read.book_data import read_date
+from revalue.engine.read.both_stores import row_of_both
 from revalue.engine.read.row_valuation import (
     DIRECT,
     Book,
@@ -95,18 +97,13 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
         )
         if position is None:
             raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
-        stored = await sql("explain_stored").row(
-            connection, portfolio=portfolio, security=security, date=day
-        )
+        stored = await _stored(connection, dict(position), portfolio, security, day)
         book = await read_date(connection, portfolio, security, day, position)
     calendar = {name: position[name] for name in _CALENDAR}
     shown = {name: value for name, value in position.items() if name not in _CALENDAR}
     explanation = Explanation(portfolio, security, day, shown)
     if stored is not None:
-        explanation.stored = {
-            **stored,
-            "trigger_dates": date_ranges(stored["trigger_dates"] or ()),
-        }
+        explanation.stored = stored
     not_due = _not_due(day, shown["calendar_id"], **calendar)
     if not_due is None:
         _recompute(explanation, book)
@@ -119,6 +116,29 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
             if explanation.stored[name] != explanation.computed[name]
         }
     return explanation
+
+
+async def _stored(
+    connection: Connection,
+    position: dict[str, Any],
+    portfolio: str,
+    security: str,
+    day: date,
+) -> dict[str, Any] | None:
+    """Return the row that readers see, wherever it is stored, with its job and trigger."""
+    found = await sql("explain_stored").row(
+        connection, portfolio=portfolio, security=security, date=day
+    )
+    row = None if found is None else dict(found)
+    lake = await Lake.of(connection)
+    if lake is not None:
+        row = await row_of_both(connection, lake, row, position, portfolio, security, day)
+    if row is None:
+        return None
+    job = await sql("explain_job").one(
+        connection, job=row["job_id"], position=row["position_id"], date=day
+    )
+    return {**row, **job, "trigger_dates": date_ranges(job["trigger_dates"] or ())}
 
 
 def _not_due(

@@ -4,6 +4,7 @@
 -- The date is given and not looked up here, so that only its month of snapshots is planned.
 -- A position without a value says why it has none. Of the past, the state and the watermark are not
 -- recorded: they are NULL.
+-- readable_epoch: a row in the lake of a greater epoch, up to this one, replaces the values.
 SELECT k.security_id, i.currency AS local_currency, f.base_currency, :date::date AS date,
        CASE WHEN v.status = 0 THEN 'VALUED_CURRENT'
             WHEN v.status = 1 THEN 'VALUED_STALE'
@@ -19,7 +20,9 @@ SELECT k.security_id, i.currency AS local_currency, f.base_currency, :date::date
        lower(k.holes) AS first_hole, upper(k.holes) - 1 AS last_hole, k.frontier_date,
        CASE WHEN k.reprocessing_status = 'IN_PROGRESS'
             THEN reprocessing_since(k.position_id, :known_at::timestamptz)
-            END AS reprocessing_since
+            END AS reprocessing_since,
+       k.position_id,
+       CASE WHEN NOT k.hidden @> :date::date THEN k.published_epoch END AS readable_epoch
 FROM portfolios f
 JOIN positions_at(:known_at::timestamptz, :portfolio) k ON k.portfolio_id = f.portfolio_id
 JOIN instruments i ON i.security_id = k.security_id

@@ -7,8 +7,8 @@
 -- positions are looked up date by date, as the primary key has them.
 SELECT portfolio_id, security_id, date, quantity, cost_basis_local, cost_basis, price, price_date,
        fx_rate, fx_date, fx_path, market_value_local, market_value, unrealized_gain_local,
-       unrealized_gain, price_effect, fx_effect, valuation_status
-FROM position_valuations
+       unrealized_gain, price_effect, fx_effect, valuation_status, epoch
+FROM postgres_valuations
 WHERE (:portfolios::text[] IS NULL
        OR (portfolio_id, security_id) IN (
            SELECT * FROM unnest(:portfolios::text[], :securities::text[])))

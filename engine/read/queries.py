@@ -15,16 +15,19 @@ from typing import Any
 import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
-from revalue.engine.core.valuation import AMOUNT_COLUMNS
+from revalue.engine.core.valuation import AMOUNT_COLUMNS, VALUE_COLUMNS
 from revalue.engine.errors import (
     NoLongerKnownError,
     NotFoundError,
     NotYetKnownError,
     UsageError,
 )
+from revalue.engine.lake.lake import Lake
+from revalue.engine.lake.overlay import READABLE, overlay_dicts
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
+from revalue.engine.read import both_stores
 
 sql = statements(__package__)
 
@@ -138,6 +141,9 @@ class ReaderQueries:
                 limit=limit,
                 known_at=known_at,
             )
+            await overlay_dicts(connection, rows, VALUE_COLUMNS, known_at=known_at)
+        for row in rows:
+            del row["position_id"], row[READABLE]
         return head, rows
 
     async def totals(
@@ -152,15 +158,17 @@ class ReaderQueries:
         """Return a portfolio and its totals per business day, both ends included."""
         async with self._snapshot() as connection:
             head = await _portfolio(connection, portfolio, known_at)
-            rows = await _rows(
-                connection,
-                "totals",
-                portfolio=portfolio,
-                first_date=first,
-                last_date=last,
-                limit=limit,
-                known_at=known_at,
-            )
+            given = {
+                "portfolio": portfolio,
+                "first_date": first,
+                "last_date": last,
+                "limit": limit,
+                "known_at": known_at,
+            }
+            if await Lake.of(connection) is None:
+                rows = await _rows(connection, "totals", **given)
+            else:
+                rows = await both_stores.totals(connection, **given)
         return head, rows
 
     async def history(
@@ -177,17 +185,19 @@ class ReaderQueries:
         """Return a position and its valued dates > `after`, from `first` to `last` (included)."""
         async with self._snapshot() as connection:
             head = await _position(connection, portfolio, security, known_at)
-            rows = await _rows(
-                connection,
-                "history",
-                portfolio=portfolio,
-                security=security,
-                first_date=first,
-                last_date=last,
-                after=after,
-                limit=limit,
-                known_at=known_at,
-            )
+            given: dict[str, Any] = {
+                "portfolio": portfolio,
+                "security": security,
+                "first_date": first,
+                "last_date": last,
+                "after": after,
+                "limit": limit,
+                "known_at": known_at,
+            }
+            rows = await _rows(connection, "history", **given)
+            lake = await Lake.of(connection)
+            if lake is not None:
+                rows = await both_stores.history(connection, lake, rows, **given)
         return head, rows
 
     async def changes(
@@ -200,6 +210,7 @@ class ReaderQueries:
         """
         async with self._snapshot() as connection:
             head = await _position(connection, portfolio, security, None)
+            lake = await Lake.of(connection)
             rows = await _rows(
                 connection,
                 "changes",
@@ -207,6 +218,9 @@ class ReaderQueries:
                 security=security,
                 date=day,
                 limit=MAX_LIMIT,
+                in_lake=None
+                if lake is None
+                else await both_stores.numbers_in_lake(connection, lake, portfolio, security, day),
             )
         for number, row in enumerate(rows):
             before = rows[number - 1] if number else row
@@ -301,7 +315,10 @@ async def totals_by_currency(database: Database) -> pl.DataFrame:
         base_currency (text), date, market_value and unrealized_gain (AMOUNT, in the base currency),
         ordered by base_currency and date.
     """
-    async with database.connection() as connection:
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        lake = await Lake.of(connection)
+        if lake is not None:
+            return await both_stores.totals_by_currency(connection, lake)
         rows = await read_frame(connection, sql("totals_by_currency").text)
     return rows.with_columns(pl.col("market_value", "unrealized_gain").cast(AMOUNT))
 
@@ -343,9 +360,13 @@ async def valuations(
         rows = await read_frame(
             connection, statement.positional, *(given[name] for name in statement.parameters)
         )
-    return rows.with_columns(
-        pl.col(AMOUNT_COLUMNS).cast(AMOUNT), pl.col("price", "fx_rate").cast(RATE)
-    )
+        rows = rows.with_columns(
+            pl.col(AMOUNT_COLUMNS).cast(AMOUNT), pl.col("price", "fx_rate").cast(RATE)
+        )
+        lake = await Lake.of(connection)
+        if lake is not None:
+            rows = await both_stores.valuations(connection, lake, rows, **given)
+    return rows
 
 
 async def _rows(connection: Connection, name: str, **values: Any) -> Rows:

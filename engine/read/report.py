@@ -13,7 +13,9 @@ import asyncpg
 import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
+from revalue.engine.core.valuation import VALUATION_STATUS, VALUE_COLUMNS
 from revalue.engine.errors import NotFoundError, UsageError
+from revalue.engine.lake.overlay import READABLE, overlay, price_effect
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
@@ -249,7 +251,33 @@ async def _read(
     rows = await read_frame(
         connection, statement.positional, *(given[name] for name in statement.parameters)
     )
-    return rows.select(pl.col(name).cast(kind) for name, kind in REPORT_COLUMNS.items())
+    typed = rows.select(
+        "position_id",
+        READABLE,
+        *(pl.col(name).cast(kind) for name, kind in REPORT_COLUMNS.items()),
+        status=pl.lit(None, dtype=pl.Int16),
+    )
+    both = await overlay(connection, typed, ("status", *VALUE_COLUMNS), known_at=wanted.known_at)
+    return _with_lake(both).select(*REPORT_COLUMNS)
+
+
+def _with_lake(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give the rows of the lake what the statement derives of those of PostgreSQL."""
+    if not rows["is_from_lake"].any():
+        return rows
+    of_lake = pl.col("is_from_lake")
+    effect = price_effect(rows["unrealized_gain_local"], rows["fx_rate"])
+    return rows.with_columns(
+        valuation_status=pl.when(of_lake)
+        .then(pl.col("status").replace_strict(VALUATION_STATUS, return_dtype=pl.String))
+        .otherwise("valuation_status"),
+        price_effect=pl.when(of_lake).then(effect).otherwise("price_effect"),
+        fx_effect=pl.when(of_lake)
+        .then(pl.col("unrealized_gain") - effect)
+        .otherwise("fx_effect")
+        .cast(AMOUNT),
+        failure_reason=pl.when(~of_lake).then("failure_reason"),
+    )
 
 
 def _list(values: tuple[str, ...] | None) -> list[str] | None:

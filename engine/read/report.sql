@@ -5,6 +5,7 @@
 -- calendars, dates: parallel. first_date, last_date: of the dates, so that only their months of
 -- snapshots are planned and read.
 -- A position without a value is a row too: its status and its reason say why.
+-- readable_epoch: a row in the lake of a greater epoch, up to this one, replaces the values.
 WITH days AS (
     SELECT * FROM unnest(:calendars::text[], :dates::date[]) AS d (calendar_id, date)
 ), positions AS MATERIALIZED (
@@ -30,7 +31,8 @@ SELECT k.portfolio_id, k.security_id, k.date, k.base_currency, k.local_currency,
        v.fx_rate, v.fx_date, v.market_value_local, v.market_value, v.unrealized_gain_local,
        v.unrealized_gain, e.price_effect, v.unrealized_gain - e.price_effect AS fx_effect, v.epoch,
        CASE WHEN v.status IS NULL THEN COALESCE(lacking.reason, k.failure_reason) END
-           AS failure_reason
+           AS failure_reason,
+       k.position_id, CASE WHEN NOT k.is_hidden THEN k.published_epoch END AS readable_epoch
 FROM positions k
 LEFT JOIN LATERAL (
     SELECT s.*

@@ -13,10 +13,11 @@ from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.core.tasks import Task
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.fault_injection import fault_point
-from revalue.engine.postgres.arrow import copy_encoded, copy_frame, encode_binary_copy
+from revalue.engine.postgres.arrow import copy_frame
 from revalue.engine.postgres.database import Database, avoid_nested_loops
 from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.value.stores import POSTGRESQL, PreparedRows, SnapshotStore
 
 sql = statements(__package__)
 
@@ -52,7 +53,7 @@ class Results:
 
 @dataclass(frozen=True)
 class _Finished:
-    """Results whose spans have been assigned to jobs, with their rows encoded.
+    """Results whose spans have been assigned to jobs, with their rows prepared.
 
     spans: one row per span: span_no and FINISHED_COLUMNS; from_job is the job that was valued, and
         job_id the one that the span is in from now on.
@@ -60,8 +61,7 @@ class _Finished:
 
     spans: pl.DataFrame
     holes: pl.DataFrame
-    rows: int
-    encoded: list[list[bytes]]
+    rows: PreparedRows
 
     @property
     def completes_jobs(self) -> bool:
@@ -81,6 +81,8 @@ async def commit_results(
     task: Task,
     results: Results,
     lap: Callable[[str], None] = lambda _: None,
+    *,
+    store: SnapshotStore = POSTGRESQL,
 ) -> tuple[int, int]:
     """Commit one attempt's rows, holes and outcomes in one transaction.
 
@@ -88,8 +90,11 @@ async def commit_results(
     span becomes a job of its own.
 
     Args:
-        lap: called with "encode" when the rows are encoded, "mark" when jobs are finished, "copy"
-            when rows are copied and "commit" when both are committed.
+        lap: called with "encode" when the rows are encoded, and stored if they are a file; with
+            "mark" when jobs are finished, "copy" when rows are copied and "commit" when both are
+            committed.
+        store: where the rows go. What is left of rows of which some are fenced goes into
+            PostgreSQL: nothing waits for another store while it holds locks.
 
     Returns:
         The number of fenced spans, and the number of rows written.
@@ -103,7 +108,8 @@ async def commit_results(
             return await take_ids(connection, "valuation_job_ids", count)
 
     # Before the transaction, so that it is short.
-    finished = await _assign(results, take_new)
+    finished = await _assign(results, take_new, store, task.task_id)
+    fault_point("value.stored")
     lap("encode")
     async with database.transaction() as connection:
         own = pl.DataFrame(
@@ -124,23 +130,23 @@ async def commit_results(
                 superseded=fenced - abandoned,
             )
             finished = await _assign(
-                kept, lambda count: take_ids(connection, "valuation_job_ids", count)
+                kept,
+                lambda count: take_ids(connection, "valuation_job_ids", count),
+                POSTGRESQL,
+                task.task_id,
             )
         if len(finished.spans):
             await _finish(connection, task, finished)
         fault_point("value.marked")
         lap("mark")
-        for chunks in finished.encoded:
-            await copy_encoded(
-                connection, "daily_position_snapshots", list(SNAPSHOT_COLUMNS), chunks
-            )
+        await finished.rows.write(connection)
         if len(finished.holes):
             await copy_frame(connection, "position_holes", finished.holes.select(HOLE_COLUMNS))
         fault_point("value.copied")
         lap("copy")
     lap("commit")
     fault_point("value.committed")
-    return fenced, finished.rows
+    return fenced, finished.rows.count
 
 
 async def _finish(connection: Connection, task: Task, finished: _Finished) -> None:
@@ -188,8 +194,13 @@ def _without_fenced(
     )
 
 
-async def _assign(results: Results, take_new: Callable[[int], Awaitable[list[int]]]) -> _Finished:
-    """Assign each span to the job that it is in from now on, and encode the rows.
+async def _assign(
+    results: Results,
+    take_new: Callable[[int], Awaitable[list[int]]],
+    store: SnapshotStore,
+    task_id: int,
+) -> _Finished:
+    """Assign each span to the job that it is in from now on, and prepare the rows.
 
     The complete spans of a job are one group, each other span is one. If all spans of the job are
     finished, the first group keeps the job's id; else what is left does.
@@ -224,8 +235,8 @@ async def _assign(results: Results, take_new: Callable[[int], Awaitable[list[int
     rows, holes = results.rows, results.holes
     if len(new):
         rows, holes = _moved(rows, spans), _moved(holes, spans)
-    encoded = encode_snapshots(rows.select(SNAPSHOT_COLUMNS)) if len(rows) else []
-    return _Finished(spans, holes, len(rows), encoded)
+    prepared = await store.prepare(rows.select(SNAPSHOT_COLUMNS) if len(rows) else rows, task_id)
+    return _Finished(spans, holes, prepared)
 
 
 def _moved(frame: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
@@ -235,22 +246,3 @@ def _moved(frame: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
     return frame.drop("job_id").join(
         spans.select("span_no", "job_id"), on="span_no", how="left", maintain_order="left"
     )
-
-
-def encode_snapshots(rows: pl.DataFrame) -> list[list[bytes]]:
-    """Encode snapshot rows for COPY, those of each month by themselves.
-
-    A COPY that opens more than a few partitions takes a third longer: the server then has more
-    pages and relations at hand than it can find without a hash table.
-
-    Args:
-        rows: sorted by date.
-    """
-    if rows.is_empty():
-        return []
-    sizes = rows["date"].dt.month_start().rle().struct.field("len")
-    firsts = sizes.cum_sum() - sizes
-    return [
-        encode_binary_copy(rows.slice(first, size))
-        for first, size in zip(firsts, sizes, strict=True)
-    ]

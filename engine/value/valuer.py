@@ -1,7 +1,7 @@
 """Step 4, value: read the inputs of a task, compute, commit. Runs in any process."""
 
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,12 @@ from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS, Valued, in_storage_order, value
 from revalue.engine.errors import CorrectionRefusedError, DataFaultError, RevalueError
 from revalue.engine.fault_injection import fault_point
+from revalue.engine.lake.lake import Lake
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import ANSWER_SECONDS, Database
 from revalue.engine.postgres.statement import Statement, statements
+from revalue.engine.settings import Settings
 from revalue.engine.value.commit import (
     HOLE_COLUMNS,
     OUTCOME_COLUMNS,
@@ -25,6 +27,7 @@ from revalue.engine.value.commit import (
     commit_results,
 )
 from revalue.engine.value.inputs import TaskInputs, numbered, read_inputs
+from revalue.engine.value.stores import POSTGRESQL, LakeStore, SnapshotStore
 
 sql = statements(__package__)
 
@@ -48,37 +51,76 @@ _OVERFLOW_RULE = (
 )
 
 
+@dataclass(frozen=True)
+class ValuerOptions:
+    """How a valuer works.
+
+    Attributes:
+        max_attempts: a span that fails unexpectedly in this attempt becomes a dead letter.
+        answer_seconds: longest time that reading or writing a task may take; after it the server is
+            considered lost.
+        lake_task_rows: an attempt with so many rows writes them into the lake of the database.
+            None: into PostgreSQL, always.
+    """
+
+    max_attempts: int
+    answer_seconds: float = ANSWER_SECONDS
+    lake_task_rows: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ValuerOptions":
+        """Return those of the settings."""
+        return cls(
+            max_attempts=settings.max_attempts,
+            answer_seconds=settings.task_deadline_seconds,
+            lake_task_rows=None if settings.lake is None else settings.lake_task_rows,
+        )
+
+
 class Valuer:
     """Values tasks, one at a time, over its own connections."""
 
-    def __init__(self, database: Database, reader: ArrowReader, *, max_attempts: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        reader: ArrowReader,
+        *,
+        max_attempts: int,
+        store: SnapshotStore = POSTGRESQL,
+    ) -> None:
         self._database = database
         self._reader = reader
         self._max_attempts = max_attempts
+        self._store = store
 
     @classmethod
-    async def open(
-        cls, url: str, *, max_attempts: int, name: str = "", answer_seconds: float = ANSWER_SECONDS
-    ) -> "Valuer":
-        """Connect to the database.
+    async def open(cls, url: str, options: ValuerOptions, *, name: str = "") -> "Valuer":
+        """Connect to the database, and to its lake if the options ask for it.
 
         Args:
-            max_attempts: a span that fails unexpectedly in this attempt becomes a dead letter.
             name: identifies its database sessions, so that another process can end them.
-            answer_seconds: longest time that reading or writing a task may take; after it the
-                server is considered lost.
 
         Raises:
             DatabaseUnavailableError: the database cannot be reached.
+            DatabaseSetupError: its lake is not to be found on this machine.
+            TransientError: its lake cannot be reached now.
         """
         database = await Database.open(
             url,
             connections=1,
             application=application_name("valuer", name),
-            answer_seconds=answer_seconds,
+            answer_seconds=options.answer_seconds,
         )
-        reader = ArrowReader(url, answer_seconds=answer_seconds)
-        return cls(database, reader, max_attempts=max_attempts)
+        store: SnapshotStore = POSTGRESQL
+        if options.lake_task_rows is not None:
+            try:
+                lake = await Lake.opened(database)
+            except BaseException:
+                await database.close()
+                raise
+            store = LakeStore(lake, least_rows=options.lake_task_rows)
+        reader = ArrowReader(url, answer_seconds=options.answer_seconds)
+        return cls(database, reader, max_attempts=options.max_attempts, store=store)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -129,6 +171,7 @@ class Valuer:
                 outcomes.select(OUTCOME_COLUMNS),
             ),
             clock.lap,
+            store=self._store,
         )
         return TaskResult(
             task,

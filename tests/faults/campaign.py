@@ -2,6 +2,7 @@
 
 It runs the service, corrects, reads and checks while faults happen. At the end every position has
 to be current and equal to the reference valuation. The exit code is 1 if an invariant was violated.
+With --lake every result is a file of a lake.
 """
 
 import argparse
@@ -29,13 +30,13 @@ from tests.faults.workload import (
     Seen,
     load_book,
 )
-from tests.support import execute
+from tests.support import execute, fetch
 
 _MAX_SECONDS_TO_SETTLE = 180
 
 
 async def campaign(
-    seed: int, faults: int, folder: Path, *, say: bool = True
+    seed: int, faults: int, folder: Path, *, in_lake: bool = False, say: bool = True
 ) -> tuple[Seen, Counter[str], int, str]:
     """Run one campaign.
 
@@ -53,8 +54,14 @@ async def campaign(
     seen, happened = Seen(), Counter[str]()
     proxy = Proxy(url, SERVICE_USER)
     await proxy.start()
+    lake = {"REVALUE_LAKE": str(folder / "lake"), "REVALUE_LAKE_TASK_ROWS": "1"}
     service = Service(
-        url, proxy.url, folder / "data", Armory(folder / "armed"), folder / "service.log"
+        url,
+        proxy.url,
+        folder / "data",
+        Armory(folder / "armed"),
+        folder / "service.log",
+        lake if in_lake else {},
     )
     injector = FaultInjector(service, proxy, seed)
     stop, end = asyncio.Event(), asyncio.Event()
@@ -97,8 +104,10 @@ async def campaign(
         await proxy.stop()
     async with await Database.open(url, connections=1) as database:
         rows = await assert_all_correct(database)
+        [[files]] = await fetch(database, "SELECT count(*) FROM lake_files")
     lines = [
-        f"seed {seed}: {happened.total()} faults in {time.monotonic() - begun:.0f} s",
+        f"seed {seed}: {happened.total()} faults in {time.monotonic() - begun:.0f} s"
+        + (f", {files} files in the lake" if in_lake else ""),
         *(f"  {count:4}  {kind}" for kind, count in sorted(happened.items())),
         f"{seen.corrections} corrections ({seen.refused} refused), {status.term} terms, "
         f"{status.zombie_jobs_fenced} jobs of zombies fenced, "
@@ -136,13 +145,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument("--lake", action="store_true", help="store every result in a lake")
     parser.add_argument(
         "--keep", action="store_true", help="keep the database and the service's log"
     )
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="revalue-campaign-"))
     try:
-        seen, _, _, report = asyncio.run(campaign(given.seed, given.faults, folder))
+        seen, _, _, report = asyncio.run(
+            campaign(given.seed, given.faults, folder, in_lake=given.lake)
+        )
     finally:
         embedded.stop(folder / "data")
         if given.keep:

@@ -6,6 +6,7 @@ import asyncpg
 
 from revalue.console.reference.reference import compare, read_book
 from revalue.engine.postgres.database import Database
+from tests.lake_rows import rows_in_tables
 
 # Each query returns the rows that break its invariant.
 VIOLATIONS = {
@@ -75,7 +76,8 @@ async def broken_invariants(connection: Any) -> list[str]:
     """Return a description of each invariant that does not hold, with up to three examples."""
     found = []
     for name, query in VIOLATIONS.items():
-        rows = await connection.fetch(query)
+        async with rows_in_tables(connection, query):
+            rows = await connection.fetch(query)
         if rows:
             found.append(f"{name}: {[tuple(row) for row in rows[:3]]}")
     return found
@@ -101,7 +103,7 @@ async def wrong_current_rows(connection: Any) -> tuple[int, list[str]]:
 
 async def check_now(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[int, list[str]]:
     """Check everything in one snapshot; return the number of rows compared, and the violations."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with connection.transaction(isolation="repeatable_read"):
         violations = await broken_invariants(connection)
         rows, wrong = await wrong_current_rows(connection)
     return rows, violations + wrong

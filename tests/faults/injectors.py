@@ -47,8 +47,17 @@ class Service:
         exits: how often it has ended with each exit code.
     """
 
-    def __init__(self, url: str, own_url: str, data_dir: Path, armory: Armory, log: Path) -> None:
+    def __init__(
+        self,
+        url: str,
+        own_url: str,
+        data_dir: Path,
+        armory: Armory,
+        log: Path,
+        settings: dict[str, str],
+    ) -> None:
         self.url, self.own_url = url, own_url
+        self._settings = settings
         self.data_dir = data_dir
         self.armory = armory
         self.exits: dict[int, int] = {}
@@ -75,6 +84,7 @@ class Service:
                     env={
                         **os.environ,
                         **SETTINGS,
+                        **self._settings,
                         "REVALUE_DATABASE_URL": self.own_url,
                         "REVALUE_FAULTS": str(self.armory.folder),
                     },

@@ -23,10 +23,10 @@ VALUE_ONE_TASK = """
 import asyncio, sys
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
-from revalue.engine.value.valuer import Valuer
+from revalue.engine.value.valuer import Valuer, ValuerOptions
 
 async def main(url, *numbers):
-    valuer = await Valuer.open(url, max_attempts=3)
+    valuer = await Valuer.open(url, ValuerOptions(max_attempts=3))
     result = await valuer.run(Task(*map(int, numbers), Lane.HISTORY))
     print(result.spans, result.rows, result.fenced)
 

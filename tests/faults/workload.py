@@ -18,6 +18,7 @@ from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import RevalueError, TransientError
 from revalue.engine.postgres.database import Database
 from tests.faults.checks import check_now
+from tests.lake_rows import rows_in_tables
 from tests.support import DAYS, facts, load_small_book, prices
 
 PORTFOLIOS = 10
@@ -207,6 +208,17 @@ class Corrector:
         self._days.append(day)
 
 
+_SHOWN = """
+    SELECT security_id, date, price, quantity, epoch FROM position_valuations
+    WHERE portfolio_id = $1 AND date <= $2
+    UNION ALL
+    SELECT p.security_id, b.business_date, NULL, NULL, p.published_epoch
+    FROM position_state p
+    JOIN business_dates b ON b.calendar_id = 'CAL'
+    WHERE p.portfolio_id = $1 AND b.business_date <= $2
+      AND p.published_hidden @> b.business_date"""
+
+
 class Reader:
     """Reads one portfolio all the time.
 
@@ -229,18 +241,8 @@ class Reader:
         connection = await asyncpg.connect(self._url, timeout=5)
         try:
             for _ in range(200):
-                rows = await connection.fetch(
-                    """SELECT security_id, date, price, quantity, epoch FROM position_valuations
-                       WHERE portfolio_id = $1 AND date <= $2
-                       UNION ALL
-                       SELECT p.security_id, b.business_date, NULL, NULL, p.published_epoch
-                       FROM position_state p
-                       JOIN business_dates b ON b.calendar_id = 'CAL'
-                       WHERE p.portfolio_id = $1 AND b.business_date <= $2
-                         AND p.published_hidden @> b.business_date""",
-                    self._portfolio,
-                    DAYS[-1],
-                )
+                async with rows_in_tables(connection, _SHOWN):
+                    rows = await connection.fetch(_SHOWN, self._portfolio, DAYS[-1])
                 self._check(rows)
                 self._seen.reads += 1
                 await asyncio.sleep(0.005)

@@ -21,7 +21,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.preview.preview import sql as preview_sql
 from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.read.queries import sql as read_sql
-from revalue.engine.value.commit import encode_snapshots
+from revalue.engine.value.stores import encode_snapshots
 from tests.support import (
     DAYS,
     dates,
@@ -201,13 +201,14 @@ async def test_readers_plan_only_the_months_that_they_name(url: str, database: D
     asked = {"portfolio": "P1", "known_at": None}
     of_position = {**asked, "security": "A"}
     january = {"first_date": DAYS[0], "last_date": last}
+    of_date = {"portfolio": "P1", "security": "A", "date": last}
     for statement, values in (
         (read_sql("positions"), {**asked, "date": last, "after": "", "limit": 9}),
         (read_sql("totals"), {**asked, **january, "limit": 9}),
         (read_sql("history"), {**of_position, **january, "after": date.min, "limit": 9}),
         (read_sql("valuations"), {**asked, **january, "security": None}),
-        (read_sql("changes"), {"portfolio": "P1", "security": "A", "date": last, "limit": 9}),
-        (read_sql("explain_stored"), {"portfolio": "P1", "security": "A", "date": last}),
+        (read_sql("changes"), {**of_date, "in_lake": None, "limit": 9}),
+        (read_sql("explain_stored"), of_date),
     ):
         async with database.connection() as connection:
             plan = await connection.fetch(

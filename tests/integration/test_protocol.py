@@ -658,14 +658,14 @@ async def test_a_result_of_an_older_epoch_is_dropped_and_counted(
         # The epoch is raised while the actor computes: after it has read, before it commits.
         real = valuer.commit_results
 
-        async def finish_late(*arguments):  # type: ignore[no-untyped-def]
+        async def finish_late(*arguments, **options):  # type: ignore[no-untyped-def]
             await execute(
                 database,
                 "UPDATE market_prices SET price = 7 WHERE security_id = 'A' AND price_date = $1",
                 DAYS[2],
             )
             await fan_out.fan_out(running.term)
-            return await real(*arguments)
+            return await real(*arguments, **options)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(valuer, "commit_results", finish_late)

@@ -36,8 +36,10 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.core.valuation import Valued, in_storage_order
 from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.errors import TermLostError
+from revalue.engine.errors import NotFoundError, TermLostError
 from revalue.engine.fan_out import fan_out
+from revalue.engine.lake.check import adopt
+from revalue.engine.lake.lake import Lake, found
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.prune import prune
 from revalue.engine.operate.status import retry_jobs
@@ -48,11 +50,13 @@ from revalue.engine.stage import stage
 from revalue.engine.stage.stage import Among
 from revalue.engine.value.commit import OUTCOME_COLUMNS, SPAN_COLUMNS, Results, commit_results
 from revalue.engine.value.inputs import read_inputs
+from revalue.engine.value.stores import POSTGRESQL, LakeStore, SnapshotStore
 from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
 from tests.faults.checks import VIOLATIONS
 from tests.integration.test_valuation import check
-from tests.support import dates, engine, facts, open_days, prices, weekdays
+from tests.lake_rows import rows_in_tables
+from tests.support import IN_LAKE, dates, engine, facts, new_lake, open_days, prices, weekdays
 
 T = TypeVar("T")
 
@@ -227,6 +231,14 @@ class Store(RuleBasedStateMachine):
         self.url = await fresh_database(self.server_url, self.templates[valued])
         self.database = await Database.open(self.url, connections=4)
         self.reader = ArrowReader(self.url)
+        self.store: SnapshotStore = POSTGRESQL
+        if IN_LAKE:
+            async with self.database.connection() as connection:
+                own = await connection.fetchval("SELECT address FROM lake")
+            with suppress(NotFoundError):
+                await adopt(self.database)  # a copy shares the files
+            await found(self.database, own or new_lake(self.url))
+            self.store = LakeStore(await Lake.opened(self.database), least_rows=1)
         # Each statement is planned once: the plans of the views take more time than their rows.
         self.outside = await asyncpg.connect(
             self.url, server_settings={"plan_cache_mode": "force_generic_plan"}
@@ -679,6 +691,7 @@ class Store(RuleBasedStateMachine):
                 attempt.valued.holes,
                 attempt.valued.outcomes.select(OUTCOME_COLUMNS),
             ),
+            store=self.store,
         )
         kept = rows.filter(pl.col("span_no").is_in(own)) if len(rows) else rows
         assert (fenced, written) == (len(spans) - len(own), len(kept)), (
@@ -741,13 +754,18 @@ class Store(RuleBasedStateMachine):
 
     async def _holds(self) -> None:
         Store.steps["steps"] += 1
-        async with self.outside.transaction(isolation="repeatable_read", readonly=True):
+        async with self.outside.transaction(isolation="repeatable_read"):
             for name, query in INVARIANTS.items():
-                assert await self.outside.fetch(query) == [], name
+                assert await self._fetch(query) == [], name
             await self._epochs_rise()
             await self._readers_see_one_history()
             await self._what_is_seen_has_a_moment()
             await self._current_is_right()
+
+    async def _fetch(self, query: str) -> list[Any]:
+        """Ask about snapshots, wherever they are stored."""
+        async with rows_in_tables(self.outside, query):
+            return await self.outside.fetch(query)
 
     async def _epochs_rise(self) -> None:
         rows = await self.outside.fetch(
@@ -769,7 +787,7 @@ class Store(RuleBasedStateMachine):
             "SELECT portfolio_id, security_id, published_epoch FROM position_state"
         ):
             seen[row[0], row[1]] = (row[2], {})
-        for portfolio, security, day, *values in await self.outside.fetch(
+        for portfolio, security, day, *values in await self._fetch(
             "SELECT portfolio_id, security_id, date, epoch, quantity, price, fx_rate, market_value "
             "FROM position_valuations"
         ):

@@ -22,7 +22,8 @@ DECLARE
         calendar_horizons, position_conversions, trigger_reach, queued_positions,
         position_status, position_valuations, dated_snapshots,
         position_holes, removed_business_dates, current_holes, unstaged_positions,
-        snapshot_partitions, job_spans, retention, kept_counts';
+        snapshot_partitions, job_spans, retention, kept_counts, postgres_valuations, lake,
+        lake_files, lake_unused';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());
@@ -55,13 +56,13 @@ BEGIN
             security_quote_currencies, fx_rates, position_state, position_history,
             reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters,
             fenced_attempts, daily_position_snapshots, publications, position_holes,
-            unstaged_positions, kept_counts
+            unstaged_positions, kept_counts, lake, lake_files
             TO revalue_engine;
         GRANT INSERT (xid) ON moments TO revalue_engine;
         GRANT UPDATE ON
             calendars, portfolios, instruments, market_prices, fx_rates, position_state,
             reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters,
-            scheduler_term, publications, kept_counts
+            scheduler_term, publications, kept_counts, lake
             TO revalue_engine;
         GRANT UPDATE (valid_to_epoch) ON position_history TO revalue_engine;
         GRANT DELETE ON position_history, deferred_jobs, unstaged_positions TO revalue_engine;

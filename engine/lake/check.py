@@ -1,0 +1,244 @@
+"""Look after the lake: is all of it there, is every row there once, what is not needed."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from revalue.engine.errors import NotFoundError, UsageError
+from revalue.engine.lake.lake import KEY, Lake, require_own
+from revalue.engine.lake.storage import LakeFile
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.postgres.transaction_reader import read_frame
+
+sql = statements(__package__)
+
+LEAST_AGE = timedelta(hours=1)
+"""A file that is younger may belong to an attempt that is not committed yet: it is never swept."""
+
+_CHECK_SECONDS = 24 * 3600.0
+_SUFFIX, _FOLDER = ".parquet", "snapshots/"
+_TWICE_SHOWN = 5
+_DAY = ["position_id", "date"]
+
+
+@dataclass(frozen=True)
+class LakeSummary:
+    """What is recorded of the lake.
+
+    Attributes:
+        address: the folder, or s3://bucket/prefix.
+        is_own: whether this database made it; False: it is a copy of the one that did.
+        files: number of files that are recorded; rows, bytes: what they have.
+        first_date: the first date of a row; None: there is no row. last_date: the last one.
+    """
+
+    address: str
+    is_own: bool
+    files: int
+    rows: int
+    bytes: int
+    first_date: date | None
+    last_date: date | None
+
+
+@dataclass
+class LakeCheck:
+    """What a check of the lake has found.
+
+    Attributes:
+        files: number of files that are recorded; rows: of the rows in them that were read.
+        missing: files that are recorded and not there, or have another size than recorded.
+        miscounted: files with another number of rows than recorded.
+        orphans: files that are there and not recorded.
+        twice: number of rows that are stored more than once, in the lake or in PostgreSQL too.
+        examples: some of them, in words.
+    """
+
+    files: int = 0
+    rows: int = 0
+    missing: list[str] = field(default_factory=list)
+    miscounted: list[str] = field(default_factory=list)
+    orphans: list[LakeFile] = field(default_factory=list)
+    twice: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong. Orphans are not wrong: nothing refers to them."""
+        return not (self.missing or self.miscounted or self.twice)
+
+
+async def summary(database: Database) -> LakeSummary:
+    """Return what is recorded of the lake.
+
+    Raises:
+        NotFoundError: the database has no lake.
+    """
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        row = await sql("known_lake").row(connection)
+        if row is None:
+            raise NotFoundError(
+                "this database has no lake: `revalue value` makes one when REVALUE_LAKE is set"
+            )
+        found = await sql("summary").one(connection)
+    return LakeSummary(address=row["address"], is_own=row["is_own"], **found)
+
+
+async def check(
+    database: Database, on_progress: Callable[[float], None] = lambda _: None
+) -> LakeCheck:
+    """Read every file, and compare what is there with what is recorded.
+
+    Args:
+        on_progress: called with the fraction that is done.
+
+    Raises:
+        NotFoundError: the database has no lake.
+        TransientError: the lake cannot be reached now.
+    """
+    found = LakeCheck()
+    async with database.transaction(
+        isolation="repeatable_read", readonly=True, seconds=_CHECK_SECONDS
+    ) as connection:
+        lake = await _lake(connection)
+        recorded = await _recorded(connection)
+        found.files = len(recorded)
+        stored = {file.path: file for file in await asyncio.to_thread(lambda: list(lake.files()))}
+        for file in recorded:
+            there = stored.pop(file["path"], None)
+            if there is None or there.size != file["byte_count"]:
+                found.missing.append(file["path"])
+        found.orphans = sorted(stored.values())
+        sound = [file for file in recorded if file["path"] not in found.missing]
+        for file in sound:
+            rows = await asyncio.to_thread(lake.count, file["path"])
+            found.rows += rows
+            if rows != file["row_count"]:
+                found.miscounted.append(file["path"])
+        months = list(_months(sound))
+        for number, (first, last) in enumerate(months, 1):
+            paths = [file["path"] for file in sound if _overlaps(file, first, last)]
+            in_lake = await asyncio.to_thread(lake.keys, paths, first, last)
+            statement = sql("keys_in_table").rendered(first_date=first, last_date=last)
+            in_table = await read_frame(connection, statement)
+            _count_twice(found, pl.concat([in_lake, in_table.select(in_lake.columns)]))
+            on_progress(number / len(months))
+    return found
+
+
+async def count_position_days(connection: Connection, lake: Lake | None) -> int:
+    """Return the number of position-days that have a snapshot in the lake or in PostgreSQL.
+
+    Args:
+        connection: in a transaction that reads one snapshot of the database.
+        lake: None: the database has none.
+    """
+    total = int(await sql("days_in_table").value(connection))
+    if lake is None:
+        return total
+    recorded = await _recorded(connection)
+    for first, last in _months(recorded):
+        paths = [file["path"] for file in recorded if _overlaps(file, first, last)]
+        in_lake = await asyncio.to_thread(lake.keys, paths, first, last)
+        days = in_lake.select(_DAY).unique()
+        statement = sql("keys_in_table").rendered(first_date=first, last_date=last)
+        in_table = (await read_frame(connection, statement)).select(_DAY).unique()
+        total += len(days.join(in_table, on=_DAY, how="anti"))
+    return total
+
+
+async def sweep(
+    database: Database, *, older_than: timedelta, dry_run: bool = False
+) -> list[LakeFile]:
+    """Delete files that are not recorded: of attempts that died, and those that were replaced.
+
+    Args:
+        older_than: only files that were stored, or replaced, so long ago.
+        dry_run: only return them.
+
+    Raises:
+        UsageError: `older_than` is less than LEAST_AGE.
+        NotFoundError: the database has no lake.
+        DatabaseSetupError: it is a copy of the database that made the lake, whose files it would
+            take for unneeded.
+        TransientError: the lake cannot be reached now.
+    """
+    if older_than < LEAST_AGE:
+        raise UsageError(
+            f"a file of the last {LEAST_AGE} may belong to an attempt that is not committed yet: "
+            "give a longer time"
+        )
+    async with database.connection() as connection:
+        lake = await _lake(connection)
+        await require_own(connection)
+    # Listed first: a file that is recorded meanwhile is then known to be.
+    stored = await asyncio.to_thread(lambda: list(lake.files()))
+    hours = -(-older_than // timedelta(hours=1))
+    async with database.connection() as connection:
+        recorded = {row["path"] for row in await sql("recorded_files").fetch(connection)}
+        replaced = {
+            row["path"]: row["is_old"]
+            for row in await sql("unused_files").fetch(connection, hours=hours)
+        }
+    before = datetime.now(UTC) - older_than
+    unused = sorted(
+        file
+        for file in stored
+        if file.path not in recorded and replaced.get(file.path, file.modified < before)
+    )
+    if not dry_run:
+        paths = [file.path for file in unused]
+        await asyncio.to_thread(lake.delete, paths)
+        async with database.connection() as connection:
+            await sql("forget_unused").execute(connection, paths=paths)
+    return unused
+
+
+async def adopt(database: Database) -> None:
+    """Make the lake this database's own, after a copy or a restore: only one may write to it.
+
+    Raises:
+        NotFoundError: the database has no lake.
+    """
+    async with database.transaction() as connection:
+        if not await sql("adopt_lake").execute(connection):
+            raise NotFoundError("this database has no lake")
+
+
+async def _lake(connection: Connection) -> Lake:
+    lake = await Lake.of(connection)
+    if lake is None:
+        raise NotFoundError("this database has no lake")
+    return lake
+
+
+async def _recorded(connection: Connection) -> list[dict[str, Any]]:
+    return [dict(row) for row in await sql("recorded_files").fetch(connection)]
+
+
+def _months(files: list[dict[str, Any]]) -> Iterator[tuple[date, date]]:
+    """Yield the first and the last day of each month in which files may have rows."""
+    if not files:
+        return
+    begin = min(file["first_date"] for file in files).replace(day=1)
+    until = max(file["last_date"] for file in files)
+    while begin <= until:
+        following = (begin + timedelta(days=31)).replace(day=1)
+        yield begin, following - timedelta(days=1)
+        begin = following
+
+
+def _overlaps(file: dict[str, Any], first: date, last: date) -> bool:
+    return bool(file["first_date"] <= last and file["last_date"] >= first)
+
+
+def _count_twice(found: LakeCheck, keys: pl.DataFrame) -> None:
+    twice = keys.group_by(KEY).len().filter(pl.col("len") > 1).sort(KEY)
+    found.twice += len(twice)
+    for position, day, epoch, times in twice.head(_TWICE_SHOWN - len(found.examples)).iter_rows():
+        found.examples.append(f"position {position}, {day}, epoch {epoch}: stored {times} times")

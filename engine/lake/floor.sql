@@ -1,0 +1,2 @@
+-- The retention floor; no row if nothing was ever pruned.
+SELECT floor FROM retention

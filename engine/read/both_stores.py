@@ -1,0 +1,337 @@
+"""Answers that are not a row per open position: what PostgreSQL has is merged with the lake's rows.
+
+Each function is given what a statement has read of PostgreSQL, in the transaction that is open.
+"""
+
+import json
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from revalue.engine.core.decimals import AMOUNT
+from revalue.engine.core.valuation import VALUATION_STATUS, VALUE_COLUMNS
+from revalue.engine.lake.lake import Lake, in_core_types
+from revalue.engine.lake.overlay import newest_of_both, overlay, stored_twice
+from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.postgres.transaction_reader import read_frame
+from revalue.engine.read.row_valuation import (
+    EXACT,
+    PLACES_10,
+    ZERO,
+    ExpectedRow,
+    PositionKey,
+)
+
+sql = statements(__package__)
+
+Rows = list[dict[str, Any]]
+
+_SUMS = {
+    "base_currency": pl.String(),
+    "date": pl.Date(),
+    "market_value": AMOUNT,
+    "unrealized_gain": AMOUNT,
+}
+_NAMES = ["portfolio_id", "security_id"]
+_EFFECTS = ("price_effect", "fx_effect")
+_OF_POSITION = ("base_currency", "local_currency", "reprocessing_status", "watermark_date")
+_POSITIONS_AT_ONCE = 500
+_FIRST_DAY, _LAST_DAY = date(1, 1, 2), date(9999, 12, 30)  # the very first and last are infinities
+_NAMED = 20
+"""So many securities are named that have no value, or a stale one."""
+
+
+async def readable_rows(
+    connection: Connection,
+    lake: Lake,
+    columns: Sequence[str],
+    *,
+    portfolio: str | None,
+    security: str | None,
+    first_date: date | None,
+    last_date: date | None,
+    known_at: datetime | None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what may be read of positions, and the newest rows of it that the lake has.
+
+    Args:
+        columns: of SNAPSHOT_COLUMNS.
+        first_date: the first date; None: of all. last_date: the last one (included).
+
+    Returns:
+        The columns of the statement readable_spans, without the dates, one row per position; and
+        position_id, date, epoch and the columns.
+    """
+    spans = await read_parameters(
+        connection,
+        "readable_spans",
+        portfolio=portfolio,
+        security=security,
+        first_date=max(first_date or _FIRST_DAY, _FIRST_DAY),
+        last_date=min(last_date or _LAST_DAY, _LAST_DAY),
+        known_at=known_at,
+    )
+    rows = await lake.newest(
+        connection,
+        spans.select("position_id", "first_date", "last_date", "epoch"),
+        columns,
+        known_at=known_at,
+    )
+    return spans.drop("first_date", "last_date", "epoch").unique("position_id"), rows
+
+
+async def history(
+    connection: Connection,
+    lake: Lake,
+    rows: Rows,
+    *,
+    portfolio: str,
+    security: str,
+    first_date: date,
+    last_date: date,
+    after: date,
+    limit: int,
+    known_at: datetime | None,
+) -> Rows:
+    """Return the first dates of a history, from what PostgreSQL and what the lake has of it.
+
+    Args:
+        rows: of the statement history: the first `limit` ones.
+    """
+    if after >= last_date:
+        return rows
+    _, found = await readable_rows(
+        connection,
+        lake,
+        ("status", *VALUE_COLUMNS),
+        portfolio=portfolio,
+        security=security,
+        first_date=max(first_date, after + timedelta(days=1)),
+        last_date=last_date,
+        known_at=known_at,
+    )
+    of_date = {row["date"]: row for row in rows}
+    for values in found.head(limit).drop("position_id").iter_rows(named=True):
+        stored = of_date.get(values["date"])
+        if stored is not None and stored["epoch"] == values["epoch"]:
+            raise stored_twice(values)
+        if stored is None or stored["epoch"] < values["epoch"]:
+            status = VALUATION_STATUS[values.pop("status")]
+            of_date[values["date"]] = {**values, "valuation_status": status}
+    return [of_date[day] for day in sorted(of_date)][:limit]
+
+
+async def totals(connection: Connection, **given: Any) -> Rows:
+    """Return what the statement totals does, with the same parameters, of both stores."""
+    lines = await read_parameters(connection, "total_lines", **given)
+    lines = lines.with_columns(pl.col("market_value", "unrealized_gain").cast(AMOUNT))
+    both = await overlay(
+        connection,
+        lines,
+        ("status", "market_value", "unrealized_gain"),
+        known_at=given["known_at"],
+    )
+    is_line, is_valued = pl.col("position_id").is_not_null(), pl.col("status").is_not_null()
+    names = pl.col("security_id")
+    found = both.group_by("date", maintain_order=True).agg(
+        *(
+            pl.when(is_valued.any()).then(pl.col(name).sum()).alias(name)
+            for name in ("market_value", "unrealized_gain")
+        ),
+        lines=is_line.sum(),
+        lines_valued=is_valued.sum(),
+        lines_stale=(pl.col("status") == 1).sum(),
+        lines_waiting=pl.col("waits").sum(),
+        lines_missing=(is_line & ~is_valued & ~pl.col("waits")).sum(),
+        lines_reprocessing=pl.col("reprocesses").sum(),
+        stale=names.filter(pl.col("status") == 1).head(_NAMED),
+        without_value=names.filter(is_line & ~is_valued).head(_NAMED),
+    )
+    return found.to_dicts()
+
+
+async def valuations(
+    connection: Connection, lake: Lake, rows: pl.DataFrame, **given: Any
+) -> pl.DataFrame:
+    """Return the valued position-days of both stores, in the order of the statement valuations.
+
+    Args:
+        rows: of that statement, in the types of the core.
+        given: its parameters.
+    """
+    positions, found = await readable_rows(connection, lake, ("status", *VALUE_COLUMNS), **given)
+    of_lake = found.join(positions, on="position_id").with_columns(
+        valuation_status=pl.col("status").replace_strict(VALUATION_STATUS, return_dtype=pl.String)
+    )
+    return (
+        newest_of_both(rows, of_lake, [*_NAMES, "date"])
+        .join(positions.select(*_NAMES, "place"), on=_NAMES)
+        .sort("place", "date")
+        .drop("place")
+    )
+
+
+async def totals_by_currency(connection: Connection, lake: Lake) -> pl.DataFrame:
+    """Return what queries.totals_by_currency does, of both stores: one month after the other."""
+    first, last = await sql("dates_of_snapshots").one(connection)
+    parts = [pl.DataFrame(schema=_SUMS)]
+    for begin, end in _months(first, last) if first is not None else ():
+        given = {
+            "portfolio": None,
+            "security": None,
+            "first_date": begin,
+            "last_date": end,
+            "known_at": None,
+        }
+        rows = in_core_types(await read_parameters(connection, "valuations", **given))
+        both = await valuations(connection, lake, rows, **given)
+        parts.append(
+            both.group_by("base_currency", "date").agg(
+                pl.col("market_value", "unrealized_gain").sum()
+            )
+        )
+    return pl.concat(parts).sort("base_currency", "date")
+
+
+async def numbers_in_lake(
+    connection: Connection, lake: Lake, portfolio: str, security: str, day: date
+) -> str | None:
+    """Return every row of a position and date that the lake has, with the time of its commit.
+
+    Returns:
+        A JSON array of objects with the columns of the view dated_snapshots; None: there are none.
+    """
+    position = await sql("position_id").value(connection, portfolio=portfolio, security=security)
+    rows = await lake.all_epochs(connection, position, day)
+    return json.dumps(rows, default=str) if rows else None
+
+
+async def row_of_both(
+    connection: Connection,
+    lake: Lake,
+    stored: dict[str, Any] | None,
+    position: Mapping[str, Any],
+    portfolio: str,
+    security: str,
+    day: date,
+) -> dict[str, Any] | None:
+    """Return the row that readers see of a position and date.
+
+    Args:
+        stored: the row of the view postgres_valuations; None: there is none.
+        position: base_currency, local_currency, reprocessing_status, watermark_date of it.
+    """
+    _, found = await readable_rows(
+        connection,
+        lake,
+        ("job_id", "status", "fx_path", *VALUE_COLUMNS),
+        portfolio=portfolio,
+        security=security,
+        first_date=day,
+        last_date=day,
+        known_at=None,
+    )
+    if found.is_empty() or (stored is not None and stored["epoch"] > found["epoch"][0]):
+        return stored
+    row = found.row(0, named=True)
+    if stored is not None and stored["epoch"] == row["epoch"]:
+        raise stored_twice(row)
+    effects = _effects(row)
+    return {
+        "portfolio_id": portfolio,
+        "security_id": security,
+        **{name: position[name] for name in _OF_POSITION},
+        **row,
+        "valuation_status": VALUATION_STATUS[row.pop("status")],
+        **effects,
+    }
+
+
+async def published_rows_of_both(
+    connection: Connection, lake: Lake, positions: Collection[PositionKey] | None
+) -> AsyncIterator[list[ExpectedRow]]:
+    """Yield what book_data.published_rows does, of both stores: some positions after the others."""
+    every = await read_parameters(
+        connection,
+        "readable_spans",
+        portfolio=None,
+        security=None,
+        first_date=_FIRST_DAY,
+        last_date=_LAST_DAY,
+        known_at=None,
+    )
+    spans = every.sort("portfolio_id", "security_id", "first_date")
+    if positions is not None:
+        wanted = pl.DataFrame(
+            sorted(positions), schema=dict.fromkeys(_NAMES, pl.String), orient="row"
+        )
+        spans = spans.join(wanted, on=_NAMES, how="semi", maintain_order="left")
+    ids = spans["position_id"].unique(maintain_order=True)
+    for first in range(0, len(ids), _POSITIONS_AT_ONCE):
+        some = ids.slice(first, _POSITIONS_AT_ONCE)
+        part = spans.filter(pl.col("position_id").is_in(some.implode()))
+        names = part.select("position_id", *_NAMES).unique("position_id")
+        stored = await read_parameters(
+            connection,
+            "published_rows",
+            portfolios=names["portfolio_id"].to_list(),
+            securities=names["security_id"].to_list(),
+        )
+        found = await lake.newest(
+            connection,
+            part.select("position_id", "first_date", "last_date", "epoch"),
+            ("status", "fx_path", *VALUE_COLUMNS),
+        )
+        of_lake = found.join(names, on="position_id").with_columns(
+            pl.col("status")
+            .replace_strict(VALUATION_STATUS, return_dtype=pl.String)
+            .alias("valuation_status"),
+            *(pl.lit(None, dtype=pl.String).alias(name) for name in _EFFECTS),
+        )
+        rows = newest_of_both(in_core_types(stored), of_lake, [*_NAMES, "date"]).sort(
+            *_NAMES, "date"
+        )
+        yield [_expected(row) for row in rows.iter_rows(named=True)]
+
+
+def _expected(row: dict[str, Any]) -> ExpectedRow:
+    del row["epoch"]
+    effects = (
+        _effects(row)
+        if row["price_effect"] is None
+        else {name: Decimal(row[name]) for name in _EFFECTS}
+    )
+    return ExpectedRow(**{**row, **effects})
+
+
+def _effects(row: Mapping[str, Any]) -> dict[str, Decimal]:
+    """Split the gain of a row of the lake as the view postgres_valuations does."""
+    if row["fx_rate"] is None:
+        price_effect = ZERO
+    else:
+        product = EXACT.multiply(row["unrealized_gain_local"], row["fx_rate"])
+        price_effect = product.quantize(PLACES_10, context=EXACT)
+    return {
+        "price_effect": price_effect,
+        "fx_effect": EXACT.subtract(row["unrealized_gain"], price_effect),
+    }
+
+
+async def read_parameters(connection: Connection, name: str, **given: Any) -> pl.DataFrame:
+    """Read the frame of a statement of this folder with its parameters by their names."""
+    statement = sql(name)
+    return await read_frame(
+        connection, statement.positional, *(given[each] for each in statement.parameters)
+    )
+
+
+def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
+    """Yield the first and the last day of each month from one date to another."""
+    begin = first.replace(day=1)
+    while begin <= last:
+        following = (begin + timedelta(days=31)).replace(day=1)
+        yield begin, following - timedelta(days=1)
+        begin = following
