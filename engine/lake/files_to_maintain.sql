@@ -1,5 +1,5 @@
--- Every file that is recorded, with the time at which its rows were committed (NULL: they have their
--- own), oldest first.
+-- Every file that is recorded, oldest first, with the time at which its rows were committed; NULL:
+-- they have their own.
 SELECT l.path, l.row_count, lower(l.dates) AS first_date, upper(l.dates) - 1 AS last_date,
        l.moment_id IS NULL AS is_merged, m.at AS valued_at
 FROM lake_files l LEFT JOIN moments m USING (moment_id)
