@@ -15,7 +15,7 @@ class Armory:
 
     def arm(self, point: str, action: str) -> None:
         """Let the next process that reaches the point perform the action, once."""
-        assert point in fault_injection.POINTS
+        assert point in (*fault_injection.POINTS, *fault_injection.MAINTENANCE_POINTS)
         assert action in fault_injection.ACTIONS
         (self.folder / f"{point}.{action}").touch()
 

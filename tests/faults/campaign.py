@@ -2,24 +2,29 @@
 
 It runs the service, corrects, reads and checks while faults happen. At the end every position has
 to be current and equal to the reference valuation. The exit code is 1 if an invariant was violated.
-With --lake every result is a file of a lake.
+With --lake every result is a file of a lake, in a folder or in an object store, and a maintenance
+of the lake runs meanwhile, which is killed at its own fault points.
 """
 
 import argparse
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 from revalue.engine.operate.status import Status, list_failed_jobs, read_status, retry_jobs
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
+from tests import seaweed
 from tests.faults.armory import Armory
 from tests.faults.checks import assert_all_correct
 from tests.faults.injectors import SERVICE_USER, FaultInjector, Service
+from tests.faults.maintainer import Maintainer
 from tests.faults.proxy import Proxy
 from tests.faults.workload import (
     PORTFOLIOS,
@@ -36,9 +41,12 @@ _MAX_SECONDS_TO_SETTLE = 180
 
 
 async def campaign(
-    seed: int, faults: int, folder: Path, *, in_lake: bool = False, say: bool = True
+    seed: int, faults: int, folder: Path, *, lake: str | None = None, say: bool = True
 ) -> tuple[Seen, Counter[str], int, str]:
     """Run one campaign.
+
+    Args:
+        lake: the address of a lake, whose variables this process has; None: no lake.
 
     Returns:
         What the workload has seen, the number of faults by kind, the number of rows compared at the
@@ -54,14 +62,13 @@ async def campaign(
     seen, happened = Seen(), Counter[str]()
     proxy = Proxy(url, SERVICE_USER)
     await proxy.start()
-    lake = {"REVALUE_LAKE": str(folder / "lake"), "REVALUE_LAKE_TASK_ROWS": "1"}
     service = Service(
         url,
         proxy.url,
         folder / "data",
         Armory(folder / "armed"),
         folder / "service.log",
-        lake if in_lake else {},
+        {"REVALUE_LAKE": lake, "REVALUE_LAKE_TASK_ROWS": "1"} if lake else {},
     )
     injector = FaultInjector(service, proxy, seed)
     stop, end = asyncio.Event(), asyncio.Event()
@@ -74,6 +81,9 @@ async def campaign(
             for number in (1, PORTFOLIOS)
         ),
     ]
+    maintainer = Maintainer(url, folder / "maintenance", seed)
+    if lake:
+        watching.append(asyncio.create_task(maintainer.run(end)))
     try:
         while happened.total() < faults and not seen.violations:
             kind = await injector.inject_one()
@@ -107,7 +117,7 @@ async def campaign(
         [[files]] = await fetch(database, "SELECT count(*) FROM lake_files")
     lines = [
         f"seed {seed}: {happened.total()} faults in {time.monotonic() - begun:.0f} s"
-        + (f", {files} files in the lake" if in_lake else ""),
+        + (f", {files} files in the lake at the end" if lake else ""),
         *(f"  {count:4}  {kind}" for kind, count in sorted(happened.items())),
         f"{seen.corrections} corrections ({seen.refused} refused), {status.term} terms, "
         f"{status.zombie_jobs_fenced} jobs of zombies fenced, "
@@ -115,6 +125,7 @@ async def campaign(
         f"{seen.reads} reads of a portfolio, "
         f"{seen.looks} looks at the whole database with {seen.rows_checked} current rows "
         f"compared, {rows} rows compared at the end",
+        *([f"ends of the maintenance: {dict(sorted(maintainer.ended.items()))}"] if lake else []),
         f"violations: {len(seen.violations)}",
         *seen.violations[:20],
     ]
@@ -145,16 +156,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=100)
-    parser.add_argument("--lake", action="store_true", help="store every result in a lake")
+    parser.add_argument("--lake", choices=("folder", "s3"), help="store every result in a lake")
     parser.add_argument(
         "--keep", action="store_true", help="keep the database and the service's log"
     )
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="revalue-campaign-"))
     try:
-        seen, _, _, report = asyncio.run(
-            campaign(given.seed, given.faults, folder, in_lake=given.lake)
-        )
+        with ExitStack() as stack:
+            lake = None if given.lake is None else str(folder / "lake")
+            if given.lake == "s3":
+                os.environ.update(stack.enter_context(seaweed.running()).environment())
+                lake = f"s3://{seaweed.BUCKET}/campaign"
+            seen, _, _, report = asyncio.run(campaign(given.seed, given.faults, folder, lake=lake))
     finally:
         embedded.stop(folder / "data")
         if given.keep:
