@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace as with_changes
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,8 @@ from revalue.engine.argument_types import require_day, require_day_or_none
 from revalue.engine.changes import Change
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
-from revalue.engine.correct.ingest import Kind, LoadResult, load
+from revalue.engine.correct.ingest import Kind, LoadResult, known_kind, load
+from revalue.engine.correct.loads import Load, list_loads
 from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.errors import UsageError
 from revalue.engine.operate.prune import OnProgress as OnPruneProgress
@@ -161,7 +163,7 @@ class Book:
     ) -> LoadResult:
         if dry_run:
             async with rolled_back(self._database) as inside:
-                return await run(inside)
+                return with_changes(await run(inside), load_id=None)
         loaded = await run(self._database)
         if self._is_embedded:
             await embedded.release_log(self._database)
@@ -289,6 +291,19 @@ class Book:
             exact: count them now, unless nothing can have changed them since they were counted.
         """
         return self._wait(read_status(self._database, exact=exact))
+
+    def loads(self, kind: Kind | str | None = None, *, most: int = 20) -> list[Load]:
+        """Return what is recorded of the newest loads: who, when, which file, what became of it.
+
+        Args:
+            kind: only loads of this kind.
+            most: how many, at most.
+
+        Raises:
+            UsageError: there is no such kind.
+        """
+        named = None if kind is None else known_kind(kind)
+        return self._wait(list_loads(self._database, kind=named, most=most))
 
     def prune(
         self,

@@ -18,6 +18,7 @@ from revalue.console.cli.progress import load_line
 from revalue.engine.correct import ingest
 from revalue.engine.correct.ingest import Kind, LoadResult
 from revalue.engine.correct.position_records import PositionRecord
+from revalue.engine.correct.sources import FrameSource
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database, rolled_back
 
@@ -95,7 +96,9 @@ def load(
         may_close = {(each.portfolio_id, each.security_id) for each in told.closed_records}
     result = context.run(partial(run, writes=not dry_run))
     if as_json:
-        print_json({**vars(result), "is_dry_run": dry_run})
+        # The number of what is rolled back is not that of a load.
+        load_id = None if dry_run else result.load_id
+        print_json({**vars(result), "load_id": load_id, "is_dry_run": dry_run})
     else:
         _print(result, is_dry_run=dry_run)
 
@@ -173,7 +176,8 @@ def load_sample(
     async def run(database: Database) -> list[LoadResult]:
         results = []
         for kind, frame in sample.frames().items():
-            results.append(await ingest.load(database, kind, frame))
+            book = FrameSource(frame, "the sample book")
+            results.append(await ingest.load(database, kind, book))
             if not as_json:
                 out.print(_describe(results[-1]))
         return results

@@ -23,6 +23,7 @@ from revalue.console.cli import (
     jobs,
     lake,
     load,
+    loads,
     openings,
     prune,
     read,
@@ -106,6 +107,7 @@ app.command("demo", rich_help_panel=_START)(demo.demo)
 app.command("sample", rich_help_panel=_START)(load.load_sample)
 app.command("migrate", rich_help_panel=_DATA)(database.migrate)
 app.command("load", rich_help_panel=_DATA)(load.load)
+app.command("loads", rich_help_panel=_DATA)(loads.loads)
 app.add_typer(correct.app, name="correct", rich_help_panel=_DATA)
 app.command("open", rich_help_panel=_WORK)(openings.open_days)
 app.command("value", rich_help_panel=_WORK)(value.value)

@@ -110,7 +110,7 @@ def print_fitting_table(
     """Print a table on the terminal, without columns for which it is too narrow.
 
     No cell is folded: an id is copied into other commands. If the terminal is too narrow for what
-    is left, it breaks the lines itself.
+    is left, it breaks the lines itself. In a file or a pipe the table has all columns.
 
     Args:
         columns: the names of the columns.
@@ -131,7 +131,7 @@ def print_fitting_table(
 
     left_out: list[str] = []
     for name in dispensable:
-        if width() <= out.width:
+        if not out.is_terminal or width() <= out.width:
             break
         kept.remove(name)
         left_out.append(name)

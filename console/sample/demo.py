@@ -26,6 +26,7 @@ from revalue.console.sample.chart import draw_totals
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.sources import FrameSource
 from revalue.engine.errors import ValuationIncompleteError
 from revalue.engine.operate.status import Status, count_position_days
 from revalue.engine.postgres import schema
@@ -112,7 +113,7 @@ async def _load(database: Database) -> list[LoadResult]:
     """Load the sample book, and open all its days."""
     frames = sample.frames()
     loaded = [
-        await load(database, Kind(kind), frames[kind])
+        await load(database, Kind(kind), FrameSource(frames[kind], "the sample book"))
         for kind in track(
             frames,
             description="loading the sample book",

@@ -188,7 +188,12 @@ async def position(
     async with database.transaction() as connection:
         old = await _record_in_force(connection, portfolio, security, day)
         try:
-            loaded = await load(OpenTransaction(connection), Kind.POSITIONS, pl.DataFrame([record]))
+            loaded = await load(
+                OpenTransaction(connection),
+                Kind.POSITIONS,
+                pl.DataFrame([record]),
+                is_recorded=False,
+            )
         except RejectedInputError as error:
             wrong = (f"{each.column} {record[each.column]}: {each.hint}" for each in error.problems)
             raise InvalidInputError(f"{what}: {'; '.join(wrong)}") from error

@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from revalue.engine.correct import new_positions, new_prices, snapshots, upserts
+from revalue.engine.correct import loads, new_positions, new_prices, snapshots, upserts
 from revalue.engine.correct.incoming import Incoming, InTheWayError
 from revalue.engine.correct.load_progress import OnProgress, Progress
 from revalue.engine.correct.parsing import Column, parse_columns
@@ -82,6 +82,7 @@ class LoadResult:
         closed_records: what was held of these, by portfolio and security: the records that were in
             force on the date of the snapshot.
         closed_on: the date of the snapshot; None: the load was none.
+        load_id: under which number the load is recorded (loads.py); None: it is not.
     """
 
     kind: str
@@ -97,6 +98,7 @@ class LoadResult:
     closed: int = 0
     closed_records: tuple[PositionRecord, ...] = ()
     closed_on: date | None = None
+    load_id: int | None = None
 
 
 _CURRENCY = Column("currency", "text")
@@ -169,6 +171,7 @@ async def load(
     may_close: Set[tuple[str, str]] | None = None,
     must_exist: bool = False,
     allow_empty: bool = False,
+    is_recorded: bool = True,
     on_progress: OnProgress | None = None,
 ) -> LoadResult:
     """Validate and load an input with the columns of COLUMNS[kind].
@@ -188,6 +191,7 @@ async def load(
         may_close: the portfolios and securities that a snapshot may close; None: any.
         must_exist: a price or rate that is not stored yet is a problem.
         allow_empty: a file without rows is no error. A frame or table may always have none.
+        is_recorded: record who has loaded what; a correction of one position is no load.
         on_progress: called with the progress, also from another thread.
 
     Raises:
@@ -198,9 +202,7 @@ async def load(
         TransientError: the database is unavailable or busy.
         In each case nothing is written.
     """
-    if kind not in list(Kind):
-        raise UsageError(f"{kind!r} cannot be loaded: give one of {', '.join(Kind)}")
-    kind = Kind(kind)
+    kind = known_kind(kind)
     require_mode(kind, replace=replace, snapshot=snapshot)
     given = read(source)
     progress = Progress(on_progress)
@@ -215,7 +217,7 @@ async def load(
         # What is in the way is seen after rows were written, so that they have to be rolled back.
         is_compared = must_exist or snapshot or isinstance(database, OpenTransaction)
         if not is_compared and not batches.problems.listed(0):
-            counts = await _write_straight(database, kind, rows, replace, progress)
+            counts = await _write_straight(database, kind, given, rows, replace, progress)
         if counts is None:
             async with (
                 database.transaction() as connection,
@@ -239,6 +241,11 @@ async def load(
                     counts = await upserts.upsert(
                         connection, kind.value, batches.rows, lambda done: progress.at(done, done)
                     )
+                if is_recorded:
+                    load_id = await loads.record(
+                        connection, kind, given.place, batches.rows, counts
+                    )
+                    counts = {**counts, "load_id": load_id}
     done: dict[str, Any] = dict(counts)
     done["removed_records"] = tuple(
         PositionRecord(**record) for record in done.get("removed_records", ())
@@ -262,6 +269,17 @@ def _require_rows(given: Source, *, is_correction: bool) -> None:
         raise InvalidInputError(f"{given.place} names its columns and has no rows{advice}")
 
 
+def known_kind(kind: Kind | str) -> Kind:
+    """Return the kind of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if kind not in list(Kind):
+        raise UsageError(f"{kind!r} cannot be loaded: give one of {', '.join(Kind)}")
+    return Kind(kind)
+
+
 def require_mode(kind: Kind, *, replace: bool, snapshot: bool) -> None:
     """Refuse what does not go together, before anything is read.
 
@@ -277,7 +295,12 @@ def require_mode(kind: Kind, *, replace: bool, snapshot: bool) -> None:
 
 
 async def _write_straight(
-    database: Connections, kind: Kind, rows: SortedRows, replace: bool, progress: Progress
+    database: Connections,
+    kind: Kind,
+    given: Source,
+    rows: SortedRows,
+    replace: bool,
+    progress: Progress,
 ) -> dict[str, Any] | None:
     """Write what is new straight into the tables; None: something was in the way, and nothing is
     written."""
@@ -298,9 +321,10 @@ async def _write_straight(
                 counts = await new_positions.write(
                     connection, rows, incoming, on_rows, replace=replace
                 )
+            load_id = await loads.record(connection, kind, given.place, rows.rows, counts)
     except (InTheWayError, DataFaultError, CorrectionRefusedError):
         return None
-    return counts
+    return {**counts, "load_id": load_id}
 
 
 async def _check(

@@ -21,7 +21,8 @@ sql = statements(__package__)
 SNAPSHOTS, JOBS = "daily_position_snapshots", "portfolio_valuation_jobs"
 PUBLICATIONS, TRIGGERS = "publications", "reprocessing_triggers"
 HOLES, LETTERS, FENCED = "position_holes", "dead_letters", "fenced_attempts"
-TABLES = (PUBLICATIONS, SNAPSHOTS, JOBS, HOLES, LETTERS, TRIGGERS, FENCED)
+LOADS = "loads"
+TABLES = (PUBLICATIONS, SNAPSHOTS, JOBS, HOLES, LETTERS, TRIGGERS, FENCED, LOADS)
 """The tables that are pruned, in this order."""
 
 # What one transaction looks at: positions of one date or of publications, jobs, other rows.
@@ -100,8 +101,8 @@ async def prune(
 
     If the floor is higher already, what is left below it is deleted. Deleted are snapshots with a
     later published one of the same position and date, publications before the last one at the
-    floor, finished jobs, corrections that are fanned out, dead letters that were tried again and
-    records of fenced attempts.
+    floor, finished jobs, corrections that are fanned out, dead letters that were tried again, and
+    records of fenced attempts and of loads.
 
     Args:
         keep: the floor is so long before now, by the database's clock.
@@ -173,6 +174,7 @@ class _Prune:
         await self._prune_triggers()
         await self._prune_rows(LETTERS, "prune_letters")
         await self._prune_rows(FENCED, "prune_fenced")
+        await self._prune_rows(LOADS, "prune_loads")
         await sql("prune_forget_epochs").execute(self._connection)
         if not self.pruned.is_dry_run and self.pruned.rows:
             await sql("prune_vacuum").execute(self._connection)

@@ -24,6 +24,7 @@ from revalue.engine.operate.prune import (
     HOLES,
     JOBS,
     LETTERS,
+    LOADS,
     PUBLICATIONS,
     SNAPSHOTS,
     TRIGGERS,
@@ -59,7 +60,7 @@ LATE = [date(2024, 1, 29), date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 1
 POSITIONS = [(portfolio, security) for portfolio in ("P1", "P2") for security in "AB"]
 COUNTS = {
     table: f"SELECT count(*) FROM {table}"
-    for table in (PUBLICATIONS, SNAPSHOTS, JOBS, HOLES, LETTERS, TRIGGERS, FENCED)
+    for table in (PUBLICATIONS, SNAPSHOTS, JOBS, HOLES, LETTERS, TRIGGERS, FENCED, LOADS)
 }
 LOOK = """
     SELECT position_id, published_epoch, open_dates, hidden, reprocessing_status,

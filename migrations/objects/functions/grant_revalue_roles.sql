@@ -23,7 +23,7 @@ DECLARE
         position_status, position_valuations, dated_snapshots,
         position_holes, removed_business_dates, current_holes, unstaged_positions,
         snapshot_partitions, job_spans, retention, kept_counts, postgres_valuations, lake,
-        lake_files, lake_unused';
+        lake_files, lake_unused, loads';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());
@@ -43,6 +43,7 @@ BEGIN
             INSERT (security_id, currency, contract_multiplier, max_price_age_sessions),
             UPDATE (currency, contract_multiplier, max_price_age_sessions)
             ON instruments TO revalue_writer;
+        GRANT EXECUTE ON FUNCTION record_load TO revalue_writer;
         IF NOT has_database_privilege('revalue_writer', current_database(), 'TEMPORARY') THEN
             EXECUTE format(
                 'GRANT TEMPORARY ON DATABASE %I TO revalue_writer', current_database());
@@ -70,7 +71,8 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SEQUENCE %s TO revalue_engine',
                        pg_get_serial_sequence('position_state', 'position_id'));
         GRANT USAGE, UPDATE ON SEQUENCE valuation_job_ids, valuation_task_ids TO revalue_engine;
-        GRANT EXECUTE ON FUNCTION valid_api_token, make_snapshot_partitions TO revalue_engine;
+        GRANT EXECUTE ON FUNCTION valid_api_token, make_snapshot_partitions, record_load
+            TO revalue_engine;
         IF NOT has_database_privilege('revalue_engine', current_database(), 'TEMPORARY') THEN
             EXECUTE format(
                 'GRANT TEMPORARY ON DATABASE %I TO revalue_engine', current_database());

@@ -1,0 +1,7 @@
+-- The newest :most loads, of one kind or (NULL) of all.
+SELECT load_id, loaded_at, database_user, client, kind, source, rows, inserted, changed, unchanged,
+       removed, closed, trigger_ids
+FROM loads
+WHERE :kind::text IS NULL OR kind = :kind
+ORDER BY load_id DESC
+LIMIT :most::integer

@@ -1,0 +1,3 @@
+-- Record this load; return its id.
+SELECT record_load(
+    :kind, :source, :client, :rows, :inserted, :changed, :unchanged, :removed, :closed, :trigger)
