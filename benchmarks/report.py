@@ -11,6 +11,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from revalue.benchmarks import report_lake
+
 ROOT = Path(__file__).resolve().parents[1]  # `revalue/benchmarks` is a link
 TEMPLATE = Path(__file__).with_name("performance.md")
 
@@ -122,6 +124,11 @@ def _values(records: Record) -> dict[str, str]:
         **(
             _scheduler_limit_values(records["scheduler_limit"])
             if "scheduler_limit" in records
+            else {}
+        ),
+        **(
+            {"lake": _table(report_lake.COLUMNS, report_lake.rows_of_table(records["lake"]))}
+            if "lake" in records
             else {}
         ),
         **_preview_values(records["preview"]),
@@ -760,6 +767,7 @@ def _targets(records: Record) -> str:
         ("Python calls per row, from a profile", "0", f"{per_row:.3f}", per_row < 0.1),
     ]
     rows += _bookkeeping_targets(records)
+    rows += report_lake.targets(records.get("lake", []))
     return _table(
         ["what", "at least", "measured", ""],
         [[*row[:3], "met" if row[3] else "**not met**"] for row in rows],

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -105,6 +106,7 @@ class Suite:
             "profile": self._profile,
             "growth": self._growth,
             "scheduler_limit": self._scheduler_limit,
+            "lake": self._lake,
         }
         failed = 0
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +132,10 @@ class Suite:
         **more: Any,
     ) -> dict[str, Any]:
         settings = self._settings.model_copy(
-            update={"actors": more.pop("actors", None) or os.cpu_count()}
+            update={
+                "actors": more.pop("actors", None) or os.cpu_count(),
+                "lake": more.pop("lake", None),
+            }
         )
         with cluster.connected(settings):
             work = harness.run(
@@ -261,6 +266,27 @@ class Suite:
             )
             for positions in sizes
         ]
+
+    def _lake(self) -> Any:
+        """The backfill into the table and into a lake, by one, two and four actors."""
+        positions, dates = (200, 20) if self._small else (4_000, 250)
+        found = []
+        with TemporaryDirectory(dir=self._settings.data_dir) as folder:
+            for actors in (1, 2, 4):
+                bound = ("upper-bound",) if actors == 2 else ()
+                for lake, baselines in ((None, bound), (folder, ())):
+                    found.append(
+                        self._outcome(
+                            "backfill",
+                            positions,
+                            dates,
+                            self._runs,
+                            baselines,
+                            actors=actors,
+                            lake=lake,
+                        )
+                    )
+        return found
 
     def _reads(self) -> Any:
         positions, runs, run = (5_000, 20, 500) if self._small else (1_000_000, 200, 50_000)

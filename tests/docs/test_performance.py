@@ -18,14 +18,41 @@ def test_no_number_of_the_page_was_typed() -> None:
 
 
 def test_what_was_not_measured_has_no_section() -> None:
-    optional = ("year", "idle", "million", "herd", "small_correction", "scheduler_limit")
+    optional = ("year", "idle", "million", "herd", "small_correction", "scheduler_limit", "lake")
     text = page({name: record for name, record in RECORDS.items() if name not in optional})
     assert "## The pool" in text
     assert "## A year" not in text
     assert "## An idle scheduler" not in text
     assert "## A small correction" not in text
     assert "## The scheduler alone" not in text
+    assert "## The lake" not in text
     assert "constants above; nothing was run" in text
+
+
+def test_the_lake_is_shown_with_its_targets() -> None:
+    def run(store: str, speed: int, postgresql: float, wal: int) -> dict[str, object]:
+        return {
+            "actors": 2,
+            "rows": 1_000_000,
+            "rows_per_second": speed,
+            "baselines": {"upper-bound, 2 connections": 500_000} if store == "table" else {},
+            "cost": {
+                "cpu_seconds": {"postgresql": postgresql, "scheduler": 0.2, "actors": 1.5},
+                "wal_bytes": wal,
+            },
+            "lake": None
+            if store == "table"
+            else {"files": 20, "rows": 1_000_000, "bytes": 30_500_000},
+        }
+
+    runs = [run("lake", 900_000, 0.4, 4_000_000), run("table", 400_000, 1.6, 200_000_000)]
+    text = page({**RECORDS, "lake": runs})
+    assert "| table | 2 | 400,000 | 1.60 | 0.20 | 1.50 | 200 |  |" in text
+    assert "| lake | 2 | 900,000 | 0.40 | 0.20 | 1.50 | 4 | 30.5 |" in text
+    assert "with a lake against `upper-bound, 2 connections` | 1.6 | 1.80 | met |" in text
+    assert "the same against the table, in the same minutes | 1.7 | 2.25 | met |" in text
+    assert "PostgreSQL CPU a row | 0.35 µs or less | 0.4 µs | **not met** |" in text
+    assert "the same, kept a row | 35 B or less | 30.5 B | met |" in text
 
 
 def test_a_small_correction_is_shown_with_its_target() -> None:

@@ -1,0 +1,70 @@
+"""The section of docs/performance.md about the lake: a backfill into PostgreSQL and into files."""
+
+from typing import Any, TypeAlias
+
+Record: TypeAlias = Any
+
+Target: TypeAlias = tuple[str, str, str, bool]
+
+_PROCESSES = ("postgresql", "scheduler", "actors")
+
+
+def rows_of_table(lake: list[Record]) -> list[list[str]]:
+    """Return a row per run: store, actors, speed, CPU of each kind of process, log, bytes kept."""
+    return [
+        [
+            "table" if run["lake"] is None else "lake",
+            str(run["actors"]),
+            f"{run['rows_per_second']:,}",
+            *(f"{_us(run, name):.2f}" for name in _PROCESSES),
+            f"{run['cost']['wal_bytes'] / run['rows']:.0f}",
+            "" if run["lake"] is None else f"{run['lake']['bytes'] / run['lake']['rows']:.1f}",
+        ]
+        for run in sorted(lake, key=lambda run: (run["actors"], run["lake"] is not None))
+    ]
+
+
+COLUMNS = [
+    "store",
+    "actors",
+    "rows/s",
+    "PostgreSQL, µs a row",
+    "scheduler, µs a row",
+    "actors, µs a row",
+    "log, B a row",
+    "file, B a row",
+]
+
+
+def targets(lake: list[Record]) -> list[Target]:
+    """Return what was asked of the lake, and what was measured."""
+    rows: list[Target] = []
+    two = [run for run in lake if run["actors"] == 2]
+    table = next((run for run in two if run["lake"] is None), None)
+    files = next((run for run in two if run["lake"] is not None), None)
+    if table is None or files is None:
+        return rows
+
+    def at_most(what: str, limit: float, measured: float, unit: str) -> None:
+        rows.append((what, f"{limit:g}{unit} or less", f"{measured:.3g}{unit}", measured <= limit))
+
+    def at_least(what: str, limit: float, measured: float) -> None:
+        rows.append((what, f"{limit:g}", f"{measured:.2f}", measured >= limit))
+
+    bound = table["baselines"].get("upper-bound, 2 connections")
+    if bound:
+        what = "`backfill` with a lake against `upper-bound, 2 connections`"
+        at_least(what, 1.6, files["rows_per_second"] / bound)
+    at_least(
+        "the same against the table, in the same minutes",
+        1.7,
+        files["rows_per_second"] / table["rows_per_second"],
+    )
+    at_most("the same, PostgreSQL CPU a row", 0.35, _us(files, "postgresql"), " µs")
+    at_most("the same, log a row", 5, files["cost"]["wal_bytes"] / files["rows"], " B")
+    at_most("the same, kept a row", 35, files["lake"]["bytes"] / files["lake"]["rows"], " B")
+    return rows
+
+
+def _us(run: Record, process: str) -> float:
+    return float(run["cost"]["cpu_seconds"].get(process, 0) / run["rows"] * 1e6)
