@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
-from revalue.engine.errors import NotFoundError, WriteConflictError
+from revalue.engine.errors import AccessDeniedError, NotFoundError, WriteConflictError
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.lake.lake import Lake, StoredFile, in_core_types, require_once, require_own
 from revalue.engine.lake.parquet import MERGED_SCHEMA, VALUED_AT
@@ -86,13 +86,19 @@ async def maintain(
     async with database.connection() as connection:
         await require_own(connection)
         months = await sql("rows_by_month").fetch(connection)
-    for month in months:
-        if month["rows"] >= least_moved:
-            for first, last in _ranges(month, merged_rows):
-                await _move(database, month["month"], first, last, done)
-                on_step(done)
-    while await _merge_next(database, merged_rows, done):
-        on_step(done)
+    try:
+        for month in months:
+            if month["rows"] >= least_moved:
+                for first, last in _ranges(month, merged_rows):
+                    await _move(database, month["month"], first, last, done)
+                    on_step(done)
+        while await _merge_next(database, merged_rows, done):
+            on_step(done)
+    except AccessDeniedError as error:
+        raise AccessDeniedError(
+            "to maintain the lake is for the owner of the tables, the user that migrates the "
+            f"schema: {error}"
+        ) from error
     return done
 
 

@@ -1,4 +1,4 @@
-"""A short campaign: 15 random faults while the workload corrects, reads and checks.
+"""A short campaign: a few random faults while the workload corrects, reads and checks.
 
 docs/guarantees.md has the record of a long one.
 """
@@ -13,7 +13,7 @@ from revalue.engine.postgres import embedded
 from tests.faults.campaign import campaign
 
 
-@pytest.mark.parametrize(("faults", "in_lake"), [(15, False), (8, True)])
+@pytest.mark.parametrize(("faults", "in_lake"), [(12, False), (5, True)])
 async def test_a_short_campaign_violates_nothing(faults: int, in_lake: bool) -> None:
     folder = Path(tempfile.mkdtemp(prefix="revalue-"))  # short: it holds a socket
     lake = str(folder / "lake") if in_lake else None

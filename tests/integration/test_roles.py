@@ -23,14 +23,18 @@ from revalue.console.cli.verify import verify_rows
 from revalue.engine import logs
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.errors import AccessDeniedError, UsageError
+from revalue.engine.errors import AccessDeniedError, NotAllInPostgresError, UsageError
+from revalue.engine.lake.check import adopt, check
+from revalue.engine.lake.maintain import maintain
 from revalue.engine.leadership.sessions import require_sessions
 from revalue.engine.operate import tokens
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
+from revalue.engine.read.queries import valuations
 from tests.conftest import named
 from tests.support import (
     DAYS,
+    SETTINGS,
     dates,
     engine,
     execute,
@@ -43,6 +47,8 @@ from tests.support import (
 from tests.web.test_api import client, got
 
 pytestmark = pytest.mark.slow
+
+LAST = [date(2024, 1, 29), date(2024, 1, 30), date(2024, 2, 1)]
 
 CLOSED = {"api_tokens", "moment_lock"}
 """Tables that only their owner reads."""
@@ -199,6 +205,33 @@ async def test_the_engine_role_runs_the_whole_engine_and_defines_nothing(
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
     await connection.close()
+
+
+async def test_roles_and_the_lake(
+    url: str, database: Database, users: dict[str, str], tmp_path: Path
+) -> None:
+    """The engine makes it and writes to it, the reader reads it, only the owner merges files."""
+    await load_small_book(database, portfolios=2)
+    settings = SETTINGS.model_copy(
+        update={"lake": str(tmp_path / "lake"), "lake_task_rows": 1, "task_rows": 1}
+    )
+    await open_days(database, LAST)
+    async with engine(users["engine"], settings=settings) as running:
+        await running.settle()
+    async with await Database.open(users["reader"], connections=1) as reader:
+        assert len(await valuations(reader)) == 4 * len(DAYS + LAST)
+        assert (await check(reader)).is_sound
+        with pytest.raises(AccessDeniedError):
+            await adopt(reader)
+    async with await Database.open(users["engine"], connections=1) as own:
+        with pytest.raises(AccessDeniedError, match="for the owner of the tables"):
+            await maintain(own)
+    assert (await maintain(database)).files_merged > 1
+    await execute(database, "GRANT SELECT ON position_valuations TO test_writer")
+    async with await Database.open(users["writer"], connections=1) as stranger:
+        with pytest.raises(NotAllInPostgresError):
+            await execute(stranger, "SELECT FROM position_valuations")
+    await execute(database, "REVOKE SELECT ON position_valuations FROM test_writer")
 
 
 async def test_more_sessions_than_a_user_may_have_are_refused(
