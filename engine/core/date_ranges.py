@@ -1,6 +1,7 @@
 """Ranges of dates as data: both ends included, and printed as people write them."""
 
-from collections.abc import Iterable
+from calendar import monthrange
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Protocol
@@ -41,3 +42,14 @@ def date_ranges(ranges: Iterable[UpperExcluded]) -> tuple[DateRange, ...]:
     return tuple(
         DateRange(each.lower, None if each.upper is None else each.upper - day) for each in ranges
     )
+
+
+def months(first: date, last: date) -> Iterator[tuple[date, date]]:
+    """Yield the first and the last day of each month from that of one date to that of another."""
+    begin = first.replace(day=1)
+    while True:
+        end = begin.replace(day=monthrange(begin.year, begin.month)[1])
+        yield begin, end
+        if end >= last:
+            return
+        begin = end + timedelta(days=1)

@@ -1,13 +1,14 @@
 """Look after the lake: is all of it there, is every row there once, what is not needed."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from revalue.engine.core.date_ranges import months
 from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.lake.lake import KEY, Lake, require_own
 from revalue.engine.lake.storage import LakeFile
@@ -120,14 +121,14 @@ async def check(
             found.rows += rows
             if rows != file["row_count"]:
                 found.miscounted.append(file["path"])
-        months = list(_months(sound))
-        for number, (first, last) in enumerate(months, 1):
+        parts = _months(sound)
+        for number, (first, last) in enumerate(parts, 1):
             paths = [file["path"] for file in sound if _overlaps(file, first, last)]
             in_lake = await asyncio.to_thread(lake.keys, paths, first, last)
             statement = sql("keys_in_table").rendered(first_date=first, last_date=last)
             in_table = await read_frame(connection, statement)
             _count_twice(found, pl.concat([in_lake, in_table.select(in_lake.columns)]))
-            on_progress(number / len(months))
+            on_progress(number / len(parts))
     return found
 
 
@@ -221,16 +222,12 @@ async def _recorded(connection: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in await sql("recorded_files").fetch(connection)]
 
 
-def _months(files: list[dict[str, Any]]) -> Iterator[tuple[date, date]]:
-    """Yield the first and the last day of each month in which files may have rows."""
+def _months(files: list[dict[str, Any]]) -> list[tuple[date, date]]:
+    """Return the first and the last day of each month in which files may have rows."""
     if not files:
-        return
-    begin = min(file["first_date"] for file in files).replace(day=1)
-    until = max(file["last_date"] for file in files)
-    while begin <= until:
-        following = (begin + timedelta(days=31)).replace(day=1)
-        yield begin, following - timedelta(days=1)
-        begin = following
+        return []
+    firsts, lasts = ([file[name] for file in files] for name in ("first_date", "last_date"))
+    return list(months(min(firsts), max(lasts)))
 
 
 def _overlaps(file: dict[str, Any], first: date, last: date) -> bool:

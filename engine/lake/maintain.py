@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
 import polars as pl
 
+from revalue.engine.core.date_ranges import months
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.errors import AccessDeniedError, NotFoundError, WriteConflictError
 from revalue.engine.fault_injection import fault_point
@@ -85,9 +86,9 @@ async def maintain(
     done = Maintained()
     async with database.connection() as connection:
         await require_own(connection)
-        months = await sql("rows_by_month").fetch(connection)
+        in_table = await sql("rows_by_month").fetch(connection)
     try:
-        for month in months:
+        for month in in_table:
             if month["rows"] >= least_moved:
                 for first, last in _ranges(month, merged_rows):
                     await _move(database, month["month"], first, last, done)
@@ -115,9 +116,10 @@ async def _move(
     database: Database, month: date, first_position: int, last_position: int, done: Maintained
 ) -> None:
     """Move the rows of some positions and one month from PostgreSQL into a file."""
+    [(first_date, last_date)] = months(month, month)
     given: dict[str, Any] = {
-        "first_date": month,
-        "last_date": _end(month),
+        "first_date": first_date,
+        "last_date": last_date,
         "first_position": first_position,
         "last_position": last_position,
     }
@@ -260,8 +262,3 @@ def _is_of_one_month(file: dict[str, Any]) -> bool:
 def _month(file: dict[str, Any]) -> date:
     first: date = file["first_date"]
     return first.replace(day=1)
-
-
-def _end(month: date) -> date:
-    """Return the last day of a month, given by its first."""
-    return (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)

@@ -4,13 +4,14 @@ Each function is given what a statement has read of PostgreSQL, in the transacti
 """
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
+from revalue.engine.core.date_ranges import months
 from revalue.engine.core.decimals import AMOUNT
 from revalue.engine.core.valuation import VALUATION_STATUS, VALUE_COLUMNS
 from revalue.engine.lake.lake import Lake, in_core_types
@@ -178,7 +179,7 @@ async def totals_by_currency(connection: Connection, lake: Lake) -> pl.DataFrame
     """Return what queries.totals_by_currency does, of both stores: one month after the other."""
     first, last = await sql("dates_of_snapshots").one(connection)
     parts = [pl.DataFrame(schema=_SUMS)]
-    for begin, end in _months(first, last) if first is not None else ():
+    for begin, end in months(first, last) if first is not None else ():
         given = {
             "portfolio": None,
             "security": None,
@@ -326,12 +327,3 @@ async def read_parameters(connection: Connection, name: str, **given: Any) -> pl
     return await read_frame(
         connection, statement.positional, *(given[each] for each in statement.parameters)
     )
-
-
-def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
-    """Yield the first and the last day of each month from one date to another."""
-    begin = first.replace(day=1)
-    while begin <= last:
-        following = (begin + timedelta(days=31)).replace(day=1)
-        yield begin, following - timedelta(days=1)
-        begin = following

@@ -4,7 +4,7 @@ from datetime import date
 
 import asyncpg
 
-from revalue.engine.core.date_ranges import DateRange, date_ranges
+from revalue.engine.core.date_ranges import DateRange, date_ranges, months
 
 FIRST, LAST = date(2016, 3, 15), date(2016, 3, 18)
 
@@ -28,3 +28,12 @@ def test_a_range_is_printed_as_people_write_it() -> None:
     assert str(DateRange(FIRST, None)) == "2016-03-15 onwards"
     assert str(DateRange(None, LAST)) == "until 2016-03-18"
     assert str(DateRange(None, None)) == "all dates"
+
+
+def test_the_months_of_a_range_reach_to_the_last_day_that_there_is() -> None:
+    assert list(months(date(2024, 1, 31), date(2024, 3, 1))) == [
+        (date(2024, 1, 1), date(2024, 1, 31)),
+        (date(2024, 2, 1), date(2024, 2, 29)),
+        (date(2024, 3, 1), date(2024, 3, 31)),
+    ]
+    assert list(months(date.max, date.max)) == [(date(9999, 12, 1), date.max)]
