@@ -65,6 +65,18 @@ def test_the_page_on_data_of_ones_own(bare_url: str, tmp_path: Path) -> None:
         assert output.strip() in run.stdout, run.stdout
 
 
+def test_the_page_on_the_lake(bare_url: str, tmp_path: Path) -> None:
+    """With two months of the sample book in place of thirteen years."""
+    page = (ROOT / "docs/lake.md").read_text().replace("2022-12-28", "2010-02-26")
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    variables = {"HOME": str(tmp_path), "REVALUE_LAKE_TASK_ROWS": "100"}
+    run = ran(command, bare_url, tmp_path, **variables)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert f"{tmp_path}/revalue-lake: 1 file, " in run.stdout
+    assert "The lake is sound" in run.stdout
+
+
 async def test_the_page_on_backups(
     server_url: str, template: str, bare_url: str, tmp_path: Path
 ) -> None:
