@@ -9,6 +9,7 @@ import typer
 from revalue.console.cli.arguments import Json, Yes
 from revalue.console.cli.checks import require_confirmation
 from revalue.console.cli.context import CliContext
+from revalue.console.cli.lake_sql import lake_sql
 from revalue.console.cli.output import counted, err, out, print_json, print_table
 from revalue.engine.lake import check as lake_check
 from revalue.engine.lake.check import LakeCheck
@@ -18,6 +19,8 @@ from revalue.engine.lake.maintain import maintain as maintain_lake
 app = typer.Typer(
     no_args_is_help=True, help="Look after the files of REVALUE_LAKE.", rich_markup_mode=None
 )
+
+app.command("sql")(lake_sql)
 
 _WRONG = 1
 _SHOWN = 20

@@ -156,8 +156,42 @@ class Lake:
             LakeFaultError: a file is missing or unreadable, or a row is stored twice.
             TransientError: the lake cannot be reached now.
         """
-        files = await _files(connection, wanted, known_at)
+        files = await self.files_with(connection, wanted, known_at)
         return await asyncio.to_thread(self._newest, files, wanted, columns, known_at)
+
+    async def files_with(
+        self, connection: Connection, wanted: pl.DataFrame, known_at: datetime | None
+    ) -> list[tuple[str, bool]]:
+        """Return the files that may have wanted rows: see `newest`.
+
+        Returns:
+            The path of each, and whether it is merged: its rows have times of their own then.
+        """
+        if wanted.is_empty():
+            return []
+        bounds = wanted.select(
+            first_position=pl.col("position_id").min(),
+            last_position=pl.col("position_id").max(),
+            first_date=pl.col("first_date").min(),
+            last_date=pl.col("last_date").max(),
+        ).row(0, named=True)
+        ids = wanted["position_id"].unique()
+        found = await sql("files_between").fetch(
+            connection,
+            **bounds,
+            positions=ids.to_list() if len(ids) <= _LISTED else None,
+            known_at=known_at,
+        )
+        return [(path, is_merged) for path, is_merged in found]
+
+    @property
+    def storage_options(self) -> dict[str, str] | None:
+        """Return what a reader of files in S3 has to know; None: they are in a folder."""
+        return self._storage.storage_options
+
+    def source(self, path: str) -> str:
+        """Return where a file is: an absolute path, or an s3:// URL."""
+        return self._storage.source(path)
 
     def _newest(
         self,
@@ -345,27 +379,6 @@ def _require_marked(storage: LakeStorage, address: str, lake_id: str) -> None:
         raise DatabaseSetupError(
             f"{address} is the lake of another database ({marked}), not of this one ({lake_id})"
         )
-
-
-async def _files(
-    connection: Connection, wanted: pl.DataFrame, known_at: datetime | None
-) -> list[tuple[str, bool]]:
-    if wanted.is_empty():
-        return []
-    bounds = wanted.select(
-        first_position=pl.col("position_id").min(),
-        last_position=pl.col("position_id").max(),
-        first_date=pl.col("first_date").min(),
-        last_date=pl.col("last_date").max(),
-    ).row(0, named=True)
-    ids = wanted["position_id"].unique()
-    found = await sql("files_between").fetch(
-        connection,
-        **bounds,
-        positions=ids.to_list() if len(ids) <= _LISTED else None,
-        known_at=known_at,
-    )
-    return [(path, is_merged) for path, is_merged in found]
 
 
 @contextmanager

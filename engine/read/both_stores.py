@@ -84,6 +84,19 @@ async def readable_rows(
     return spans.drop("first_date", "last_date", "epoch").unique("position_id"), rows
 
 
+async def read_all_spans(connection: Connection, known_at: datetime | None) -> pl.DataFrame:
+    """Return the statement readable_spans of all positions and dates, at a time (None: now)."""
+    return await read_parameters(
+        connection,
+        "readable_spans",
+        portfolio=None,
+        security=None,
+        first_date=_FIRST_DAY,
+        last_date=_LAST_DAY,
+        known_at=known_at,
+    )
+
+
 async def history(
     connection: Connection,
     lake: Lake,
@@ -255,15 +268,7 @@ async def published_rows_of_both(
     connection: Connection, lake: Lake, positions: Collection[PositionKey] | None
 ) -> AsyncIterator[list[ExpectedRow]]:
     """Yield what book_data.published_rows does, of both stores: some positions after the others."""
-    every = await read_parameters(
-        connection,
-        "readable_spans",
-        portfolio=None,
-        security=None,
-        first_date=_FIRST_DAY,
-        last_date=_LAST_DAY,
-        known_at=None,
-    )
+    every = await read_all_spans(connection, None)
     spans = every.sort("portfolio_id", "security_id", "first_date")
     if positions is not None:
         wanted = pl.DataFrame(
