@@ -54,6 +54,11 @@ class LaneWork:
         self._ahead: Scan | None = None  # the page after the cursor, read while the last was staged
         # The calendars before the last pass over all positions that found nothing due.
         self._clean: str | None = None
+        # Of the live lane: up to where its newest days are staged, without a scan, and the
+        # calendars before that; those for which it is over.
+        self._newest_cursor = 0
+        self._newest: str | None = None
+        self._newest_over: str | None = None
         # The present pass: its positions, the calendars before it, whether anything was found due
         # and anything staged, and what was left because of locks.
         self._among = Among.ALL
@@ -100,7 +105,8 @@ class LaneWork:
     def forget_passes(self) -> None:
         """Know nothing of what is due: the next pass is over all positions."""
         self.forget_scan()
-        self._clean = None
+        self._clean = self._newest_over = None
+        self._newest_cursor = 0
 
     def owes(self, outlook: Outlook) -> bool:
         """Whether positions of the lane may have due dates."""
@@ -139,6 +145,8 @@ class LaneWork:
             among = self._owed(outlook)
             if among is None:
                 return False, [], 0
+            if self._has_newest(outlook) and not leave_locked:
+                return await self._stage_newest(capacity, outlook)
             self._among, self._calendars = among, outlook.calendars
             self._has_found = self._has_staged = False
             self._left, self._locked = 0, frozenset()
@@ -163,6 +171,25 @@ class LaneWork:
             self.staged_at = now()
         worked = self._is_midway() or await self._end_pass(outlook)
         return worked, staged.tasks, staged.spans
+
+    def _has_newest(self, outlook: Outlook) -> bool:
+        """Whether days may have been opened since the newest days were staged."""
+        return self.lane is Lane.LIVE and outlook.calendars not in (None, self._newest_over)
+
+    async def _stage_newest(self, capacity: int, outlook: Outlook) -> tuple[bool, list[Task], int]:
+        """Stage a page of positions whose newest days are due, before the pass over all of them."""
+        if not self._newest_cursor:
+            self._newest = outlook.calendars
+        with self._progress.timed("stage"):
+            staged = await self._steps.stage_newest(
+                self._newest_cursor, page_positions=PAGE_POSITIONS, capacity=capacity
+            )
+        if staged.next_cursor is None:
+            self._newest_over = self._newest
+        self._newest_cursor = staged.next_cursor or 0
+        if staged.spans:
+            self.staged_at = now()
+        return True, staged.tasks, staged.spans
 
     async def _end_pass(self, outlook: Outlook) -> bool:
         """Return whether to scan again at once: not if nothing was found, or all of it is locked.

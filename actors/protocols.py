@@ -17,7 +17,7 @@ from revalue.engine.leadership.term import Control
 from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.settings import Settings
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import Among, Scan, Staged
+from revalue.engine.stage.stage import Among, Scan, Staged, StagedNewest
 
 
 class TaskLostError(TransientError):
@@ -157,6 +157,14 @@ class Steps(Protocol):
 
     async def stage(self, scan: Scan, lane: Lane, *, capacity: int, leave_locked: bool) -> Staged:
         """Create jobs for a scan's first positions, in up to `capacity` tasks."""
+
+    async def stage_newest(
+        self, cursor: int, *, page_positions: int, capacity: int
+    ) -> StagedNewest:
+        """Create jobs for the newest days of the live lane's positions after `cursor`.
+
+        It leaves positions of which something else is due, and what others have locked, to a scan.
+        """
 
     async def apply(self, tasks: Sequence[Task], *, leave_locked: bool) -> list[Task]:
         """Apply the results of tasks; return those of which locked positions were left."""

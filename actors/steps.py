@@ -100,6 +100,22 @@ class DatabaseSteps:
     async def forget_staged(self) -> None:
         await stage.forget_staged(self._term)
 
+    async def stage_newest(
+        self, cursor: int, *, page_positions: int, capacity: int
+    ) -> stage.StagedNewest:
+        task_rows = self._settings.task_rows
+        staged = await stage.stage_newest(
+            self._term,
+            cursor,
+            page_positions=page_positions,
+            task_rows=task_rows,
+            capacity_rows=capacity * task_rows,
+            live_business_days=self._settings.live_business_days,
+        )
+        for length, count in staged.days.items():
+            metrics.GAP_DAYS.add(length, count)
+        return staged
+
     async def stage(
         self, scan: stage.Scan, lane: Lane, *, capacity: int, leave_locked: bool
     ) -> stage.Staged:

@@ -87,6 +87,22 @@ class Staged:
     locked_calendars: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class StagedNewest:
+    """The result of staging the newest days of a page of positions.
+
+    tasks: the tasks to run.
+    spans: number of spans of the jobs written.
+    days: how many positions there are of each number of days due.
+    next_cursor: position_id after which the next page begins; None: this page was the last.
+    """
+
+    tasks: list[Task]
+    spans: int
+    days: dict[int, int]
+    next_cursor: int | None
+
+
 def scan(
     reader: Reader,
     lane: Lane,
@@ -214,6 +230,70 @@ async def stage(
         rest,
         left,
         frozenset(row["calendar_id"] for row in locked),
+    )
+
+
+async def stage_newest(
+    term: Term,
+    cursor: int,
+    *,
+    page_positions: int,
+    task_rows: int,
+    capacity_rows: int,
+    live_business_days: int,
+) -> StagedNewest:
+    """Stage the next page of positions of the live lane, as far as only business days are due on
+    which they are open, in one transaction.
+
+    It does what a scan and `stage` would do, in less than half of the time. Positions of which
+    something else is due are left for the scan, and so are those whose calendar another session has
+    locked.
+
+    Args:
+        cursor: the page begins after this position_id.
+        page_positions: largest number of positions of the page.
+        task_rows: target position-days per job.
+        capacity_rows: position-days that may be scheduled; at least one position is.
+
+    Raises:
+        WriteConflictError: another session holds the lock of a position for too long.
+    """
+    live = {"business_days": live_business_days}
+    most = max(1, min(page_positions, capacity_rows))
+    async with term.transaction("stage") as connection:
+        page = await sql("newest_page").one(connection, cursor=cursor, limit=most, **live)
+        days = page["days"] or 1
+        if page["positions"] > 1 and page["positions"] * days > capacity_rows:
+            most = max(1, capacity_rows // days)
+            page = await sql("newest_page").one(connection, cursor=cursor, limit=most, **live)
+        if not page["positions"]:
+            return StagedNewest([], 0, {}, None)
+        free = await sql("lock_free_calendars").fetch(connection)
+        rows = await sql("stage_newest").fetch(
+            connection,
+            calendars=[row["calendar_no"] for row in free],
+            first_position=page["first_position"],
+            last_position=page["last_position"],
+            task_rows=task_rows,
+            term=term.number,
+            **live,
+        )
+    tasks = [
+        Task(
+            lane=Lane.LIVE,
+            task_id=row["task_id"],
+            first_position_id=row["first_position_id"],
+            last_position_id=row["last_position_id"],
+            spans=row["spans"],
+            rows=row["rows"],
+        )
+        for row in rows
+    ]
+    return StagedNewest(
+        tasks,
+        sum(task.spans for task in tasks),
+        dict(rows[0]["days"]) if rows else {},
+        page["last_position"] if page["positions"] == most else None,
     )
 
 

@@ -86,12 +86,8 @@ async def test_an_idle_turn_asks_two_statements_however_many_positions_there_are
         ),
         pytest.param(
             lambda database: open_calendars(database, DAYS[-2]),
-            [
-                (Lane.LIVE, Among.ALL, 6),
-                (Lane.HISTORY, Among.ALL, 0),
-                (Lane.LIVE, Among.ALL, 0),
-            ],
-            id="an opened day",
+            [(Lane.HISTORY, Among.ALL, 0), (Lane.LIVE, Among.ALL, 0)],
+            id="an opened day: it is staged without a scan",
         ),
     ],
 )

@@ -500,6 +500,39 @@ class Store(RuleBasedStateMachine):
         self._take(staged.tasks)
         return staged.spans
 
+    @rule(
+        page_positions=st.sampled_from([2, 100]),
+        task_rows=st.sampled_from([1, 4, 100]),
+        capacity_rows=st.sampled_from([1, 8, 1000]),
+        business_days=st.sampled_from([1, 2, 3]),
+        is_heard=st.sampled_from("yyyn"),
+    )
+    def stage_newest(
+        self,
+        page_positions: int,
+        task_rows: int,
+        capacity_rows: int,
+        business_days: int,
+        is_heard: str,
+    ) -> None:
+        """Stage newest days without a scan, also of positions that a kept scan has found."""
+        self.run(
+            self._stage_newest(
+                is_heard == "y",
+                page_positions=page_positions,
+                task_rows=task_rows,
+                capacity_rows=capacity_rows,
+                live_business_days=business_days,
+            )
+        )
+
+    async def _stage_newest(self, is_heard: bool, **how: int) -> None:
+        staged = await stage.stage_newest(self.me.term, 0, **how)
+        if is_heard:
+            self._take(staged.tasks)
+        else:
+            await apply.recover(self.me.term, list(self.me.held.values()))
+
     def _take(self, tasks: list[Task]) -> None:
         self.me.held |= {task.task_id: task for task in tasks}
         self.known += tasks

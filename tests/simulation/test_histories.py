@@ -172,4 +172,4 @@ def test_a_broken_scheduler_is_found(break_it: Break, monkeypatch: pytest.Monkey
     # Rarer than the others: a stop has to meet jobs that one lane has created for the other.
     is_rare = break_it is _a_lane_waits_for_what_the_other_has_created
     with pytest.raises((AssertionError, RuntimeError)):
-        simulate_all(range(80, 380) if is_rare else range(300))
+        simulate_all(range(800, 1100) if is_rare else range(300))

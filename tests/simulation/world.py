@@ -22,7 +22,7 @@ from revalue.engine.leadership.term import Control
 from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.settings import Settings
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import Among, Scan, Staged
+from revalue.engine.stage.stage import Among, Scan, Staged, StagedNewest
 from tests.simulation.store import Page, Store, Violation
 
 _T = TypeVar("_T")
@@ -222,6 +222,25 @@ class SimulatedSteps:
             f"stage {lane}",
             lambda: self._store.stage(self.term, page, lane, capacity=capacity, left=locked),
         )
+
+    async def stage_newest(
+        self, cursor: int, *, page_positions: int, capacity: int
+    ) -> StagedNewest:
+        """Scan and stage in one step, but some positions are left for the scan."""
+
+        def scanned() -> Page:
+            page = self._store.scan(Lane.LIVE, cursor, page_positions=4, among=Among.ALL)
+            return Page(page.found[: capacity * self._store.job_spans], page.next_cursor)
+
+        await self._unlocked(lambda: {due.position for due in scanned().found})
+
+        def stage_newest() -> StagedNewest:
+            page = scanned()
+            left = {due.position for due in page.found if self._world.happens(0.2)}
+            staged = self._store.stage(self.term, page, Lane.LIVE, capacity=capacity, left=left)
+            return StagedNewest(staged.tasks, staged.spans, {}, page.next_cursor)
+
+        return await self._take("stage the newest days", stage_newest)
 
     async def apply(self, tasks: Sequence[Task], *, leave_locked: bool) -> list[Task]:
         numbers = {task.task_id for task in tasks}

@@ -1,7 +1,8 @@
-"""A lane stages one page of positions while it scans the next one."""
+"""A lane stages one page of positions while it scans the next one; newest days without a scan."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import polars as pl
@@ -14,7 +15,7 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.errors import DatabaseUnavailableError
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import Scan, Staged
+from revalue.engine.stage.stage import Scan, Staged, StagedNewest
 
 OUTLOOK = Outlook(has_triggers=False, has_unstaged=False, calendars="1 1", retry_in=None)
 PAGES = 3
@@ -35,6 +36,7 @@ class RecordedSteps:
         scanned: the cursor of each scan; staged: the positions of each staged page.
         scanning: is called when a scan begins.
         fits: whether a page that is staged fits in the capacity.
+        newest: the cursor of each page of which the newest days were staged.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class RecordedSteps:
         self.staged: list[list[int]] = []
         self.scanning: Callable[[int], None] = lambda _: None
         self.fits = True
+        self.newest: list[int] = []
         self.next_page = asyncio.Event()
 
     async def scan(self, lane: Lane, cursor: int, **_: Any) -> Scan:
@@ -60,9 +63,14 @@ class RecordedSteps:
         rest = None if self.fits else page(ids[0] // 2, positions=1)
         return Staged([task], len(ids), 1, rest)
 
+    async def stage_newest(self, cursor: int, **_: Any) -> StagedNewest:
+        self.newest.append(cursor)
+        task = Task(100 + len(self.newest), cursor + 1, cursor + 2, 2, 2, Lane.LIVE)
+        return StagedNewest([task], 2, {1: 2}, cursor + 2 if cursor < 2 else None)
 
-def lane_of(steps: RecordedSteps) -> LaneWork:
-    return LaneWork(Lane.LIVE, cast(Steps, steps), Progress(term=1))
+
+def lane_of(steps: RecordedSteps, lane: Lane = Lane.HISTORY) -> LaneWork:
+    return LaneWork(lane, cast(Steps, steps), Progress(term=1))
 
 
 async def test_the_next_page_is_scanned_while_one_is_staged() -> None:
@@ -118,3 +126,50 @@ async def test_a_new_pass_forgets_what_was_scanned_ahead() -> None:
     lane.forget_scan()
     await lane.stage(1, OUTLOOK)
     assert steps.staged == [[1, 2], [1, 2]]
+
+
+async def test_the_newest_days_are_staged_without_a_scan_before_all_positions_are_scanned() -> None:
+    steps = RecordedSteps()
+    lane = lane_of(steps, Lane.LIVE)
+    for number in range(2):
+        worked, tasks, spans = await lane.stage(1, OUTLOOK)
+        assert (worked, spans, [task.task_id for task in tasks]) == (True, 2, [101 + number])
+    assert (steps.newest, steps.scanned) == ([0, 2], [])
+    await lane.stage(1, OUTLOOK)
+    assert (steps.newest, steps.staged) == ([0, 2], [[1, 2]])
+
+
+async def test_the_newest_days_are_staged_again_when_a_calendar_has_changed() -> None:
+    steps = RecordedSteps()
+    lane = lane_of(steps, Lane.LIVE)
+    opened = replace(OUTLOOK, calendars="1 2")
+    await lane.stage(1, OUTLOOK)
+    # What is opened meanwhile may be due of the positions of the first page.
+    await lane.stage(1, opened)
+    assert steps.newest == [0, 2]
+    for cursors in ([0, 2, 0], [0, 2, 0, 2], [0, 2, 0, 2]):
+        await lane.stage(1, opened)
+        assert steps.newest == cursors
+    assert steps.scanned[0] == 0
+
+
+async def test_the_newest_days_are_staged_by_a_scan_where_positions_are_locked() -> None:
+    steps = RecordedSteps()
+    lane = lane_of(steps, Lane.LIVE)
+    await lane.stage(1, OUTLOOK, leave_locked=True)
+    assert (steps.newest, steps.staged) == ([], [[1, 2]])
+
+
+async def test_after_a_recovery_the_newest_days_are_looked_at_again() -> None:
+    steps = RecordedSteps()
+    lane = lane_of(steps, Lane.LIVE)
+    await lane.stage(1, OUTLOOK)
+    lane.forget_passes()
+    await lane.stage(1, OUTLOOK)
+    assert steps.newest == [0, 0]
+
+
+async def test_history_is_always_scanned() -> None:
+    steps = RecordedSteps()
+    await lane_of(steps).stage(1, OUTLOOK)
+    assert (steps.newest, steps.staged) == ([], [[1, 2]])
