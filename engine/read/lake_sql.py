@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 sql = statements(__package__)
 
+EFFECTS = ("duckdb_half_even", "duckdb_product", "duckdb_gain_by_price")
+"""The statements that define gain_by_price, in their order."""
+
+_DEFINITIONS = (*EFFECTS, "duckdb_valuations")
 _FRAME_ROWS = 200_000
 _STORED_AMOUNT = pl.Decimal(28, 10)
 _PATTERN = frozenset("*?[")
@@ -165,7 +169,7 @@ class LakeSql:
                     schema,
                     known_at if is_merged else None,
                 )
-            for name in ("duckdb_round", "duckdb_valuations"):
+            for name in _DEFINITIONS:
                 self._connection.execute(sql(name).text)
 
     def _read(
