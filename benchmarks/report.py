@@ -131,6 +131,7 @@ def _values(records: Record) -> dict[str, str]:
             if "lake" in records
             else {}
         ),
+        **(_lake_reads_values(records["lake_reads"]) if "lake_reads" in records else {}),
         **_preview_values(records["preview"]),
         **_estimate(records),
         **_estimate_of_scheduler(records),
@@ -423,6 +424,11 @@ def _load_table(loads: list[Record]) -> str:
             for name in ("first", "again")
         ],
     )
+
+
+def _lake_reads_values(reads: Record) -> dict[str, str]:
+    table = _table(report_lake.READ_COLUMNS, report_lake.rows_of_reads(reads))
+    return {"lake_reads": table, **report_lake.values_of_reads(reads)}
 
 
 def _scheduler_limit_values(limits: list[Record]) -> dict[str, str]:

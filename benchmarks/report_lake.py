@@ -66,5 +66,42 @@ def targets(lake: list[Record]) -> list[Target]:
     return rows
 
 
+READ_COLUMNS = ["question", "asked", "by", "as written, ms", "merged, ms", "merged, ms of CPU"]
+
+_QUESTIONS = {
+    "total": ("total of everything by currency and date", 500.0),
+    "day": ("all positions of one date", 15.0),
+    "history": ("one position, 250 dates", 10.0),
+    "page": ("the positions of a portfolio on one date", 10.0),
+}
+
+
+def rows_of_reads(reads: Record) -> list[list[str]]:
+    """Return a row per question and reader: milliseconds before and after maintenance."""
+    return [
+        [
+            text,
+            f"{asked:g}",
+            who,
+            *(f"{times[state]:,}" for state in ("as written", "merged")),
+            f"{reads['cpu_milliseconds'][name][who]['merged']:,}",
+        ]
+        for name, (text, asked) in _QUESTIONS.items()
+        for who, times in reads["milliseconds"][name].items()
+    ]
+
+
+def values_of_reads(reads: Record) -> dict[str, str]:
+    """Return what the section about reads says of the book and its files."""
+    return {
+        "lake_reads_rows": f"{reads['rows']:,}",
+        "lake_reads_positions": f"{reads['positions']:,}",
+        "lake_reads_dates": f"{reads['dates']:,}",
+        "lake_reads_written": f"{reads['files']['as written']:,}",
+        "lake_reads_merged": f"{reads['files']['merged']:,}",
+        "lake_reads_bytes": f"{reads['bytes'] / reads['rows']:.1f}",
+    }
+
+
 def _us(run: Record, process: str) -> float:
     return float(run["cost"]["cpu_seconds"].get(process, 0) / run["rows"] * 1e6)

@@ -24,6 +24,7 @@ from revalue.benchmarks import (
     harness,
     herd,
     idle,
+    lake_reads,
     load,
     position_cost,
     preview,
@@ -107,6 +108,7 @@ class Suite:
             "growth": self._growth,
             "scheduler_limit": self._scheduler_limit,
             "lake": self._lake,
+            "lake_reads": self._lake_reads,
         }
         failed = 0
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -287,6 +289,22 @@ class Suite:
                         )
                     )
         return found
+
+    def _lake_reads(self) -> Any:
+        positions, dates = (200, 300) if self._small else (lake_reads.POSITIONS, lake_reads.DATES)
+        with TemporaryDirectory(dir=self._settings.data_dir) as folder:
+            return asdict(
+                self._on_a_database(
+                    lambda database: lake_reads.measure(
+                        database,
+                        self._settings,
+                        Path(folder),
+                        positions=positions,
+                        dates=dates,
+                        say=say,
+                    )
+                )
+            )
 
     def _reads(self) -> Any:
         positions, runs, run = (5_000, 20, 500) if self._small else (1_000_000, 200, 50_000)

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from revalue.benchmarks.idle import IdleOutcome
+from revalue.benchmarks.lake_reads import LakeReadsOutcome
 from revalue.benchmarks.report import page, read
 from revalue.benchmarks.scheduler_limit import SchedulerLimitOutcome
 from revalue.benchmarks.small import SmallOutcome
@@ -18,7 +19,16 @@ def test_no_number_of_the_page_was_typed() -> None:
 
 
 def test_what_was_not_measured_has_no_section() -> None:
-    optional = ("year", "idle", "million", "herd", "small_correction", "scheduler_limit", "lake")
+    optional = (
+        "year",
+        "idle",
+        "million",
+        "herd",
+        "small_correction",
+        "scheduler_limit",
+        "lake",
+        "lake_reads",
+    )
     text = page({name: record for name, record in RECORDS.items() if name not in optional})
     assert "## The pool" in text
     assert "## A year" not in text
@@ -26,6 +36,7 @@ def test_what_was_not_measured_has_no_section() -> None:
     assert "## A small correction" not in text
     assert "## The scheduler alone" not in text
     assert "## The lake" not in text
+    assert "## Reads of a lake" not in text
     assert "constants above; nothing was run" in text
 
 
@@ -53,6 +64,25 @@ def test_the_lake_is_shown_with_its_targets() -> None:
     assert "the same against the table, in the same minutes | 1.7 | 2.25 | met |" in text
     assert "PostgreSQL CPU a row | 0.35 µs or less | 0.4 µs | **not met** |" in text
     assert "the same, kept a row | 35 B or less | 30.5 B | met |" in text
+
+
+def test_reads_of_a_lake_are_shown_with_what_was_asked() -> None:
+    times = {
+        name: {
+            "engine": {"as written": 1_200.5, "merged": 30.0},
+            "SQL": {"as written": 20.0, "merged": 9.5},
+        }
+        for name in ("total", "day", "history", "page")
+    }
+    outcome = LakeReadsOutcome(
+        4_000, 2_500, 10_000_000, {"as written": 200, "merged": 119}, 250_000_000
+    )
+    outcome.milliseconds = outcome.cpu_milliseconds = times
+    text = page({**RECORDS, "lake_reads": asdict(outcome)})
+    assert "10,000,000 position-days of 4,000 positions over 2,500 dates" in text
+    assert "200 as the tasks wrote them, then 119 after" in text
+    assert "| all positions of one date | 15 | engine | 1,200.5 | 30.0 | 30.0 |" in text
+    assert "| one position, 250 dates | 10 | SQL | 20.0 | 9.5 | 9.5 |" in text
 
 
 def test_a_small_correction_is_shown_with_its_target() -> None:

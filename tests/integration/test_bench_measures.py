@@ -1,13 +1,15 @@
 """What the benchmarks measure with: processes and tables, against known ones."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from revalue.benchmarks import position_cost, scheduler_limit
+from revalue.benchmarks import lake_reads, position_cost, scheduler_limit
 from revalue.benchmarks.baselines import chunks_of
 from revalue.benchmarks.cost import Meter
 from revalue.benchmarks.harness import BenchmarkFailedError
@@ -203,3 +205,19 @@ async def test_the_limit_of_a_scheduler_counts_only_if_each_position_has_one_job
             await connection.execute(damage)
             with pytest.raises(BenchmarkFailedError, match=told):
                 await scheduler_limit.require_valued(wrong, 50)
+
+
+async def test_reads_of_a_lake_are_measured_before_and_after_maintenance(
+    database: Database, tmp_path: Path
+) -> None:
+    """With the number of rows that each reader has to return; the lake is removed at the end."""
+    found = await lake_reads.measure(
+        database, Settings.model_validate({}), tmp_path, positions=100, dates=30
+    )
+    assert found.rows == 3_000
+    assert (found.files["as written"] > 0, found.files["merged"] > 0) == (True, True)
+    assert set(found.milliseconds) == {"total", "day", "history", "page"}
+    for readers in found.milliseconds.values():
+        assert all(set(times) == {"as written", "merged"} for times in readers.values())
+        assert set(readers) == {"engine", "SQL"}
+    assert not os.listdir(tmp_path)
