@@ -20,7 +20,7 @@ from revalue.actors.steps import DatabaseSteps
 from revalue.engine import metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import RevalueError, TransientError
-from revalue.engine.lake.lake import found
+from revalue.engine.lake.ownership import found
 from revalue.engine.leadership.sessions import actors_that_fit, require_sessions
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.database_metrics import DatabaseCollector

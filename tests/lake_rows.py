@@ -1,5 +1,6 @@
 """The rows of a lake in the tables, for the SQL of tests that asks about every snapshot."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,8 @@ _OF_SNAPSHOTS = (
     "dated_snapshots",
     "snapshots_at",
 )
+
+_COPY_SECONDS = 30
 
 
 async def every_row(connection: Any) -> pl.DataFrame:
@@ -53,7 +56,9 @@ async def rows_in_tables(connection: Any, query: str) -> AsyncIterator[None]:
     try:
         rows = await every_row(connection)
         if len(rows):
-            await copy_frame(connection, "daily_position_snapshots", rows)
+            # The driver does not notice that a connection is lost in the middle of a COPY.
+            async with asyncio.timeout(_COPY_SECONDS):
+                await copy_frame(connection, "daily_position_snapshots", rows)
             await connection.execute("DELETE FROM lake_files")
         yield
     finally:

@@ -20,8 +20,7 @@ from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import NotFoundError
-from revalue.engine.lake.check import adopt
-from revalue.engine.lake.lake import found
+from revalue.engine.lake.ownership import adopt, found
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.arrow import ArrowReader

@@ -12,6 +12,7 @@ from revalue.console.cli.context import CliContext
 from revalue.console.cli.lake_sql import lake_sql
 from revalue.console.cli.output import counted, err, out, print_json, print_table
 from revalue.engine.lake import check as lake_check
+from revalue.engine.lake import ownership
 from revalue.engine.lake.check import LakeCheck
 from revalue.engine.lake.maintain import Maintained
 from revalue.engine.lake.maintain import maintain as maintain_lake
@@ -56,7 +57,7 @@ def _print(found: LakeCheck) -> None:
     out.print(f"{counted(found.files, 'file')} with {counted(found.rows, 'row')} read")
     for what, paths in (
         ("missing, or not of the recorded size", found.missing),
-        ("with another number of rows than recorded", found.miscounted),
+        ("with other bytes than when they were stored", found.damaged),
     ):
         if paths:
             out.print(f"{counted(len(paths), 'file')} {what}:")
@@ -105,7 +106,7 @@ def _done(done: Maintained) -> str:
 def sweep(
     ctx: typer.Context,
     hours: Annotated[
-        int, typer.Option(min=1, help="Only files that were stored so many hours ago.")
+        int, typer.Option(min=6, max=87_600, help="Only files that were stored so many hours ago.")
     ] = 24,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list them.")] = False,
     as_json: Json = False,
@@ -133,5 +134,5 @@ def adopt(ctx: typer.Context, yes: Yes = False) -> None:
     require_confirmation(
         "only one database may write to a lake: the other one would lose files", confirmed=yes
     )
-    CliContext.of(ctx).run(lake_check.adopt)
+    CliContext.of(ctx).run(ownership.adopt)
     out.print("The lake is this database's own")

@@ -1,5 +1,2 @@
--- Record that the lake is this database's own.
-UPDATE lake
-SET owner = (SELECT c.system_identifier || '/' || d.oid
-             FROM pg_control_system() c, pg_database d
-             WHERE d.datname = current_database())
+-- Record that the lake is this database's own, under a new id.
+UPDATE lake SET lake_id = :lake_id::text::uuid, owner = :owner

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from revalue.engine.core.date_ranges import months
-from revalue.engine.errors import NotFoundError, UsageError
-from revalue.engine.lake.lake import KEY, Lake, require_own
+from revalue.engine.errors import LakeFaultError, NotFoundError, UsageError, WriteConflictError
+from revalue.engine.lake.lake import KEY, Lake
 from revalue.engine.lake.storage import LakeFile
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
@@ -18,8 +18,9 @@ from revalue.engine.postgres.transaction_reader import read_frame
 
 sql = statements(__package__)
 
-LEAST_AGE = timedelta(hours=1)
-"""A file that is younger may belong to an attempt that is not committed yet: it is never swept."""
+LEAST_AGE = timedelta(hours=6)
+"""A file that is younger is never swept. One that was stored an hour ago is never recorded any more
+(LONGEST_UNRECORDED_SECONDS): the rest is for clocks that differ."""
 
 _CHECK_SECONDS = 24 * 3600.0
 _SUFFIX, _FOLDER = ".parquet", "snapshots/"
@@ -54,7 +55,7 @@ class LakeCheck:
     Attributes:
         files: number of files that are recorded; rows: of the rows in them that were read.
         missing: files that are recorded and not there, or have another size than recorded.
-        miscounted: files with another number of rows than recorded.
+        damaged: files that have other bytes than when they were stored.
         orphans: files that are there and not recorded.
         twice: number of rows that are stored more than once, in the lake or in PostgreSQL too.
         examples: some of them, in words.
@@ -63,7 +64,7 @@ class LakeCheck:
     files: int = 0
     rows: int = 0
     missing: list[str] = field(default_factory=list)
-    miscounted: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     orphans: list[LakeFile] = field(default_factory=list)
     twice: int = 0
     examples: list[str] = field(default_factory=list)
@@ -71,7 +72,7 @@ class LakeCheck:
     @property
     def is_sound(self) -> bool:
         """Whether nothing is wrong. Orphans are not wrong: nothing refers to them."""
-        return not (self.missing or self.miscounted or self.twice)
+        return not (self.missing or self.damaged or self.twice)
 
 
 async def summary(database: Database) -> LakeSummary:
@@ -115,20 +116,24 @@ async def check(
             if there is None or there.size != file["byte_count"]:
                 found.missing.append(file["path"])
         found.orphans = sorted(stored.values())
-        sound = [file for file in recorded if file["path"] not in found.missing]
-        for file in sound:
-            rows = await asyncio.to_thread(lake.count, file["path"])
-            found.rows += rows
-            if rows != file["row_count"]:
-                found.miscounted.append(file["path"])
-        parts = _months(sound)
-        for number, (first, last) in enumerate(parts, 1):
-            paths = [file["path"] for file in sound if _overlaps(file, first, last)]
+        sound = []
+        for number, file in enumerate(recorded, 1):
+            if file["path"] in found.missing:
+                continue
+            try:
+                rows = await asyncio.to_thread(lake.whole, file["path"], file["sha256"])
+            except LakeFaultError:
+                found.damaged.append(file["path"])
+                continue
+            found.rows += len(rows)
+            sound.append(file)
+            on_progress(number / (len(recorded) + 1))
+        for first, last in _months(sound):
+            paths = [_of_lake(file) for file in sound if _overlaps(file, first, last)]
             in_lake = await asyncio.to_thread(lake.keys, paths, first, last)
             statement = sql("keys_in_table").rendered(first_date=first, last_date=last)
             in_table = await read_frame(connection, statement)
             _count_twice(found, pl.concat([in_lake, in_table.select(in_lake.columns)]))
-            on_progress(number / len(parts))
     return found
 
 
@@ -144,7 +149,7 @@ async def count_position_days(connection: Connection, lake: Lake | None) -> int:
         return total
     recorded = await _recorded(connection)
     for first, last in _months(recorded):
-        paths = [file["path"] for file in recorded if _overlaps(file, first, last)]
+        paths = [_of_lake(file) for file in recorded if _overlaps(file, first, last)]
         in_lake = await asyncio.to_thread(lake.keys, paths, first, last)
         days = in_lake.select(_DAY).unique()
         statement = sql("keys_in_table").rendered(first_date=first, last_date=last)
@@ -174,41 +179,31 @@ async def sweep(
             f"a file of the last {LEAST_AGE} may belong to an attempt that is not committed yet: "
             "give a longer time"
         )
-    async with database.connection() as connection:
-        lake = await _lake(connection)
-        await require_own(connection)
-    # Listed first: a file that is recorded meanwhile is then known to be.
-    stored = await asyncio.to_thread(lambda: list(lake.files()))
     hours = -(-older_than // timedelta(hours=1))
-    async with database.connection() as connection:
+    async with database.transaction(seconds=_CHECK_SECONDS) as connection:
+        lake = await Lake.writable(connection)
+        if not await sql("take_maintenance").value(connection):
+            raise WriteConflictError("a maintenance of the lake is at work: wait for its end")
+        # Listed first: a file that is recorded meanwhile is then known to be.
+        stored = await asyncio.to_thread(lambda: list(lake.files()))
         recorded = {row["path"] for row in await sql("recorded_files").fetch(connection)}
         replaced = {
             row["path"]: row["is_old"]
             for row in await sql("unused_files").fetch(connection, hours=hours)
         }
-    before = datetime.now(UTC) - older_than
-    unused = sorted(
-        file
-        for file in stored
-        if file.path not in recorded and replaced.get(file.path, file.modified < before)
-    )
-    if not dry_run:
-        paths = [file.path for file in unused]
-        await asyncio.to_thread(lake.delete, paths)
-        async with database.connection() as connection:
-            await sql("forget_unused").execute(connection, paths=paths)
+        before = datetime.now(UTC) - older_than
+        unused = sorted(
+            file
+            for file in stored
+            if file.path not in recorded and replaced.get(file.path, file.modified < before)
+        )
+        if not dry_run:
+            paths = [file.path for file in unused]
+            # First, for it needs the right to; and of files that an earlier sweep has deleted.
+            gone = [path for path in replaced if path not in {file.path for file in stored}]
+            await sql("forget_unused").execute(connection, paths=paths + gone)
+            await asyncio.to_thread(lake.delete, paths)
     return unused
-
-
-async def adopt(database: Database) -> None:
-    """Make the lake this database's own, after a copy or a restore: only one may write to it.
-
-    Raises:
-        NotFoundError: the database has no lake.
-    """
-    async with database.transaction() as connection:
-        if not await sql("adopt_lake").execute(connection):
-            raise NotFoundError("this database has no lake")
 
 
 async def _lake(connection: Connection) -> Lake:
@@ -228,6 +223,10 @@ def _months(files: list[dict[str, Any]]) -> list[tuple[date, date]]:
         return []
     firsts, lasts = ([file[name] for file in files] for name in ("first_date", "last_date"))
     return list(months(min(firsts), max(lasts)))
+
+
+def _of_lake(file: dict[str, Any]) -> tuple[str, bool]:
+    return file["path"], file["is_merged"]
 
 
 def _overlaps(file: dict[str, Any], first: date, last: date) -> bool:

@@ -31,7 +31,7 @@ class FolderStorage:
         self._durable: set[Path] = set()
 
     @classmethod
-    def opened(cls, folder: Path) -> "FolderStorage":
+    def created(cls, folder: Path) -> "FolderStorage":
         """Return the storage in a folder, which is created if it does not exist."""
         with _of_folder(f"create the lake's folder {folder}"):
             _make_durably(folder)

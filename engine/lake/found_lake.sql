@@ -1,6 +1,3 @@
--- Record the lake of this database, and that it is its own; of two at once the first one stays.
-INSERT INTO lake (address, lake_id, owner)
-SELECT :address, :lake_id::text::uuid, c.system_identifier || '/' || d.oid
-FROM pg_control_system() c, pg_database d
-WHERE d.datname = current_database()
+-- Record the lake of this database; of two at once the first one stays.
+INSERT INTO lake (address, lake_id, owner) VALUES (:address, :lake_id::text::uuid, :owner)
 ON CONFLICT (singleton) DO NOTHING

@@ -1,18 +1,17 @@
 """The lake of a database: its address, which files it has, and the rows in them.
 
 The address is recorded in the database, so that every reader finds the rows that are not in
-PostgreSQL, whatever its own settings are. A file at the root of the lake says to which database it
-belongs: a folder that is missing on this machine, or another one, is noticed before it is used.
+PostgreSQL, whatever its own settings are.
 """
 
 import asyncio
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
-from pathlib import Path
+from hashlib import sha256
+from io import BytesIO
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any
 from uuid import uuid4
 
@@ -22,20 +21,23 @@ import pyarrow as pa
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.core.valuation import AMOUNT_COLUMNS, SNAPSHOT_COLUMNS
 from revalue.engine.errors import (
-    DatabaseSetupError,
     LakeFaultError,
+    NotFoundError,
     StorageFileMissingError,
+    StorageUnavailableError,
 )
+from revalue.engine.lake.ownership import SNAPSHOTS, Place, place
 from revalue.engine.lake.parquet import EMPTY, SCHEMA, VALUED_AT, encode
-from revalue.engine.lake.storage import LakeFile, LakeStorage, open_storage
+from revalue.engine.lake.storage import LakeFile, LakeStorage
 from revalue.engine.lake.storage_errors import error_of_folder, error_of_s3
-from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
 
-_MARKER = "revalue-lake.json"
-_FOLDER, _SUFFIX = "snapshots/", ".parquet"
+LONGEST_UNRECORDED_SECONDS = 3600
+"""A file that is not recorded after this time never is: sweeping begins much later."""
+
+_SUFFIX = ".parquet"
 _LISTED = 2_000
 """So many positions are looked for one by one in the ranges of the files; more by their range."""
 
@@ -54,6 +56,8 @@ class StoredFile:
         first_position: the smallest position_id in it; last_position: the greatest.
         first_date: the first date in it; last_date: the last one.
         max_epoch: the greatest epoch in it.
+        digest: the SHA-256 of its bytes.
+        stored_at: when it was stored, in seconds since this machine was started.
     """
 
     path: str
@@ -64,38 +68,59 @@ class StoredFile:
     first_date: date
     last_date: date
     max_epoch: int
+    digest: bytes
+    stored_at: float
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What is recorded of it.
+
+        Raises:
+            StorageUnavailableError: it was stored too long ago, by a process that stood still: it
+                may have been swept meanwhile. Store the rows anew.
+        """
+        age = _now() - self.stored_at
+        if age > LONGEST_UNRECORDED_SECONDS:
+            raise StorageUnavailableError(
+                f"the file {self.path} was stored {age:.0f} s ago and is not recorded yet: it may "
+                "have been swept as an orphan"
+            )
+        return {name: value for name, value in vars(self).items() if name != "stored_at"}
 
 
 class Lake:
     """The lake of one database."""
 
-    def __init__(self, storage: LakeStorage) -> None:
-        self._storage = storage
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._storage = place.storage
 
     @classmethod
     async def of(cls, connection: Connection) -> "Lake | None":
         """Return the lake of a database, or None if it has none."""
-        row = await sql("known_lake").row(connection)
-        return None if row is None else cls(_storage(row["address"]))
+        found = await place(connection)
+        return None if found is None else cls(found)
 
     @classmethod
-    async def opened(cls, database: Database) -> "Lake":
-        """Return the lake of a database, after a look whether it can be reached from here.
+    async def writable(cls, connection: Connection) -> "Lake":
+        """Return the lake of a database, after a look whether it may be written to from here.
 
         Raises:
-            DatabaseSetupError: the database has no lake, or what lies at its address is not it.
+            NotFoundError: the database has no lake.
+            DatabaseSetupError: it is not this database's own, or not at its address.
             TransientError: it cannot be reached now.
         """
-        async with database.connection() as connection:
-            row = await sql("known_lake").row(connection)
-        if row is None:
-            raise DatabaseSetupError(
-                "this database has no lake: a scheduler with REVALUE_LAKE makes it"
+        lake = await cls.of(connection)
+        if lake is None:
+            raise NotFoundError(
+                "this database has no lake: `revalue value` makes one when REVALUE_LAKE is set"
             )
-        _require_no_copy(row["is_own"])
-        storage = _storage(row["address"])
-        await asyncio.to_thread(_require_marked, storage, row["address"], row["lake_id"])
-        return cls(storage)
+        await asyncio.to_thread(lake.require_writable)
+        return lake
+
+    def require_writable(self) -> None:
+        """Require that the lake is this database's own, and at its address. Blocks."""
+        self._place.require_writable()
 
     def store(self, rows: pl.DataFrame, name: str, schema: pa.Schema = SCHEMA) -> StoredFile:
         """Store snapshots as a new file. It blocks until they would survive a loss of power.
@@ -106,8 +131,10 @@ class Lake:
             schema: SCHEMA or MERGED_SCHEMA.
 
         Raises:
+            DatabaseSetupError: the lake is not this database's own, or not at its address.
             TransientError: the lake cannot be reached now.
         """
+        self.require_writable()
         data = encode(rows, schema)
         bounds = rows.select(
             first_position=pl.col("position_id").min(),
@@ -116,9 +143,16 @@ class Lake:
             last_date=pl.col("date").max(),
             max_epoch=pl.col("epoch").max(),
         ).row(0, named=True)
-        path = f"{_FOLDER}{bounds['first_date']:%Y-%m}/{name}-{uuid4().hex}{_SUFFIX}"
+        path = f"{SNAPSHOTS}{bounds['first_date']:%Y-%m}/{name}-{uuid4().hex}{_SUFFIX}"
         self._storage.put(path, data)
-        return StoredFile(path=path, row_count=len(rows), byte_count=len(data), **bounds)
+        return StoredFile(
+            path=path,
+            row_count=len(rows),
+            byte_count=len(data),
+            digest=sha256(data).digest(),
+            stored_at=_now(),
+            **bounds,
+        )
 
     def read(self, rows: pl.LazyFrame) -> pl.DataFrame:
         """Collect a scan.
@@ -258,21 +292,40 @@ class Lake:
 
     def files(self) -> Iterator[LakeFile]:
         """List the files of snapshots that are there, recorded or not."""
-        return (file for file in self._storage.list(_FOLDER) if file.path.endswith(_SUFFIX))
+        return (file for file in self._storage.list(SNAPSHOTS) if file.path.endswith(_SUFFIX))
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete files that nothing refers to."""
+        self.require_writable()
         self._storage.delete(paths)
 
-    def count(self, path: str) -> int:
-        """Return the number of rows of a file."""
-        return int(self.read(self.scan([path]).select(pl.len())).item())
+    def whole(self, path: str, digest: bytes) -> pl.DataFrame:
+        """Return all rows of a file that has the bytes with which it was recorded.
 
-    def keys(self, paths: list[str], first_date: date, last_date: date) -> pl.DataFrame:
-        """Return KEY of every row of files from one date to another (both included)."""
-        if not paths:
+        Raises:
+            LakeFaultError: it has others.
+            StorageFileMissingError: it is missing.
+        """
+        data = self._storage.get(path)
+        if sha256(data).digest() != digest:
+            raise LakeFaultError(
+                f"the file {path} of the lake is damaged: it has other bytes than when it was "
+                "stored. Restore it from a backup"
+            )
+        with _translated_reads(self._storage):
+            return pl.read_parquet(BytesIO(data))
+
+    def keys(
+        self, files: list[tuple[str, bool]], first_date: date, last_date: date
+    ) -> pl.DataFrame:
+        """Return KEY of every row of files from one date to another (both included).
+
+        Args:
+            files: the path of each, and whether it is merged.
+        """
+        if not files:
             return EMPTY.select(KEY)
-        rows = self.scan(paths).filter(pl.col("date").is_between(first_date, last_date))
+        rows = self._known(files, None).filter(pl.col("date").is_between(first_date, last_date))
         return self.read(rows.select(KEY))
 
     def _rows_of(self, path: str, position_id: int, day: date) -> pl.DataFrame:
@@ -280,105 +333,22 @@ class Lake:
         return self.read(rows)
 
     def scan(self, paths: list[str]) -> pl.LazyFrame:
-        """Scan files. The columns are those of the first one: a merged file has one more."""
+        """Scan files that are all merged, or all not. Collect by `read`."""
         return pl.scan_parquet(
             [self._storage.source(path) for path in paths],
             glob=False,
-            extra_columns="ignore",
-            missing_columns="insert",
             storage_options=self._storage.storage_options,
         )
 
 
 async def record(connection: Connection, file: StoredFile) -> None:
     """Record a stored file in the transaction that finishes the jobs of its rows."""
-    await sql("register_file").execute(connection, **vars(file))
+    await sql("register_file").execute(connection, **file.recorded)
 
 
-async def found(database: Database, address: str) -> None:
-    """Make the lake of a database at an address, unless it has that one already.
-
-    Raises:
-        DatabaseSetupError: the database has another lake, or what lies there is another database's.
-        UsageError: the address is impossible.
-        TransientError: it cannot be reached now.
-    """
-    address = normalised(address)
-    storage = _storage(address)
-    async with database.connection() as connection:
-        row = await sql("known_lake").row(connection)
-        if row is None:
-            lake_id = await asyncio.to_thread(_found, storage, address)
-            await sql("found_lake").execute(connection, address=address, lake_id=lake_id)
-            row = await sql("known_lake").one(connection)
-    if row["address"] != address:
-        raise DatabaseSetupError(
-            f"REVALUE_LAKE is {address}, and the lake of this database is {row['address']}: "
-            "give that address, or none"
-        )
-    _require_no_copy(row["is_own"])
-    await asyncio.to_thread(_require_marked, storage, address, row["lake_id"])
-
-
-async def require_own(connection: Connection) -> None:
-    """Require that this database made its lake, and is not a copy of the one that did.
-
-    Raises:
-        DatabaseSetupError: it is a copy.
-    """
-    row = await sql("known_lake").row(connection)
-    _require_no_copy(row is None or row["is_own"])
-
-
-def _require_no_copy(is_own: bool) -> None:
-    if not is_own:
-        raise DatabaseSetupError(
-            "this database is a copy of the one that made the lake, and only one may write to it: "
-            "`revalue lake adopt` if the other is gone; else run without REVALUE_LAKE"
-        )
-
-
-def normalised(address: str) -> str:
-    """Return the address under which a lake is recorded, in one spelling of several."""
-    return address.rstrip("/") if address.startswith("s3://") else str(Path(address).expanduser())
-
-
-@cache
-def _storage(address: str) -> LakeStorage:
-    return open_storage(address)
-
-
-def _found(storage: LakeStorage, address: str) -> str:
-    """Mark the root of a new lake; return its id. A mark without a database is taken over."""
-    try:
-        lake_id = _marked(storage)
-    except StorageFileMissingError:
-        lake_id = str(uuid4())
-        storage.put(_MARKER, json.dumps({"lake_id": lake_id}).encode())
-        return lake_id
-    if any(True for _ in storage.list(_FOLDER)):
-        raise DatabaseSetupError(
-            f"{address} is the lake of another database: give an empty folder or prefix"
-        )
-    return lake_id
-
-
-def _marked(storage: LakeStorage) -> str:
-    return str(json.loads(storage.get(_MARKER))["lake_id"])
-
-
-def _require_marked(storage: LakeStorage, address: str, lake_id: str) -> None:
-    try:
-        marked = _marked(storage)
-    except StorageFileMissingError:
-        raise DatabaseSetupError(
-            f"{address} is not the lake of this database: the file {_MARKER} is missing there. "
-            "A folder has to be the same on every machine: mount it, or use s3://"
-        ) from None
-    if marked != lake_id:
-        raise DatabaseSetupError(
-            f"{address} is the lake of another database ({marked}), not of this one ({lake_id})"
-        )
+def _now() -> float:
+    """Return seconds that go on while a process is stopped or the machine is suspended."""
+    return clock_gettime(CLOCK_BOOTTIME)
 
 
 @contextmanager
@@ -391,13 +361,20 @@ def _translated_reads(storage: LakeStorage) -> Iterator[None]:
             f"a file of the lake is missing: {error}. If the lake is a folder, mount it on this "
             "machine; else restore the file from a backup"
         ) from error
-    except (OSError, pl.exceptions.ComputeError) as error:
-        if isinstance(error, pl.exceptions.ComputeError) and "parquet" in str(error):
+    except BaseException as error:
+        # A panic of polars is no Exception, and its class has no public name.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        is_of_network = storage.storage_options is not None and "parquet" not in str(error)
+        if not isinstance(error, OSError) and not is_of_network:
             raise LakeFaultError(
-                f"a file of the lake cannot be read: {error}. Restore it from a backup"
+                f"a file of the lake cannot be read: {error}. `revalue lake check` names it: "
+                "restore it from a backup"
             ) from error
         if storage.storage_options is None and isinstance(error, OSError):
             raise error_of_folder(error, "read the lake") from error
+        if not isinstance(error, Exception):
+            raise LakeFaultError(f"a file of the lake cannot be read: {error}") from error
         raise error_of_s3(error, "read the lake") from error
 
 

@@ -18,9 +18,9 @@ import polars as pl
 
 from revalue.engine.core.date_ranges import months
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
-from revalue.engine.errors import AccessDeniedError, NotFoundError, WriteConflictError
+from revalue.engine.errors import AccessDeniedError, WriteConflictError
 from revalue.engine.fault_injection import fault_point
-from revalue.engine.lake.lake import Lake, StoredFile, in_core_types, require_once, require_own
+from revalue.engine.lake.lake import Lake, StoredFile, in_core_types, require_once
 from revalue.engine.lake.parquet import MERGED_SCHEMA, VALUED_AT
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
@@ -37,7 +37,7 @@ LEAST_MOVED = 10_000
 _FILES_OF_LAST_MONTH = 8
 """The month that still grows is merged at so many small files; others when they have two."""
 
-_STEP_SECONDS = 3600.0
+_STEP_SECONDS = 1800.0
 _VALUED_US = "valued_us"
 
 
@@ -85,21 +85,20 @@ async def maintain(
     """
     done = Maintained()
     async with database.connection() as connection:
-        await require_own(connection)
+        await Lake.writable(connection)
+        if not await sql("may_maintain").value(connection):
+            raise AccessDeniedError(
+                "to maintain the lake is for the owner of the tables, the user that migrates the "
+                "schema"
+            )
         in_table = await sql("rows_by_month").fetch(connection)
-    try:
-        for month in in_table:
-            if month["rows"] >= least_moved:
-                for first, last in _ranges(month, merged_rows):
-                    await _move(database, month["month"], first, last, done)
-                    on_step(done)
-        while await _merge_next(database, merged_rows, done):
-            on_step(done)
-    except AccessDeniedError as error:
-        raise AccessDeniedError(
-            "to maintain the lake is for the owner of the tables, the user that migrates the "
-            f"schema: {error}"
-        ) from error
+    for month in in_table:
+        if month["rows"] >= least_moved:
+            for first, last in _ranges(month, merged_rows):
+                await _move(database, month["month"], first, last, done)
+                on_step(done)
+    while await _merge_next(database, merged_rows, done):
+        on_step(done)
     return done
 
 
@@ -141,14 +140,14 @@ async def _merge_next(database: Database, merged_rows: int, done: Maintained) ->
     """Merge one group of files; return whether there was one."""
     async with _step(database) as (connection, lake):
         files = [dict(row) for row in await sql("files_to_maintain").fetch(connection)]
-        group = _next_group(files, merged_rows)
+        floor = await sql("floor").value(connection)
+        group = _next_group(files, merged_rows, floor)
         if not group:
             return False
         epochs = await read_frame(connection, sql("epochs_at_floor").text)
-        floor = await sql("floor").value(connection)
         made, dropped = await asyncio.to_thread(_merged, lake, group, epochs, floor)
         for each in made:
-            await _record(connection, each)
+            await _record(connection, each, floor)
         paths = [file["path"] for file in group]
         if await sql("replace_files").execute(connection, paths=paths) != len(paths):
             raise WriteConflictError("files were replaced while they were merged: run it again")
@@ -167,14 +166,14 @@ async def _step(database: Database) -> AsyncIterator[tuple[Connection, Lake]]:
     ) as connection:
         if not await sql("take_maintenance").value(connection):
             raise WriteConflictError("another maintenance of the lake is at work: wait for its end")
-        lake = await Lake.of(connection)
-        if lake is None:
-            raise NotFoundError("this database has no lake")
-        yield connection, lake
+        yield connection, await Lake.writable(connection)
 
 
-def _next_group(files: list[dict[str, Any]], merged_rows: int) -> list[dict[str, Any]]:
-    """Return files to merge: first those of several months, then small ones of one month."""
+def _next_group(
+    files: list[dict[str, Any]], merged_rows: int, floor: datetime | None
+) -> list[dict[str, Any]]:
+    """Return files to merge: first those of several months, then small ones of one month, then
+    those of a month from which nothing was left out since the retention floor was raised."""
     of_several = [file for file in files if not _is_of_one_month(file)]
     if of_several:
         return _up_to(of_several, merged_rows)
@@ -184,6 +183,12 @@ def _next_group(files: list[dict[str, Any]], merged_rows: int) -> list[dict[str,
         group = _up_to(list(of_month), merged_rows)
         if len(group) >= (_FILES_OF_LAST_MONTH if month == newest else 2):
             return group
+    if floor is not None:
+        corrected = [file for file in files if file["max_epoch"] and file["is_merged"]]
+        for _, of_month in groupby(sorted(corrected, key=_month), key=_month):
+            group = list(of_month)
+            if any(file["floor"] is None or file["floor"] < floor for file in group):
+                return group
     return []
 
 
@@ -216,11 +221,13 @@ def _merged(
 
 
 def _dated(lake: Lake, file: dict[str, Any]) -> pl.DataFrame:
-    rows = lake.scan([file["path"]])
+    """Return the rows of a file. They are compared with what was stored: a merged file has no other
+    bytes to compare with later."""
+    rows = lake.whole(file["path"], file["sha256"])
     if not file["is_merged"]:
         valued_at = pl.lit(file["valued_at"]).cast(pl.Datetime("us", "UTC"))
         rows = rows.with_columns(valued_at.alias(VALUED_AT))
-    return in_core_types(lake.read(rows.select(*SNAPSHOT_COLUMNS, VALUED_AT)))
+    return in_core_types(rows.select(*SNAPSHOT_COLUMNS, VALUED_AT))
 
 
 def _without_superseded(rows: pl.DataFrame, epochs: pl.DataFrame, floor: datetime) -> pl.DataFrame:
@@ -250,9 +257,15 @@ def _stored(lake: Lake, rows: pl.DataFrame, name: str) -> tuple[StoredFile, date
     return stored, first
 
 
-async def _record(connection: Connection, stored: tuple[StoredFile, datetime | None]) -> None:
+async def _record(
+    connection: Connection,
+    stored: tuple[StoredFile, datetime | None],
+    floor: datetime | None = None,
+) -> None:
     file, valued_from = stored
-    await sql("record_merged").execute(connection, **vars(file), valued_from=valued_from)
+    await sql("record_merged").execute(
+        connection, **file.recorded, valued_from=valued_from, floor=floor
+    )
 
 
 def _is_of_one_month(file: dict[str, Any]) -> bool:

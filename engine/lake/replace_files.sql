@@ -2,4 +2,4 @@
 WITH replaced AS (
     DELETE FROM lake_files WHERE path = ANY (:paths::text[]) RETURNING path
 )
-INSERT INTO lake_unused (path) SELECT path FROM replaced
+INSERT INTO lake_unused (path, since) SELECT path, clock_timestamp() FROM replaced

@@ -95,14 +95,18 @@ class LakeStorage(Protocol):
         """
 
 
-def open_storage(address: str, environment: Mapping[str, str] = os.environ) -> LakeStorage:
+def open_storage(
+    address: str, environment: Mapping[str, str] = os.environ, *, creates: bool = False
+) -> LakeStorage:
     """Return the storage at an address, the value of REVALUE_LAKE.
 
-    A folder is created if it does not exist. Nothing is asked of S3 yet.
+    Nothing is asked of S3 yet.
 
     Args:
         address: an absolute path, where `~` is the home folder, or s3://BUCKET/PREFIX.
         environment: the AWS_ variables of S3.
+        creates: create a folder that does not exist. Only who makes a lake may: a folder that is
+            missing later is a disk that is not mounted.
 
     Raises:
         UsageError: the address is neither, a variable is wrong, or a package is not installed.
@@ -123,11 +127,14 @@ def open_storage(address: str, environment: Mapping[str, str] = os.environ) -> L
         raise UsageError(f"{address!r} is not an address of a lake: {_ALLOWED}")
     from revalue.engine.lake.folder_storage import FolderStorage
 
-    folder = Path(address).expanduser()
+    try:
+        folder = Path(address).expanduser()
+    except RuntimeError as error:  # of a user who does not exist
+        raise UsageError(f"{address!r} is not the path of a folder: {error}") from None
     if not folder.is_absolute():
         # Actors on other nodes, and later commands, run in other folders.
         raise UsageError(f"{address!r} is a relative path: write {str(folder.absolute())!r}")
-    return FolderStorage.opened(folder)
+    return FolderStorage.created(folder) if creates else FolderStorage(folder)
 
 
 def require_path(path: str) -> str:

@@ -253,14 +253,14 @@ async def row_of_both(
     row = found.row(0, named=True)
     if stored is not None and stored["epoch"] == row["epoch"]:
         raise stored_twice(row)
-    effects = _effects(row)
+    status = VALUATION_STATUS[row.pop("status")]
     return {
         "portfolio_id": portfolio,
         "security_id": security,
         **{name: position[name] for name in _OF_POSITION},
         **row,
-        "valuation_status": VALUATION_STATUS[row.pop("status")],
-        **effects,
+        "valuation_status": status,
+        **_effects(row),
     }
 
 

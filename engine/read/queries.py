@@ -23,7 +23,7 @@ from revalue.engine.errors import (
     UsageError,
 )
 from revalue.engine.lake.lake import Lake
-from revalue.engine.lake.overlay import READABLE, overlay_dicts
+from revalue.engine.lake.overlay import READABLE, overlay_dicts, stored_twice
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
@@ -223,6 +223,8 @@ class ReaderQueries:
                 else await both_stores.numbers_in_lake(connection, lake, portfolio, security, day),
             )
         for number, row in enumerate(rows):
+            if number and rows[number - 1]["epoch"] == row["epoch"]:
+                raise stored_twice({**row, "date": day, "position_id": f"{portfolio}/{security}"})
             before = rows[number - 1] if number else row
             row["changed"] = {
                 name: [before[name], row[name]] for name in _INPUTS if before[name] != row[name]

@@ -13,4 +13,5 @@ JOIN instruments i USING (security_id)
 CROSS JOIN LATERAL unnest(k.open_dates - k.hidden) AS r (dates)
 WHERE (:portfolio::text IS NULL OR k.portfolio_id = :portfolio)
   AND (:security::text IS NULL OR k.security_id = :security)
-  AND r.dates && daterange(:first_date, :last_date, '[]')
+  AND :first_date <= :last_date
+  AND COALESCE(lower(r.dates) <= :last_date, true) AND COALESCE(upper(r.dates) > :first_date, true)

@@ -114,7 +114,8 @@ class Valuer:
         store: SnapshotStore = POSTGRESQL
         if options.lake_task_rows is not None:
             try:
-                lake = await Lake.opened(database)
+                async with database.connection() as connection:
+                    lake = await Lake.writable(connection)
             except BaseException:
                 await database.close()
                 raise

@@ -36,11 +36,13 @@ def upgrade() -> None:
             path       text NOT NULL,
             row_count  integer NOT NULL CHECK (row_count > 0),
             byte_count bigint NOT NULL CHECK (byte_count > 0),
+            sha256     bytea NOT NULL,
             positions  int8range NOT NULL CHECK (NOT isempty(positions)),
             dates      daterange NOT NULL CHECK (NOT isempty(dates)),
             max_epoch  integer NOT NULL CHECK (max_epoch >= 0),
             moment_id  bigint,
-            valued_from timestamptz CHECK ((valued_from IS NULL) = (moment_id IS NOT NULL))
+            valued_from timestamptz CHECK ((valued_from IS NULL) = (moment_id IS NOT NULL)),
+            floor      timestamptz
         )
         """
     )
@@ -55,8 +57,8 @@ def upgrade() -> None:
     op.execute("CREATE INDEX lake_files_by_ranges ON lake_files USING gist (positions, dates)")
     objects.apply(
         revision,
-        "functions/refuse_without_lake",
         "views/postgres_valuations",
+        "functions/refuse_without_lake",
         "views/position_valuations",
         "functions/grant_revalue_roles",
     )
@@ -69,6 +71,7 @@ def downgrade() -> None:
         """
         DO $$
         BEGIN
+            LOCK TABLE lake_files;
             IF EXISTS (SELECT FROM lake_files) THEN
                 RAISE EXCEPTION 'the lake has snapshots, which an older revision would not find'
                     USING ERRCODE = 'restrict_violation',
@@ -78,6 +81,6 @@ def downgrade() -> None:
         """
     )
     objects.apply(down_revision, "views/position_valuations", "functions/grant_revalue_roles")
-    op.execute("DROP VIEW postgres_valuations")
     op.execute("DROP FUNCTION refuse_without_lake")
+    op.execute("DROP VIEW postgres_valuations")
     op.execute("DROP TABLE lake_unused, lake_files, lake")

@@ -24,8 +24,9 @@ from revalue.engine import logs
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import AccessDeniedError, NotAllInPostgresError, UsageError
-from revalue.engine.lake.check import adopt, check
+from revalue.engine.lake.check import check
 from revalue.engine.lake.maintain import maintain
+from revalue.engine.lake.ownership import adopt
 from revalue.engine.leadership.sessions import require_sessions
 from revalue.engine.operate import tokens
 from revalue.engine.postgres import embedded, schema

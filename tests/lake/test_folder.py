@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def storage(folder: Path) -> LakeStorage:
-    return open_storage(str(folder))
+    return open_storage(str(folder), creates=True)
 
 
 def all_below(folder: Path) -> list[str]:
@@ -58,7 +58,7 @@ def test_a_file_and_its_folders_are_on_the_disk_before_it_has_its_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch)
-    storage = open_storage(str(folder))
+    storage = open_storage(str(folder), creates=True)
     assert disk.told == [f"sync {folder.parent.parent}", f"sync {folder.parent}"]
     disk.told.clear()
     storage.put("a/b/x.parquet", DATA)
@@ -76,7 +76,7 @@ def test_a_file_and_its_folders_are_on_the_disk_before_it_has_its_name(
     assert [line.partition(" ")[0] for line in disk.told] == ["sync", "link", "sync"]
     disk.told.clear()
     # Another process may have created the folder, and died before it was on the disk.
-    open_storage(str(folder)).put("a/b/z.parquet", DATA)
+    open_storage(str(folder), creates=True).put("a/b/z.parquet", DATA)
     assert [line.partition(" ")[0] for line in disk.told] == [
         "sync",
         "sync",
@@ -89,7 +89,7 @@ def test_a_file_and_its_folders_are_on_the_disk_before_it_has_its_name(
 WRITER = """
 import os, stat, sys, time
 from revalue.engine.lake.storage import open_storage
-storage, step, fsync = open_storage(sys.argv[1]), sys.argv[2], os.fsync
+storage, step, fsync = open_storage(sys.argv[1], creates=True), sys.argv[2], os.fsync
 def stop(*arguments):
     if step == "fsync":
         if stat.S_ISDIR(os.fstat(*arguments).st_mode):
@@ -201,7 +201,7 @@ def test_a_folder_of_somebody_else(storage: LakeStorage, folder: Path) -> None:
             with pytest.raises(Denied, match=f"{folder}.*Permission denied"):
                 storage.put("new/x.parquet", DATA)
             with pytest.raises(Denied, match="create the lake's folder"):
-                open_storage(str(folder / "b"))
+                open_storage(str(folder / "b"), creates=True)
     finally:
         folder.chmod(0o700)
     assert all_below(folder) == [NAME]
@@ -211,7 +211,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "lake").touch()
     for address in (tmp_path / "lake", tmp_path / "lake" / "below"):
         with pytest.raises(StorageSetupError, match="cannot create the lake's folder"):
-            open_storage(str(address))
+            open_storage(str(address), creates=True)
 
 
 def test_a_folder_that_is_gone_is_not_made_again(storage: LakeStorage, folder: Path) -> None:

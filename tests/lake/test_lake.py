@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
@@ -18,8 +20,10 @@ from revalue.engine.errors import (
     StorageFileMissingError,
     UsageError,
 )
-from revalue.engine.lake.check import check
-from revalue.engine.lake.lake import Lake, StoredFile, found
+from revalue.engine.lake.check import check, sweep
+from revalue.engine.lake.lake import Lake, StoredFile
+from revalue.engine.lake.maintain import maintain
+from revalue.engine.lake.ownership import adopt, found
 from revalue.engine.lake.parquet import SCHEMA
 from revalue.engine.operate.status import count_position_days
 from revalue.engine.postgres import schema
@@ -29,6 +33,7 @@ from revalue.engine.read.explain import explain
 from revalue.engine.read.queries import ReaderQueries, totals_by_currency, valuations
 from revalue.engine.settings import Settings
 from revalue.engine.value.valuer import Valuer, ValuerOptions
+from tests.conftest import drop_database, fresh_database
 from tests.faults.checks import assert_all_correct
 from tests.integration.test_cli import code, run
 from tests.integration.test_prune import changes, everything, live, moments
@@ -104,27 +109,160 @@ async def test_a_view_that_cannot_show_all_rows_says_so(
         async with database.connection() as connection:
             assert await connection.fetchval(query) == 0
         await running.settle()
-    with pytest.raises(NotAllInPostgresError, match=f"in the lake {lake}"):
-        async with database.connection() as connection:
-            await connection.fetchval(query)
+    for question in (
+        query,
+        "SELECT * FROM position_valuations WHERE portfolio_id = 'NONE'",
+        """SELECT p.portfolio_id, COALESCE(sum(v.market_value), 0)
+           FROM portfolios p LEFT JOIN position_valuations v
+             ON v.portfolio_id = p.portfolio_id AND v.date = '2024-01-04'
+           GROUP BY 1""",
+        """SELECT b.business_date, v.market_value
+           FROM business_dates b LEFT JOIN position_valuations v ON v.date = b.business_date""",
+        "SELECT EXISTS (SELECT FROM position_valuations WHERE date = '1999-01-04')",
+    ):
+        with pytest.raises(NotAllInPostgresError, match=f"in the lake {lake}"):
+            async with database.connection() as connection:
+                await connection.fetch(question)
 
 
 async def test_a_database_keeps_to_its_lake_and_a_lake_to_its_database(
     url: str, database: Database, lake: str, tmp_path: Path, server_url: str, template: str
 ) -> None:
+    """Also a lake without a file yet: a small book writes none for a long time."""
+    await found(database, lake)
+    with pytest.raises(DatabaseSetupError, match="the lake of this database is"):
+        await found(database, str(tmp_path / "other"))
+    address = await fresh_database(server_url, template)
+    async with await Database.open(address) as other:
+        with pytest.raises(DatabaseSetupError, match="the lake of another database"):
+            await found(other, lake)
+        with pytest.raises(UsageError, match="relative path"):
+            await found(other, "lake")
+        with pytest.raises(UsageError, match="not the path of a folder"):
+            await found(other, "~nobody-of-this-name/lake")
+        (tmp_path / "files" / "snapshots").mkdir(parents=True)
+        (tmp_path / "files" / "snapshots" / "x.parquet").touch()
+        with pytest.raises(DatabaseSetupError, match="no mark of whose it is"):
+            await found(other, str(tmp_path / "files"))
+    await drop_database(server_url, address)
+    await execute(database, "UPDATE lake SET lake_id = gen_random_uuid()")
+    with pytest.raises(DatabaseSetupError, match="another lake lies there"):
+        await found(database, lake)
+    await execute(database, "DELETE FROM lake")  # it had marked the lake and was cut off then
+    await found(database, lake)
+
+
+async def test_of_many_schedulers_at_once_each_finds_the_new_lake(
+    database: Database, lake: str
+) -> None:
+    for number in range(3):
+        await asyncio.gather(*(found(database, f"{lake}{number}") for _ in range(4)))
+        assert await fetch(database, "DELETE FROM lake RETURNING address") == [(f"{lake}{number}",)]
+
+
+async def test_a_copy_of_the_server_is_fenced_by_an_adoption(
+    url: str, database: Database, lake: str, server_url: str
+) -> None:
+    """Its name is that of the original, as of a copied data directory: who adopts goes on."""
     await load_small_book(database, portfolios=1)
     async with engine(url, settings=in_lake(lake)) as running:
         await running.settle()
-    with pytest.raises(DatabaseSetupError, match="the lake of this database is"):
-        await found(database, str(tmp_path / "other"))
-    with pytest.raises(UsageError, match="relative path"):
-        await found(database, "lake")
-    await execute(database, "UPDATE lake SET lake_id = gen_random_uuid()")
-    with pytest.raises(DatabaseSetupError, match="the lake of another database"):
-        await found(database, lake)
-    await execute(database, "DELETE FROM lake")
-    with pytest.raises(DatabaseSetupError, match="the lake of another database"):
-        await found(database, lake)
+    [[as_before]] = await fetch(database, "SELECT lake_id::text FROM lake")
+    await adopt(database)
+    await found(database, lake)
+    await execute(database, "UPDATE lake SET lake_id = $1::text::uuid", as_before)  # the other one
+    with pytest.raises(DatabaseSetupError, match="another database has adopted it"):
+        await sweep(database, older_than=timedelta(days=1))
+    with pytest.raises(DatabaseSetupError, match="another database has adopted it"):
+        await maintain(database)
+    with pytest.raises(DatabaseSetupError, match="another database has adopted it"):
+        await Valuer.open(url, ValuerOptions(max_attempts=1, lake_task_rows=1))
+    assert len(await valuations(database)) == 2 * len(DAYS)  # it may read
+    await adopt(database)  # its name is the mark's: it may take the lake back
+
+
+async def test_files_of_a_lake_that_is_not_mounted_are_not_written_elsewhere(
+    url: str, database: Database, lake: str, tmp_path: Path
+) -> None:
+    """Neither by a scheduler that was at work, nor by a maintenance, which would take the rows out
+    of PostgreSQL; and no folder is made in its place."""
+    await load_small_book(database, portfolios=1)
+    async with engine(url, settings=in_lake(lake, least_rows=10)) as running:
+        await running.settle()
+        (tmp_path / "lake").rename(tmp_path / "away")
+        (tmp_path / "lake").mkdir()  # the mount point
+        await execute(database, "UPDATE market_prices SET price = price + 1")
+        with pytest.raises(DatabaseSetupError, match="mount it"):
+            await running.settle()
+    for work in (maintain(database, least_moved=1), sweep(database, older_than=timedelta(days=1))):
+        with pytest.raises(DatabaseSetupError, match="mount it"):
+            await work
+    (tmp_path / "lake").rmdir()
+    with pytest.raises(StorageFileMissingError):
+        await valuations(database)
+    with pytest.raises(DatabaseSetupError, match="mount it"):
+        await maintain(database, least_moved=1)
+    assert not (tmp_path / "lake").exists()
+    (tmp_path / "away").rename(tmp_path / "lake")
+    async with engine(url, settings=in_lake(lake, least_rows=10)) as running:
+        await running.settle()
+        assert await assert_all_correct(database) == 2 * len(DAYS)
+
+
+async def test_a_file_that_was_stored_long_ago_is_not_recorded(
+    url: str, database: Database, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process stood still, and it may have been swept: the rows are stored anew."""
+    await load_small_book(database, portfolios=1)
+    real, stood_still = Lake.store, []
+
+    def store(self: Lake, rows: pl.DataFrame, name: str) -> StoredFile:
+        stored = real(self, rows, name)
+        if not stood_still:
+            stood_still.append(stored.path)
+            return replace(stored, stored_at=stored.stored_at - 3_700)
+        return stored
+
+    monkeypatch.setattr(Lake, "store", store)
+    behind = "SELECT FROM position_status WHERE state <> 'CURRENT'"
+    async with engine(url, settings=in_lake(lake)) as running, asyncio.timeout(30):
+        await running.settle()
+        while await fetch(database, behind):  # a pause follows
+            await asyncio.sleep(0.02)
+            await running.settle()
+    paths = [path for (path,) in await fetch(database, "SELECT path FROM lake_files")]
+    assert stood_still[0] not in paths
+    assert await assert_all_correct(database) == 2 * len(DAYS)
+
+
+async def test_a_changed_bit_is_found(url: str, database: Database, lake: str) -> None:
+    """By the check, and by a maintenance, which would make it permanent."""
+    await load_small_book(database, portfolios=1)
+    async with engine(url, settings=in_lake(lake)) as running:
+        await running.settle()
+    _change_a_bit(lake)
+    found_by = await check(database)
+    assert (found_by.is_sound, len(found_by.damaged)) == (False, 1)
+    await execute(database, "UPDATE lake_files SET dates = '[2023-12-31,2024-01-27)'")
+    with pytest.raises(LakeFaultError, match="is damaged"):
+        await maintain(database)
+
+
+@pytest.mark.parametrize("day", [date.min, DAYS[0], date.max])
+async def test_no_dates_are_no_rows(url: str, database: Database, lake: str, day: date) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url, settings=in_lake(lake)) as running:
+        await running.settle()
+    assert len(await valuations(database, first_date=DAYS[3], last_date=day)) == 0 or day > DAYS[3]
+    _, lines = await ReaderQueries(database).history("P1", "A", date.max, day)
+    assert lines == []
+
+
+def _change_a_bit(lake: str) -> None:
+    [file, *_] = sorted(Path(lake).rglob("*.parquet"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 4
+    file.write_bytes(bytes(data))
 
 
 async def test_a_lake_that_is_not_mounted_is_noticed(
@@ -163,8 +301,9 @@ async def test_a_row_that_is_stored_twice_is_an_error_and_no_choice(
             await ask()
     await execute(
         database,
-        "INSERT INTO lake_files (path, row_count, byte_count, positions, dates, max_epoch,"
-        " moment_id) SELECT path, row_count, byte_count, positions, dates, max_epoch, moment_id"
+        "INSERT INTO lake_files (path, row_count, byte_count, sha256, positions, dates, max_epoch,"
+        " moment_id) SELECT path, row_count, byte_count, sha256, positions, dates, max_epoch,"
+        " moment_id"
         " FROM lake_files",
     )
     with pytest.raises(LakeFaultError, match="has two rows of"):

@@ -95,17 +95,21 @@ async def test_each_step_can_be_the_last(lived: Database, monkeypatch: pytest.Mo
     assert (found.is_sound, len(found.orphans) >= deaths) == (True, True)
 
 
-async def test_what_was_pruned_is_dropped(lived: Database) -> None:
+@pytest.mark.parametrize("is_merged", [False, True])
+async def test_what_was_pruned_is_dropped(lived: Database, is_merged: bool) -> None:
     times = await moments(lived)
     floor = times[len(times) // 2]
     later = [at for at in times if at >= floor]
     before = await told(lived, later)
+    if is_merged:  # a month that is one file already
+        assert (await maintain(lived, least_moved=1)).rows_dropped == 0
     await prune(lived, before=floor)
     pruned = await changes(lived)
     done = await maintain(lived, least_moved=1)
     assert done.rows_dropped > 0
     assert (await told(lived, later))[0] == before[0]
     assert await changes(lived) == pruned
+    assert await maintain(lived, least_moved=1) == Maintained()
     assert (await check(lived)).is_sound
 
 

@@ -22,7 +22,7 @@ DATA = bytes(range(256)) * 400
 @pytest.fixture(params=["folder", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> LakeStorage:
     if request.param == "folder":
-        return open_storage(str(tmp_path / "a" / "lake"))
+        return open_storage(str(tmp_path / "a" / "lake"), creates=True)
     store: ObjectStore = request.getfixturevalue("object_store")
     return open_storage(f"s3://{BUCKET}/tests/{uuid4()}", store.environment())
 
@@ -207,4 +207,4 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(home: Path) -> None:
-    assert open_storage("~/lake").source("x") == str(home / "lake" / "x")
+    assert open_storage("~/lake", creates=True).source("x") == str(home / "lake" / "x")

@@ -38,8 +38,8 @@ from revalue.engine.core.valuation import Valued, in_storage_order
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import NotFoundError, TermLostError
 from revalue.engine.fan_out import fan_out
-from revalue.engine.lake.check import adopt
-from revalue.engine.lake.lake import Lake, found
+from revalue.engine.lake.lake import Lake
+from revalue.engine.lake.ownership import adopt, found
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.prune import prune
 from revalue.engine.operate.status import retry_jobs
@@ -238,7 +238,9 @@ class Store(RuleBasedStateMachine):
             with suppress(NotFoundError):
                 await adopt(self.database)  # a copy shares the files
             await found(self.database, own or new_lake(self.url))
-            self.store = LakeStore(await Lake.opened(self.database), least_rows=1)
+            async with self.database.connection() as connection:
+                lake = await Lake.writable(connection)
+            self.store = LakeStore(lake, least_rows=1)
         # Each statement is planned once: the plans of the views take more time than their rows.
         self.outside = await asyncpg.connect(
             self.url, server_settings={"plan_cache_mode": "force_generic_plan"}

@@ -63,7 +63,7 @@ BEGIN
         GRANT UPDATE ON
             calendars, portfolios, instruments, market_prices, fx_rates, position_state,
             reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters,
-            scheduler_term, publications, kept_counts, lake
+            scheduler_term, publications, kept_counts
             TO revalue_engine;
         GRANT UPDATE (valid_to_epoch) ON position_history TO revalue_engine;
         GRANT DELETE ON position_history, deferred_jobs, unstaged_positions TO revalue_engine;

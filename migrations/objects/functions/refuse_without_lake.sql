@@ -2,8 +2,8 @@
 --
 -- The view itself looks whether there are any, with the rights of its owner: whoever may read the
 -- view need not be allowed to read the table of the files.
-CREATE OR REPLACE FUNCTION refuse_without_lake(address text) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+CREATE OR REPLACE FUNCTION refuse_without_lake(address text) RETURNS SETOF postgres_valuations
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 AS $$
 BEGIN
     RAISE EXCEPTION 'position_valuations cannot show all rows: some are in the lake %', address
         USING ERRCODE = 'RV411',
