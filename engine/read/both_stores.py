@@ -36,6 +36,7 @@ _SUMS = {
     "market_value": AMOUNT,
     "unrealized_gain": AMOUNT,
 }
+_SUMMED = ("market_value", "unrealized_gain")
 _NAMES = ["portfolio_id", "security_id"]
 _EFFECTS = ("price_effect", "fx_effect")
 _OF_POSITION = ("base_currency", "local_currency", "reprocessing_status", "watermark_date")
@@ -192,20 +193,29 @@ async def totals_by_currency(connection: Connection, lake: Lake) -> pl.DataFrame
     """Return what queries.totals_by_currency does, of both stores: one month after the other."""
     first, last = await sql("dates_of_snapshots").one(connection)
     parts = [pl.DataFrame(schema=_SUMS)]
+    spans = await read_all_spans(connection, None)
     for begin, end in months(first, last) if first is not None else ():
-        given = {
-            "portfolio": None,
-            "security": None,
-            "first_date": begin,
-            "last_date": end,
-            "known_at": None,
-        }
-        rows = in_core_types(await read_parameters(connection, "valuations", **given))
-        both = await valuations(connection, lake, rows, **given)
+        columns = ["base_currency", "date", *_SUMMED]
+        if await sql("has_snapshots").value(connection, first_date=begin, last_date=end):
+            given = {
+                "portfolio": None,
+                "security": None,
+                "first_date": begin,
+                "last_date": end,
+                "known_at": None,
+            }
+            rows = in_core_types(await read_parameters(connection, "valuations", **given))
+            both = await valuations(connection, lake, rows, **given)
+        else:
+            of_month = spans.filter(
+                pl.col("first_date") <= end, pl.col("last_date") >= begin
+            ).with_columns(pl.col("first_date").clip(begin), pl.col("last_date").clip(None, end))
+            wanted = of_month.select("position_id", "first_date", "last_date", "epoch")
+            found = await lake.newest(connection, wanted, _SUMMED)
+            currencies = of_month.select("position_id", "base_currency").unique("position_id")
+            both = found.join(currencies, on="position_id")
         parts.append(
-            both.group_by("base_currency", "date").agg(
-                pl.col("market_value", "unrealized_gain").sum()
-            )
+            both.select(columns).group_by("base_currency", "date").agg(pl.col(_SUMMED).sum())
         )
     return pl.concat(parts).sort("base_currency", "date")
 

@@ -236,7 +236,9 @@ def _duckdb() -> "DuckDBPyConnection":
             "pip install 'revalue[lake]'"
         ) from error
     # What does not fit into memory goes there, and not into the folder of the caller.
-    return duckdb.connect(config={"temp_directory": tempfile.gettempdir()})
+    connection = duckdb.connect(config={"temp_directory": tempfile.gettempdir()})
+    connection.execute("SET parquet_metadata_cache = true")  # files are never changed
+    return connection
 
 
 def _s3(options: dict[str, str]) -> Any:
