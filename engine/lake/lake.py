@@ -238,23 +238,23 @@ class Lake:
         if not files:
             return in_core_types(EMPTY.select(names))
         position, day, epoch = pl.col("position_id"), pl.col("date"), pl.col("epoch")
-        ids = wanted["position_id"]
-        ranges = wanted.lazy().select(
-            "position_id", "first_date", "last_date", readable_epoch="epoch"
+        ids = wanted["position_id"].unique()
+        # The range is compared with what a file says of its groups of rows, before they are read.
+        scanned = self._known(files, known_at).filter(
+            position.is_between(ids.min(), ids.max()),
+            position.is_in(ids.implode()),
+            day.is_between(wanted["first_date"].min(), wanted["last_date"].max()),
         )
+        ranges = wanted.select("position_id", "first_date", "last_date", readable_epoch="epoch")
+        # Joined when they are read: in the same plan it takes twice as long.
         rows = (
-            self._known(files, known_at)
-            .filter(
-                position.is_between(ids.min(), ids.max()),
-                day.is_between(wanted["first_date"].min(), wanted["last_date"].max()),
-            )
-            .select(names)
+            self.read(scanned.select(names))
             .join(ranges, on="position_id")
             .filter(day.is_between("first_date", "last_date"), epoch <= pl.col("readable_epoch"))
             .select(names)
             .sort(KEY)
         )
-        return in_core_types(_newest_of_sorted(self.read(rows)))
+        return in_core_types(_newest_of_sorted(rows))
 
     async def all_epochs(
         self, connection: Connection, position_id: int, day: date
