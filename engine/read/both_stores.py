@@ -37,6 +37,8 @@ _SUMS = {
     "unrealized_gain": AMOUNT,
 }
 _SUMMED = ("market_value", "unrealized_gain")
+_SUMMED_ROWS = 2_000_000
+"""About so many rows of the lake are in memory while they are summed: 100 MB."""
 _NAMES = ["portfolio_id", "security_id"]
 _EFFECTS = ("price_effect", "fx_effect")
 _OF_POSITION = ("base_currency", "local_currency", "reprocessing_status", "watermark_date")
@@ -190,34 +192,55 @@ async def valuations(
 
 
 async def totals_by_currency(connection: Connection, lake: Lake) -> pl.DataFrame:
-    """Return what queries.totals_by_currency does, of both stores: one month after the other."""
-    first, last = await sql("dates_of_snapshots").one(connection)
+    """Return what queries.totals_by_currency does, of both stores: some months after the others.
+
+    A file that is not merged may have rows of all months: it is read once for each period.
+    """
+    first, last, in_lake = await sql("dates_of_snapshots").one(connection)
     parts = [pl.DataFrame(schema=_SUMS)]
     spans = await read_all_spans(connection, None)
-    for begin, end in months(first, last) if first is not None else ():
-        columns = ["base_currency", "date", *_SUMMED]
+    every = list(months(first, last)) if first is not None else []
+    at_once = max(1, _SUMMED_ROWS * len(every) // max(1, in_lake))
+    for start in range(0, len(every), at_once):
+        period = every[start : start + at_once]
+        begin, end = period[0][0], period[-1][1]
         if await sql("has_snapshots").value(connection, first_date=begin, last_date=end):
-            given = {
-                "portfolio": None,
-                "security": None,
-                "first_date": begin,
-                "last_date": end,
-                "known_at": None,
-            }
-            rows = in_core_types(await read_parameters(connection, "valuations", **given))
-            both = await valuations(connection, lake, rows, **given)
+            parts += [await _sums_of_both(connection, lake, *month) for month in period]
         else:
-            of_month = spans.filter(
-                pl.col("first_date") <= end, pl.col("last_date") >= begin
-            ).with_columns(pl.col("first_date").clip(begin), pl.col("last_date").clip(None, end))
-            wanted = of_month.select("position_id", "first_date", "last_date", "epoch")
-            found = await lake.newest(connection, wanted, _SUMMED)
-            currencies = of_month.select("position_id", "base_currency").unique("position_id")
-            both = found.join(currencies, on="position_id")
-        parts.append(
-            both.select(columns).group_by("base_currency", "date").agg(pl.col(_SUMMED).sum())
-        )
+            parts.append(await _sums_of_lake(connection, lake, spans, begin, end))
     return pl.concat(parts).sort("base_currency", "date")
+
+
+async def _sums_of_both(connection: Connection, lake: Lake, begin: date, end: date) -> pl.DataFrame:
+    given = {
+        "portfolio": None,
+        "security": None,
+        "first_date": begin,
+        "last_date": end,
+        "known_at": None,
+    }
+    rows = in_core_types(await read_parameters(connection, "valuations", **given))
+    return _sums(await valuations(connection, lake, rows, **given))
+
+
+async def _sums_of_lake(
+    connection: Connection, lake: Lake, spans: pl.DataFrame, begin: date, end: date
+) -> pl.DataFrame:
+    """Sum dates of which PostgreSQL has no rows."""
+    of_dates = spans.filter(pl.col("first_date") <= end, pl.col("last_date") >= begin)
+    wanted = of_dates.select(
+        "position_id",
+        pl.col("first_date").clip(begin),
+        pl.col("last_date").clip(None, end),
+        "epoch",
+    )
+    rows = await lake.newest(connection, wanted, _SUMMED)
+    currencies = of_dates.select("position_id", "base_currency").unique("position_id")
+    return _sums(rows.join(currencies, on="position_id"))
+
+
+def _sums(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("base_currency", "date").agg(pl.col(_SUMMED).sum())
 
 
 async def numbers_in_lake(
