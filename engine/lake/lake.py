@@ -269,7 +269,7 @@ class Lake:
         for path, valued_at in files:
             rows = await asyncio.to_thread(self._rows_of, path, position_id, day)
             found += [
-                {**row, VALUED_AT: valued_at or row[VALUED_AT] or "-infinity"}
+                {**row, VALUED_AT: valued_at or row.get(VALUED_AT) or "-infinity"}
                 for row in rows.iter_rows(named=True)
             ]
         return found

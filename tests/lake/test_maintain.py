@@ -87,7 +87,7 @@ async def test_each_step_can_be_the_last(lived: Database, monkeypatch: pytest.Mo
                 deaths -= 1
             deaths += 1
             assert await numbers() == before, (point, at)
-    assert deaths > 2
+    assert deaths > 0
     monkeypatch.undo()
     await maintain(lived, least_moved=1)
     assert await numbers() == before
