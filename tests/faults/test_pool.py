@@ -16,6 +16,7 @@ from revalue.actors.protocols import NoActorsError, TaskLostError
 from revalue.actors.ray_worker import RayWorker
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
+from revalue.engine.value.valuer import ValuerOptions
 from tests.faults.armory import Armory
 from tests.faults.conftest import Outage
 from tests.support import until
@@ -41,7 +42,7 @@ async def pool(
     def make(url: str, size: int = 1, tasks_per_actor: int = 1) -> ActorPool:
         made.append(
             ActorPool(
-                partial(RayWorker, url, max_attempts=3, answer_seconds=60),
+                partial(RayWorker, url, ValuerOptions(max_attempts=3, answer_seconds=60)),
                 size=size,
                 tasks_per_actor=tasks_per_actor,
                 task_deadline_seconds=60,
