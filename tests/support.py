@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
-from revalue.engine.errors import NotFoundError
-from revalue.engine.lake.ownership import adopt, found
+from revalue.engine.lake.ownership import adopt, found, place
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.arrow import ArrowReader
@@ -116,12 +116,9 @@ async def engine(
         answer_seconds=settings.step_seconds,
     ) as database:
         if IN_LAKE and settings.lake is None:
-            own = await fetch(database, "SELECT address FROM lake")
-            folder = own[0][0] if own else new_lake(url)
-            settings = settings.model_copy(update={"lake": folder, "lake_task_rows": 1})
+            lake = await own_lake(database)
+            settings = settings.model_copy(update={"lake": lake, "lake_task_rows": 1})
         if settings.lake is not None:
-            with suppress(NotFoundError):
-                await adopt(database)  # of a copy of a database, which shares its files
             await found(database, settings.lake)
         valuers = [await Valuer.open(url, ValuerOptions.of(settings)) for _ in range(workers)]
         pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
@@ -145,10 +142,21 @@ async def engine(
             await pool.close()
 
 
-def new_lake(url: str) -> str:
-    """Return a new folder beside the server's, which goes with it."""
-    server = Path(parse_qs(urlsplit(url).query)["host"][0])
-    return str(server.parent / "lakes" / uuid.uuid4().hex)
+async def own_lake(database: Database) -> str:
+    """Return the lake of a database. A copy of another one, which may only read that one's, gets a
+    copy of the files, as its own."""
+    server = Path(parse_qs(urlsplit(database.url).query)["host"][0])  # the folder goes with it
+    new = str(server.parent / "lakes" / uuid.uuid4().hex)
+    async with database.connection() as connection:
+        known = await place(connection)
+    if known is None:
+        return new
+    if known.is_own:
+        return known.address
+    await asyncio.to_thread(shutil.copytree, known.address, new)
+    await execute(database, "UPDATE lake SET address = $1", new)
+    await adopt(database)
+    return new
 
 
 def weekdays(first: date, count: int) -> list[date]:

@@ -36,10 +36,10 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.core.valuation import Valued, in_storage_order
 from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.errors import NotFoundError, TermLostError
+from revalue.engine.errors import TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.lake.lake import Lake
-from revalue.engine.lake.ownership import adopt, found
+from revalue.engine.lake.ownership import found
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.prune import prune
 from revalue.engine.operate.status import retry_jobs
@@ -56,7 +56,7 @@ from tests.conftest import drop_database, fresh_database, named
 from tests.faults.checks import VIOLATIONS
 from tests.integration.test_valuation import check
 from tests.lake_rows import rows_in_tables
-from tests.support import IN_LAKE, dates, engine, facts, new_lake, open_days, prices, weekdays
+from tests.support import IN_LAKE, dates, engine, facts, open_days, own_lake, prices, weekdays
 
 T = TypeVar("T")
 
@@ -233,11 +233,7 @@ class Store(RuleBasedStateMachine):
         self.reader = ArrowReader(self.url)
         self.store: SnapshotStore = POSTGRESQL
         if IN_LAKE:
-            async with self.database.connection() as connection:
-                own = await connection.fetchval("SELECT address FROM lake")
-            with suppress(NotFoundError):
-                await adopt(self.database)  # a copy shares the files
-            await found(self.database, own or new_lake(self.url))
+            await found(self.database, await own_lake(self.database))
             async with self.database.connection() as connection:
                 lake = await Lake.writable(connection)
             self.store = LakeStore(lake, least_rows=1)
