@@ -5,8 +5,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # Modules that Revalue does not import are not compiled: it takes seconds, and a tenth of the space.
 UNUSED := '/ray/(rllib|data|train|tune|llm)/|/tests/'
 # Tests of readers and of the protocol, which run again with every result in a file of a lake.
-OF_READERS := $(addprefix tests/integration/test_,report.py valuation.py corrections.py holes.py \
-	preview.py openings.py position_history.py) tests/web/test_api.py tests/property/test_store.py
+OF_READERS := $(addprefix tests/integration/test_,report.py corrections.py holes.py preview.py) \
+	tests/web/test_api.py tests/property/test_store.py
 # What is installed stands in the lock files: no address of an index, and no name of this machine.
 COMPILE := $(BIN)/pip-compile --quiet --extra chart --extra serve --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header
