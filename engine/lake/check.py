@@ -23,7 +23,6 @@ LEAST_AGE = timedelta(hours=6)
 (LONGEST_UNRECORDED_SECONDS): the rest is for clocks that differ."""
 
 _CHECK_SECONDS = 24 * 3600.0
-_SUFFIX, _FOLDER = ".parquet", "snapshots/"
 _TWICE_SHOWN = 5
 _DAY = ["position_id", "date"]
 
@@ -34,7 +33,7 @@ class LakeSummary:
 
     Attributes:
         address: the folder, or s3://bucket/prefix.
-        is_own: whether this database made it; False: it is a copy of the one that did.
+        is_own: whether this database owns it; False: it is a copy of the one that does.
         files: number of files that are recorded; rows, bytes: what they have.
         first_date: the first date of a row; None: there is no row. last_date: the last one.
     """
@@ -107,7 +106,7 @@ async def check(
     async with database.transaction(
         isolation="repeatable_read", readonly=True, seconds=_CHECK_SECONDS
     ) as connection:
-        lake = await _lake(connection)
+        lake = await Lake.existing(connection)
         recorded = await _recorded(connection)
         found.files = len(recorded)
         stored = {file.path: file for file in await asyncio.to_thread(lambda: list(lake.files()))}
@@ -204,13 +203,6 @@ async def sweep(
             await sql("forget_unused").execute(connection, paths=paths + gone)
             await asyncio.to_thread(lake.delete, paths)
     return unused
-
-
-async def _lake(connection: Connection) -> Lake:
-    lake = await Lake.of(connection)
-    if lake is None:
-        raise NotFoundError("this database has no lake")
-    return lake
 
 
 async def _recorded(connection: Connection) -> list[dict[str, Any]]:

@@ -102,6 +102,20 @@ class Lake:
         return None if found is None else cls(found)
 
     @classmethod
+    async def existing(cls, connection: Connection) -> "Lake":
+        """Return the lake of a database.
+
+        Raises:
+            NotFoundError: it has none.
+        """
+        lake = await cls.of(connection)
+        if lake is None:
+            raise NotFoundError(
+                "this database has no lake: `revalue value` makes one when REVALUE_LAKE is set"
+            )
+        return lake
+
+    @classmethod
     async def writable(cls, connection: Connection) -> "Lake":
         """Return the lake of a database, after a look whether it may be written to from here.
 
@@ -110,11 +124,7 @@ class Lake:
             DatabaseSetupError: it is not this database's own, or not at its address.
             TransientError: it cannot be reached now.
         """
-        lake = await cls.of(connection)
-        if lake is None:
-            raise NotFoundError(
-                "this database has no lake: `revalue value` makes one when REVALUE_LAKE is set"
-            )
+        lake = await cls.existing(connection)
         await asyncio.to_thread(lake.require_writable)
         return lake
 

@@ -79,8 +79,10 @@ async def overlay(
     """Return a frame with the rows of the lake in place of those that they replace.
 
     Args:
-        frame: the columns of `keys` of `newer_rows` and the columns, in the types of the core;
-            and is_from_lake is added: whether the values are the lake's.
+        frame: the columns of `keys` of `newer_rows` and the columns, in the types of the core.
+
+    Returns:
+        The frame, and is_from_lake: whether the values of a row are the lake's.
     """
     keys = frame.select(pl.col(name).cast(kind) for name, kind in _KEY_TYPES.items())
     newer = await newer_rows(connection, keys, columns, known_at=known_at)
@@ -115,8 +117,8 @@ async def overlay_dicts(
     """Put the values of the lake into the rows of a page that they replace.
 
     Args:
-        rows: each has the columns of `keys` of `newer_rows`, readable_epoch is taken out; a row
-            whose values are replaced gets its valuation_status and no failure_reason.
+        rows: each has the columns of `keys` of `newer_rows`. One whose values are replaced gets the
+            valuation_status of the lake's row, and no failure_reason.
     """
     keys = pl.DataFrame(
         [[row[name] for name in _KEY_TYPES] for row in rows], schema=_KEY_TYPES, orient="row"

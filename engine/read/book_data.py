@@ -201,9 +201,10 @@ async def published_rows(
         connection: in a transaction.
         positions: only these positions; None: all.
     """
-    lake = await Lake.of(connection)  # type: ignore[arg-type]
+    reading: Any = connection  # bare, or of the pool: both have what is used here
+    lake = await Lake.of(reading)
     if lake is not None:
-        async for batch in published_rows_of_both(connection, lake, positions):  # type: ignore[arg-type]
+        async for batch in published_rows_of_both(reading, lake, positions):
             yield batch
         return
     portfolios = securities = None
