@@ -20,7 +20,7 @@ from revalue.actors.steps import DatabaseSteps
 from revalue.engine import metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import RevalueError, TransientError
-from revalue.engine.lake.ownership import found
+from revalue.engine.lake.ownership import make_lake
 from revalue.engine.leadership.sessions import actors_that_fit, require_sessions
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.database_metrics import DatabaseCollector
@@ -84,7 +84,7 @@ class Scheduler:
                 await retry(lambda: self._fit_sessions(database))
                 lake = self._settings.lake
                 if lake is not None:
-                    await retry(lambda: found(database, lake))
+                    await retry(lambda: make_lake(database, lake))
                 term = await retry(lambda: self._acquire(database))
                 try:
                     await self._lead(database, term)

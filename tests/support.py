@@ -20,7 +20,7 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
-from revalue.engine.lake.ownership import adopt, found, place
+from revalue.engine.lake.ownership import adopt, make_lake, place
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.arrow import ArrowReader
@@ -119,7 +119,7 @@ async def engine(
             lake = await own_lake(database)
             settings = settings.model_copy(update={"lake": lake, "lake_task_rows": 1})
         if settings.lake is not None:
-            await found(database, settings.lake)
+            await make_lake(database, settings.lake)
         valuers = [await Valuer.open(url, ValuerOptions.of(settings)) for _ in range(workers)]
         pool = LocalPool(valuers, capacity=workers * settings.tasks_per_actor)
         reader, live = (

@@ -79,7 +79,7 @@ async def place(connection: Connection) -> Place | None:
     return Place(row["address"], row["lake_id"], row["is_own"], _storage(row["address"]))
 
 
-async def found(database: Database, address: str) -> None:
+async def make_lake(database: Database, address: str) -> None:
     """Make the lake of a database at an address, unless it has that one already.
 
     Raises:
@@ -94,7 +94,7 @@ async def found(database: Database, address: str) -> None:
             owner = await sql("owner").value(connection)
             storage = await asyncio.to_thread(open_storage, address, creates=True)
             lake_id = await asyncio.to_thread(_mark_new, storage, address, owner)
-            await sql("found_lake").execute(
+            await sql("record_lake").execute(
                 connection, address=address, lake_id=lake_id, owner=owner
             )
             known = await place(connection)

@@ -23,7 +23,7 @@ from revalue.engine.errors import (
 from revalue.engine.lake.check import check, sweep
 from revalue.engine.lake.lake import Lake, StoredFile
 from revalue.engine.lake.maintain import maintain
-from revalue.engine.lake.ownership import adopt, found
+from revalue.engine.lake.ownership import adopt, make_lake
 from revalue.engine.lake.parquet import SCHEMA
 from revalue.engine.operate.status import count_position_days
 from revalue.engine.postgres import schema
@@ -129,34 +129,34 @@ async def test_a_database_keeps_to_its_lake_and_a_lake_to_its_database(
     url: str, database: Database, lake: str, tmp_path: Path, server_url: str, template: str
 ) -> None:
     """Also a lake without a file yet: a small book writes none for a long time."""
-    await found(database, lake)
+    await make_lake(database, lake)
     with pytest.raises(DatabaseSetupError, match="the lake of this database is"):
-        await found(database, str(tmp_path / "other"))
+        await make_lake(database, str(tmp_path / "other"))
     address = await fresh_database(server_url, template)
     async with await Database.open(address) as other:
         with pytest.raises(DatabaseSetupError, match="the lake of another database"):
-            await found(other, lake)
+            await make_lake(other, lake)
         with pytest.raises(UsageError, match="relative path"):
-            await found(other, "lake")
+            await make_lake(other, "lake")
         with pytest.raises(UsageError, match="not the path of a folder"):
-            await found(other, "~nobody-of-this-name/lake")
+            await make_lake(other, "~nobody-of-this-name/lake")
         (tmp_path / "files" / "snapshots").mkdir(parents=True)
         (tmp_path / "files" / "snapshots" / "x.parquet").touch()
         with pytest.raises(DatabaseSetupError, match="no mark of whose it is"):
-            await found(other, str(tmp_path / "files"))
+            await make_lake(other, str(tmp_path / "files"))
     await drop_database(server_url, address)
     await execute(database, "UPDATE lake SET lake_id = gen_random_uuid()")
     with pytest.raises(DatabaseSetupError, match="another lake lies there"):
-        await found(database, lake)
+        await make_lake(database, lake)
     await execute(database, "DELETE FROM lake")  # it had marked the lake and was cut off then
-    await found(database, lake)
+    await make_lake(database, lake)
 
 
 async def test_of_many_schedulers_at_once_each_finds_the_new_lake(
     database: Database, lake: str
 ) -> None:
     for number in range(3):
-        await asyncio.gather(*(found(database, f"{lake}{number}") for _ in range(4)))
+        await asyncio.gather(*(make_lake(database, f"{lake}{number}") for _ in range(4)))
         assert await fetch(database, "DELETE FROM lake RETURNING address") == [(f"{lake}{number}",)]
 
 
@@ -169,7 +169,7 @@ async def test_a_copy_of_the_server_is_fenced_by_an_adoption(
         await running.settle()
     [[as_before]] = await fetch(database, "SELECT lake_id::text FROM lake")
     await adopt(database)
-    await found(database, lake)
+    await make_lake(database, lake)
     await execute(database, "UPDATE lake SET lake_id = $1::text::uuid", as_before)  # the other one
     with pytest.raises(DatabaseSetupError, match="another database has adopted it"):
         await sweep(database, older_than=timedelta(days=1))
@@ -385,9 +385,9 @@ async def test_the_commands(url: str, database: Database, lake: str) -> None:
     assert "is a copy" in said("status")
     assert code(url, "lake", "sweep")[0] == 78
     with pytest.raises(DatabaseSetupError, match="revalue lake adopt"):
-        await found(database, lake)
+        await make_lake(database, lake)
     said("adopt", "--yes")
-    await found(database, lake)
+    await make_lake(database, lake)
 
 
 async def test_a_check_finds_a_row_that_is_stored_twice(

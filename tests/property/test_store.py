@@ -39,7 +39,7 @@ from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.lake.lake import Lake
-from revalue.engine.lake.ownership import found
+from revalue.engine.lake.ownership import make_lake
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.prune import prune
 from revalue.engine.operate.status import retry_jobs
@@ -233,7 +233,7 @@ class Store(RuleBasedStateMachine):
         self.reader = ArrowReader(self.url)
         self.store: SnapshotStore = POSTGRESQL
         if IN_LAKE:
-            await found(self.database, await own_lake(self.database))
+            await make_lake(self.database, await own_lake(self.database))
             async with self.database.connection() as connection:
                 lake = await Lake.writable(connection)
             self.store = LakeStore(lake, least_rows=1)
