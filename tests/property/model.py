@@ -89,6 +89,32 @@ class Scheduler(NamedTuple):
     passes: tuple[int, ...] = (UNKNOWN, UNKNOWN)
 
 
+# Per date: pairs of epoch and value, in the order of epochs.
+Rows = tuple[tuple[tuple[int, int], ...], ...]
+
+
+class Floor(NamedTuple):
+    """The retention floor: what readers saw when it was raised, which they are told for ever.
+
+    later: pairs of date and epoch of the rows that were committed after it.
+    """
+
+    published: int
+    seen: tuple[tuple[int, tuple[int, int]], ...]
+    later: tuple[tuple[int, int], ...]
+
+
+class Step(NamedTuple):
+    """A step of maintenance that has read rows: all of the table, or all of the files.
+
+    floor: the retention floor that it has read.
+    """
+
+    table: Rows
+    files: tuple[Rows, ...]
+    floor: Floor | None
+
+
 class State(NamedTuple):
     # The data, and the changes that may still happen.
     prices: int  # mask of the price corrections that are committed
@@ -114,14 +140,17 @@ class State(NamedTuple):
     noted: bool  # unstaged_positions covers the position; False unless the bounds have noting
     triggers: tuple[tuple[int, int, int], ...]  # (dates, dates taken out or closed, cursor)
     jobs: tuple[Job, ...]
-    # Per date: pairs of epoch and value, in the order of epochs.
-    rows: tuple[tuple[tuple[int, int], ...], ...]
+    rows: Rows  # those in PostgreSQL
     term: int
     last_job: int
     last_task: int
     # The processes.
     attempts: tuple[Attempt, ...]
     schedulers: tuple[Scheduler, ...]
+    # The lake: nothing unless the bounds have one.
+    files: tuple[Rows, ...] = ()
+    floor: Floor | None = None
+    maintenance: Step | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +169,8 @@ class Bounds:
         removals: how often the date `removable` may be taken out of the calendar or put back.
         settled: whether the opened dates are valued at the start.
         noting: whether it matters where a lane looks. Without, it can look at the position anytime.
+        lake: attempts may store their rows as files, maintenance moves and merges rows, and the
+            retention floor may be raised once.
     """
 
     dates: int = 3
@@ -155,6 +186,7 @@ class Bounds:
     removable: int = 1
     settled: bool = True
     noting: bool = False
+    lake: bool = False
 
 
 MUTATIONS = {
@@ -193,6 +225,18 @@ MUTATIONS = {
     "noted is forgotten unseen": "the note of a position that is not staged is deleted",
     "what is noted is ignored": "history looks at no position while the calendars are the same",
     "a pass is never over": "a pass that found nothing counts after a change of the calendars",
+    "a file is recorded by itself": "a file is recorded before the transaction of its jobs",
+    "the table is read alone": "readers do not read files",
+    "moved rows stay": "rows that are moved into a file stay in the table",
+    "rows of meanwhile are deleted": "moving deletes rows that came after it has read",
+    "files are replaced in two steps": "a maintenance takes files away before the merged one is "
+    "there",
+    "files of meanwhile are replaced": "merging takes away files that came after it has read",
+    "what is not published replaces": "maintenance leaves out a row for the sake of a later one "
+    "that is not published",
+    "the floor is not asked": "maintenance leaves out rows that are still asked for as of the "
+    "retention floor",
+    "young files are swept": "a file that no transaction has recorded yet is deleted",
 }
 _READS = {"a lane is scanned", "a pass begins", "a pass ends"}  # nothing is committed
 _FENCES = {
@@ -206,6 +250,8 @@ REDUNDANT = {
     "and the rows stay under their own epoch",
     "no fence of attempts": "finishing checks that the job is running, not whose it is: "
     "a job commits once, with all of its dates",
+    "later rows replace": "maintenance does not ask when a row was committed: an epoch gets no "
+    "second row of a date that it shows",
 }
 
 
@@ -293,6 +339,8 @@ class Model:
 
     def _transitions(self, s: State) -> Iterator[tuple[str, bool, State]]:
         yield from self._data_changes(s)
+        if self.bounds.lake:
+            yield from self._keep_lake(s)
         for number, attempt in enumerate(s.attempts):
             yield from self._attempt(s, number, attempt)
         if not s.schedulers:
@@ -413,6 +461,12 @@ class Model:
             if any(_locked(s, work.job) for work in attempt.work):
                 return  # it waits for the commit of the other attempt
             kept = tuple(work for work in attempt.work if self._may_finish(s, attempt, work))
+            if "young files are swept" in self.broken:
+                lost = tuple(work._replace(rows=()) for work in attempt.work)
+                then = _with_attempt(s, number, attempt._replace(work=lost))
+                yield f"the file of task {attempt.task} is swept", True, then
+            if "a file is recorded by itself" in self.broken:
+                yield f"the file of task {attempt.task} is recorded", True, self._store(s, attempt)
             if kept:
                 yield (
                     f"task {attempt.task} marks",
@@ -426,14 +480,12 @@ class Model:
                     _reported(s._replace(attempts=rest), attempt.task),
                 )
         else:
-            done = self._commit(s._replace(attempts=rest), attempt)
-            yield f"task {attempt.task} commits", True, _reported(done, attempt.task)
-            if s.faults:
-                yield (
-                    f"task {attempt.task} commits, its actor dies",
-                    False,
-                    done._replace(faults=s.faults - 1),
-                )
+            for in_file in (False, True) if self.bounds.lake else (False,):
+                done = self._commit(s._replace(attempts=rest), attempt, in_file=in_file)
+                name = f"task {attempt.task} commits{' a file' if in_file else ''}"
+                yield name, True, _reported(done, attempt.task)
+                if s.faults:
+                    yield f"{name}, its actor dies", False, done._replace(faults=s.faults - 1)
 
     def _compute(self, s: State, job: Job) -> Work:
         rows, holes = [], 0
@@ -455,16 +507,102 @@ class Model:
         in_time = job.epoch == s.epoch or self.broken & {"finish any epoch", "no epochs at the end"}
         return its_own and job.status == RUNNING and bool(in_time)
 
-    def _commit(self, s: State, attempt: Attempt) -> State:
-        rows, jobs = list(s.rows), list(s.jobs)
+    def _commit(self, s: State, attempt: Attempt, *, in_file: bool) -> State:
+        jobs = list(s.jobs)
         for work in attempt.work:
-            epoch = s.epoch if "rows under the newest epoch" in self.broken else work.epoch
-            for day, worth in work.rows:
-                rows[day] = tuple(sorted((*rows[day], (epoch, worth))))
             for number, job in enumerate(jobs):
                 if job.number == work.job:
                     jobs[number] = job._replace(status=DONE, holes=work.holes)
-        return s._replace(rows=tuple(rows), jobs=tuple(jobs))
+        s = self._store(s, attempt, in_file=in_file)
+        return s._replace(jobs=tuple(jobs))
+
+    def _store(self, s: State, attempt: Attempt, *, in_file: bool = True) -> State:
+        """Add the rows of an attempt to the table, or as a file."""
+        new: list[tuple[tuple[int, int], ...]] = [() for _ in s.rows]
+        for work in attempt.work:
+            epoch = s.epoch if "rows under the newest epoch" in self.broken else work.epoch
+            for day, worth in work.rows:
+                new[day] = (*new[day], (epoch, worth))
+        if s.floor:
+            added = {(day, row[0]) for day, of_day in enumerate(new) for row in of_day}
+            later = tuple(sorted({*s.floor.later, *added}))
+            s = s._replace(floor=s.floor._replace(later=later))
+        if in_file:
+            return s._replace(files=_files(s.files, tuple(new)))
+        return s._replace(rows=_together((s.rows, tuple(new))))
+
+    # The lake -------------------------------------------------------------------------------------
+
+    def _keep_lake(self, s: State) -> Iterator[tuple[str, bool, State]]:
+        """Yield the steps of maintenance. It can die at any time, and loses only what it has read.
+
+        No step of the engine waits for it, so a state of rest may have one that has begun.
+        """
+        if s.floor is None:
+            seen = tuple(sorted(self.visible(s).items()))
+            raised = s._replace(floor=Floor(s.published, seen, ()))
+            yield "the retention floor is raised", False, raised
+        else:
+            pruned = s._replace(rows=self._needed(s, s.rows, s.floor))
+            if pruned != s:
+                yield "superseded rows in the table are pruned", False, pruned
+        if s.maintenance is not None:
+            yield "maintenance dies", True, s._replace(maintenance=None)
+            yield "maintenance commits", True, self._maintained(s, s.maintenance)
+            return
+        if any(s.rows):
+            step = Step(s.rows, (), s.floor)
+            yield "maintenance reads the table", False, s._replace(maintenance=step)
+        merged = self._needed(s, _together(s.files), s.floor)
+        if len(s.files) > 1 or (s.files and merged != s.files[0]):
+            step = Step((), s.files, s.floor)
+            yield "maintenance reads the files", False, s._replace(maintenance=step)
+            if "files are replaced in two steps" in self.broken:
+                yield "maintenance takes files away, and dies", True, s._replace(files=())
+
+    def _maintained(self, s: State, step: Step) -> State:
+        """Replace what a step has read, if all of it is still there."""
+        s = s._replace(maintenance=None)
+        if step.table:
+            meanwhile = "rows of meanwhile are deleted" in self.broken
+            if any(set(read) - set(now) for read, now in zip(step.table, s.rows, strict=True)):
+                return s  # a prune has deleted some of them
+            left = tuple(
+                tuple(row for row in now if row not in read and not meanwhile)
+                for read, now in zip(step.table, s.rows, strict=True)
+            )
+            if "moved rows stay" in self.broken:
+                left = s.rows
+            return s._replace(rows=left, files=_files(s.files, step.table))
+        kept = [file for file in s.files if file not in step.files]
+        if "files of meanwhile are replaced" in self.broken:
+            kept = []
+        merged = self._needed(s, _together(step.files), step.floor)
+        return s._replace(files=_files(tuple(kept), merged))
+
+    def _needed(self, s: State, rows: Rows, floor: Floor | None) -> Rows:
+        """Return the rows without those that are beside a later one that was published and
+        committed at the retention floor."""
+        published = -1 if floor is None else floor.published
+        if "the floor is not asked" in self.broken:
+            published = s.published
+        if "what is not published replaces" in self.broken:
+            published = s.epoch
+        known_later = floor.later if floor and "later rows replace" not in self.broken else ()
+        return tuple(
+            _from(
+                of_day,
+                max(
+                    (
+                        epoch
+                        for epoch, _ in of_day
+                        if epoch <= published and (day, epoch) not in known_later
+                    ),
+                    default=0,
+                ),
+            )
+            for day, of_day in enumerate(rows)
+        )
 
     def _stale(self, s: State) -> State:
         """Raise the position's revision: earlier scans cannot be staged, so they are forgotten."""
@@ -768,7 +906,9 @@ class Model:
                 for me in schedulers
             )  # fmt: skip
         rows = s.rows
-        if any(len(of_day) > 1 and of_day[1][0] <= s.published for of_day in rows):
+        if not self.bounds.lake and any(
+            len(of_day) > 1 and of_day[1][0] <= s.published for of_day in rows
+        ):
             rows = tuple(_still_seen(of_day, s.published) for of_day in rows)
         return _renumbered(
             s._replace(jobs=jobs, attempts=attempts, schedulers=schedulers, rows=rows)
@@ -783,11 +923,31 @@ class Model:
         cut = s.open if "readers see what is open" in self.broken else s.published_open
         seen = {}
         cut &= ~s.published_hidden
+        stored = self.stored(s)
         for day in bits(cut & ((1 << self.bounds.dates) - 1)):
-            rows = [row for row in s.rows[day] if row[0] <= newest]
+            rows = [row for row in stored[day] if row[0] <= newest]
             if rows:
                 seen[day] = rows[-1]
         return seen
+
+    def stored(self, s: State) -> Rows:
+        """Return the rows of both stores, as readers see them."""
+        if not s.files or "the table is read alone" in self.broken:
+            return s.rows
+        return _together((s.rows, *s.files))
+
+    def _still_told(self, s: State, floor: Floor) -> bool:
+        """Whether readers as of the retention floor are told what they were told then."""
+        stored = self.stored(s)
+        for day, row in floor.seen:
+            known = [
+                each
+                for each in stored[day]
+                if each[0] <= floor.published and (day, each[0]) not in floor.later
+            ]
+            if not known or known[-1] != row:
+                return False
+        return True
 
     def is_reached(self, s: State) -> bool:
         scheduled = s.open & ((1 << s.frontier) - 1)
@@ -816,7 +976,8 @@ class Model:
         scheduled = (1 << s.frontier) - 1
         if s.holes & (s.pending | ~scheduled) or s.holes & ~s.open:
             return "4 a hole is a scheduled, open date that is not pending"
-        for rows in s.rows:
+        stored = self.stored(s)
+        for rows in stored:
             if any(a[0] == b[0] for a, b in pairwise(rows)):
                 return "7 nothing is stored twice"
         seen = self.visible(s)
@@ -837,10 +998,12 @@ class Model:
             if worth[day] is not None and not ahead >> day & 1:
                 return "6 a hole whose data is there has a queued trigger"
         for day in bits(s.open & scheduled & ~s.missing & ~s.pending & ~s.holes & ~ahead):
-            if not s.rows[day]:
+            if not stored[day]:
                 return "3 no date without a row before the frontier"
-            if s.rows[day][-1][1] != worth[day]:
+            if stored[day][-1][1] != worth[day]:
                 return "6 a correction that committed is never lost"
+        if s.floor and not self._still_told(s, s.floor):
+            return "2 what was known at the retention floor is still told"
         return None
 
     def wrong_step(self, s: State, t: State) -> str | None:
@@ -855,11 +1018,13 @@ class Model:
         if t.epoch == s.epoch:
             if s.holes & ~t.holes:
                 return "5 a hole ends only under a new epoch"
+            stored = self.stored(t)
             for day in bits(gone & ~t.holes & ~_ahead(t)):
-                if not any(row[0] == t.epoch for row in t.rows[day]):
+                if not any(row[0] == t.epoch for row in stored[day]):
                     return "5 pending shrinks by what is committed under the epoch"
         if t.published == s.published and (
             t.rows is not s.rows
+            or t.files is not s.files
             or t.published_open != s.published_open
             or t.published_hidden != s.published_hidden
             or t.open != s.open
@@ -879,8 +1044,24 @@ class Model:
 
 
 def _still_seen(rows: tuple[tuple[int, int], ...], published: int) -> tuple[tuple[int, int], ...]:
-    newest = max((epoch for epoch, _ in rows if epoch <= published), default=0)
-    return tuple(row for row in rows if row[0] >= newest)
+    return _from(rows, max((epoch for epoch, _ in rows if epoch <= published), default=0))
+
+
+def _from(rows: tuple[tuple[int, int], ...], least: int) -> tuple[tuple[int, int], ...]:
+    return tuple(row for row in rows if row[0] >= least)
+
+
+def _together(several: tuple[Rows, ...]) -> Rows:
+    """Return the rows of several stores; one that is stored twice is there twice."""
+    return tuple(
+        tuple(sorted(row for rows in of_day for row in rows))
+        for of_day in zip(*several, strict=True)
+    )
+
+
+def _files(files: tuple[Rows, ...], new: Rows) -> tuple[Rows, ...]:
+    """Add a file; none without rows."""
+    return tuple(sorted((*files, new))) if any(new) else files
 
 
 def _renumbered(s: State) -> State:
@@ -1082,6 +1263,18 @@ SMALL = (
         noting=True,
         faults=0,
     ),
+    Bounds(dates=2, opened=1, open=0b11, positions=(), prices=(0b01,), lake=True, faults=0),
+    Bounds(dates=2, open=0b11, positions=(), removals=2, lake=True, faults=0, prices=()),
+    Bounds(
+        dates=2,
+        open=0b11,
+        prices=(0b10, 0b10),
+        late=(0, 0),
+        gone=(0b10, 0),
+        positions=(),
+        lake=True,
+        faults=0,
+    ),
 )
 BIG = (
     Bounds(prices=(0b100,), positions=(), closings=1),
@@ -1097,6 +1290,8 @@ BIG = (
     Bounds(dates=2, opened=1, open=0b11, positions=(), prices=(0b01,), noting=True),
     Bounds(dates=2, opened=1, open=0b11, positions=((0b01, 0b11),), prices=(0b01,), noting=True,
            faults=0),
+    Bounds(dates=2, opened=1, open=0b11, positions=(), prices=(0b01,), lake=True),
+    Bounds(dates=2, open=0b11, positions=(), prices=(0b01,), lake=True, faults=0, closings=1),
 )  # fmt: skip
 RACES = (Bounds(faults=0),)
 
