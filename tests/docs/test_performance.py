@@ -5,7 +5,8 @@ from pathlib import Path
 
 from revalue.benchmarks.idle import IdleOutcome
 from revalue.benchmarks.lake_reads import LakeReadsOutcome
-from revalue.benchmarks.report import page, read
+from revalue.benchmarks.report.charts import draw
+from revalue.benchmarks.report.page import page, read
 from revalue.benchmarks.scheduler_limit import SchedulerLimitOutcome
 from revalue.benchmarks.small import SmallOutcome
 from revalue.benchmarks.year import Days, YearOutcome
@@ -16,6 +17,12 @@ RECORDS = read(ROOT / "benchmarks" / "records")
 
 def test_no_number_of_the_page_was_typed() -> None:
     assert (ROOT / "docs" / "performance.md").read_text() == page(RECORDS)
+
+
+def test_the_pictures_are_drawn_from_the_same_records(tmp_path: Path) -> None:
+    draw(RECORDS, tmp_path)
+    shown = {path.name for path in (ROOT / "docs" / "performance").iterdir()}
+    assert {path.name for path in tmp_path.iterdir() if path.stat().st_size > 5_000} == shown
 
 
 def test_what_was_not_measured_has_no_section() -> None:

@@ -1,30 +1,25 @@
 """The section of docs/performance.md about the lake: a backfill into PostgreSQL and into files."""
 
-from typing import Any, TypeAlias
-
-Record: TypeAlias = Any
-
-Target: TypeAlias = tuple[str, str, str, bool]
-
-_PROCESSES = ("postgresql", "scheduler", "actors")
+from revalue.benchmarks.report.form import PROCESSES, Record, Target, table
 
 
-def rows_of_table(lake: list[Record]) -> list[list[str]]:
+def lake_table(lake: list[Record]) -> str:
     """Return a row per run: store, actors, speed, CPU of each kind of process, log, bytes kept."""
-    return [
+    rows = [
         [
             "table" if run["lake"] is None else "lake",
             str(run["actors"]),
             f"{run['rows_per_second']:,}",
-            *(f"{_us(run, name):.2f}" for name in _PROCESSES),
+            *(f"{_us(run, name):.2f}" for name in PROCESSES),
             f"{run['cost']['wal_bytes'] / run['rows']:.0f}",
             "" if run["lake"] is None else f"{run['lake']['bytes'] / run['lake']['rows']:.1f}",
         ]
         for run in sorted(lake, key=lambda run: (run["actors"], run["lake"] is not None))
     ]
+    return table(_COLUMNS, rows)
 
 
-COLUMNS = [
+_COLUMNS = [
     "store",
     "actors",
     "rows/s",
@@ -40,9 +35,9 @@ def targets(lake: list[Record]) -> list[Target]:
     """Return what was asked of the lake, and what was measured."""
     rows: list[Target] = []
     two = [run for run in lake if run["actors"] == 2]
-    table = next((run for run in two if run["lake"] is None), None)
+    rows_in_table = next((run for run in two if run["lake"] is None), None)
     files = next((run for run in two if run["lake"] is not None), None)
-    if table is None or files is None:
+    if rows_in_table is None or files is None:
         return rows
 
     def at_most(what: str, limit: float, measured: float, unit: str) -> None:
@@ -51,14 +46,14 @@ def targets(lake: list[Record]) -> list[Target]:
     def at_least(what: str, limit: float, measured: float) -> None:
         rows.append((what, f"{limit:g}", f"{measured:.2f}", measured >= limit))
 
-    bound = table["baselines"].get("upper-bound, 2 connections")
+    bound = rows_in_table["baselines"].get("upper-bound, 2 connections")
     if bound:
         what = "`backfill` with a lake against `upper-bound, 2 connections`"
         at_least(what, 1.6, files["rows_per_second"] / bound)
     at_least(
         "the same against the table, in the same minutes",
         1.7,
-        files["rows_per_second"] / table["rows_per_second"],
+        files["rows_per_second"] / rows_in_table["rows_per_second"],
     )
     at_most("the same, PostgreSQL CPU a row", 0.35, _us(files, "postgresql"), " µs")
     at_most("the same, log a row", 5, files["cost"]["wal_bytes"] / files["rows"], " B")
@@ -66,7 +61,7 @@ def targets(lake: list[Record]) -> list[Target]:
     return rows
 
 
-READ_COLUMNS = ["question", "asked", "by", "as written, ms", "merged, ms", "merged, ms of CPU"]
+_READ_COLUMNS = ["question", "asked", "by", "as written, ms", "merged, ms", "merged, ms of CPU"]
 
 _QUESTIONS = {
     "total": ("total of everything by currency and date", 500.0),
@@ -76,9 +71,9 @@ _QUESTIONS = {
 }
 
 
-def rows_of_reads(reads: Record) -> list[list[str]]:
+def _reads_table(reads: Record) -> str:
     """Return a row per question and reader: milliseconds before and after maintenance."""
-    return [
+    rows = [
         [
             text,
             f"{asked:g}",
@@ -89,11 +84,13 @@ def rows_of_reads(reads: Record) -> list[list[str]]:
         for name, (text, asked) in _QUESTIONS.items()
         for who, times in reads["milliseconds"][name].items()
     ]
+    return table(_READ_COLUMNS, rows)
 
 
-def values_of_reads(reads: Record) -> dict[str, str]:
-    """Return what the section about reads says of the book and its files."""
+def lake_reads_values(reads: Record) -> dict[str, str]:
+    """Return what the section about reads says of the book, its files and the times."""
     return {
+        "lake_reads": _reads_table(reads),
         "lake_reads_rows": f"{reads['rows']:,}",
         "lake_reads_positions": f"{reads['positions']:,}",
         "lake_reads_dates": f"{reads['dates']:,}",
