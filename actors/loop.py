@@ -410,10 +410,7 @@ class SchedulerLoop:
                 work.turns_ended > begun for work, begun in zip(lanes, begun_before, strict=True)
             )
 
-        async with self._turned:
-            await self._turned.wait_for(
-                lambda: turned() or self.phase is Phase.ENDED or self.progress.trouble
-            )
+        await self.until(lambda: turned() or self.progress.trouble is not None)
         if self.phase is Phase.ENDED or self.progress.trouble:
             return False
         depth = {} if self.progress.paused else await self._steps.queue_depth()
@@ -431,12 +428,23 @@ class SchedulerLoop:
 
         before = shown()
 
-        async def changes() -> None:
-            async with self._turned:
-                await self._turned.wait_for(lambda: shown() != before or self.phase is Phase.ENDED)
-
         if self.progress.idle and self.phase is not Phase.ENDED:
-            await arrives_within(changes, seconds)
+            await arrives_within(lambda: self.until(lambda: shown() != before), seconds)
+
+    def is_resting(self) -> bool:
+        """Whether it has nothing to do, and neither an operator nor trouble keeps it from work."""
+        progress = self.progress
+        return progress.idle and not progress.paused and progress.trouble is None
+
+    async def until(self, condition: Callable[[], bool]) -> bool:
+        """Wait until a turn, or a change of trouble, has made the condition true.
+
+        Returns:
+            False: it may not be, because there are no more turns.
+        """
+        async with self._turned:
+            await self._turned.wait_for(lambda: condition() or self.phase is Phase.ENDED)
+        return self.phase is not Phase.ENDED
 
     async def _give_way(self) -> None:
         """Let the live lane finish its turn before a page of history, which would slow it down."""

@@ -17,9 +17,11 @@ from revalue.actors.loop import SchedulerLoop
 from revalue.actors.pool import ActorPool
 from revalue.actors.protocols import Worker
 from revalue.actors.steps import DatabaseSteps
+from revalue.actors.upkeep import Upkeep
 from revalue.engine import metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import RevalueError, TransientError
+from revalue.engine.lake.maintain import Maintained, OnStep, maintain
 from revalue.engine.lake.ownership import make_lake
 from revalue.engine.leadership.sessions import actors_that_fit, require_sessions
 from revalue.engine.leadership.term import Term
@@ -114,11 +116,28 @@ class Scheduler:
         }
         steps = DatabaseSteps(database, readers, term, settings)
         self._loop = SchedulerLoop(steps, self._pool, settings)
+        upkeep = asyncio.create_task(self._keep_lake(self._loop))
         try:
             await self._loop.run()
         finally:
+            upkeep.cancel()
+            await asyncio.wait([upkeep])
             steps.forget_connections()
             await self._pool.close()
+
+    async def _keep_lake(self, loop: SchedulerLoop) -> None:
+        """Maintain the lake while nothing is to be done, if there is one and that is asked for."""
+        seconds = self._settings.lake_maintenance_seconds
+        if self._settings.lake is None or not seconds:
+            return
+
+        async def maintain_now(on_step: OnStep) -> Maintained:
+            name = application_name("lake maintenance", self._holder)
+            # No session while nothing is maintained: an idle scheduler costs nothing.
+            async with await Database.open(self._url, connections=1, application=name) as database:
+                return await maintain(database, on_step=on_step)
+
+        await Upkeep(loop, maintain_now, rest_seconds=seconds).run()
 
     def _tell(self, trouble: str | None) -> None:
         self._trouble = trouble

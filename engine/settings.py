@@ -36,6 +36,12 @@ class Settings(BaseSettings):
         description="with a lake: results of so many position-days, or more, of one task are a "
         "file; fewer go into PostgreSQL",
     )
+    lake_maintenance_seconds: float = Field(
+        600,
+        ge=0,
+        description="with a lake: a scheduler that had nothing to do for so long after it has "
+        "worked does what `revalue lake maintain` does; 0: never",
+    )
     ray_address: str | None = Field(
         None, description="address of a Ray cluster; without it a local Ray is started"
     )
