@@ -14,6 +14,7 @@ from revalue.console.web import (
     portfolios,
     positions,
     problems,
+    reports,
 )
 from revalue.console.web.correlation_id import Correlation
 from revalue.console.web.middleware import BodyLimit, HeadAsGet, HostNames
@@ -25,6 +26,7 @@ from revalue.console.web.responses import PARQUET
 from revalue.console.web.security_headers import SecurityHeaders
 from revalue.console.web.turns import TakeTurns
 from revalue.engine.operate.position_counts import CountKeeper
+from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import ReaderQueries, open_limited
 from revalue.engine.settings import Settings
 
@@ -83,6 +85,13 @@ def create_app(
             connections=2,
             application="revalue preview",
         )
+        app.state.for_reports = await Database.open(
+            url,
+            connections=2,
+            application="revalue report",
+            statement_seconds=timeout_seconds,
+            answer_seconds=reports.REPORT_SECONDS,
+        )
         queue = PreviewQueue(max_waiting=preview_queue, keep_seconds=preview_keep_seconds)
         app.state.answers = answers
         app.state.readiness = Readiness(url)
@@ -99,6 +108,7 @@ def create_app(
             await queue.close()
             await answers.close()
             await for_previews.close()
+            await app.state.for_reports.close()
 
     # No /docs and /redoc: their scripts come from another host and could read the console's token.
     app = FastAPI(
@@ -130,6 +140,6 @@ def create_app(
     app.add_middleware(Correlation)
     app.add_middleware(SecurityHeaders)  # added last, so it is the outermost
     problems.install(app)
-    for each in (portfolios, positions, corrections, operations, console_feed):
+    for each in (portfolios, positions, reports, corrections, operations, console_feed):
         app.include_router(each.router)
     return app

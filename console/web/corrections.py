@@ -4,7 +4,6 @@ A preview that is not finished after a while goes on in the background (preview_
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import date
 from decimal import Decimal
 from io import BytesIO
 from typing import Annotated, Any, Literal
@@ -14,7 +13,7 @@ from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from revalue.console.web.auth import OperateCaller, TokenFirst
-from revalue.console.web.parameters import require_text
+from revalue.console.web.parameters import IsoDate, require_text
 from revalue.console.web.preview_queue import PreviewQueue, PreviewTask, Work
 from revalue.console.web.problems import responses, status_of
 from revalue.console.web.responses import CSV, PARQUET, json_response, json_text
@@ -44,7 +43,7 @@ DecimalText = Annotated[
         description="Decimal number as text, at most 18 digits before and after the point.",
     ),
 ]
-Day = Annotated[date, Field(description="Date of the corrected record.")]
+Day = Annotated[IsoDate, Field(description="Date of the corrected record.")]
 MAX_CORRECTIONS = 100
 BODY_LIMITS = Limits(rows=1_000_000, columns=100, cells=10_000_000, uncompressed_bytes=200_000_000)
 MAX_POSITION_DAYS = 100_000_000

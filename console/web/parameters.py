@@ -1,5 +1,6 @@
 """Parameters that endpoints share: queries of the database, names, dates and page limits."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from revalue.console.web.path_ids import decode_id
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import UsageError
 from revalue.engine.read.queries import MAX_LIMIT, ReaderQueries
+
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _queries(request: Request) -> ReaderQueries:
@@ -26,6 +29,15 @@ def require_text(text: str) -> str:
     if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
         raise UsageError("a name cannot contain a NUL character or a lone surrogate")
     return text
+
+
+def _require_iso(value: object) -> object:
+    """Refuse what pydantic would take for a date, too: a number of seconds since 1970."""
+    if isinstance(value, str) and _ISO_DATE.fullmatch(value) is None:
+        raise ValueError("write a date as YYYY-MM-DD")
+    if isinstance(value, int | float):
+        raise ValueError("write a date as text, YYYY-MM-DD")
+    return value
 
 
 def require_order(first: date, last: date) -> None:
@@ -82,7 +94,8 @@ Queries = Annotated[ReaderQueries, Depends(_queries)]
 _Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), BeforeValidator(decode_id)]
 Portfolio = Annotated[_Id, Path(description="Portfolio id.")]
 Security = Annotated[_Id, Path(description="Security id.")]
-BusinessDay = Annotated[date, Query(alias="date", description="Business day.")]
-FirstDate = Annotated[date, Query(alias="from", description="First date, included.")]
-LastDate = Annotated[date, Query(alias="to", description="Last date, included.")]
+IsoDate = Annotated[date, BeforeValidator(_require_iso)]
+BusinessDay = Annotated[IsoDate, Query(alias="date", description="Business day.")]
+FirstDate = Annotated[IsoDate, Query(alias="from", description="First date, included.")]
+LastDate = Annotated[IsoDate, Query(alias="to", description="Last date, included.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows per page.")]

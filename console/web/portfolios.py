@@ -1,6 +1,6 @@
 """Endpoints of portfolios: their list, positions on one date, and totals over a range of dates."""
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from revalue.console.web.auth import ReadCaller
 from revalue.console.web.parameters import (
     FirstDate,
+    IsoDate,
     KnownAt,
     LastDate,
     Limit,
@@ -82,7 +83,7 @@ async def positions(
     answers: Queries,
     caller: ReadCaller,
     as_of: Annotated[
-        date, Query(description="Date; the last business day at or before it is returned.")
+        IsoDate, Query(description="Date; the last business day at or before it is returned.")
     ],
     known_at: KnownAt = None,
     after: Annotated[

@@ -61,7 +61,7 @@ async def rows_response(
     Raises:
         HTTPException: 406 if no media type fits.
     """
-    media_type = _media_type(request)
+    media_type = media_type_of(request)
     known_at = head.pop("known_at", None)
     caller = _caller(request)
     if caller is not None and caller.ids is not None:
@@ -72,7 +72,7 @@ async def rows_response(
         etag = f'W/"{hashlib.sha256(media_type.encode() + body).hexdigest()[:32]}"'
     else:
         etag = _version_etag(request, media_type, version)
-    headers = _headers(request, etag, known_at)
+    headers = response_headers(request, etag, known_at)
     if after is not None:
         headers["Revalue-Next"] = quote(str(to_json_value(after)))
     if head.get("reprocessing_status") is not None:
@@ -108,13 +108,18 @@ def unchanged_response(
     """
     if version is None:
         return None
-    etag = _version_etag(request, _media_type(request), version)
+    etag = _version_etag(request, media_type_of(request), version)
     if not is_known(request, etag):
         return None
-    return Response(status_code=304, headers=_headers(request, etag, known_at))
+    return Response(status_code=304, headers=response_headers(request, etag, known_at))
 
 
-def _media_type(request: Request) -> str:
+def media_type_of(request: Request) -> str:
+    """Return the media type of rows that the request accepts.
+
+    Raises:
+        HTTPException: 406 if none fits.
+    """
     found = choose_media_type(request.headers.get("accept", "*/*"), MEDIA_TYPES)
     if found is None:
         raise HTTPException(406, f"available media types: {', '.join(MEDIA_TYPES)}")
@@ -133,7 +138,9 @@ def _caller(request: Request) -> Caller | None:
     return found
 
 
-def _headers(request: Request, etag: str, known_at: datetime | None) -> dict[str, str]:
+def response_headers(
+    request: Request, etag: str, known_at: datetime | None = None
+) -> dict[str, str]:
     """Return headers. ETags are weak: one is that of a response whether it is compressed or not.
 
     `known_at` is the last commit of all portfolios. A caller that is limited to some is not told.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from revalue.console.web.parameters import IsoDate
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 
 Day = date
@@ -37,6 +38,12 @@ State = Literal["CURRENT", "BEHIND", "REPROCESSING", "WAITING_FOR_DATA", "FAILED
 ValuationStatus = Annotated[
     Literal["VALUED_CURRENT", "VALUED_STALE"],
     Field(description="VALUED_STALE: valued with a price or rate of an earlier day."),
+]
+LineStatus = Annotated[
+    Literal["VALUED_CURRENT", "VALUED_STALE", "WAITING_FOR_DATA", "FAILED", "NOT_VALUED"],
+    Field(
+        description="VALUED_STALE: with an older price or rate. The last three statuses: no value."
+    ),
 ]
 Cause = Literal["PRICE", "FX", "INSTRUMENT", "CALENDAR", "POLICY", "POSITION"]
 JobState = Literal[
@@ -128,11 +135,7 @@ class Line(_Model):
     local_currency: str = Field(description="Currency of the security.")
     base_currency: BaseCurrency
     date: Day = Field(description="Business day.")
-    valuation_status: Literal[
-        "VALUED_CURRENT", "VALUED_STALE", "WAITING_FOR_DATA", "FAILED", "NOT_VALUED"
-    ] = Field(
-        description="VALUED_STALE: with an older price or rate. The last three statuses: no value."
-    )
+    valuation_status: LineStatus
     quantity: Amount | None = Field(description="Quantity held.")
     cost_basis_local: Amount | None = Field(description="Cost basis in local currency.")
     cost_basis: Amount | None = Field(description="Cost basis in base currency.")
@@ -246,6 +249,70 @@ class Totals(_Portfolio):
 
     items: list[Total] = Field(description="One total per business day.")
     next: Day | None = Field(description="`from` of the next page; null: this is the last.")
+
+
+class ReportedPosition(_Model):
+    """An open position on one business day; its numbers are null if it has no value."""
+
+    portfolio_id: PortfolioId
+    security_id: SecurityId
+    date: Day = Field(description="Business day.")
+    base_currency: BaseCurrency
+    local_currency: str = Field(description="Currency of the security.")
+    valuation_status: LineStatus
+    reprocessing_status: ReprocessingStatus
+    quantity: Amount | None = Field(description="Quantity held.")
+    cost_basis_local: Amount | None = Field(description="Cost basis in local currency.")
+    cost_basis: Amount | None = Field(description="Cost basis in base currency.")
+    price: Rate | None = Field(description="Price per unit in local currency.")
+    price_date: Day | None = Field(description="Date of the price.")
+    fx_rate: Rate | None = Field(description="Base currency per unit of local currency.")
+    fx_date: Day | None = Field(description="Date of the FX rate.")
+    market_value_local: Amount | None = Field(description="Market value in local currency.")
+    market_value: Amount | None = Field(description="Market value in base currency.")
+    unrealized_gain_local: Amount | None = Field(description="Unrealized gain in local currency.")
+    unrealized_gain: Amount | None = Field(description="Unrealized gain in base currency.")
+    price_effect: Amount | None = Field(description="Part of the gain that prices have made.")
+    fx_effect: Amount | None = Field(description="Part of the gain that FX rates have made.")
+    epoch: int | None = Field(description="Epoch of the shown value.")
+    failure_reason: str | None = Field(description="Why the position has no value.")
+
+
+class PositionReport(_Model):
+    """The open positions of a report."""
+
+    items: list[ReportedPosition] = Field(
+        description="By business day, portfolio_id and security_id."
+    )
+    next: None = Field(description="Always null: there is one page.")
+
+
+class ReportedTotal(_Model):
+    """A total on one business day, in base currency; sums are null if no line is valued."""
+
+    portfolio_id: str | None = Field(
+        None, description="Portfolio id; with `by=currency` there is none."
+    )
+    base_currency: BaseCurrency
+    date: Day = Field(description="Business day.")
+    market_value: Amount | None = Field(description="Sum of the valued lines.")
+    cost_basis: Amount | None = Field(description="Sum of the valued lines.")
+    unrealized_gain: Amount | None = Field(description="Sum of the valued lines.")
+    price_effect: Amount | None = Field(description="Part of the gain that prices have made.")
+    fx_effect: Amount | None = Field(description="Part of the gain that FX rates have made.")
+    lines: int = Field(description="Positions that are open on the day.")
+    lines_valued: int = Field(description="Lines with a value.")
+    lines_stale: int = Field(description="Lines valued with a price or rate of an earlier day.")
+    lines_waiting: int = Field(description="Lines without a value: data are missing or wrong.")
+    lines_missing: int = Field(description="Lines that are not valued yet.")
+    lines_reprocessing: int = Field(description="Lines that are being reprocessed.")
+
+
+class TotalReport(_Model):
+    """The totals of a report."""
+
+    items: list[ReportedTotal] = Field(description="By business day, then portfolio or currency.")
+    next: None = Field(description="Always null: there is one page.")
 
 
 class _Position(_Model):
@@ -483,7 +550,7 @@ class StuckPositions(_Model):
 class OpenDays(_Model):
     """Business days to open."""
 
-    date: Day = Field(description="Day to open through.")
+    date: IsoDate = Field(description="Day to open through.")
     calendar_id: str | None = Field(
         default=None,
         max_length=MAX_ID_CHARACTERS,

@@ -85,8 +85,16 @@ def csv_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
 
 
 @contextmanager
-def _parquet_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
+def parquet_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
+    """Write Parquet; decimals are decimal128."""
     with parquet.ParquetWriter(file, _schema(columns), compression="zstd") as writer:
+        yield lambda frame: writer.write_table(_arrow(frame))
+
+
+@contextmanager
+def arrow_stream_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
+    """Write an Arrow stream, which a reader can begin with before it ends."""
+    with pa.ipc.new_stream(file, _schema(columns)) as writer:
         yield lambda frame: writer.write_table(_arrow(frame))
 
 
@@ -98,7 +106,7 @@ def _arrow_writer(file: IO[bytes], columns: Columns) -> Iterator[_Write]:
 
 _WRITERS: dict[str, _Open] = {
     ".csv": csv_writer,
-    ".parquet": _parquet_writer,
+    ".parquet": parquet_writer,
     ".arrow": _arrow_writer,
 }
 

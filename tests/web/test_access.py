@@ -46,6 +46,8 @@ READS = (
     "/positions/stuck",
     "/reprocessing",
     "/portfolios",
+    "/reports/positions",
+    "/reports/totals",
 )
 LISTS = ("/jobs", "/dead-letters", "/positions/stuck")
 OPERATES = (

@@ -194,3 +194,22 @@ async def test_a_position_being_reprocessed_says_since_when_in_every_response(
         assert (
             await got(web, "/portfolios/P1/positions", as_of=DAYS[7], known_at=known_at.isoformat())
         )["items"][0]["reprocessing_since"] == want
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/corrections:preview",
+            {"kind": "price", "security_id": "A", "date": 0, "price": "12"},
+        ),
+        ("/calendars:open", {"date": 1_704_067_200}),
+        ("/calendars:open", {"date": "1704067200"}),
+    ],
+)
+async def test_a_number_is_no_date(
+    web: httpx.AsyncClient, path: str, body: dict[str, object]
+) -> None:
+    """Pydantic alone would take seconds since 1970 for one."""
+    answer = await web.post(path, json=body)
+    assert (answer.status_code, "YYYY-MM-DD" in answer.json()["detail"]) == (422, True)
