@@ -75,7 +75,8 @@ async def test_the_engine_notices_silent_connections_and_opens_others(
         assert any("it has not answered for" in trouble for trouble in told), told
         running.loop.stop()
         await asyncio.wait_for(work, 15)
-    assert len(caplog.records) <= 2, [record.getMessage() for record in caplog.records]
+    # Each lost connection may be met by itself, and is told once, however often it is tried again.
+    assert len(caplog.records) <= silent, [record.getMessage() for record in caplog.records]
     await assert_all_correct(database)
 
 

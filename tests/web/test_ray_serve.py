@@ -1,6 +1,7 @@
 """The application in a replica of Ray Serve."""
 
 import socket
+from itertools import count
 
 import httpx
 import pytest
@@ -15,10 +16,21 @@ from revalue.engine.settings import Settings
 from tests.support import DAYS, Engine
 
 
+def free_port() -> int:
+    """Return a port that nothing listens on, and that nobody gets who asks for any: Ray starts many
+    such listeners before Serve listens."""
+    for port in count(20_000):
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+    raise AssertionError
+
+
 @pytest.fixture
 def proxy():  # type: ignore[no-untyped-def]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with cluster.connected(Settings(actors=2)):  # a Ray of its own, whatever runs here
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         yield f"http://127.0.0.1:{port}"
