@@ -100,7 +100,7 @@ def real(values: Any) -> None:
 
 @SCHEMA.parametrize()
 @settings(
-    max_examples=100,
+    max_examples=60,
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],
