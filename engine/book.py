@@ -490,7 +490,7 @@ class Book:
         """Write `positions` into a file, with one date at a time in memory.
 
         Args:
-            file: .csv, .parquet or .arrow; one of that name is replaced when all is written.
+            file: .csv, .parquet, .arrow or .xlsx; one of that name is replaced when all is written.
             last_date, first_date, portfolios, securities, known_at: as of `positions`.
 
         Returns:

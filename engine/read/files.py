@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from revalue.engine.errors import UsageError
+from revalue.engine.read.excel import excel_writer
 
 Columns: TypeAlias = Mapping[str, pl.DataType | type[pl.DataType]]
 
@@ -34,9 +35,10 @@ def require_format(target: Path) -> None:
 async def write_file(
     target: Path, columns: Columns, frames: AsyncGenerator[pl.DataFrame, None]
 ) -> int:
-    """Write frames into a .csv, .parquet or .arrow file, which replaces one of that name.
+    """Write frames into a .csv, .parquet, .arrow or .xlsx file, which replaces one of that name.
 
-    One frame at a time is in memory. Decimals stay exact: text in CSV, decimal128 in the others.
+    One frame at a time is in memory. Decimals stay exact, text in CSV and decimal128 in Parquet and
+    Arrow; but Excel keeps 15 digits.
 
     Args:
         target: the name of the file; its ending says the format.
@@ -47,7 +49,8 @@ async def write_file(
         The number of rows.
 
     Raises:
-        UsageError: there is no such format, or the file cannot be written.
+        UsageError: there is no such format, the file cannot be written, or it is an .xlsx file
+            and holds no more rows or xlsxwriter is not installed.
     """
     require_format(target)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -108,6 +111,7 @@ _WRITERS: dict[str, _Open] = {
     ".csv": csv_writer,
     ".parquet": parquet_writer,
     ".arrow": _arrow_writer,
+    ".xlsx": excel_writer,
 }
 
 FORMATS = tuple(_WRITERS)

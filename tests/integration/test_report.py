@@ -24,7 +24,7 @@ from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import DataFaultError, NotFoundError, UsageError
 from revalue.engine.postgres.database import Database
-from revalue.engine.read import report
+from revalue.engine.read import excel, report
 from revalue.engine.read.files import csv_writer, write_file
 from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.read.report import REPORT_COLUMNS, Wanted, total_columns
@@ -228,6 +228,48 @@ async def test_a_file_has_every_digit(database: Database, tmp_path: Path, ending
     assert os.listdir(tmp_path) == [target.name]
 
 
+async def test_a_workbook_has_numbers_dates_and_text(database: Database, tmp_path: Path) -> None:
+    """Of numbers the 15 digits that Excel keeps."""
+    wanted = Wanted(DAYS[9], first_date=DAYS[0])
+    target = tmp_path / "report.xlsx"
+    written = await write_file(target, REPORT_COLUMNS, report.positions(database, wanted))
+    expected = await read(database, wanted)
+    decimals = [name for name, kind in expected.schema.items() if kind.is_decimal()]
+    found = pl.read_excel(target, infer_schema_length=None)
+    assert (found.columns, len(found)) == (list(REPORT_COLUMNS), written)
+    for name in found.columns:
+        wants = expected[name].cast(pl.Float64) if name in decimals else expected[name]
+        got = found[name].cast(wants.dtype)
+        if name in decimals:
+            error = ((got - wants).abs() / wants.abs()).fill_nan(0).max()
+            assert got.is_null().equals(wants.is_null()), name
+            assert error is None or error < 1e-14, name
+        else:
+            assert got.to_list() == wants.to_list(), name
+
+
+async def test_a_text_in_a_workbook_is_no_formula(tmp_path: Path) -> None:
+    async def rows() -> AsyncIterator[pl.DataFrame]:
+        yield pl.DataFrame({"id": ["=1+1", "https://x"], "at": [None, date(2024, 1, 2)]})
+
+    target = tmp_path / "ids.xlsx"
+    await write_file(target, {"id": pl.String, "at": pl.Date}, rows())  # type: ignore[arg-type]
+    assert pl.read_excel(target)["id"].to_list() == ["=1+1", "https://x"]
+
+
+async def test_more_rows_than_a_sheet_holds_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def rows() -> AsyncIterator[pl.DataFrame]:
+        for _ in range(2):
+            yield pl.DataFrame({"id": ["A", "B"]})
+
+    monkeypatch.setattr(excel, "MAX_ROWS", 3)
+    with pytest.raises(UsageError, match="3 rows"):
+        await write_file(tmp_path / "ids.xlsx", {"id": pl.String}, rows())  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == []
+
+
 async def test_a_file_that_cannot_be_finished_is_not_begun(
     database: Database, tmp_path: Path
 ) -> None:
@@ -241,7 +283,7 @@ async def test_a_file_that_cannot_be_finished_is_not_begun(
         await write_file(target, REPORT_COLUMNS, failing())
     assert (os.listdir(tmp_path), target.read_text()) == ([target.name], "an older one")
     for name, words in (
-        ("report.xls", r"report\.xls: .*\.csv, \.parquet, \.arrow"),
+        ("report.xls", r"report\.xls: .*\.csv, \.parquet, \.arrow, \.xlsx"),
         ("no/folder/report.csv", "cannot be written: No such file"),
     ):
         with pytest.raises(UsageError, match=words):

@@ -1,4 +1,4 @@
-"""The sample book: of its three million rows a million are compared with the reference, every digit.
+"""The sample book: of its three million rows a million are compared with the reference.
 
 Each day it is another million. `revalue verify --all` compares all of them.
 """
