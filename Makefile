@@ -50,7 +50,8 @@ reference: .venv/installed-dev ## Make the reference of the Python API, as HTML 
 	$(BIN)/pdoc --output-directory build/reference --no-show-source \
 		revalue.engine.book revalue.engine.changes revalue.engine.runtime revalue.engine.errors \
 		revalue.engine.settings revalue.engine.correct.corrections revalue.engine.correct.ingest \
-		revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status
+		revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status \
+		revalue.engine.export.export
 
 screenshots: .venv/installed-dev ## Make docs/console-*.png again, in Chromium
 	$(BIN)/python -m tests.web.screenshots

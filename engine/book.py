@@ -28,6 +28,8 @@ from revalue.engine.correct.ingest import Kind, LoadResult, known_kind, load
 from revalue.engine.correct.loads import Load, list_loads
 from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.errors import UsageError
+from revalue.engine.export.export import Exported, Format, export
+from revalue.engine.export.export import OnProgress as OnExportProgress
 from revalue.engine.operate.prune import OnProgress as OnPruneProgress
 from revalue.engine.operate.prune import Pruned, prune
 from revalue.engine.operate.status import Status, read_status
@@ -503,6 +505,47 @@ class Book:
         wanted = _wanted(last_date, first_date, portfolios, securities, known_at)
         frames = report.positions(self._database, wanted)
         return self._wait(write_file(Path(file), report.REPORT_COLUMNS, frames))
+
+    def export(
+        self,
+        target: Path | str,
+        *,
+        format: Format,
+        on_progress: OnExportProgress | None = None,
+    ) -> Exported:
+        """Write all published numbers as a table for other engines, or bring that table in step.
+
+        The table has what `valuations` gives at one moment, without reprocessing_status, and
+        price_effect and fx_effect of `positions`. Only months in which a number changed since the
+        last export are written, and readers of the table see all of them at once.
+
+        Args:
+            target: a folder, or s3://BUCKET/PREFIX: empty, or a table that was exported from this
+                database in this format.
+            format: "iceberg", "delta", or "parquet": files and a list of them, current.json.
+            on_progress: called after each month. What it raises ends the export; the table stays
+                what it was.
+
+        Returns:
+            What was written, and the moment and version of the table.
+
+        Raises:
+            UsageError: there is no such format, a package is missing (the extra `export`), or the
+                target is another table or something else.
+            NotFoundError: nothing is valued yet.
+            ExportFaultError: the table at the target is damaged.
+            StorageSetupError: the target is no folder, or does not let this user write.
+            WriteConflictError: another export to the target is at work.
+            TransientError: the target or the database cannot be reached now.
+        """
+        return self._wait(
+            export(
+                self._database,
+                str(target),
+                format=format,
+                on_progress=on_progress or (lambda _: None),
+            )
+        )
 
     def exceptions(
         self,

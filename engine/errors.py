@@ -122,6 +122,12 @@ class LakeFaultError(PermanentError):
     exit_code = 65
 
 
+class ExportFaultError(PermanentError):
+    """A table that was exported is damaged. Export to an empty target."""
+
+    exit_code = 65
+
+
 class NotAllInPostgresError(PermanentError):
     """A view of the database cannot show what is in the lake. Read by the engine's own readers."""
 

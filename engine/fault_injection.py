@@ -32,6 +32,9 @@ POINTS = (
 MAINTENANCE_POINTS = ("maintain.stored", "maintain.recorded")
 """The maintenance of the lake: has stored a file; has recorded files in place of others."""
 
+EXPORT_POINTS = ("export.stored", "export.committed")
+"""An export: has stored its data files; has committed, and no pointer says so yet."""
+
 
 class InjectedError(Exception):
     """An error that the engine does not know."""

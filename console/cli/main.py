@@ -20,6 +20,7 @@ from revalue.console.cli import (
     demo,
     exceptions,
     explain,
+    export,
     jobs,
     lake,
     load,
@@ -113,6 +114,7 @@ app.command("open", rich_help_panel=_WORK)(openings.open_days)
 app.command("value", rich_help_panel=_WORK)(value.value)
 app.command("exceptions", rich_help_panel=_WORK)(exceptions.exceptions)
 app.add_typer(read.app, name="read", rich_help_panel=_WORK)
+app.command("export", rich_help_panel=_WORK)(export.export)
 app.command("explain", rich_help_panel=_WORK)(explain.explain)
 app.command("verify", rich_help_panel=_WORK)(verify.verify)
 app.command("status", rich_help_panel=_OPERATE)(status.status)

@@ -33,23 +33,15 @@ class FolderStorage:
     @classmethod
     def created(cls, folder: Path) -> "FolderStorage":
         """Return the storage in a folder, which is created if it does not exist."""
-        with _of_folder(f"create the lake's folder {folder}"):
+        with _of_folder(f"create the folder {folder}"):
             _make_durably(folder)
         return cls(folder)
 
     def put(self, path: str, data: bytes) -> None:
         """Store a new file, as `LakeStorage.put`."""
         final = self._folder / require_path(path)
-        with _of_folder(f"store the file {final}"):
-            incoming = self._folder / _INCOMING
-            self._make_folders(final.parent)
-            incoming.mkdir(exist_ok=True)
-            written = incoming / uuid.uuid4().hex
+        with self._written(final, data) as written:
             try:
-                with open(written, "xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
                 _give_name(written, final)
             except FileExistsError:
                 if final.read_bytes() != data:
@@ -57,10 +49,12 @@ class FolderStorage:
                         f"cannot store the file {final}: it exists with other contents. Names of "
                         "files contain a uuid, so somebody has put it there"
                     ) from None
-            finally:
-                with suppress(OSError):  # what is left behind is deleted after a day
-                    written.unlink(missing_ok=True)
-            _sync_folder(final.parent)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Store a file in place of another, as `LakeStorage.replace`."""
+        final = self._folder / require_path(path)
+        with self._written(final, data) as written:
+            os.replace(written, final)
 
     def get(self, path: str) -> bytes:
         """Return the contents of a file, as `LakeStorage.get`."""
@@ -92,6 +86,25 @@ class FolderStorage:
         with _of_folder(f"delete what killed writers have left in {self._folder / _INCOMING}"):
             self._delete_left_behind()
 
+    @contextmanager
+    def _written(self, final: Path, data: bytes) -> Iterator[Path]:
+        """Give a file that is on the disk, to get its final name in this block."""
+        with _of_folder(f"store the file {final}"):
+            incoming = self._folder / _INCOMING
+            self._make_folders(final.parent)
+            incoming.mkdir(exist_ok=True)
+            written = incoming / uuid.uuid4().hex
+            try:
+                with open(written, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                yield written
+            finally:
+                with suppress(OSError):  # what is left behind is deleted after a day
+                    written.unlink(missing_ok=True)
+            _sync_folder(final.parent)
+
     def _make_folders(self, folder: Path) -> None:
         """Create the folders down to this one, and make sure that they survive a loss of power.
 
@@ -102,7 +115,7 @@ class FolderStorage:
             return
         if not self._folder.is_dir():  # a disk that is not mounted: never a new lake in its place
             raise StorageSetupError(
-                f"the lake's folder {self._folder} is gone. Mount its disk, or create it"
+                f"the folder {self._folder} is gone. Mount its disk, or create it"
             )
         for below in reversed([folder, *folder.parents]):
             if below.is_relative_to(self._folder) and below != self._folder:

@@ -141,6 +141,14 @@ class S3Storage:
 
         self._until_done(f"store the file {url}", attempt)
 
+    def replace(self, path: str, data: bytes) -> None:
+        """Store a file in place of another, as `LakeStorage.replace`."""
+        url, writer = self.source(path), self._writer(_seconds_for(len(data)))
+        self._until_done(
+            f"store the file {url}",
+            lambda: writer.put(path, data, mode="overwrite", use_multipart=False),
+        )
+
     def get(self, path: str) -> bytes:
         """Return the contents of a file, as `LakeStorage.get`."""
         url = self.source(path)

@@ -55,6 +55,16 @@ class LakeStorage(Protocol):
             UsageError: the path is not one of a file below the lake's address.
         """
 
+    def replace(self, path: str, data: bytes) -> None:
+        """Store a file in place of one of the same name, if there is one.
+
+        A reader sees the one or the other. No file of a lake is ever replaced: this is for a file
+        that points to others.
+
+        Raises:
+            StorageUnavailableError, StorageSetupError, UsageError: as `put`.
+        """
+
     def get(self, path: str) -> bytes:
         """Return the contents of a file.
 

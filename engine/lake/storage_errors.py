@@ -99,7 +99,7 @@ def error_of_folder(error: OSError, doing: str) -> RevalueError:
         return StorageSetupError(f"{said}. Make space, or raise the limit of this user")
     if error.errno == errno.EROFS:
         return StorageSetupError(f"{said}. Mount the file system for writing")
-    return StorageSetupError(f"{said}. Check the folder that REVALUE_LAKE names")
+    return StorageSetupError(f"{said}. Check the folder")
 
 
 def error_of_s3(error: Exception, doing: str) -> RevalueError:
@@ -123,7 +123,7 @@ def error_of_s3(error: Exception, doing: str) -> RevalueError:
             "rights to the bucket, and this machine's clock"
         )
     if code == "NoSuchBucket":
-        return StorageSetupError(f"{said}. Create the bucket, or correct REVALUE_LAKE")
+        return StorageSetupError(f"{said}. Create the bucket, or correct the address")
     if _REGION in text or code in ("AuthorizationHeaderMalformed", "PermanentRedirect"):
         return StorageSetupError(f"{said}. Set AWS_REGION to the bucket's region")
     if status == "501":
@@ -134,7 +134,7 @@ def error_of_s3(error: Exception, doing: str) -> RevalueError:
         return StorageSetupError(f"{said}. Make space in the store")
     if status is not None and (not status.startswith("5") or status in _PERMANENT_STATUS):
         return StorageSetupError(
-            f"{said}. Check AWS_ENDPOINT_URL and REVALUE_LAKE: no S3 store answers in this way"
+            f"{said}. Check AWS_ENDPOINT_URL and the address: no S3 store answers in this way"
         )
     if any(each in text for each in _WRONG_ADDRESS):
         return StorageSetupError(f"{said}. Check AWS_ENDPOINT_URL")

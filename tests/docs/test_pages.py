@@ -77,6 +77,21 @@ def test_the_page_on_the_lake(bare_url: str, tmp_path: Path) -> None:
     assert "The lake is sound" in run.stdout
 
 
+def test_the_page_on_exports(bare_url: str, tmp_path: Path) -> None:
+    """Its commands, with two months of the sample book in place of thirteen years, and then the
+    Python that reads their tables."""
+    page = (ROOT / "docs/export.md").read_text().replace("2022-12-28", "2010-02-26")
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
+    run = ran(["bash", "-euo", "pipefail", "-c", script], bare_url, tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    [promised] = re.findall(r"^```text\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert promised.strip() in run.stdout
+    [block] = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    run = ran([sys.executable, "-c", block], bare_url, tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "2010-02-26" in run.stdout
+
+
 async def test_the_page_on_backups(
     server_url: str, template: str, bare_url: str, tmp_path: Path
 ) -> None:

@@ -283,7 +283,7 @@ async def test_on_a_terminal_one_is_asked(
         await drop_database(server_url, address)
 
 
-OPTIONAL = ("fastapi", "uvicorn", "matplotlib", "obstore")
+OPTIONAL = ("fastapi", "uvicorn", "matplotlib", "obstore", "deltalake", "pyiceberg")
 
 
 def without(packages: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -151,7 +151,7 @@ KINDS: dict[int, tuple[type[RevalueError], str]] = {
     errno.ENOSPC: (StorageSetupError, "No space left on device. Make space"),
     errno.EDQUOT: (StorageSetupError, "Make space, or raise the limit"),
     errno.EROFS: (StorageSetupError, "Mount the file system for writing"),
-    errno.EIO: (StorageSetupError, "Check the folder that REVALUE_LAKE names"),
+    errno.EIO: (StorageSetupError, "Check the folder"),
     errno.EACCES: (Denied, "Let the user of the engine read and write"),
     errno.EPERM: (Denied, "Let the user of the engine read and write"),
     errno.ESTALE: (StorageUnavailableError, "Look at the file system if this lasts"),
@@ -200,7 +200,7 @@ def test_a_folder_of_somebody_else(storage: LakeStorage, folder: Path) -> None:
         with as_another_user():
             with pytest.raises(Denied, match=f"{folder}.*Permission denied"):
                 storage.put("new/x.parquet", DATA)
-            with pytest.raises(Denied, match="create the lake's folder"):
+            with pytest.raises(Denied, match="create the folder"):
                 open_storage(str(folder / "b"), creates=True)
     finally:
         folder.chmod(0o700)
@@ -210,14 +210,14 @@ def test_a_folder_of_somebody_else(storage: LakeStorage, folder: Path) -> None:
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "lake").touch()
     for address in (tmp_path / "lake", tmp_path / "lake" / "below"):
-        with pytest.raises(StorageSetupError, match="cannot create the lake's folder"):
+        with pytest.raises(StorageSetupError, match="cannot create the folder"):
             open_storage(str(address), creates=True)
 
 
 def test_a_folder_that_is_gone_is_not_made_again(storage: LakeStorage, folder: Path) -> None:
     """Its disk is not mounted, and the files would be written to another one."""
     folder.rmdir()
-    with pytest.raises(StorageSetupError, match=f"the lake's folder {folder} is gone"):
+    with pytest.raises(StorageSetupError, match=f"the folder {folder} is gone"):
         storage.put(NAME, DATA)
     assert not folder.exists()
 

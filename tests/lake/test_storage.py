@@ -48,6 +48,15 @@ def test_a_file_is_read_as_it_was_stored_and_is_listed(storage: LakeStorage) -> 
         assert begun <= file.modified <= datetime.now(UTC) + timedelta(seconds=1)
 
 
+def test_a_file_that_points_to_others_is_replaced(storage: LakeStorage) -> None:
+    for data in (b"1", DATA, b"", b"2"):
+        storage.replace("a/newest", data)
+        assert storage.get("a/newest") == data
+    assert paths(storage) == ["a/newest"]
+    with pytest.raises(StorageSetupError, match="other contents"):
+        storage.put("a/newest", b"3")
+
+
 def test_a_prefix_is_a_folder(storage: LakeStorage) -> None:
     for path in ("a/b/1.parquet", "a/bc/2.parquet", "a/b.parquet", "d.parquet"):
         storage.put(path, DATA)

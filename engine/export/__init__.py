@@ -1,0 +1,1 @@
+"""Exports: the published numbers of a moment as a table that other engines read."""
