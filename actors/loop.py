@@ -1,4 +1,4 @@
-"""The scheduler's loop: fan out, retry, stage, start attempts, apply. It knows neither SQL nor Ray.
+"""The scheduler's loop: whose turn it is, and when. It knows neither SQL nor Ray.
 
 Each lane takes turns of its own, concurrently with the other lane, so that today's valuations do
 not wait for a page of a mass correction. All state that has to last is in PostgreSQL; what is kept
@@ -8,19 +8,18 @@ alone advances watermarks.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from functools import partial
 from math import inf
 
 from revalue.actors.attempts import Attempts
 from revalue.actors.backoff import Backoff, require_within
 from revalue.actors.concurrency import arrives_within, gather_all, now, raise_most_serious
+from revalue.actors.lane_steps import MAX_STALL_SECONDS, LaneSteps
 from revalue.actors.lanes import LaneState, LaneWork
-from revalue.actors.lock_watch import Find, LeftBecause, LockWatch
 from revalue.actors.progress import Progress
 from revalue.actors.protocols import Pool, Steps
-from revalue.engine import logs, metrics
+from revalue.engine import logs
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import (
     DatabaseUnavailableError,
@@ -28,28 +27,16 @@ from revalue.engine.errors import (
     RevalueError,
     TermLostError,
     TransientError,
-    WriteConflictError,
 )
 from revalue.engine.leadership.term import Control
 from revalue.engine.settings import Settings
-from revalue.engine.stage.outlook import UNKNOWN, Outlook
-from revalue.engine.stage.stage import PAGE_POSITIONS
 
 _log = logs.logger("scheduler")
 
-_RETRY_JOBS = 50_000
-_UNAPPLIED = LeftBecause("rows of position_state are locked", "what was valued waits")
-# The live lane waits for queued triggers that affect its dates: for so long in all, and for so long
-# while no page of them is fanned out.
-_MAX_HOLD_SECONDS = 30.0
-_MAX_STALL_SECONDS = 5.0
-_MAX_GIVE_WAY_SECONDS = 0.25
 # While it is notified of every commit, an idle lane looks for work so many times as seldom.
 _IDLE_POLLS = 12
 _MAX_IDLE_SECONDS = 60.0
-# Pages of history are small for this long after the live lane has staged something, so that they
-# slow down its next steps less.
-_SMALL_PAGES_SECONDS = 5
+_MAX_GIVE_WAY_SECONDS = 0.25
 
 
 class Phase(StrEnum):
@@ -82,10 +69,14 @@ class SchedulerLoop:
         self.is_stopping = False
         self._lanes = {lane: LaneWork(lane, steps, self.progress) for lane in Lane}
         self._attempts = Attempts(steps, pool, settings, self.progress, ended=self._attempt_ended)
-        self._locks = LockWatch(steps, left=self._left, wake=self.wake, tell=self._tell_trouble)
-        self._unapplied: list[int] = []  # positions that recovery has left, because of locks
-        self._fanned_out_at = -inf
-        self._next_retry: float | None = None  # when a deferred job is due; None: none is deferred
+        self._lane_steps = LaneSteps(
+            steps,
+            self._attempts,
+            self._lanes,
+            self.progress,
+            wake=self.wake,
+            tell=self._tell_trouble,
+        )
         self._transient_since = 0.0
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._failing: set[Lane] = set()  # whose last turn has met it
@@ -121,7 +112,8 @@ class SchedulerLoop:
         """
         backoff = Backoff()
         beside = [
-            asyncio.create_task(work()) for work in (self._beat, self._listen, self._locks.run)
+            asyncio.create_task(work())
+            for work in (self._beat, self._listen, self._lane_steps.locks.run)
         ]
         try:
             while not self._is_over():
@@ -210,15 +202,9 @@ class SchedulerLoop:
     async def recover(self) -> None:
         """Apply results that nobody has applied; release the attempts that nobody waits for."""
         self._is_cut_off = False
-        known = self._attempts.tasks()
         for work in self._lanes.values():
             work.forget_passes()
-        try:
-            self._unapplied = await self._steps.recover(known, leave_locked=bool(self._unapplied))
-        except WriteConflictError as error:
-            if not error.is_lock_timeout:
-                raise
-            self._unapplied = await self._steps.recover(known, leave_locked=True)
+        await self._lane_steps.recover()
 
     def _require_not_cut_off(self) -> None:
         """Raise a transient error once the listener's session was lost: its end is recovery.
@@ -254,7 +240,7 @@ class SchedulerLoop:
                 self._attempts.in_flight(work.lane)
                 or (self._attempts.queued(work.lane) and not paused)
             ),
-            is_locked=bool(self._unapplied),
+            is_locked=bool(self._lane_steps.unapplied),
             is_paused=paused,
         )
         self.progress.in_flight = self._attempts.in_flight()
@@ -284,113 +270,30 @@ class SchedulerLoop:
         if self.is_stopping:
             await self._attempts.hand_back(work.lane)
         if self.is_stopping or control.paused:
-            applied = await self._apply(work)
-            if self.is_stopping and (self._locks.holds_up("apply") or "apply" in work.held_up):
+            applied = await self._lane_steps.apply(work)
+            if self.is_stopping and self._lane_steps.is_apply_held_up(work):
                 self._attempts.leave_behind(work.lane)
             return applied
         # Concurrently: the two long steps of a mass correction do not wait for each other.
-        applied, created = await gather_all(self._apply(work), self._create_jobs(work))
+        applied, created = await gather_all(self._lane_steps.apply(work), self._create_jobs(work))
         return applied or created
 
-    async def _take_unless_held_up(
-        self, work: LaneWork, step: str, take: Callable[[], Awaitable[bool]]
-    ) -> bool:
-        """Take a step, unless another database session holds locks that it needs.
-
-        Only this step waits then. Nothing of it is written, so that nothing has to be recovered.
-        """
-        try:
-            worked = await take()
-        except WriteConflictError as error:
-            if not error.is_lock_timeout:
-                raise
-            self._locks.gave_up(step)
-            work.held_up.add(step)
-            return False
-        work.held_up.discard(step)
-        return worked
-
-    async def _apply(self, work: LaneWork) -> bool:
-        applied = await self._take_unless_held_up(
-            work,
-            "apply",
-            lambda: self._attempts.apply_ended(
-                work.lane, leave_locked=self._locks.holds_up("apply")
-            ),
-        )
-        if applied and work.lane is Lane.LIVE:
-            self._lanes[Lane.HISTORY].wake.set()  # it retries the jobs of both lanes
-        if work.lane is Lane.HISTORY and self._unapplied and not self._locks.is_told(_UNAPPLIED):
-            recovered = await self._take_unless_held_up(work, "recover", self._apply_left)
-            return applied or recovered
-        return applied
-
-    async def _apply_left(self) -> bool:
-        """Apply what recovery has left, as far as it is no longer locked."""
-        before = len(self._unapplied)
-        self._unapplied = await self._steps.apply_left()
-        return len(self._unapplied) < before
-
-    def _left(self) -> dict[LeftBecause, Find]:
-        """Return what is left at present because of locks, and how to find whose locks they are."""
-        calendars = {
-            calendar for work in self._lanes.values() for calendar in work.locked_calendars
-        }
-        left: dict[LeftBecause, Find] = {
-            LeftBecause(f"calendar {calendar} is locked", "its positions wait"): partial(
-                self._steps.blockers_of_calendar, calendar
-            )
-            for calendar in sorted(calendars)
-        }
-        if self._unapplied:
-            left[_UNAPPLIED] = partial(self._steps.blockers_of_positions, self._unapplied)
-        return left
-
-    async def _look(self, work: LaneWork) -> Outlook:
-        """Return what there is to do; UNKNOWN while another session locks what tells it."""
-        found = UNKNOWN
-
-        async def look() -> bool:
-            nonlocal found
-            found = await self._steps.outlook()
-            return False
-
-        if not self._locks.holds_up("look"):
-            await self._take_unless_held_up(work, "look", look)
-        if found is not UNKNOWN:
-            self._next_retry = None if found.retry_in is None else now() + found.retry_in
-        return found
-
     async def _create_jobs(self, work: LaneWork) -> bool:
-        """Take the steps that create jobs, of those for which there is something to do."""
-        outlook = await self._look(work)
-        invalidated = retried = staged = False
         if work.lane is Lane.HISTORY:
             await self._give_way()
-            if not self._locks.holds_up("fan out"):
-                invalidated = await self._take_unless_held_up(
-                    work, "fan out", lambda: self._fan_out(work, outlook)
-                )
-            if not self._locks.holds_up("retry"):
-                retried = await self._take_unless_held_up(
-                    work, "retry", lambda: self._retry(work, outlook)
-                )
-        work.is_held = work.lane is Lane.LIVE and await self._is_live_held(work, outlook)
-        if not work.is_held:
-            staged = await self._take_unless_held_up(
-                work, "stage", lambda: self._stage(work, outlook)
-            )
-        return invalidated or retried or staged
+        return await self._lane_steps.create_jobs(work)
 
-    async def _stage(self, work: LaneWork, outlook: Outlook) -> bool:
-        staged, tasks, jobs = await work.stage(
-            self._attempts.capacity(work.lane),
-            outlook,
-            leave_locked=self._locks.holds_up("stage"),
-        )
-        self._attempts.add(tasks)
-        self._count_created(work.lane, jobs)
-        return staged
+    async def _give_way(self) -> None:
+        """Let the live lane finish its turn before a page of history, which would slow it down."""
+        live = self._lanes[Lane.LIVE]
+        async with self._turned:
+            until = now() + _MAX_GIVE_WAY_SECONDS
+            while self.phase is Phase.TURNING and live.state in (
+                LaneState.WORKING,
+                LaneState.LOCKED,
+            ):
+                if not await arrives_within(self._turned.wait, until - now()):
+                    return
 
     async def is_quiet(self) -> bool:
         """Whether nothing is left to do now: what remains waits for data, has failed, or is paused.
@@ -446,81 +349,12 @@ class SchedulerLoop:
             await self._turned.wait_for(lambda: condition() or self.phase is Phase.ENDED)
         return self.phase is not Phase.ENDED
 
-    async def _give_way(self) -> None:
-        """Let the live lane finish its turn before a page of history, which would slow it down."""
-        live = self._lanes[Lane.LIVE]
-        async with self._turned:
-            until = now() + _MAX_GIVE_WAY_SECONDS
-            while self.phase is Phase.TURNING and live.state in (
-                LaneState.WORKING,
-                LaneState.LOCKED,
-            ):
-                if not await arrives_within(self._turned.wait, until - now()):
-                    return
-
-    async def _is_live_held(self, live: LaneWork, outlook: Outlook) -> bool:
-        """Whether staging of the live lane waits for queued triggers to be fanned out.
-
-        What it stages before them would be valued twice. It waits as long as the fan-out advances,
-        and not for ever: triggers may be queued again and again.
-        """
-        may_wait = (outlook.has_triggers or live.owes(outlook)) and not self._locks.holds_up(
-            "fan out"
-        )
-        if not may_wait or not await self._steps.is_live_held():
-            live.held_since = None
-            return False
-        live.held_since = live.held_since or now()
-        advanced = max(live.held_since, self._fanned_out_at)
-        return now() - live.held_since < _MAX_HOLD_SECONDS and now() - advanced < _MAX_STALL_SECONDS
-
-    async def _fan_out(self, work: LaneWork, outlook: Outlook) -> bool:
-        if not outlook.has_triggers:
-            return False
-        is_live_at_work = now() - self._lanes[Lane.LIVE].staged_at < _SMALL_PAGES_SECONDS
-        max_positions = PAGE_POSITIONS // 4 if is_live_at_work else PAGE_POSITIONS
-        with self.progress.timed("fan out"):
-            step = await self._steps.fan_out(
-                max_positions=max_positions, capacity=self._attempts.capacity(work.lane)
-            )
-        if step is None:
-            return False
-        self._fanned_out_at = now()
-        self._lanes[Lane.LIVE].wake.set()  # it may be held until these triggers are fanned out
-        self.progress.positions_invalidated += step.positions_invalidated
-        self._attempts.add(step.tasks)
-        self._count_created(work.lane, step.spans)
-        if step.positions_invalidated > step.positions_staged:
-            work.forget_scan()
-        _log.info(
-            "fanned out",
-            trigger=logs.ranges((trigger, trigger) for trigger in step.trigger_ids),
-            positions_invalidated=step.positions_invalidated,
-            term=self._steps.term,
-        )
-        metrics.POSITIONS_INVALIDATED.inc(step.positions_invalidated)
-        metrics.JOBS_FINISHED.labels(status="SUPERSEDED").inc(step.jobs_superseded)
-        return True
-
-    async def _retry(self, work: LaneWork, outlook: Outlook) -> bool:
-        """Create tasks for deferred jobs of both lanes that are due again."""
-        capacity = self._attempts.capacity(work.lane)
-        if capacity <= 0 or outlook.retry_in is None or outlook.retry_in > 0:
-            return False
-        tasks = await self._steps.retry_due(max_jobs=_RETRY_JOBS, capacity=capacity)
-        self._attempts.add(tasks)
-        return bool(tasks)
-
     def _attempt_ended(self, lane: Lane) -> None:
         self._lanes[lane].wake.set()
         self._woken.set()
 
-    def _count_created(self, lane: Lane, jobs: int) -> None:
-        self.progress.jobs_created += jobs
-        metrics.JOBS_CREATED.labels(lane=lane.value).inc(jobs)
-
     async def _tell_trouble(self) -> None:
-        trouble = self._transient or self._attempts.trouble or self._locks.trouble
+        trouble = self._transient or self._attempts.trouble or self._lane_steps.locks.trouble
         if trouble != self.progress.trouble:
             self.progress.trouble = trouble
             async with self._turned:
@@ -534,7 +368,7 @@ class SchedulerLoop:
         if work.lane is Lane.HISTORY:
             seconds = min(seconds, await self._seconds_to_next_retry())
         if work.is_held:
-            seconds = min(seconds, _MAX_STALL_SECONDS)
+            seconds = min(seconds, MAX_STALL_SECONDS)
         if not await arrives_within(work.wake.wait, seconds * (0.9 + 0.2 * random.random())):
             work.look_again()
         work.wake.clear()
@@ -544,7 +378,9 @@ class SchedulerLoop:
         if not self.progress.paused:
             if self._attempts.capacity(Lane.HISTORY) <= 0:
                 return inf  # the end of an attempt wakes the lane
-            due = None if self._next_retry is None else self._next_retry - now()
+            due = (
+                None if self._lane_steps.next_retry is None else self._lane_steps.next_retry - now()
+            )
         if due is None and not self._attempts.in_flight():
             self._attempts.forget_trouble()
             await self._tell_trouble()

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from revalue.actors import loop
+from revalue.actors import lane_steps
 from revalue.actors.protocols import TaskLostError
 from revalue.engine.apply import apply
 from revalue.engine.core.lifecycle import Lane
@@ -188,7 +188,7 @@ async def test_history_goes_on_in_small_pages_while_a_live_task_does_not_end(
     await load_small_book(database, portfolios=20)
     async with engine(url) as running:
         await running.settle()
-        monkeypatch.setattr(loop, "PAGE_POSITIONS", 8)
+        monkeypatch.setattr(lane_steps, "PAGE_POSITIONS", 8)
         real_run, real_fan_out, gate, live = running.pool.run, fan_out.fan_out, asyncio.Event(), 0
         pages: list[int] = []
 
@@ -227,7 +227,7 @@ async def test_history_goes_on_in_small_pages_while_a_live_task_does_not_end(
         assert set(pages) == {2}, "pages are a quarter as large while the live lane works"
         gate.set()
         await until(running.loop.is_quiet)
-        monkeypatch.setattr(loop, "_SMALL_PAGES_SECONDS", 0)
+        monkeypatch.setattr(lane_steps, "_SMALL_PAGES_SECONDS", 0)
         await execute(
             database,
             "UPDATE market_prices SET price = 8 WHERE security_id = 'A' AND price_date = $1",
@@ -248,7 +248,7 @@ async def test_a_new_day_is_valued_once_whether_it_is_opened_before_or_after_its
     tomorrow = DAYS[-1] + timedelta(days=3)
     async with engine(url) as running:
         await running.settle()
-        monkeypatch.setattr(loop, "PAGE_POSITIONS", 8)
+        monkeypatch.setattr(lane_steps, "PAGE_POSITIONS", 8)
         written = running.loop.progress.rows_written
         if opened == "before its prices":
             await open_days(database, [tomorrow])
