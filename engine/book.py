@@ -47,24 +47,33 @@ from revalue.engine.settings import Settings, settings_of
 T = TypeVar("T")
 
 
-def connect(database_url: str | None = None, *, migrate: bool = False, **settings: Any) -> "Book":
+def connect(
+    database_url: str | None = None,
+    *,
+    book: str | None = None,
+    migrate: bool = False,
+    **settings: Any,
+) -> "Book":
     """Open a book.
 
     Args:
         database_url: a postgresql:// address. None: REVALUE_DATABASE_URL, else the embedded server,
             which is started if it does not run.
-        migrate: bring the schema of the database to this version first.
+        book: the name of a book of the embedded server. None: REVALUE_BOOK, else its first one.
+        migrate: bring the schema of the database to this version first, and create the book if
+            there is none of that name.
         settings: fields of revalue.engine.settings.Settings. What is not given is taken from
             REVALUE_ variables.
 
     Raises:
         SchemaVersionError: the schema has another version, and `migrate` is False.
+        NotFoundError: there is no such book, and `migrate` is False.
         DatabaseUnavailableError: PostgreSQL cannot be reached.
         UsageError: the address or a setting is wrong.
     """
-    given = {**settings, **({"database_url": database_url} if database_url else {})}
-    chosen = settings_of(**given)
-    return Book(embedded.address(chosen), chosen, migrate=migrate)
+    given = {"database_url": database_url, "book": book}
+    chosen = settings_of(**settings, **{name: each for name, each in given.items() if each})
+    return Book(embedded.address(chosen, creates=migrate), chosen, migrate=migrate)
 
 
 class Book:

@@ -152,6 +152,10 @@ class PlanTooLongError(TransientError):
     """A preview would have locked what it corrects for longer than allowed; it was abandoned."""
 
 
+class BookInUseError(TransientError):
+    """A book was not deleted: database sessions are open on it."""
+
+
 class WriteConflictError(TransientError):
     """This transaction had to give way (deadlock, serialization failure, lock timeout).
 

@@ -4,14 +4,21 @@ They are read once, by the command line or the caller, and passed on as a value.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from revalue.engine.errors import UsageError
+
+FIRST_BOOK = "postgres"
+"""The book without a name: the database that each server has from its beginning."""
+
+_BOOK = re.compile(r"[a-z][a-z0-9_-]{0,50}")
+_NOT_BOOKS = ("template0", "template1")  # what PostgreSQL makes new databases of
 
 
 class Settings(BaseSettings):
@@ -24,6 +31,11 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("revalue")), description="folder of the embedded server"
+    )
+    book: str | None = Field(
+        None,
+        description="name of a book: a database of the embedded server, which `revalue migrate` "
+        f"creates; without it the server's first one, `{FIRST_BOOK}`",
     )
     lake: str | None = Field(
         None,
@@ -137,21 +149,40 @@ class Settings(BaseSettings):
         "reaches the port read them",
     )
 
+    @field_validator("book")
+    @classmethod
+    def _is_a_name(cls, book: str | None) -> str | None:
+        if book is not None and (_BOOK.fullmatch(book) is None or book in _NOT_BOOKS):
+            raise ValueError(
+                "a book's name begins with a letter from a to z, has only these, digits, _ and -, "
+                "51 characters at most, and is neither template0 nor template1"
+            )
+        return book
+
 
 def settings_of(**given: Any) -> Settings:
     """Return the settings: what is given, and the REVALUE_ variables.
 
     Raises:
-        UsageError: a setting has an impossible value, or does not exist.
+        UsageError: a setting has an impossible value, or does not exist; or both a book and the
+            address of a database are set.
     """
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         wrong = (
-            f"REVALUE_{str(each['loc'][0]).upper()}={each['input']}: {each['msg']}"
+            f"REVALUE_{str(each['loc'][0]).upper()}={each['input']}: "
+            f"{each['msg'].removeprefix('Value error, ')}"
             for each in error.errors()
         )
         raise UsageError("; ".join(wrong)) from None
+    if settings.book is not None and settings.database_url is not None:
+        raise UsageError(
+            f"a book ({settings.book}) and the address of a database are set, and a book is a "
+            "database of the embedded server: leave out --book (REVALUE_BOOK), as the address "
+            "names its database itself; or leave out --database-url (REVALUE_DATABASE_URL)"
+        )
+    return settings
 
 
 def ray_cluster(settings: Settings) -> str | None:

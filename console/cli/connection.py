@@ -13,9 +13,16 @@ from revalue.engine.settings import Settings
 T = TypeVar("T")
 
 
-def database_url(settings: Settings) -> str:
-    """Return the address of the database; start the embedded server when no address is set."""
-    return embedded.address(settings)
+def database_url(settings: Settings, *, creates: bool = False) -> str:
+    """Return the address of the database; start the embedded server when no address is set.
+
+    Args:
+        creates: create the book that is named if there is none.
+
+    Raises:
+        NotFoundError: there is no such book.
+    """
+    return embedded.address(settings, creates=creates)
 
 
 def migrated_database_url(settings: Settings) -> str:

@@ -28,9 +28,10 @@ def migrate(
 ) -> None:
     """Create the schema of the database, or bring it to this version or to REVISION.
 
-    An older revision deletes data: you are asked first, or pass --yes.
+    A book that --book names is created if there is none. An older revision deletes data: you are
+    asked first, or pass --yes.
     """
-    url = database_url(CliContext.of(ctx).settings)
+    url = database_url(CliContext.of(ctx).settings, creates=revision != "base")
     current = asyncio.run(schema.current_revision(url))
     if current is not None and (revision == "base" or revision < current):
         require_confirmation(_loss(current, revision), confirmed=yes)
@@ -78,7 +79,7 @@ def database(
 
 
 def down(ctx: typer.Context, as_json: Json = False) -> None:
-    """Stop the embedded PostgreSQL server. Its data stay."""
+    """Stop the embedded PostgreSQL server, with all of its books. Their data stay."""
     settings = CliContext.of(ctx).settings
     if settings.database_url is not None:
         raise UsageError(

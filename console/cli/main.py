@@ -14,6 +14,7 @@ import typer
 
 from revalue.console.cli import (
     bench,
+    books,
     control,
     correct,
     database,
@@ -73,6 +74,16 @@ def options(
             rich_help_panel=PANEL,
         ),
     ] = None,
+    book: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Book of the embedded server: a database of it. Default: REVALUE_BOOK, or its "
+            "first one.",
+            callback=remember,
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     ray_address: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +137,7 @@ app.command("drain", rich_help_panel=_OPERATE)(control.drain)
 app.command("database", rich_help_panel=_OPERATE)(database.database)
 app.command("prune", rich_help_panel=_OPERATE)(prune.prune)
 app.add_typer(lake.app, name="lake", rich_help_panel=_OPERATE)
+app.add_typer(books.app, name="books", rich_help_panel=_OPERATE)
 app.command("down", rich_help_panel=_OPERATE)(database.down)
 app.command("serve", rich_help_panel=_SERVE)(serve.serve)
 app.add_typer(tokens.app, name="tokens", rich_help_panel=_SERVE)

@@ -59,7 +59,7 @@ def run_demo(settings: Settings, folder: Path, *, show: bool = True) -> dict[str
             out.print(f": {text}")
 
     begun = monotonic()
-    url = database_url(settings)
+    url = database_url(settings, creates=True)
     settings = settings.model_copy(update={"database_url": url})
     revision = asyncio.run(schema.migrate(url))
     say("1. schema", f"revision {revision}")

