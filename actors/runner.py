@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from revalue.actors.protocols import Host
+from revalue.actors.work_left import WorkLeft
 from revalue.engine import logs, metrics
 from revalue.engine.errors import TransientError
 from revalue.engine.leadership.lease import require_no_leader
@@ -107,11 +109,13 @@ class Runner:
         """
         begun = time.monotonic()
         before = self._counted
+        left = WorkLeft(self._url, self._settings)
         while True:
             progress = self.progress()
             seconds = time.monotonic() - begun
             if on_progress is not None:
-                on_progress(_progress_since(before, progress, seconds))
+                now = _progress_since(before, progress, seconds)
+                on_progress(replace(now, position_days_left=left.of(now.rows_written)))
             if progress["quiet"]:  # or ended: an operator has drained it
                 break
             time.sleep(self._host.poll_seconds)

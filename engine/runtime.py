@@ -54,6 +54,8 @@ class RunProgress:
     idle: nothing is left to do now.
     paused: an operator has paused the engine.
     trouble: what the run waits for, for example an unavailable database; None: nothing.
+    position_days_left: about how many position-days are still to be written; None: it is not known,
+        as in the first second.
     """
 
     seconds: float
@@ -64,6 +66,7 @@ class RunProgress:
     idle: bool
     paused: bool
     trouble: str | None
+    position_days_left: int | None = None
 
 
 OnProgress: TypeAlias = Callable[[RunProgress], None]

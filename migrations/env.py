@@ -9,7 +9,11 @@ transaction: if one fails, those before it stay applied.
 from alembic import context
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, transaction_per_migration=True)
+context.configure(
+    connection=connection,
+    transaction_per_migration=True,
+    on_version_apply=context.config.attributes["on_version_apply"],
+)
 
 with context.begin_transaction():
     context.run_migrations()

@@ -10,6 +10,8 @@ from revalue.console.cli.checks import require_confirmation
 from revalue.console.cli.connection import database_url
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import out, print_json
+from revalue.console.cli.progress import migrate_line
+from revalue.console.cli.stop_signals import told_when_stopped
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres import embedded, schema
 
@@ -35,11 +37,21 @@ def migrate(
     current = asyncio.run(schema.current_revision(url))
     if current is not None and (revision == "base" or revision < current):
         require_confirmation(_loss(current, revision), confirmed=yes)
-    reached = asyncio.run(schema.migrate(url, revision))
+    with (
+        told_when_stopped(lambda: _reached(url)),
+        migrate_line(show=not as_json) as on_migration,
+    ):
+        reached = asyncio.run(schema.migrate(url, revision, on_migration=on_migration))
     if as_json:
         print_json({"revision": reached})
     else:
         out.print(f"the schema is at revision {reached}")
+
+
+def _reached(url: str) -> str:
+    """Say which revision the schema has when a migration was stopped."""
+    revision = asyncio.run(schema.current_revision(url)) or "base"
+    return f"the schema is at revision {revision}; the migration that was running is rolled back"
 
 
 def _loss(current: str, revision: str) -> str:

@@ -8,7 +8,6 @@ import polars as pl
 import typer
 
 from revalue.console.cli.arguments import Json
-from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted
 from revalue.console.cli.report_options import (
     KnownAt,
@@ -19,7 +18,7 @@ from revalue.console.cli.report_options import (
     not_later,
     wanted_report,
 )
-from revalue.console.cli.report_output import Cells, Target, money
+from revalue.console.cli.report_output import Cells, Target, money, run_report
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.exceptions import (
     EXCEPTION_COLUMNS,
@@ -75,8 +74,10 @@ def exceptions(
         found.append(await read_exceptions(database, wanted, limits))
         yield found[0]
 
-    CliContext.of(ctx).run(
-        lambda database: target.put(read(database), lambda: _summary(found[0], wanted))
+    run_report(
+        ctx,
+        target,
+        lambda database: target.put(read(database), lambda: _summary(found[0], wanted)),
     )
 
 

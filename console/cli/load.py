@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +16,10 @@ from revalue.console.cli.checks import require_confirmation, require_somebody, w
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, err, out, print_json, print_table, tidy
 from revalue.console.cli.progress import load_line
+from revalue.console.cli.stop_signals import told_when_stopped
 from revalue.engine.correct import ingest
 from revalue.engine.correct.ingest import Kind, LoadResult
+from revalue.engine.correct.load_progress import LoadProgress
 from revalue.engine.correct.position_records import PositionRecord
 from revalue.engine.correct.sources import FrameSource
 from revalue.engine.postgres import embedded
@@ -66,9 +69,16 @@ def load(
     context = CliContext.of(ctx)
     ingest.require_mode(kind, replace=replace, snapshot=snapshot)
     may_close: set[tuple[str, str]] | None = None
+    begun = _Begun()
 
     async def run(database: Database, *, writes: bool) -> LoadResult:
-        with load_line(show=not as_json) as on_progress:
+        with load_line(show=not as_json) as draw:
+
+            def on_progress(now: LoadProgress) -> None:
+                begun.step = now.step if writes else ""
+                if draw is not None:
+                    draw(now)
+
             async with nullcontext(database) if writes else rolled_back(database) as connections:
                 loaded = await ingest.load(
                     connections,
@@ -80,13 +90,16 @@ def load(
                     allow_empty=allow_empty,
                     on_progress=on_progress,
                 )
+            if writes:
+                begun.load_id = loaded.load_id
             if context.settings.database_url is None:
                 await embedded.release_log(database)
         return loaded
 
     if snapshot and not yes and not dry_run:
         require_somebody("a snapshot closes what it leaves out (--dry-run shows it)")
-        told = context.run(partial(run, writes=False))
+        with told_when_stopped(begun.describe):
+            told = context.run(partial(run, writes=False))
         if told.closed:
             _print_records(err, _closed(told, is_dry_run=True), told.closed_records, dated="since")
             require_confirmation(
@@ -94,13 +107,35 @@ def load(
                 confirmed=False,
             )
         may_close = {(each.portfolio_id, each.security_id) for each in told.closed_records}
-    result = context.run(partial(run, writes=not dry_run))
+    with told_when_stopped(begun.describe):
+        result = context.run(partial(run, writes=not dry_run))
     if as_json:
         # The number of what is rolled back is not that of a load.
         load_id = None if dry_run else result.load_id
         print_json({**vars(result), "load_id": load_id, "is_dry_run": dry_run})
     else:
         _print(result, is_dry_run=dry_run)
+
+
+@dataclass
+class _Begun:
+    """How far a load is, for whoever stops it.
+
+    Attributes:
+        step: of `LoadProgress`; empty: nothing is to be written.
+        load_id: its number, when it is committed.
+    """
+
+    step: str = ""
+    load_id: int | None = None
+
+    def describe(self) -> str:
+        """Say what a load has written that was stopped."""
+        if self.load_id is not None:
+            return f"the file was loaded before (load {self.load_id})"
+        if self.step == "committing":
+            return "the load was being committed: `revalue loads` says whether it is there"
+        return "nothing was written"
 
 
 def _print(result: LoadResult, *, is_dry_run: bool) -> None:

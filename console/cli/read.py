@@ -8,7 +8,6 @@ import polars as pl
 import typer
 
 from revalue.console.cli.arguments import Day, Json, Portfolio, Security
-from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, format_time, tidy
 from revalue.console.cli.progress import read_line
 from revalue.console.cli.report_options import (
@@ -22,7 +21,7 @@ from revalue.console.cli.report_options import (
     not_later,
     wanted_report,
 )
-from revalue.console.cli.report_output import Cells, Target, money, number
+from revalue.console.cli.report_output import Cells, Target, money, number, run_report
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import report
 from revalue.engine.read.queries import ReaderQueries
@@ -84,10 +83,10 @@ def positions(
     wanted = wanted_report(day, first, last, portfolio, security, known_at)
     target = Target(output, as_json, report.REPORT_COLUMNS, _POSITION_CELLS, _POSITIONS_WITHOUT)
     lines = Lines(wanted)
-    CliContext.of(ctx).run(
-        lambda database: target.put(
-            _counting(report.positions(database, wanted), lines), lambda: lines
-        )
+    run_report(
+        ctx,
+        target,
+        lambda database: target.put(_counting(database, wanted, lines), lambda: lines),
     )
 
 
@@ -115,10 +114,10 @@ def totals(
     wanted = wanted_report(day, first, last, portfolio, security, known_at)
     target = Target(output, as_json, report.total_columns(by), _TOTAL_CELLS, _TOTALS_WITHOUT)
     lines = Lines(wanted)
-    CliContext.of(ctx).run(
-        lambda database: target.put(
-            _summed(_counting(report.positions(database, wanted), lines), by), lambda: lines
-        )
+    run_report(
+        ctx,
+        target,
+        lambda database: target.put(_summed(_counting(database, wanted, lines), by), lambda: lines),
     )
 
 
@@ -140,11 +139,13 @@ def changes(
         rows.extend({**row, "changed": _changed(row["changed"])} for row in found)
         yield pl.DataFrame(rows, schema=_CHANGE_COLUMNS)
 
-    CliContext.of(ctx).run(
+    run_report(
+        ctx,
+        target,
         lambda database: target.put(
             read(database),
             lambda: f"{portfolio} / {security} on {day}: {counted(len(rows), 'number')} shown",
-        )
+        ),
     )
 
 
@@ -227,14 +228,20 @@ class Lines:
 
 
 async def _counting(
-    frames: AsyncGenerator[pl.DataFrame, None], lines: Lines
+    database: Database, wanted: Wanted, lines: Lines
 ) -> AsyncGenerator[pl.DataFrame, None]:
-    rows = 0
+    rows = frames = of_all = 0
+
+    def begin(number: int) -> None:
+        nonlocal of_all
+        of_all = number
+
     with read_line() as say:
-        async for frame in frames:
+        async for frame in report.positions(database, wanted, on_frames=begin):
             lines.count(frame)
             rows += len(frame)
-            say(rows, frame.select(pl.col("date").max()).item())
+            frames += 1
+            say(rows, frame.select(pl.col("date").max()).item(), frames / of_all)
             yield frame
 
 

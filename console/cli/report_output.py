@@ -1,14 +1,16 @@
 """Where the rows of a report go: a table of the first ones, CSV in a pipe, JSON, or a file."""
 
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
+import typer
 
+from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import (
     counted,
     end_for_broken_pipe,
@@ -17,7 +19,9 @@ from revalue.console.cli.output import (
     print_fitting_table,
     print_json,
 )
+from revalue.console.cli.stop_signals import told_when_stopped
 from revalue.engine.errors import UsageError
+from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import formatted
 from revalue.engine.read.files import Columns, csv_writer, require_format, write_file
 
@@ -105,6 +109,33 @@ class Target:
             out.print(
                 f"{rows - len(shown):,} more rows: all are in a pipe, or in a file by --output"
             )
+
+
+def run_report(
+    ctx: typer.Context, target: Target, work: Callable[[Database], Coroutine[Any, Any, None]]
+) -> None:
+    """Open the database and put a report into its target; if it is stopped, say what is there."""
+    before = _version(target.output)
+
+    def say() -> str:
+        if target.output is None:
+            return "the output is not complete"
+        if _version(target.output) != before:
+            return f"{target.output} is complete"
+        older = "" if before is None else "; the file of that name is as it was before"
+        return f"{target.output} was not written{older}"
+
+    with told_when_stopped(say):
+        CliContext.of(ctx).run(work)
+
+
+def _version(file: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from the one that replaces it; None: there is no file."""
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_ino, found.st_mtime_ns)
 
 
 def number(name: str) -> Callable[[dict[str, Any]], str | None]:

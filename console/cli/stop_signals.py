@@ -2,19 +2,54 @@
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
 import psutil
+
+from revalue.console.cli.output import err
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequestedError(KeyboardInterrupt):
     """A signal has asked for a stop."""
+
+
+@contextmanager
+def told_when_stopped(what: Callable[[], str]) -> Iterator[None]:
+    """End the block at Ctrl-C or SIGTERM, say what was and was not done, and exit.
+
+    SIGTERM is taken as Ctrl-C is: transactions are rolled back, and files that are not complete are
+    removed.
+
+    Args:
+        what: returns what to say; it is called when the block has ended.
+
+    Raises:
+        SystemExit: with 128 and the number of the signal.
+    """
+    number = int(signal.SIGINT)
+
+    def as_ctrl_c(received: int, _: FrameType | None) -> None:
+        nonlocal number
+        number = received
+        signal.raise_signal(signal.SIGINT)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, as_ctrl_c) if is_main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"interrupted: {what()}")
+        sys.exit(128 + number)
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 class StopSignals:

@@ -9,6 +9,8 @@ import typer
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, out, print_json
+from revalue.console.cli.progress import OnRows, verify_line
+from revalue.console.cli.stop_signals import told_when_stopped
 from revalue.console.reference.reference import Comparison, compare, read_book
 from revalue.engine.errors import NotFoundError, RevalueError
 from revalue.engine.postgres.database import Database
@@ -65,10 +67,20 @@ def verify(
     progress, is counted and not compared. Exit code 1: a stored number differs in any digit.
     """
 
-    async def run(database: Database) -> Verified:
-        return await verify_rows(database, rows=None if every else rows, seed=seed)
+    counts = Comparison()
 
-    found = CliContext.of(ctx).run(run)
+    async def run(database: Database) -> Verified:
+        with verify_line(show=not as_json) as on_rows:
+            return await verify_rows(
+                database,
+                rows=None if every else rows,
+                seed=seed,
+                compared=counts,
+                on_rows=on_rows,
+            )
+
+    with told_when_stopped(lambda: _so_far(counts)):
+        found = CliContext.of(ctx).run(run)
     if as_json:
         print_json(found)
     else:
@@ -76,6 +88,18 @@ def verify(
         for row in found.unusable:
             out.print(f"not used, because no rule can use it: {row}")
     require_agreement(found)
+
+
+def _so_far(compared: Comparison) -> str:
+    """Say what a comparison has found that was stopped."""
+    return (
+        f"{counted(compared.rows_compared, 'row')} were recomputed by then: "
+        f"{counted(_disagreements(compared), 'disagreement')}. The others were not looked at"
+    )
+
+
+def _disagreements(compared: Comparison) -> int:
+    return compared.disagreements + compared.missing + compared.extra
 
 
 def describe(found: Verified) -> str:
@@ -99,7 +123,14 @@ def require_agreement(found: Verified) -> None:
         raise RevalueError("stored rows disagree with the data:\n" + "\n".join(found.examples))
 
 
-async def verify_rows(database: Database, *, rows: int | None, seed: int) -> Verified:
+async def verify_rows(
+    database: Database,
+    *,
+    rows: int | None,
+    seed: int,
+    compared: Comparison | None = None,
+    on_rows: OnRows | None = None,
+) -> Verified:
     """Compare all positions, or positions chosen at random, with the reference valuation.
 
     Everything is read in one transaction, so that the engine may work at the same time. Prices and
@@ -109,11 +140,13 @@ async def verify_rows(database: Database, *, rows: int | None, seed: int) -> Ver
         database: the database to verify.
         rows: positions are added until at least this many rows are compared; None: all positions.
         seed: of the random choice.
+        compared: counts along, for whoever stops it; it is empty.
+        on_rows: called with the number of rows that are compared, and which part of all that is.
 
     Raises:
         NotFoundError: no positions are loaded.
     """
-    compared = Comparison()
+    compared = Comparison() if compared is None else compared
     positions_done = 0
     examples: list[str] = []
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
@@ -123,7 +156,7 @@ async def verify_rows(database: Database, *, rows: int | None, seed: int) -> Ver
         unusable = await read_unusable(connection, _MAX_EXAMPLES)
         unfinished = await read_unfinished(connection)
         market = await read_book(connection, positions=())
-        size = _BATCH
+        size, of_all = _BATCH, len(positions)
         if rows is not None:
             random.Random(seed).shuffle(positions)
             size = _SAMPLE_BATCH
@@ -138,10 +171,15 @@ async def verify_rows(database: Database, *, rows: int | None, seed: int) -> Ver
                 if each not in unfinished or not unfinished[each].is_reprocessing
             )
             examples += found.examples
+            if on_rows is not None:
+                part = 1 - len(positions) / of_all
+                if rows is not None:
+                    part = max(part, min(1.0, compared.rows_compared / rows))
+                on_rows(compared.rows_compared, part)
     return Verified(
         positions=positions_done,
         rows=compared.rows_compared,
-        disagreements=compared.disagreements + compared.missing + compared.extra,
+        disagreements=_disagreements(compared),
         in_progress=compared.in_progress.total(),
         positions_in_progress=len(compared.in_progress),
         waiting=compared.hole_days,

@@ -246,6 +246,7 @@ async def load(
                         connection, kind, given.place, batches.rows, counts
                     )
                     counts = {**counts, "load_id": load_id}
+                progress.next("committing", 0)
     done: dict[str, Any] = dict(counts)
     done["removed_records"] = tuple(
         PositionRecord(**record) for record in done.get("removed_records", ())
@@ -322,6 +323,7 @@ async def _write_straight(
                     connection, rows, incoming, on_rows, replace=replace
                 )
             load_id = await loads.record(connection, kind, given.place, rows.rows, counts)
+            progress.next("committing", 0)
     except (InTheWayError, DataFaultError, CorrectionRefusedError):
         return None
     return {**counts, "load_id": load_id}

@@ -11,7 +11,7 @@ class LoadProgress:
     """How far one step of a load is.
 
     Attributes:
-        step: "reading", "checking" or "writing".
+        step: "reading", "checking", "writing" or "committing": until then nothing is written.
         rows: rows that were read or written in this step.
         fraction: how much of the step is done, from 0 to 1; None: it is not known.
         seconds: how long the step has taken.

@@ -4,11 +4,11 @@ There is no alembic.ini: Alembic runs over asyncpg, on a connection that this mo
 slow to import and most calls do not need it, so the functions that do import it themselves.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
@@ -28,6 +28,8 @@ sql = statements(__package__)
 
 _log = logs.logger("schema")
 
+OnMigration: TypeAlias = Callable[[str, int, int], None]
+
 _ROLES = {"revalue_engine", "revalue_reader", "revalue_writer"}
 
 
@@ -39,11 +41,17 @@ def head() -> str:
     return last[1:].partition("_")[0]
 
 
-async def migrate(url: str, revision: str = "head") -> str:
+async def migrate(
+    url: str, revision: str = "head", *, on_migration: OnMigration | None = None
+) -> str:
     """Upgrade the schema, or downgrade it to an older revision.
 
     Args:
+        url: the address of the database.
         revision: `head` (the newest), `base` (no schema at all) or a revision's number.
+        on_migration: called before the first migration, and at the end of the transaction of each
+            one, with the revision that the schema has then, how many migrations are done, and of
+            how many.
 
     Returns:
         The revision that the schema has now, or `base`.
@@ -53,7 +61,7 @@ async def migrate(url: str, revision: str = "head") -> str:
             schema.
         CorrectionRefusedError: rows are in the way of a migration; those before it stay applied.
     """
-    missing = sorted(_ROLES - await _run_alembic(url, revision))
+    missing = sorted(_ROLES - await _run_alembic(url, revision, on_migration))
     if revision == "head" and missing:
         _log.warning(
             "database roles were not created: this user has no CREATEROLE privilege",
@@ -91,17 +99,25 @@ def require(revision: str | None) -> None:
         )
 
 
-def alembic_config(connection: "Connection | None" = None) -> "Config":
-    """Return Alembic's configuration for this package's migrations."""
+def alembic_config(
+    connection: "Connection | None" = None, on_version_apply: Callable[..., None] | None = None
+) -> "Config":
+    """Return Alembic's configuration for this package's migrations.
+
+    Args:
+        connection: on which they run.
+        on_version_apply: called by Alembic in the transaction of each one, at its end.
+    """
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["connection"] = connection
+    config.attributes["on_version_apply"] = on_version_apply
     return config
 
 
-async def _run_alembic(url: str, revision: str) -> set[str]:
+async def _run_alembic(url: str, revision: str, on_migration: OnMigration | None) -> set[str]:
     """Upgrade or downgrade; return those of the engine's database roles that exist then."""
     from alembic import command
     from alembic.migration import MigrationContext
@@ -126,8 +142,15 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
             else set()
         )
         target = script.get_current_head() if revision == "head" else revision
-        if target == "base" or (target in below and target != current):
-            command.downgrade(alembic_config(connection), revision)
+        is_downgrade = target == "base" or (target in below and target != current)
+        wanted = (
+            set()
+            if target in (None, "base")
+            else {each.revision for each in script.iterate_revisions(target, "base")}
+        )
+        done = _Done(current or "base", len(wanted ^ below), on_migration)
+        if is_downgrade:
+            command.downgrade(alembic_config(connection, done.count), revision)
         elif open_schema is not None:
             raise UsageError(
                 f'every database user may create functions in the schema "{open_schema}", and '
@@ -136,7 +159,7 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
                 "with a search_path that begins with a schema of its own"
             )
         else:
-            command.upgrade(alembic_config(connection), revision)
+            command.upgrade(alembic_config(connection, done.count), revision)
 
     async with _sqlalchemy_connection(url) as connection:
         with translated_errors(), _driver_errors():
@@ -144,6 +167,25 @@ async def _run_alembic(url: str, revision: str) -> set[str]:
             await connection.commit()
         roles = sql("existing_roles").text
         return set(await connection.run_sync(lambda c: c.exec_driver_sql(roles).scalars()))
+
+
+class _Done:
+    """Counts migrations."""
+
+    def __init__(self, revision: str, of_all: int, on_migration: OnMigration | None) -> None:
+        self._done = 0
+        self._of_all = of_all
+        self._on_migration = on_migration
+        self._tell(revision)
+
+    def count(self, **applied: Any) -> None:
+        """Take the end of a migration from Alembic."""
+        self._done += 1
+        self._tell(next(iter(applied["heads"]), "base"))
+
+    def _tell(self, revision: str) -> None:
+        if self._on_migration is not None and self._of_all:
+            self._on_migration(revision, self._done, self._of_all)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ A position without a value is a row too: its valuation_status and failure_reason
 never leaves anything out without a word.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal, TypeAlias
@@ -101,8 +101,15 @@ class Wanted:
             raise UsageError(f"the first date {self.first_date} is after the last {self.last_date}")
 
 
-async def positions(database: Database, wanted: Wanted) -> AsyncGenerator[pl.DataFrame, None]:
+async def positions(
+    database: Database, wanted: Wanted, *, on_frames: Callable[[int], None] | None = None
+) -> AsyncGenerator[pl.DataFrame, None]:
     """Yield the open positions of a report, all of one snapshot of the database.
+
+    Args:
+        database: the database to read.
+        wanted: what the report is of.
+        on_frames: called with the number of frames, before the first one.
 
     Yields:
         REPORT_COLUMNS: of one business date after another (in a report without a first date all of
@@ -118,6 +125,8 @@ async def positions(database: Database, wanted: Wanted) -> AsyncGenerator[pl.Dat
             connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
         )
         days = await _days(connection, wanted)
+        if on_frames is not None:
+            on_frames(len(days))
         for calendars, dates in days:
             yield await _read(connection, wanted, calendars, dates)
 

@@ -11,7 +11,14 @@ import pytest
 
 from revalue.console.cli.correct import print_correction
 from revalue.console.cli.output import counted, err, on_dates, out, print_table, tidy
-from revalue.console.cli.progress import describe_load, describe_progress
+from revalue.console.cli.progress import (
+    describe,
+    describe_load,
+    describe_migration,
+    describe_progress,
+    describe_read,
+    describe_verify,
+)
 from revalue.console.cli.report_output import Cells, Target
 from revalue.console.cli.status import not_opened, watermarks, what_is_left
 from revalue.console.cli.value import describe_run
@@ -216,3 +223,47 @@ def test_the_progress_of_a_load_has_its_speed_and_the_time_that_is_left(
     cells = ["reading", "1,000,000 rows", "25%", "250,000 rows/s", "12 s left"]
     assert reading.split("  ") == cells
     assert checking.split() == ["checking", "0", "rows"]
+
+
+def test_every_command_says_its_progress_in_the_same_form(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What, how much, percent, speed, time that is left."""
+    now = RunProgress(4.0, 500, 5, 1, 2, False, False, None, position_days_left=1_500)
+    err.print(describe_progress("valuing", now))
+    err.print(describe_verify(500, 0.25, 4.0))
+    err.print(describe_read(500, A, 0.25, 4.0))
+    err.print(describe_migration("0023", 2, 8, 4.0))
+    valuing, verifying, reading, migrating = capsys.readouterr().err.splitlines()
+    cells = ["valuing", "500 position-days", "25%", "125/s", "12 s left", "2 tasks in flight"]
+    assert valuing.split("  ")[:6] == cells
+    assert verifying.split("  ") == ["verifying", "500 rows", "25%", "125 rows/s", "12 s left"]
+    read = ["reading", f"500 position-days, up to {A}", "25%", "125/s", "12 s left"]
+    assert reading.split("  ") == read
+    assert migrating.split("  ") == [
+        "migrating",
+        "at revision 0023, 2 of 8 migrations",
+        "25%",
+        "4 s",
+    ]
+
+
+def test_a_run_whose_end_is_not_known_has_no_percentage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    err.print(describe_progress("valuing", RunProgress(2.0, 500, 5, 1, 2, False, False, None)))
+    printed = capsys.readouterr().err
+    assert "%" not in printed
+    assert "left" not in printed
+    assert "250/s" in printed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [(1, "1 s left"), (119, "119 s left"), (120, "2 min left"), (7_200, "2 h 0 min left")],
+)
+def test_the_time_that_is_left_is_said_as_people_say_it(
+    seconds: int, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    err.print(describe("valuing", fraction=0.5, seconds=seconds))
+    assert capsys.readouterr().err.splitlines()[0].split("  ")[-1] == left
