@@ -271,6 +271,10 @@ READING = (
     ("dead-letters",),
     ("verify", "--all"),
     ("explain", "P1", "A", str(DAYS[3])),
+    ("read", "positions"),
+    ("read", "totals", "--date", str(DAYS[3])),
+    ("exceptions",),
+    ("loads",),
     ("tokens", "list"),
     ("migrate",),
 )
