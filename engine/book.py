@@ -27,6 +27,7 @@ from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.ingest import Kind, LoadResult, known_kind, load
 from revalue.engine.correct.loads import Load, list_loads
 from revalue.engine.correct.openings import Opening, open_calendars
+from revalue.engine.correct.reverts import Revert, log_revert, revert
 from revalue.engine.errors import UsageError
 from revalue.engine.export.export import Exported, Format, export
 from revalue.engine.export.export import OnProgress as OnExportProgress
@@ -315,6 +316,35 @@ class Book:
         """
         named = None if kind is None else known_kind(kind)
         return self._wait(list_loads(self._database, kind=named, most=most))
+
+    def revert(self, load_id: int, *, keep_later: bool = False, dry_run: bool = False) -> Revert:
+        """Take a load back: what it has replaced is restored, and what it has added is deleted.
+
+        That is a correction, which `value` restates, and a load of its own, which can be taken
+        back, too.
+
+        Args:
+            load_id: the number of a load of prices, fx_rates or positions (`loads`).
+            keep_later: leave rows that were changed after the load as they are, and take the others
+                back. Without it they are an error.
+            dry_run: only find out what would be done, and write nothing.
+
+        Raises:
+            NotFoundError: no such load is recorded.
+            UsageError: it cannot be taken back: it is of another kind, or has changed nothing.
+            CorrectionRefusedError: rows were changed since, and `keep_later` is not set.
+            TransientError: the database is unavailable or busy.
+        """
+        return self._wait(self._revert(load_id, keep_later=keep_later, dry_run=dry_run))
+
+    async def _revert(self, load_id: int, *, keep_later: bool, dry_run: bool) -> Revert:
+        if dry_run:
+            async with rolled_back(self._database) as inside:
+                done = await revert(inside, load_id, keep_later=keep_later)
+                return with_changes(done, load_id=None)
+        done = await revert(self._database, load_id, keep_later=keep_later)
+        log_revert(done)
+        return done
 
     def prune(
         self,

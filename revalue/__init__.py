@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from revalue.engine.correct.corrections import Correction, FileCorrection
     from revalue.engine.correct.ingest import Kind, LoadResult
     from revalue.engine.correct.openings import Opening
+    from revalue.engine.correct.reverts import Revert
     from revalue.engine.errors import RevalueError
     from revalue.engine.runtime import Run
 
@@ -29,6 +30,7 @@ __all__ = [
     "Price",
     "Rate",
     "RevalueError",
+    "Revert",
     "Run",
     "connect",
 ]
@@ -42,6 +44,7 @@ _HOMES = {
     **dict.fromkeys(("Correction", "FileCorrection"), "revalue.engine.correct.corrections"),
     **dict.fromkeys(("Kind", "LoadResult"), "revalue.engine.correct.ingest"),
     "Opening": "revalue.engine.correct.openings",
+    "Revert": "revalue.engine.correct.reverts",
     "RevalueError": "revalue.engine.errors",
     "Run": "revalue.engine.runtime",
 }

@@ -29,12 +29,14 @@ from revalue.console.cli.progress import preview_line
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
+from revalue.engine.correct.reverts import Revert
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import Estimate, Mover, PortfolioChange, Preview, preview
 
-Made: TypeAlias = Correction | FileCorrection
-Correct: TypeAlias = Callable[[Connections], Awaitable[Made]]
+Corrected: TypeAlias = Correction | FileCorrection
+Made: TypeAlias = Corrected | Revert
+Correct: TypeAlias = Callable[[Connections], Awaitable[Corrected]]
 
 _MAX_LINES = 20
 _MAX_TRIGGERS = 5
@@ -195,7 +197,7 @@ def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
 def _correct(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool) -> None:
     context = CliContext.of(ctx)
 
-    async def run(database: Database) -> Made | Preview:
+    async def run(database: Database) -> Corrected | Preview:
         if dry_run:
             with preview_line(show=not as_json) as on_progress:
                 return await preview(database, correct, context.settings, on_progress=on_progress)
@@ -232,15 +234,27 @@ def describe(made: Made) -> str:
             f"{counted(made.rows, 'row')} of {made.kind}: {made.changed:,} changed, "
             f"{made.unchanged:,} unchanged"
         )
+    if isinstance(made, Revert):
+        return describe_revert(made)
     old = "none" if made.old is None else tidy(made.old)
     new = "deleted" if made.new is None else tidy(made.new)
     return f"{made.what}: {old} -> {new}"
 
 
+def describe_revert(made: Revert, *, is_done: bool = True) -> str:
+    """Say in one line which load is taken back, and what becomes of its rows."""
+    will = "is" if is_done else "would be"
+    text = (
+        f"load {made.reverts} ({made.kind}, {made.source}) {will} taken back: "
+        f"{made.restored:,} restored, {made.deleted:,} deleted"
+    )
+    return text + (f", {made.kept:,} changed since and kept" if made.kept else "")
+
+
 def affected(made: Made) -> str:
     """Say which positions and dates a correction can affect at most."""
     positions = f"up to {counted(made.positions, 'position')} affected"
-    if isinstance(made, FileCorrection):
+    if not isinstance(made, Correction):
         return positions
     return f"{positions} {on_dates(made.dates)}"
 

@@ -1,14 +1,22 @@
-"""`revalue loads`: who has loaded which file when."""
+"""`revalue loads`: who has loaded which file when; `revalue loads revert`: take one back."""
 
+from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from revalue.console.cli.arguments import Json
+from revalue.console.cli.checks import require_confirmation, require_somebody
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.output import format_time, out, print_fitting_table, print_json
+from revalue.console.cli.correct import describe_revert, print_correction, print_preview
+from revalue.console.cli.output import err, format_time, out, print_fitting_table, print_json
+from revalue.console.cli.progress import preview_line
 from revalue.engine.correct import loads as recorded
 from revalue.engine.correct.ingest import Kind
+from revalue.engine.correct.reverts import Revert, log_revert, revert
+from revalue.engine.postgres.database import Database, rolled_back
+from revalue.engine.preview.preview import Preview, preview
 
 _SHOWN_TRIGGERS = 3
 _COLUMNS = (
@@ -18,6 +26,10 @@ _COLUMNS = (
 _DISPENSABLE = ("closed", "removed", "database user", "unchanged", "rows", "triggers", "by", "new")
 
 
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
 def loads(
     ctx: typer.Context,
     kind: Annotated[
@@ -29,8 +41,10 @@ def loads(
     """List the newest loads: when, by whom, which file, and what became of its rows.
 
     The triggers are those that record what a load has corrected. `revalue prune` deletes the
-    records of loads that are older than what it keeps.
+    records of loads that are older than what it keeps. `revalue loads revert` takes a load back.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     found = CliContext.of(ctx).run(
         lambda database: recorded.list_loads(database, kind=kind, most=limit)
     )
@@ -48,6 +62,69 @@ def loads(
             f"left out, because the terminal is narrow: {', '.join(left_out)}. All columns are in "
             "a pipe, or by --json"
         )
+
+
+@app.command("revert")
+def take_back(
+    ctx: typer.Context,
+    load: Annotated[
+        int, typer.Argument(metavar="LOAD", min=1, help="Number of the load, see `revalue loads`.")
+    ],
+    keep_later: Annotated[
+        bool,
+        typer.Option(
+            "--keep-later",
+            help="Leave rows that were changed after the load as they are. Without it they are an "
+            "error.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be restored and how values would change; write nothing.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm: do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a load back: restore what it has replaced, and delete what it has added.
+
+    That is a correction: the next `revalue value` restates what it affects. It is recorded as a
+    load, so that it can be taken back, too. Loads of prices, fx_rates and positions can be.
+    """
+    context = CliContext.of(ctx)
+    take = partial(revert, load_id=load, keep_later=keep_later)
+
+    async def look(database: Database) -> Revert:
+        async with rolled_back(database) as inside:
+            return await take(inside)
+
+    async def run(database: Database) -> Revert | Preview:
+        if dry_run:
+            with preview_line(show=not as_json) as on_progress:
+                return await preview(database, take, context.settings, on_progress=on_progress)
+        done = await take(database)
+        log_revert(done)
+        return done
+
+    if not yes and not dry_run:
+        require_somebody(f"load {load} would be taken back (--dry-run shows it)")
+        err.print(describe_revert(context.run(look), is_done=False))
+        require_confirmation(f"load {load} would be taken back", confirmed=False)
+    done = context.run(run)
+    if isinstance(done, Preview):
+        if as_json:
+            # The number of what is rolled back is not that of a load.
+            print_json(
+                {**done.as_dict(), "correction": {**asdict(done.correction), "load_id": None}}
+            )
+        else:
+            print_preview(done)
+    elif as_json:
+        print_json(done)
+    else:
+        print_correction(done)
 
 
 def _cells(load: recorded.Load) -> tuple[object, ...]:

@@ -223,6 +223,8 @@ async def load(
                 database.transaction() as connection,
                 Incoming(connection, COLUMNS[kind]) as incoming,
             ):
+                if is_recorded:
+                    await loads.keep_replaced(connection)
                 await incoming.copy(_with_repeated_keys(kind, rows))
                 await incoming.analyze()
                 if kind is Kind.INSTRUMENTS and "contract_multiplier" not in given.columns:
@@ -315,6 +317,7 @@ async def _write_straight(
     try:
         async with database.transaction() as connection:
             incoming = Incoming(connection, COLUMNS[kind])
+            await loads.keep_replaced(connection)
             progress.next("writing", rows.rows)
             if kind is Kind.PRICES:
                 counts = await new_prices.write(connection, rows, incoming, on_rows)

@@ -1,6 +1,6 @@
 -- The newest :most loads, of one kind or (NULL) of all.
 SELECT load_id, loaded_at, database_user, client, kind, source, rows, inserted, changed, unchanged,
-       removed, closed, trigger_ids
+       removed, closed, trigger_ids, reverts, moment_id IS NOT NULL AS is_revertible
 FROM loads
 WHERE :kind::text IS NULL OR kind = :kind
 ORDER BY load_id DESC

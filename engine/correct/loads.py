@@ -27,6 +27,8 @@ class Load:
         source: the name of the file, as it was given; of data in memory, what they were.
         rows, inserted, changed, unchanged, removed, closed: as of `LoadResult`.
         trigger_ids: the triggers that record what it corrected.
+        reverts: the load that it has taken back; None: it was loaded.
+        is_revertible: whether it can be taken back (reverts.py).
     """
 
     load_id: int
@@ -42,10 +44,26 @@ class Load:
     removed: int
     closed: int
     trigger_ids: tuple[int, ...]
+    reverts: int | None
+    is_revertible: bool
+
+
+async def keep_replaced(connection: Connection) -> None:
+    """Let the database keep what this transaction replaces, so that it can be taken back.
+
+    Call it before the first write. The transaction has to end with `record`.
+    """
+    await connection.execute("SET LOCAL revalue.keeps_replaced = on")
 
 
 async def record(
-    connection: Connection, kind: str, source: str, rows: int, counts: Mapping[str, Any]
+    connection: Connection,
+    kind: str,
+    source: str,
+    rows: int,
+    counts: Mapping[str, Any],
+    *,
+    reverts: int | None = None,
 ) -> int:
     """Record a load in its transaction.
 
@@ -55,6 +73,7 @@ async def record(
         source: where it comes from.
         rows: number of rows of the input.
         counts: what became of them, by the names of `LoadResult`.
+        reverts: the load that this one takes back.
 
     Returns:
         The number of the load.
@@ -67,6 +86,7 @@ async def record(
         client=_client(),
         rows=rows,
         trigger=counts.get("trigger_id"),
+        reverts=reverts,
         **{name: counts.get(name, 0) for name in _COUNTS},
     )
     return load_id

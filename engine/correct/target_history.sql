@@ -3,14 +3,16 @@
 -- and cost_basis, or NULL where there is no record. A stored record that the load changes or
 -- removes ends; a record that it changes or inserts begins.
 --
--- Records that the load does not give stay. With :replace those after the first date that it gives
--- do not. So no record before the last one before the first given date is read, and none after the
--- first one after the last given date, unless :replace: however long a history is, a daily file
--- reads two records of it. The subqueries are lateral, so that they are index lookups.
+-- Where a record is given without a quantity, there is none from now on: a load that is taken back
+-- had added it. Records that the load does not give stay. With :replace those after the first date
+-- that it gives do not. So no record before the last one before the first given date is read, and
+-- none after the first one after the last given date, unless :replace: however long a history is, a
+-- daily file reads two records of it. The subqueries are lateral, so that they are index lookups.
 CREATE TEMP TABLE target_history ON COMMIT DROP AS
 WITH given AS (
-    SELECT p.position_id, i.position_date,
-           ARRAY[i.quantity, i.cost_basis_local, i.cost_basis] AS record
+    SELECT p.position_id, i.position_date, true AS is_given,
+           CASE WHEN i.quantity IS NOT NULL
+                THEN ARRAY[i.quantity, i.cost_basis_local, i.cost_basis] END AS record
     FROM incoming i JOIN position_state p USING (portfolio_id, security_id)
 ), stored AS (
     SELECT s.position_id, h.position_date,
@@ -43,7 +45,7 @@ SELECT *, was IS NOT NULL AND was IS DISTINCT FROM becomes AS ends,
        becomes IS NOT NULL AND becomes IS DISTINCT FROM was AS begins
 FROM (
     SELECT position_id, position_date, w.record AS was,
-           COALESCE(g.record, CASE WHEN w.is_kept THEN w.record END) AS becomes,
-           g.record IS NOT NULL AS is_given
+           CASE WHEN g.is_given THEN g.record WHEN w.is_kept THEN w.record END AS becomes,
+           g.is_given IS NOT NULL AS is_given
     FROM given g FULL JOIN stored w USING (position_id, position_date)
 ) records

@@ -84,7 +84,8 @@ async def write_histories(connection: Connection, *, replace: bool) -> dict[str,
     is an extension. Records that change neither are stored, and the position is not touched.
 
     Args:
-        connection: in the transaction that has filled `incoming`.
+        connection: in the transaction that has filled `incoming`. A row without a quantity removes
+            the record of its date.
         replace: remove the records after the first incoming one of a position that are not given.
 
     Returns:
@@ -101,7 +102,9 @@ async def write_histories(connection: Connection, *, replace: bool) -> dict[str,
     await sql("changed_positions").execute(connection)
     await connection.execute("ANALYZE changed_positions")
     counts = await sql("count_changes").one(connection)
-    removed = await sql("removed_records").fetch(connection) if counts["removed"] else []
+    # Without `replace` only a load that is taken back removes any; they are not told one by one.
+    is_told = replace and counts["removed"]
+    removed = await sql("removed_records").fetch(connection) if is_told else []
     corrected = await sql("correct_histories").one(connection)
     if corrected["trigger_id"]:
         await sql("supersede_corrected").execute(connection)

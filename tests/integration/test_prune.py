@@ -21,12 +21,9 @@ from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import NoLongerKnownError, UsageError, WriteConflictError
 from revalue.engine.operate.prune import (
     FENCED,
-    HOLES,
-    JOBS,
-    LETTERS,
-    LOADS,
     PUBLICATIONS,
     SNAPSHOTS,
+    TABLES,
     TRIGGERS,
     Pruned,
     PruneProgress,
@@ -58,10 +55,7 @@ pytestmark = pytest.mark.slow
 
 LATE = [date(2024, 1, 29), date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 1)]
 POSITIONS = [(portfolio, security) for portfolio in ("P1", "P2") for security in "AB"]
-COUNTS = {
-    table: f"SELECT count(*) FROM {table}"
-    for table in (PUBLICATIONS, SNAPSHOTS, JOBS, HOLES, LETTERS, TRIGGERS, FENCED, LOADS)
-}
+COUNTS = {table: f"SELECT count(*) FROM {table}" for table in TABLES}
 LOOK = """
     SELECT position_id, published_epoch, open_dates, hidden, reprocessing_status,
            CASE WHEN reprocessing_status = 'IN_PROGRESS'

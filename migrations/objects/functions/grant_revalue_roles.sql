@@ -23,7 +23,7 @@ DECLARE
         position_status, position_valuations, dated_snapshots,
         position_holes, removed_business_dates, current_holes, unstaged_positions,
         snapshot_partitions, job_spans, retention, kept_counts, postgres_valuations, lake,
-        lake_files, lake_unused, loads';
+        lake_files, lake_unused, loads, replaced_prices, replaced_rates, replaced_records';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());

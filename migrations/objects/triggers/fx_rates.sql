@@ -1,4 +1,4 @@
--- Record a correction for every write to fx_rates.
+-- Record a correction for every write to fx_rates; keep what a load replaces.
 --
 -- Once per statement, with all its rows: a file of rates is one correction per currency pair.
 CREATE OR REPLACE TRIGGER rates_inserted
@@ -26,3 +26,18 @@ FOR EACH ROW WHEN (current_setting('session_replication_role') = 'replica')
 EXECUTE FUNCTION refuse_replica_write();
 
 ALTER TABLE fx_rates ENABLE REPLICA TRIGGER fx_rates_replicated;
+
+CREATE OR REPLACE TRIGGER rates_inserted_kept
+AFTER INSERT ON fx_rates REFERENCING NEW TABLE AS new_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_rates();
+
+CREATE OR REPLACE TRIGGER rates_deleted_kept
+AFTER DELETE ON fx_rates REFERENCING OLD TABLE AS old_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_rates();
+
+CREATE OR REPLACE TRIGGER rates_updated_kept
+AFTER UPDATE ON fx_rates REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_rates();

@@ -1,4 +1,4 @@
--- Record a correction for every write to market_prices.
+-- Record a correction for every write to market_prices; keep what a load replaces.
 --
 -- Once per statement, with all its rows: a file of prices is one correction per security.
 CREATE OR REPLACE TRIGGER prices_inserted
@@ -26,3 +26,18 @@ FOR EACH ROW WHEN (current_setting('session_replication_role') = 'replica')
 EXECUTE FUNCTION refuse_replica_write();
 
 ALTER TABLE market_prices ENABLE REPLICA TRIGGER market_prices_replicated;
+
+CREATE OR REPLACE TRIGGER prices_inserted_kept
+AFTER INSERT ON market_prices REFERENCING NEW TABLE AS new_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_prices();
+
+CREATE OR REPLACE TRIGGER prices_deleted_kept
+AFTER DELETE ON market_prices REFERENCING OLD TABLE AS old_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_prices();
+
+CREATE OR REPLACE TRIGGER prices_updated_kept
+AFTER UPDATE ON market_prices REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_prices();

@@ -1,4 +1,5 @@
--- Refuse every write to position_history but that of a load, and records without a position.
+-- Refuse every write to position_history but that of a load, and records without a position; keep
+-- what a load replaces.
 --
 -- A load or a correction of a position writes its records together with its epoch and its
 -- reprocessing trigger; records alone would revalue nothing. A load sets revalue.loading_positions
@@ -28,3 +29,18 @@ ALTER TABLE position_history ENABLE REPLICA TRIGGER position_history_replicated;
 CREATE OR REPLACE TRIGGER position_records_checked
 AFTER INSERT ON position_history REFERENCING NEW TABLE AS inserted
 FOR EACH STATEMENT EXECUTE FUNCTION check_record_positions();
+
+CREATE OR REPLACE TRIGGER records_begun_kept
+AFTER INSERT ON position_history REFERENCING NEW TABLE AS new_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_records();
+
+CREATE OR REPLACE TRIGGER records_ended_kept
+AFTER UPDATE ON position_history REFERENCING OLD TABLE AS old_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_records();
+
+CREATE OR REPLACE TRIGGER records_deleted_kept
+AFTER DELETE ON position_history REFERENCING OLD TABLE AS old_rows
+FOR EACH STATEMENT WHEN (current_setting('revalue.keeps_replaced', true) = 'on')
+EXECUTE FUNCTION keep_replaced_records();
