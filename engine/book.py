@@ -28,6 +28,7 @@ from revalue.engine.correct.ingest import Kind, LoadResult, known_kind, load
 from revalue.engine.correct.loads import Load, list_loads
 from revalue.engine.correct.openings import Opening, open_calendars
 from revalue.engine.correct.reverts import Revert, log_revert, revert
+from revalue.engine.correct.splits import SplitCorrection
 from revalue.engine.errors import UsageError
 from revalue.engine.export.export import Exported, Format, export
 from revalue.engine.export.export import OnProgress as OnExportProgress
@@ -210,20 +211,20 @@ class Book:
         calendars = [calendar] if isinstance(calendar, str) else calendar
         return self._wait(open_calendars(self._database, day, calendars, back=back))
 
-    def correct(self, change: Change) -> Correction | FileCorrection:
+    def correct(self, change: Change) -> Correction | FileCorrection | SplitCorrection:
         """Make a correction. The affected position-days are restated by `value`.
 
         Args:
-            change: a Price, Rate, DeletePrice, DeleteRate or Position, or a FileOf many of one
-                kind.
+            change: a Price, Rate, DeletePrice, DeleteRate, Position or Split, or a FileOf many of
+                one kind.
 
         Returns:
             What was corrected, and how many positions and which dates it affects at most.
 
         Raises:
-            NotFoundError: the price or rate is not stored.
+            NotFoundError: the price or rate is not stored; nobody holds what is split.
             InvalidInputError: a number or name is wrong; of a FileOf with .problems.
-            CorrectionRefusedError: the database refuses the change.
+            CorrectionRefusedError: the database refuses the change, or the split was made already.
             TransientError: the database is unavailable or busy.
         """
         return self._wait(self._correct(change))
@@ -630,7 +631,7 @@ class Book:
         require_day("day", day)
         return self._wait(explain(self._database, portfolio, security, day))
 
-    async def _correct(self, change: Change) -> Correction | FileCorrection:
+    async def _correct(self, change: Change) -> Correction | FileCorrection | SplitCorrection:
         made = await change.apply(self._database)
         corrections.log_correction(made)
         return made

@@ -14,8 +14,9 @@ import polars as pl
 import pyarrow as pa
 
 from revalue.engine.argument_types import require_day, require_decimal
-from revalue.engine.correct import corrections
+from revalue.engine.correct import corrections, splits
 from revalue.engine.correct.corrections import Correction, FileCorrection
+from revalue.engine.correct.splits import SplitCorrection
 from revalue.engine.postgres.database import Connections
 
 
@@ -153,6 +154,32 @@ class Position:
         )
 
 
+@dataclass(frozen=True)
+class Split:
+    """A correction: from a date on, every holder of a security has another quantity at its cost.
+
+    All position records from that date on are multiplied; prices are not touched.
+
+    Attributes:
+        security: the security.
+        date: the first date on which the new quantities are held.
+        ratio: new for old: `4:1`; `1:10` is a reverse split.
+        again: make it though a split of this security and date was made already.
+    """
+
+    security: str
+    date: date
+    ratio: str
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        require_day("date", self.date)
+
+    async def apply(self, database: Connections) -> SplitCorrection:
+        """Make the correction."""
+        return await splits.split(database, self.security, self.date, self.ratio, again=self.again)
+
+
 @dataclass(frozen=True, eq=False)
 class FileOf:
     """Corrections: every row of a file, frame or table, or none of them.
@@ -170,4 +197,4 @@ class FileOf:
         return await corrections.file(database, self.source)
 
 
-Change: TypeAlias = Price | Rate | DeletePrice | DeleteRate | Position | FileOf
+Change: TypeAlias = Price | Rate | DeletePrice | DeleteRate | Position | Split | FileOf

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from revalue.engine.book import Book, connect
-    from revalue.engine.changes import DeletePrice, DeleteRate, FileOf, Position, Price, Rate
+    from revalue.engine.changes import (
+        DeletePrice,
+        DeleteRate,
+        FileOf,
+        Position,
+        Price,
+        Rate,
+        Split,
+    )
     from revalue.engine.correct.corrections import Correction, FileCorrection
     from revalue.engine.correct.ingest import Kind, LoadResult
     from revalue.engine.correct.openings import Opening
     from revalue.engine.correct.reverts import Revert
+    from revalue.engine.correct.splits import SplitCorrection
     from revalue.engine.errors import RevalueError
     from revalue.engine.runtime import Run
 
@@ -32,19 +41,22 @@ __all__ = [
     "RevalueError",
     "Revert",
     "Run",
+    "Split",
+    "SplitCorrection",
     "connect",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Book", "connect"), "revalue.engine.book"),
     **dict.fromkeys(
-        ("DeletePrice", "DeleteRate", "FileOf", "Position", "Price", "Rate"),
+        ("DeletePrice", "DeleteRate", "FileOf", "Position", "Price", "Rate", "Split"),
         "revalue.engine.changes",
     ),
     **dict.fromkeys(("Correction", "FileCorrection"), "revalue.engine.correct.corrections"),
     **dict.fromkeys(("Kind", "LoadResult"), "revalue.engine.correct.ingest"),
     "Opening": "revalue.engine.correct.openings",
     "Revert": "revalue.engine.correct.reverts",
+    "SplitCorrection": "revalue.engine.correct.splits",
     "RevalueError": "revalue.engine.errors",
     "Run": "revalue.engine.runtime",
 }

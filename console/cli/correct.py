@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+from rich.console import Console
 
 from revalue.console.cli.arguments import (
     Day,
@@ -16,9 +17,11 @@ from revalue.console.cli.arguments import (
     parse_decimal,
     parse_not_negative,
 )
+from revalue.console.cli.checks import require_confirmation, require_somebody
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import (
     counted,
+    err,
     on_dates,
     out,
     print_json,
@@ -30,11 +33,12 @@ from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.reverts import Revert
+from revalue.engine.correct.splits import SplitCorrection, split
 from revalue.engine.errors import UsageError
-from revalue.engine.postgres.database import Connections, Database
+from revalue.engine.postgres.database import Connections, Database, rolled_back
 from revalue.engine.preview.preview import Estimate, Mover, PortfolioChange, Preview, preview
 
-Corrected: TypeAlias = Correction | FileCorrection
+Corrected: TypeAlias = Correction | FileCorrection | SplitCorrection
 Made: TypeAlias = Corrected | Revert
 Correct: TypeAlias = Callable[[Connections], Awaitable[Corrected]]
 
@@ -189,6 +193,48 @@ def correct_file(
     _correct(ctx, correct, dry_run, as_json)
 
 
+@app.command("split")
+def correct_split(
+    ctx: typer.Context,
+    security: Security,
+    day: Day,
+    ratio: Annotated[
+        str,
+        typer.Argument(
+            metavar="RATIO", help="New for old, as 4:1; of a reverse split for example 1:10."
+        ),
+    ],
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Make it though a split of this security and date was made already."
+        ),
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm: do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Multiply the quantities of SECURITY from DATE on, of every holder; their cost stays.
+
+    All position records from DATE on are corrected, and a record on DATE is added where one began
+    before. Prices are not touched. It is recorded as a load: `revalue loads revert` takes it back.
+    """
+
+    async def correct(database: Connections) -> SplitCorrection:
+        return await split(database, security, day, ratio, again=again)
+
+    async def look(database: Database) -> SplitCorrection:
+        async with rolled_back(database) as inside:
+            return await correct(inside)
+
+    if not yes and not dry_run:
+        what = f"the quantities of {security} would be multiplied by {ratio} from {day} on"
+        require_somebody(f"{what} (--dry-run shows it)")
+        _print_quantities(CliContext.of(ctx).run(look), err)
+        require_confirmation(what, confirmed=False)
+    _correct(ctx, correct, dry_run, as_json)
+
+
 def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
     if (new is None) is not delete:
         raise UsageError(f"give either {name} or --delete")
@@ -208,7 +254,10 @@ def _correct(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool)
     made = context.run(run)
     if isinstance(made, Preview):
         if as_json:
-            print_json({**made.as_dict(), "correction": asdict(made.correction)})
+            correction = asdict(made.correction)
+            if "load_id" in correction:
+                correction["load_id"] = None  # what is rolled back is no load
+            print_json({**made.as_dict(), "correction": correction})
         else:
             print_preview(made)
     elif as_json:
@@ -220,6 +269,8 @@ def _correct(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool)
 def print_correction(made: Made) -> None:
     """Print what was corrected and which positions and dates it can affect."""
     out.print(describe(made))
+    if isinstance(made, SplitCorrection):
+        _print_quantities(made)
     triggers = _triggers(made)
     if not triggers:
         out.print("no valued position-day is affected")
@@ -236,6 +287,11 @@ def describe(made: Made) -> str:
         )
     if isinstance(made, Revert):
         return describe_revert(made)
+    if isinstance(made, SplitCorrection):
+        return (
+            f"split {made.ratio} of {made.security} on {made.date}: "
+            f"{counted(made.records, 'record')} of {counted(made.holders, 'position')}"
+        )
     old = "none" if made.old is None else tidy(made.old)
     new = "deleted" if made.new is None else tidy(made.new)
     return f"{made.what}: {old} -> {new}"
@@ -249,6 +305,26 @@ def describe_revert(made: Revert, *, is_done: bool = True) -> str:
         f"{made.restored:,} restored, {made.deleted:,} deleted"
     )
     return text + (f", {made.kept:,} changed since and kept" if made.kept else "")
+
+
+def _print_quantities(made: SplitCorrection, console: Console | None = None) -> None:
+    title = f"Quantities of {made.security}"
+    if made.records > len(made.quantities):
+        title += f", the first {len(made.quantities)} of {made.records:,}"
+    print_table(
+        title,
+        ("portfolio", "from", "quantity", "new quantity"),
+        [
+            (
+                each.portfolio_id,
+                each.position_date,
+                tidy(f"{each.quantity:f}"),
+                tidy(f"{each.new_quantity:f}"),
+            )
+            for each in made.quantities
+        ],
+        console=console,
+    )
 
 
 def affected(made: Made) -> str:
@@ -273,6 +349,8 @@ def _triggers(made: Made) -> str:
 def print_preview(told: Preview) -> None:
     """Print what would be restated, how values would change, and how long it would take."""
     out.print(f"{describe(told.correction)} (not written)")
+    if isinstance(told.correction, SplitCorrection):
+        _print_quantities(told.correction)
     if not told.positions:
         out.print("no valued position-day would change")
         return

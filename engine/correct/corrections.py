@@ -15,6 +15,7 @@ from revalue.engine.core.date_ranges import DateRange, date_ranges
 from revalue.engine.correct.ingest import COLUMNS, Kind, load
 from revalue.engine.correct.problems import RejectedInputError
 from revalue.engine.correct.sources import Input, read
+from revalue.engine.correct.splits import SplitCorrection
 from revalue.engine.errors import InvalidInputError, NotFoundError
 from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
@@ -234,8 +235,19 @@ async def file(database: Connections, source: Input) -> FileCorrection:
     )
 
 
-def log_correction(made: Correction | FileCorrection) -> None:
+def log_correction(made: Correction | FileCorrection | SplitCorrection) -> None:
     """Log a committed correction. Later log lines share its trigger ids."""
+    if isinstance(made, SplitCorrection):
+        _log.info(
+            "split made",
+            security=made.security,
+            date=str(made.date),
+            ratio=made.ratio,
+            holders=made.holders,
+            load=made.load_id,
+            trigger=logs.ranges((trigger, trigger) for trigger in made.trigger_ids),
+        )
+        return
     if isinstance(made, FileCorrection):
         triggers = logs.ranges((trigger, trigger) for trigger in made.trigger_ids)
         _log.info(

@@ -18,10 +18,12 @@ import asyncpg
 import polars as pl
 import pytest
 
-from revalue.engine.correct import corrections
+from revalue.engine.correct import corrections, splits
 from revalue.engine.correct.ingest import Kind, LoadResult, load
+from revalue.engine.correct.loads import list_loads
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.correct.problems import RejectedInputError
+from revalue.engine.correct.reverts import revert
 from revalue.engine.errors import RevalueError
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.status import list_corrections, list_dead_letters
@@ -31,7 +33,7 @@ from revalue.engine.read.queries import ReaderQueries, valuations
 from tests.support import Engine, engine, execute, fetch
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/case.toml"))
-ACTIONS = {"load", "open", "value", "correct", "sql"}
+ACTIONS = {"load", "open", "value", "correct", "revert", "sql"}
 ANSWERS = {
     "rows",
     "holes",
@@ -89,6 +91,9 @@ class Case:
                 await self.running.settle()
             case "correct":
                 await self._correct(*value)
+            case "revert":
+                [newest] = await list_loads(self.database, most=1)
+                await revert(self.database, newest.load_id)
             case "sql":
                 await execute(self.database, value)
 
@@ -104,6 +109,8 @@ class Case:
                 await corrections.delete_price(self.database, security, day)
             case "delete rate", [base, quote]:
                 await corrections.delete_rate(self.database, base, quote, day)
+            case "split", [security, ratio]:
+                await splits.split(self.database, security, day, ratio)
             case "position", [portfolio, security, *amounts]:
                 await corrections.position(
                     self.database, portfolio, security, day, *map(Decimal, amounts)

@@ -196,6 +196,7 @@ async def test_json_stands_alone_on_standard_output(
     assert told("correct", "file", str(file), "--dry-run")["correction"]["rows"] == 1
     newest = told("loads", "--limit", "1")[0]["load_id"]
     assert told("loads", "revert", str(newest), "--yes")["reverts"] == newest
+    assert told("correct", "split", "A", day, "2:1", "--yes")["ratio"] == "2:1"
     assert told("explain", "P1", "A", DAYS[9].isoformat())["steps"]
     job = told("jobs", "list")[0]["job_id"]
     assert told("jobs", "show", str(job))["job_id"] == job

@@ -1,0 +1,136 @@
+"""A split gives every holder another quantity at the same cost, exactly, and shows it before."""
+
+import json
+import os
+import pty
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from fractions import Fraction
+
+import polars as pl
+import pytest
+
+import revalue
+from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.loads import list_loads
+from revalue.engine.correct.splits import split
+from revalue.engine.errors import CorrectionRefusedError, InvalidInputError
+from revalue.engine.postgres.database import Database
+from tests.conftest import book_template, drop_database, fresh_database
+from tests.integration.test_cli import code, run
+from tests.integration.test_cli_conventions import revalue as revalue_command
+from tests.support import DAYS, facts, fetch
+
+
+@pytest.fixture
+async def book_url(server_url: str, template: str) -> AsyncIterator[str]:
+    """P1 and P2 hold 10.5 and then, from the fifth day on, 7 of A and of B."""
+    address = await fresh_database(server_url, await book_template(server_url, template, 2))
+    yield address
+    await drop_database(server_url, address)
+
+
+@pytest.fixture
+async def database(book_url: str) -> AsyncIterator[Database]:
+    async with await Database.open(book_url) as opened:
+        yield opened
+
+
+HELD = """SELECT portfolio_id, position_date, quantity, cost_basis_local, cost_basis
+          FROM position_history JOIN position_state USING (position_id)
+          WHERE security_id = $1 AND valid_to_epoch IS NULL ORDER BY 1, 2"""
+
+
+QUANTITIES = ("1", "-3", "0.0000000003", "999999999999999999", "-0.5", "123456789.0000000007")
+
+
+@pytest.mark.parametrize("ratio", ["4:1", "1:10", "3:7", "2:3", "1000:999", "1:1000000"])
+async def test_a_quantity_is_the_exact_fraction_or_the_split_is_refused(
+    database: Database, ratio: str
+) -> None:
+    names = [f"P{n}" for n in range(10, 10 + len(QUANTITIES))]
+    portfolios = {"portfolio_id": names, "base_currency": "USD", "calendar_id": "CAL"}
+    await load(database, Kind.PORTFOLIOS, pl.DataFrame(portfolios))
+    instruments = {"security_id": names, "currency": "USD", "max_price_age_sessions": 3}
+    await load(database, Kind.INSTRUMENTS, pl.DataFrame(instruments))
+    new, old = map(int, ratio.split(":"))
+    # One security per quantity: those that come out are made, the others refused.
+    for name, quantity in zip(names, QUANTITIES, strict=True):
+        await load(database, Kind.POSITIONS, facts(name, name, {DAYS[2]: quantity}))
+        exact = Fraction(quantity) * new / old
+        fits = (exact * 10**10).denominator == 1 and abs(exact) < 10**18
+        if fits:
+            made = await split(database, name, DAYS[3], ratio)
+            assert (made.holders, made.records) == (1, 1)
+            [(_, _, before, *cost), (_, day, after, *same_cost)] = await fetch(database, HELD, name)
+            assert (day, Fraction(after), Fraction(before)) == (DAYS[3], exact, Fraction(quantity))
+            assert cost == same_cost == [1000, 1000]
+        else:
+            with pytest.raises(
+                InvalidInputError, match=f"in 1 records, nothing is changed: {name}"
+            ):
+                await split(database, name, DAYS[3], ratio)
+            assert len(await fetch(database, HELD, name)) == 1
+
+
+async def test_the_command_shows_the_quantities_and_wants_consent(
+    book_url: str, database: Database
+) -> None:
+    split_of_a = ("correct", "split", "A", str(DAYS[3]), "3:2")
+    before = await fetch(database, HELD, "A")
+    lines = run(book_url, *split_of_a, "--dry-run").output.splitlines()
+    assert lines[0] == f"split 3:2 of A on {DAYS[3]}: 4 records of 2 positions (not written)"
+    shown = [line.replace("│", " ").split() for line in lines if "P1" in line][:2]
+    assert shown == [["P1", str(DAYS[3]), "10.5", "15.75"], ["P1", str(DAYS[4]), "7", "10.5"]]
+    assert any(line.startswith("would restate 2 positions") for line in lines)
+    told = json.loads(run(book_url, *split_of_a, "--dry-run", "--json").stdout)
+    assert (told["correction"]["load_id"], told["correction"]["holders"]) == (None, 2)
+    got, message = code(book_url, *split_of_a)
+    assert (got, "pass --yes to confirm" in message) == (2, True)
+    assert await fetch(database, HELD, "A") == before
+
+    told = json.loads(run(book_url, *split_of_a, "--yes", "--json").stdout)
+    assert [listed.source for listed in await list_loads(database, most=1)] == [
+        f"split of A on {DAYS[3]} 3:2"
+    ]
+    after = await fetch(database, HELD, "A")
+    assert [(day, quantity) for portfolio, day, quantity, *_ in after if portfolio == "P2"] == [
+        (DAYS[0], Decimal("10.5")),
+        (DAYS[3], Decimal("15.75")),
+        (DAYS[4], Decimal("10.5")),
+    ]
+    with revalue.connect(book_url) as book:
+        again = revalue.Split("A", DAYS[3], "2:1")
+        with pytest.raises(CorrectionRefusedError, match=f"as load {told['load_id']}"):
+            book.correct(again)
+        twice = book.correct(revalue.Split("A", DAYS[3], "2:1", again=True))
+        assert isinstance(twice, revalue.SplitCorrection)
+        book.revert(twice.load_id)
+        with pytest.raises(CorrectionRefusedError, match=f"as load {told['load_id']}"):
+            book.correct(again)
+        book.revert(told["load_id"])
+        assert book.preview(again).positions == 2
+    assert await fetch(database, HELD, "A") == before
+
+
+@pytest.mark.slow
+async def test_on_a_terminal_one_sees_what_would_be_done_and_is_asked(
+    book_url: str, database: Database
+) -> None:
+    def answered(answer: str, *command: str) -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        os.write(ours, f"{answer}\n".encode())
+        done = revalue_command(*command, stdin=theirs, REVALUE_DATABASE_URL=book_url)
+        os.close(ours)
+        os.close(theirs)
+        return done.returncode, done.stderr
+
+    before = await fetch(database, HELD, "A")
+    got, asked = answered("y", "correct", "split", "A", str(DAYS[3]), "3:2")
+    assert (got, "15.75" in asked, "Go on? [y/N]" in asked) == (0, True, True)
+    after = await fetch(database, HELD, "A")
+    assert len(after) == len(before) + 2
+    [made] = await list_loads(database, most=1)
+    got, asked = answered("n", "loads", "revert", str(made.load_id))
+    assert (got, "would be taken back: 2 restored, 2 deleted" in asked) == (1, True)
+    assert await fetch(database, HELD, "A") == after
