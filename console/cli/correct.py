@@ -32,13 +32,14 @@ from revalue.console.cli.progress import preview_line
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
 from revalue.engine.correct.corrections import Correction, FileCorrection
+from revalue.engine.correct.policy import PolicyCorrection
 from revalue.engine.correct.reverts import Revert
 from revalue.engine.correct.splits import SplitCorrection, split
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Connections, Database, rolled_back
 from revalue.engine.preview.preview import Estimate, Mover, PortfolioChange, Preview, preview
 
-Corrected: TypeAlias = Correction | FileCorrection | SplitCorrection
+Corrected: TypeAlias = Correction | FileCorrection | SplitCorrection | PolicyCorrection
 Made: TypeAlias = Corrected | Revert
 Correct: TypeAlias = Callable[[Connections], Awaitable[Corrected]]
 
@@ -91,7 +92,7 @@ def correct_price(
             return await corrections.delete_price(database, security, day)
         return await corrections.price(database, security, day, price)
 
-    _correct(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json)
 
 
 # `fx` is what it was called: scripts may have it.
@@ -123,7 +124,7 @@ def correct_rate(
             return await corrections.delete_rate(database, base, quote, day)
         return await corrections.rate(database, base, quote, day, rate)
 
-    _correct(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json)
 
 
 @app.command("position", context_settings=_NUMBERS)
@@ -166,7 +167,7 @@ def correct_position(
             database, portfolio, security, day, quantity, cost_basis_local, cost_basis
         )
 
-    _correct(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json)
 
 
 @app.command("file")
@@ -190,7 +191,7 @@ def correct_file(
     async def correct(database: Connections) -> FileCorrection:
         return await corrections.file(database, file)
 
-    _correct(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json)
 
 
 @app.command("split")
@@ -232,7 +233,7 @@ def correct_split(
         require_somebody(f"{what} (--dry-run shows it)")
         _print_quantities(CliContext.of(ctx).run(look), err)
         require_confirmation(what, confirmed=False)
-    _correct(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json)
 
 
 def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
@@ -240,7 +241,8 @@ def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
         raise UsageError(f"give either {name} or --delete")
 
 
-def _correct(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool) -> None:
+def run_correction(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool) -> None:
+    """Make a correction, or preview it; print what it has done or would do."""
     context = CliContext.of(ctx)
 
     async def run(database: Database) -> Corrected | Preview:
@@ -292,9 +294,18 @@ def describe(made: Made) -> str:
             f"split {made.ratio} of {made.security} on {made.date}: "
             f"{counted(made.records, 'record')} of {counted(made.holders, 'position')}"
         )
+    if isinstance(made, PolicyCorrection):
+        return (
+            f"policy: pivot {_becomes(made.old.pivot, made.new.pivot)}, age limit of rates "
+            f"{_becomes(made.old.fx_max_age, made.new.fx_max_age)} business days"
+        )
     old = "none" if made.old is None else tidy(made.old)
     new = "deleted" if made.new is None else tidy(made.new)
     return f"{made.what}: {old} -> {new}"
+
+
+def _becomes(old: object, new: object) -> str:
+    return str(new) if old == new else f"{old} -> {new}"
 
 
 def describe_revert(made: Revert, *, is_done: bool = True) -> str:

@@ -17,6 +17,7 @@ from revalue.console.cli import (
     books,
     control,
     correct,
+    currencies,
     database,
     demo,
     exceptions,
@@ -27,6 +28,7 @@ from revalue.console.cli import (
     load,
     loads,
     openings,
+    policy,
     prune,
     read,
     serve,
@@ -121,6 +123,8 @@ app.command("migrate", rich_help_panel=_DATA)(database.migrate)
 app.command("load", rich_help_panel=_DATA)(load.load)
 app.add_typer(loads.app, name="loads", rich_help_panel=_DATA)
 app.add_typer(correct.app, name="correct", rich_help_panel=_DATA)
+app.add_typer(currencies.app, name="currencies", rich_help_panel=_DATA)
+app.add_typer(policy.app, name="policy", rich_help_panel=_DATA)
 app.command("open", rich_help_panel=_WORK)(openings.open_days)
 app.command("value", rich_help_panel=_WORK)(value.value)
 app.command("exceptions", rich_help_panel=_WORK)(exceptions.exceptions)

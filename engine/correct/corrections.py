@@ -13,6 +13,7 @@ import polars as pl
 from revalue.engine import logs
 from revalue.engine.core.date_ranges import DateRange, date_ranges
 from revalue.engine.correct.ingest import COLUMNS, Kind, load
+from revalue.engine.correct.policy import PolicyCorrection
 from revalue.engine.correct.problems import RejectedInputError
 from revalue.engine.correct.sources import Input, read
 from revalue.engine.correct.splits import SplitCorrection
@@ -235,8 +236,18 @@ async def file(database: Connections, source: Input) -> FileCorrection:
     )
 
 
-def log_correction(made: Correction | FileCorrection | SplitCorrection) -> None:
+def log_correction(
+    made: Correction | FileCorrection | SplitCorrection | PolicyCorrection,
+) -> None:
     """Log a committed correction. Later log lines share its trigger ids."""
+    if isinstance(made, PolicyCorrection):
+        _log.info(
+            "policy changed",
+            pivot=made.new.pivot,
+            fx_max_age=made.new.fx_max_age,
+            trigger=logs.ranges((trigger, trigger) for trigger in made.trigger_ids),
+        )
+        return
     if isinstance(made, SplitCorrection):
         _log.info(
             "split made",

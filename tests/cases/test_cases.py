@@ -19,9 +19,11 @@ import polars as pl
 import pytest
 
 from revalue.engine.correct import corrections, splits
+from revalue.engine.correct.currencies import add_currency
 from revalue.engine.correct.ingest import Kind, LoadResult, load
 from revalue.engine.correct.loads import list_loads
 from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.policy import change_policy
 from revalue.engine.correct.problems import RejectedInputError
 from revalue.engine.correct.reverts import revert
 from revalue.engine.errors import RevalueError
@@ -33,7 +35,7 @@ from revalue.engine.read.queries import ReaderQueries, valuations
 from tests.support import Engine, engine, execute, fetch
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/case.toml"))
-ACTIONS = {"load", "open", "value", "correct", "revert", "sql"}
+ACTIONS = {"load", "open", "value", "correct", "revert", "policy", "currency", "sql"}
 ANSWERS = {
     "rows",
     "holes",
@@ -94,6 +96,10 @@ class Case:
             case "revert":
                 [newest] = await list_loads(self.database, most=1)
                 await revert(self.database, newest.load_id)
+            case "policy":
+                await change_policy(self.database, **value)
+            case "currency":
+                await add_currency(self.database, **value)
             case "sql":
                 await execute(self.database, value)
 

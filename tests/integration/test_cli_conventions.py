@@ -197,6 +197,10 @@ async def test_json_stands_alone_on_standard_output(
     newest = told("loads", "--limit", "1")[0]["load_id"]
     assert told("loads", "revert", str(newest), "--yes")["reverts"] == newest
     assert told("correct", "split", "A", day, "2:1", "--yes")["ratio"] == "2:1"
+    assert told("policy")["pivot"] == "EUR"
+    assert told("policy", "set", "--fx-max-age", "9")["new"]["fx_max_age"] == 9
+    assert told("currencies", "add", "USX", "--unit-of", "USD")["is_new"]
+    assert {"USD", "USX"} <= {each["currency"] for each in told("currencies")}
     assert told("explain", "P1", "A", DAYS[9].isoformat())["steps"]
     job = told("jobs", "list")[0]["job_id"]
     assert told("jobs", "show", str(job))["job_id"] == job

@@ -1,0 +1,58 @@
+"""`revalue policy`: the settings that hold for all numbers."""
+
+from typing import Annotated
+
+import typer
+
+from revalue.console.cli.arguments import Json
+from revalue.console.cli.context import CliContext
+from revalue.console.cli.correct import DryRun, run_correction
+from revalue.console.cli.output import out, print_json
+from revalue.engine.correct.policy import PolicyCorrection, change_policy, read_policy
+from revalue.engine.postgres.database import Connections
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+def policy(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show the valuation policy: the pivot currency, and how old an FX rate may be.
+
+    `revalue policy set` changes it.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    found = CliContext.of(ctx).run(read_policy)
+    if as_json:
+        print_json(found)
+        return
+    out.print(f"pivot of cross rates: {found.pivot}")
+    out.print(f"age limit of rates: {found.fx_max_age:,} business days")
+
+
+@app.command("set")
+def change(
+    ctx: typer.Context,
+    pivot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CURRENCY",
+            help="The currency through which a rate is computed when a pair has none of its own.",
+        ),
+    ] = None,
+    fx_max_age: Annotated[
+        int | None,
+        typer.Option(metavar="DAYS", help="How many business days old a rate may be."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Change the valuation policy; what is not given stays. For the owner of the tables.
+
+    It holds for all dates, so it is a correction of every position: `revalue value` restates them.
+    """
+
+    async def correct(database: Connections) -> PolicyCorrection:
+        return await change_policy(database, pivot=pivot, fx_max_age=fx_max_age)
+
+    run_correction(ctx, correct, dry_run, as_json)
