@@ -21,7 +21,7 @@ demo: .venv/installed ## Value the sample book, correct a price in the past, rev
 	$(BIN)/revalue demo
 
 test: export PYTHONDONTWRITEBYTECODE = # or each of a thousand processes compiles all it imports
-test: .venv/installed-dev ## Run the whole suite, on a PostgreSQL and a Ray of its own (10 to 15 minutes)
+test: .venv/installed-dev build/api-client ## Run the whole suite, on a PostgreSQL and a Ray of its own (10 to 15 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	TEST_IN_LAKE=1 PROPERTY_EXAMPLES=10 $(BIN)/python -m pytest -n 2 --dist loadfile $(OF_READERS)
 
@@ -45,6 +45,9 @@ performance: .venv/installed-dev ## Measure all of docs/performance.md again (40
 pathway: ## Install Pathway (1.6 GB), for the baseline of that name, in build/pathway
 	$(PYTHON) -m venv build/pathway
 	build/pathway/bin/pip install --quiet --disable-pip-version-check pathway==0.33.0
+
+build/api-client: # the generator of clients for a test; with its own dependencies no lock agrees
+	$(INSTALL) --no-deps --target $@ openapi-python-client==0.29.1 ruamel-yaml==0.19.1
 
 reference: .venv/installed-dev ## Make the reference of the Python API, as HTML in build/reference
 	$(BIN)/pdoc --output-directory build/reference --no-show-source \

@@ -215,7 +215,9 @@ async def preview_corrections(
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {k: {"schema": {"type": "string"}} for k in (CSV, PARQUET)},
+            "content": {
+                each: {"schema": {"type": "string", "format": "binary"}} for each in (CSV, PARQUET)
+            },
         }
     },
     summary="Preview a file of corrections",
