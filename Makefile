@@ -1,6 +1,7 @@
 # Each target works from a fresh clone with python3, pip and make.
 PYTHON ?= python3
 BIN := .venv/bin
+REFERENCE := build/reference
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # Modules that Revalue does not import are not compiled: it takes seconds, and a tenth of the space.
 UNUSED := '/ray/(rllib|data|train|tune|llm)/|/tests/'
@@ -12,7 +13,7 @@ COMPILE := $(BIN)/pip-compile --quiet --extra chart --extra serve --strip-extras
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench performance pathway reference screenshots lock clean
+.PHONY: help demo test test-fast lint bench performance pathway reference docs screenshots lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,11 +51,18 @@ build/api-client: # the generator of clients for a test; with its own dependenci
 	$(INSTALL) --no-deps --target $@ openapi-python-client==0.29.1 ruamel-yaml==0.19.1
 
 reference: .venv/installed-dev ## Make the reference of the Python API, as HTML in build/reference
-	$(BIN)/pdoc --output-directory build/reference --no-show-source \
+	$(BIN)/pdoc --output-directory $(REFERENCE) --no-show-source \
 		revalue.engine.book revalue.engine.changes revalue.engine.runtime revalue.engine.errors \
 		revalue.engine.settings revalue.engine.correct.corrections revalue.engine.correct.ingest \
 		revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status \
 		revalue.engine.export.export
+
+docs: .venv/installed-dev ## Build the site of the documents, with the reference, in build/site
+	rm -rf build/pages build/site
+	mkdir -p build/pages
+	cp -r README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE NOTICE docs examples build/pages
+	$(MAKE) --no-print-directory reference REFERENCE=build/pages/reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
 
 screenshots: .venv/installed-dev ## Make docs/console-*.png again, in Chromium
 	$(BIN)/python -m tests.web.screenshots
