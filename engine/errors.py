@@ -44,6 +44,10 @@ class PreviewTooLargeError(UsageError):
     """A preview would take too much memory. Preview fewer corrections, or fewer dates, at once."""
 
 
+class ReportTooLargeError(UsageError):
+    """A report would take too much memory. Ask for fewer portfolios at once."""
+
+
 class NotFoundError(PermanentError):
     """What was asked for does not exist."""
 

@@ -10,6 +10,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from revalue.console.web import (
     console_feed,
     corrections,
+    exceptions,
     operations,
     portfolios,
     positions,
@@ -140,6 +141,9 @@ def create_app(
     app.add_middleware(Correlation)
     app.add_middleware(SecurityHeaders)  # added last, so it is the outermost
     problems.install(app)
-    for each in (portfolios, positions, reports, corrections, operations, console_feed):
+    for each in (
+        *(portfolios, positions, reports, exceptions),
+        *(corrections, operations, console_feed),
+    ):
         app.include_router(each.router)
     return app

@@ -206,6 +206,56 @@ class Change(_Inputs, _Version):
     )
 
 
+class ExceptionLine(_Model):
+    """Something to look at: it has no value, is old, or moved far."""
+
+    kind: Literal[
+        "FAILED",
+        "NO_VALUE",
+        "NOT_VALUED",
+        "REPROCESSING",
+        "OLD_PRICE",
+        "OLD_RATE",
+        "PRICE_MOVE",
+        "RATE_MOVE",
+        "VALUE_MOVE",
+    ] = Field(
+        description="What the line is about. NO_VALUE: data are missing. NOT_VALUED: not valued "
+        "yet. REPROCESSING: its numbers are those of before a correction."
+    )
+    subject: str = Field(
+        description="A security, or a pair of currencies LOCAL/BASE; of NOT_VALUED and VALUE_MOVE "
+        "a portfolio and a security."
+    )
+    date: Day = Field(description="Business day.")
+    detail: str = Field(description="The reason, or the values before and now.")
+    move_percent: float | None = Field(
+        description="By how much a price, rate or value moved, in percent; null: not of a move."
+    )
+    positions: int = Field(description="Positions that are concerned.")
+    base_currency: BaseCurrency
+    market_value: Amount | None = Field(
+        description="Market value of these positions, in base currency; of one without a value "
+        "that of the business day before. Null: none of them has one on either day."
+    )
+    change: Amount | None = Field(
+        description="Change of the market value since the business day before."
+    )
+
+
+class Exceptions(_Model):
+    """What is to be looked at on a date."""
+
+    dates: list[Day] = Field(
+        description="Business days that were looked at; empty: no position is open on them."
+    )
+    counts: dict[str, int] = Field(description="Number of lines by kind, on all pages.")
+    items: list[ExceptionLine] = Field(
+        description="Lines by kind, and then by the market value that is concerned, largest first."
+    )
+    next: int | None = Field(description="`after` of the next page; null: this is the last.")
+
+
 class Step(_Model):
     """One step of an explanation."""
 

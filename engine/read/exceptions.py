@@ -3,7 +3,9 @@
 A line of the list is one thing to look at, such as a price, and not each position that it concerns.
 """
 
+import asyncio
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
 
 import polars as pl
@@ -70,8 +72,41 @@ async def exceptions(
     Raises:
         RevalueError: as report.positions.
     """
-    rows, before = await report.positions_and_before(database, wanted)
-    return exceptions_of(rows, before, limits or Limits())
+    return (await find_exceptions(database, wanted, limits)).lines
+
+
+@dataclass(frozen=True)
+class FoundExceptions:
+    """What is to be looked at, and of which state of the database.
+
+    Attributes:
+        lines: see `exceptions_of`.
+        dates: the business dates that were looked at; empty: no position is open on them.
+        last_commit: the last commit that changed what readers see; None: there was none.
+    """
+
+    lines: pl.DataFrame
+    dates: list[date]
+    last_commit: datetime | None
+
+
+async def find_exceptions(
+    database: Database, wanted: Wanted, limits: Limits | None = None, *, most: int | None = None
+) -> FoundExceptions:
+    """Return what is to be looked at, of how many positions it may be, and as of when it is.
+
+    Args:
+        wanted: a report of one date (without first_date).
+        limits: from when on something is listed.
+        most: refuse portfolios with more positions than this. None: any number.
+
+    Raises:
+        ReportTooLargeError: the portfolios have more positions than `most`.
+        RevalueError: as report.positions.
+    """
+    read = await report.positions_and_before(database, wanted, most=most)
+    lines = await asyncio.to_thread(exceptions_of, read.rows, read.before, limits or Limits())
+    return FoundExceptions(lines, read.rows["date"].unique().sort().to_list(), read.last_commit)
 
 
 def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.core.valuation import VALUATION_STATUS, VALUE_COLUMNS
-from revalue.engine.errors import NotFoundError, UsageError
+from revalue.engine.errors import NotFoundError, ReportTooLargeError, UsageError
 from revalue.engine.lake.overlay import READABLE, overlay, price_effect
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
@@ -131,27 +131,43 @@ async def positions(
             yield await _read(connection, wanted, calendars, dates)
 
 
+@dataclass(frozen=True)
+class TwoDates:
+    """The open positions of a date and of the business date before, read in one snapshot.
+
+    Attributes:
+        rows: REPORT_COLUMNS: of each portfolio the last opened business date at or before the one
+            that was asked for.
+        before: the same of the business date before, of each calendar.
+        last_commit: the last commit that changed what readers see; None: there was none.
+    """
+
+    rows: pl.DataFrame
+    before: pl.DataFrame
+    last_commit: datetime | None
+
+
 async def positions_and_before(
-    database: Database, wanted: Wanted
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the open positions of a date, and those of the business date before, in one snapshot.
+    database: Database, wanted: Wanted, *, most: int | None = None
+) -> TwoDates:
+    """Return the open positions of a date, and those of the business date before.
 
     Args:
         wanted: without a first date.
-
-    Returns:
-        REPORT_COLUMNS of both: of each portfolio the last opened business date at or before
-        last_date, and the one before that.
+        most: refuse portfolios with more positions than this, open or not. None: any number.
 
     Raises:
+        ReportTooLargeError: the portfolios have more positions than `most`.
         RevalueError: as `positions`.
     """
     assert wanted.first_date is None
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        await require_known(connection, wanted.known_at)
+        last_commit = await require_known(connection, wanted.known_at)
         await require_existing(
             connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
         )
+        if most is not None:
+            await _require_at_most(connection, wanted, most)
         [(calendars, dates)] = await _days(connection, wanted)
         rows = await _read(connection, wanted, calendars, dates)
         day_of = dict(zip(calendars, dates, strict=True))
@@ -166,7 +182,23 @@ async def positions_and_before(
             if earlier
             else rows.clear()
         )
-    return rows, before
+    return TwoDates(rows, before, last_commit)
+
+
+async def _require_at_most(connection: Connection, wanted: Wanted, most: int) -> None:
+    """Refuse a report of more positions than `most`.
+
+    Raises:
+        ReportTooLargeError: it is one.
+    """
+    found = await sql("count_positions").value(
+        connection, portfolios=_list(wanted.portfolios), most_rows=most + 1
+    )
+    if found > most:
+        raise ReportTooLargeError(
+            f"the report would be of more than {most:,} positions: ask for fewer portfolios at "
+            "once, or let `revalue exceptions` or Book.exceptions make it"
+        )
 
 
 async def totals(

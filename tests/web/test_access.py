@@ -48,6 +48,7 @@ READS = (
     "/portfolios",
     "/reports/positions",
     "/reports/totals",
+    "/exceptions?portfolio=P1",
 )
 LISTS = ("/jobs", "/dead-letters", "/positions/stuck")
 OPERATES = (

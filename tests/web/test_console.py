@@ -233,6 +233,7 @@ async def test_on_a_phone_nothing_needs_sideways_scrolling(
         async with page(chrome, base, viewport={"width": 375, "height": 700}) as shown:
             for where, there in (
                 ("", "#part-dead-letters button"),
+                ("#/exceptions", "#exceptions section"),
                 ("#/portfolio/P2", "button.figure"),
             ):
                 await shown.goto(where)
@@ -295,7 +296,11 @@ async def test_both_schemes_can_be_read(
     await corrections.price(database, "B", DAYS[7], Decimal("31.5"))
     with serving(create_app(url, feed=FEED)) as base:
         async with page(chrome, base, color_scheme=scheme) as shown:
-            for where, there in (("", "#positions-CURRENT"), ("#/portfolio/P2", "button.figure")):
+            for where, there in (
+                ("", "#positions-CURRENT"),
+                ("#/exceptions", "#exceptions section"),
+                ("#/portfolio/P2", "button.figure"),
+            ):
                 await shown.goto(where)
                 await shown.locator(there).first.wait_for()
                 assert await shown.evaluate(CONTRAST) == [], where

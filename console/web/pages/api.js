@@ -48,6 +48,19 @@ export async function getAll(path, cursor, options) {
   return first;
 }
 
+/** GET all pages of a list as CSV, with the names of the columns once. `cursor`: the parameter that takes the next. */
+export async function getCsv(path, cursor, options) {
+  const parts = [];
+  for (let url = new URL(path, document.baseURI); url !== null;) {
+    const response = await call(url, { ...options, headers: { Accept: "text/csv" } });
+    const text = await response.text();
+    parts.push(parts.length ? text.slice(text.indexOf("\n") + 1) : text);
+    const next = response.headers.get("Revalue-Next");
+    if (next === null) return parts.join("");
+    url.searchParams.set(cursor, decodeURIComponent(next));
+  }
+}
+
 /** POST: the parsed body. */
 export const post = async (path) => (await call(path, { method: "POST" })).json();
 

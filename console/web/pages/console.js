@@ -2,6 +2,7 @@
 
 import { Refused, stream, token } from "./api.js";
 import { BadAddress, h, timeText, write } from "./dom.js";
+import * as exceptions from "./exceptions.js";
 import * as overview from "./overview.js";
 import * as portfolio from "./portfolio.js";
 import * as portfolios from "./portfolios.js";
@@ -36,8 +37,10 @@ function choose(address) {
   const [path, query] = at < 0 ? [address, ""] : [address.slice(0, at), address.slice(at + 1)];
   const found = /^\/portfolio\/(.+)$/.exec(path);
   document.getElementById("to-overview").toggleAttribute("aria-current", path === "" || path === "/");
+  document.getElementById("to-exceptions").toggleAttribute("aria-current", path === "/exceptions");
   if (path === "" || path === "/") return overview.open(main, say, needToken);
   if (path === "/portfolios") return portfolios.open(main, new URLSearchParams(query), say, needToken);
+  if (path === "/exceptions") return exceptions.open(main, new URLSearchParams(query), say, needToken);
   if (!found) throw new BadAddress(`There is no page “${path}”.`);
   const name = decoded(found[1]);
   document.title = `${name} · revalue`;

@@ -1,0 +1,203 @@
+// What is to be looked at on a date: what has no value, is old, or moved far, with the money that is concerned.
+
+import { get, getCsv, Refused } from "./api.js";
+import { BadAddress, count, counted, decimal, h, redraw, sentence, table, timeText, write } from "./dom.js";
+
+const PAGE = 200;
+const KINDS = {
+  FAILED: ["Failed", "FAILED"],
+  NO_VALUE: ["Without a value: data are missing", "WAITING_FOR_DATA"],
+  NOT_VALUED: ["Not valued yet", "BEHIND"],
+  REPROCESSING: ["Being reprocessed", "REPROCESSING"],
+  OLD_PRICE: ["Valued at an old price", "STALE"],
+  OLD_RATE: ["Valued at an old exchange rate", "STALE"],
+  PRICE_MOVE: ["Price moved far", "WAITING_FOR_DATA"],
+  RATE_MOVE: ["Exchange rate moved far", "WAITING_FOR_DATA"],
+  VALUE_MOVE: ["Value moved most", "BEHIND"],
+};
+
+/** The address of the exceptions of a date and a portfolio; empty: the last date, and all portfolios. */
+export const address = (date, portfolio) => {
+  const given = Object.entries({ date, portfolio }).filter(([, value]) => value);
+  return `#/exceptions${given.length ? `?${new URLSearchParams(given)}` : ""}`;
+};
+
+function dateOf(text) {
+  if (text !== "" && !/^\d{4}-\d{2}-\d{2}$/.test(text))
+    throw new BadAddress(`“${text}” in this address is not a date: write date=2024-03-05.`);
+  return text;
+}
+
+export function open(main, query, say, needToken) {
+  const leaving = new AbortController();
+  const wanted = { date: dateOf(query.get("date") ?? ""), portfolio: query.get("portfolio") ?? "" };
+  let requests = 0;
+  let cursors = [0]; // of the pages up to the one that is shown
+  const told = h("small", { id: "told", class: "faint" });
+  const error = h("div");
+  const sums = h("dl", { class: "tiles", id: "kinds" });
+  const list = h("div", { id: "exceptions" });
+  const pager = h("div", { id: "pager" });
+  const date = h("input", { type: "date", id: "of-date", value: wanted.date, on: { change: go } });
+  const portfolio = h("input", {
+    id: "of-portfolio",
+    value: wanted.portfolio,
+    placeholder: "All portfolios",
+    autocomplete: "off",
+    spellcheck: "false",
+    list: "portfolio-names",
+    on: { change: go },
+  });
+  const save = h("button", { type: "button", class: "quiet", id: "download", on: { click: download } }, "Download CSV");
+  const refresh = h("button", { type: "button", class: "quiet", on: { click: () => load() } }, "Refresh");
+  main.replaceChildren(
+    h("div", { class: "row title" }, h("h1", {}, "Exceptions"), told),
+    error,
+    h(
+      "div",
+      { class: "row filters" },
+      h("label", { class: "inline" }, "on ", date),
+      h("label", { class: "inline" }, "of ", portfolio),
+      h("div", { class: "group" }, refresh, save),
+    ),
+    sums,
+    list,
+    pager,
+  );
+
+  function go() {
+    Object.assign(wanted, { date: date.value, portfolio: portfolio.value.trim() });
+    history.replaceState(null, "", address(wanted.date, wanted.portfolio));
+    cursors = [0];
+    load();
+  }
+
+  function turn(next) {
+    if (next === null) cursors.pop();
+    else cursors.push(next);
+    load();
+  }
+
+  const path = (given) =>
+    `exceptions?${new URLSearchParams(Object.entries({ ...wanted, ...given }).filter(([, value]) => value !== ""))}`;
+
+  async function load() {
+    const mine = ++requests;
+    const began = new Date().toISOString();
+    try {
+      const found = await get(path({ after: cursors.at(-1), limit: PAGE }), { signal: leaving.signal });
+      if (mine !== requests || leaving.signal.aborted) return;
+      redraw(error, "", () => null);
+      write(told, `${found.dates.length ? `on ${found.dates.join(", ")}, ` : ""}as of ${timeText(began)}`);
+      redraw(sums, found.counts, tiles);
+      redraw(list, [found.items, wanted], ([items]) => kinds(items));
+      const all = Object.values(found.counts).reduce((sum, each) => sum + each, 0);
+      redraw(pager, [cursors.length, cursors.at(-1), found.items.length, found.next, all], pages);
+      say(all ? `${counted(all, "exception")}.` : "Nothing is to be looked at.");
+    } catch (problem) {
+      if (mine === requests) refused(problem);
+    }
+  }
+
+  async function download() {
+    save.disabled = true;
+    try {
+      const text = await getCsv(path({ limit: 1000 }), "after", { signal: leaving.signal });
+      const link = h("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: fileName() });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    } catch (problem) {
+      refused(problem);
+    }
+    save.disabled = false;
+  }
+
+  const fileName = () => `${["exceptions", wanted.portfolio, wanted.date].filter(Boolean).join("-")}.csv`;
+
+  function refused(problem) {
+    if (leaving.signal.aborted) return;
+    if (problem instanceof Refused && problem.status === 401) needToken(problem.message);
+    const text =
+      problem instanceof Refused
+        ? problem.message
+        : "The server cannot be reached. The page shows the last list that it received.";
+    redraw(error, text, () => h("p", { class: "banner", role: "alert" }, sentence(text)));
+    say(text, true);
+  }
+
+  function pages([page, after, shown, next, all]) {
+    if (page === 1 && next === null) return null;
+    const button = (title, cursor, on) =>
+      h(
+        "button",
+        { type: "button", class: "quiet", disabled: !on, data: { key: title }, on: { click: () => turn(cursor) } },
+        title,
+      );
+    const lines = shown ? `${count(after + 1)} to ${count(after + shown)} of ${count(all)}` : "No more lines";
+    return h(
+      "div",
+      { class: "row pages" },
+      h("span", { class: "faint" }, lines),
+      h("div", { class: "group" }, button("Previous", null, page > 1), button("Next", next, next !== null)),
+    );
+  }
+
+  load();
+  return { update: () => {}, leave: () => leaving.abort() };
+}
+
+function tiles(counts) {
+  return Object.entries(counts).map(([kind, number]) =>
+    h("div", { class: "tile" }, h("dt", {}, KINDS[kind][0]), h("dd", {}, h("strong", {}, count(number)))),
+  );
+}
+
+function kinds(items) {
+  if (!items.length) return h("p", { class: "empty" }, "Nothing is to be looked at.");
+  const names = [...new Set(items.map((each) => each.kind))];
+  return names.map((kind) =>
+    h(
+      "section",
+      { class: "panel", "aria-labelledby": `title-${kind}` },
+      h("h2", { id: `title-${kind}` }, KINDS[kind][0]),
+      lines(
+        kind,
+        items.filter((each) => each.kind === kind),
+      ),
+    ),
+  );
+}
+
+function lines(kind, items) {
+  const moves = items.some((each) => each.move_percent !== null);
+  const titles = ["Of", "What", moves ? "Moved" : null, "Positions", "Market value", "Change"].filter(Boolean);
+  const numeric = titles.flatMap((title, n) => (n > 1 ? [n] : []));
+  return table(
+    { label: KINDS[kind][0], titles, numeric, more: "lines", cards: true },
+    items.map((each) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, subject(each)),
+        h("td", {}, h("span", { class: "flag", data: { state: KINDS[kind][1] } }, each.detail)),
+        moves ? h("td", { class: "number" }, percent(each.move_percent)) : null,
+        h("td", { class: "number" }, count(each.positions)),
+        h("td", { class: "number value" }, amount(each.market_value), " ", h("small", {}, each.base_currency)),
+        h("td", { class: "number" }, amount(each.change)),
+      ),
+    ),
+  );
+}
+
+/** The subject; that of a position is a link to its portfolio, where its name says which one it is. */
+function subject(each) {
+  const parts = each.subject.split(" / ");
+  if (parts.length !== 2 || !["VALUE_MOVE", "NOT_VALUED"].includes(each.kind)) return each.subject;
+  const [portfolio, security] = parts;
+  const to = `#/portfolio/${encodeURIComponent(portfolio)}?${new URLSearchParams({ date: each.date })}`;
+  return [h("a", { href: to }, portfolio), ` / ${security}`];
+}
+
+const amount = (text) => (text === null ? h("em", {}, "–") : h("span", { title: text }, decimal(text)));
+
+const percent = (number) => (number === null ? "–" : `${number > 0 ? "+" : "−"}${Math.abs(number).toFixed(1)} %`);
