@@ -179,8 +179,11 @@ async def test_every_engine_reads_what_is_published(
             assert (done.is_new, done.months) == (True, (JANUARY, FEBRUARY))
             assert (done.rows, done.files) == (len(before), 4)  # of three positions, and of one
             assert_read_as(target, format, before)
-        await corrections.price(database, "A", DAYS_OF_TWO_MONTHS[2], Decimal("123.4567890123"))
-        await running.settle()
+        for new in ("123", "123.4567890123"):
+            await corrections.price(database, "A", DAYS_OF_TWO_MONTHS[2], Decimal(new))
+            await running.settle()
+            if new == "123":
+                await export(database, targets["iceberg"], format="iceberg")
     after = await fetch(database, PUBLISHED)
     assert after != before
     in_january = sum(row[2] < date(2024, 2, 1) for row in after)
@@ -195,10 +198,28 @@ async def test_every_engine_reads_what_is_published(
         again = await export(database, target, format=format)
         assert (again.is_new, again.version, again.moment) == (False, done.version, done.moment)
         assert (again.rows, again.files, again.months) == (0, 0, ())
+    assert (
+        _found_by_date(targets, DAYS_OF_TWO_MONTHS[2])
+        == [[row for row in after if row[2] == DAYS_OF_TWO_MONTHS[2]]] * 3
+    )
+    table = iceberg(targets["iceberg"])
+    manifests = table.metadata.current_snapshot().manifests(table.io)
+    assert len(manifests) == 3  # of files that are new, of those deleted by it, and of the others
     log = DeltaTable(targets["delta"]).history()
     newest = await export(database, targets["delta"], format="delta")
     moments = [newest.moment.isoformat(), first["delta"].moment.isoformat()]
     assert [each["revalue.moment"] for each in log] == moments
+
+
+def _found_by_date(targets: dict[Format, str], day: date) -> list[Rows]:
+    """The rows of a date, for which engines leave out files by what the tables say of them."""
+    delta, in_iceberg = DeltaTable(targets["delta"]), iceberg(targets["iceberg"])
+    assert len(in_iceberg.scan(row_filter=f"date = '{day}'").plan_files()) == 2  # and not 4
+    return [
+        rows_of(delta.to_pyarrow_table(filters=[("date", "=", day)])),
+        rows_of(pl.scan_delta(targets["delta"]).filter(pl.col("date") == day).collect().to_arrow()),
+        rows_of(in_iceberg.scan(row_filter=f"date = '{day}'").to_arrow()),
+    ]
 
 
 def _files_of(target: str, month: str) -> set[str]:
