@@ -20,6 +20,7 @@ import pytest
 from deltalake import DeltaTable
 from pyiceberg.table import StaticTable
 
+from revalue.actors.steps import DatabaseSteps
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import (
@@ -273,6 +274,52 @@ async def test_no_change_is_missed(
     assert seen > 10
 
 
+@pytest.mark.parametrize("securities", ["A", "AB"])
+async def test_numbers_that_were_valued_before_an_export_and_published_after_it(
+    url: str,
+    database: Database,
+    tmp_path: Path,
+    securities: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By their job, or, where its positions were corrected at different times, each by itself."""
+    await load_small_book(database, portfolios=1, days=DAYS_OF_TWO_MONTHS)
+    target, apply, waited = str(tmp_path), DatabaseSteps.apply, []
+
+    async def export_before(steps: DatabaseSteps, *tasks: Any, **given: Any) -> Any:
+        """The rows are committed, and readers do not see them yet."""
+        waited.append((await export(database, target, format="parquet")).is_new)
+        await _commit_again(database, target)
+        return await apply(steps, *tasks, **given)
+
+    async with engine(url) as running:
+        await running.settle()
+        await export(database, target, format="parquet")
+        monkeypatch.setattr(DatabaseSteps, "apply", export_before)
+        for security, day in zip(securities, DAYS_OF_TWO_MONTHS[::13], strict=False):
+            await corrections.price(database, security, day, Decimal(66))
+        await running.settle()
+        assert waited == [False]
+        done = await export(database, target, format="parquet")
+        assert done.months == (JANUARY, FEBRUARY)[: len(securities)]
+        query = "SELECT count(*) FROM portfolio_valuation_jobs WHERE published_moment IS NOT NULL"
+        assert await fetch(database, query) == [(1 if securities == "A" else 0,)]
+    await _assert_listed_once(database, target)
+
+
+async def _commit_again(database: Database, target: str) -> None:
+    """As if other numbers had been new: the table stands for the present moment."""
+    [[moment]] = await fetch(database, "SELECT max(at) FROM moments")
+    version = Path(target) / "versions/1.json"
+    committed = json.loads(version.read_text()) | {"moment": moment.isoformat()}
+    version.write_text(json.dumps(committed))
+
+
+async def _assert_listed_once(database: Database, target: str) -> None:
+    published = await fetch(database, PUBLISHED)
+    assert rows_of(pl.read_parquet(listed(target)).to_arrow()) == published
+
+
 async def test_only_months_that_changed_are_written(
     url: str, database: Database, tmp_path: Path
 ) -> None:
@@ -304,8 +351,7 @@ async def test_only_months_that_changed_are_written(
         await execute(database, "DELETE FROM fx_rates WHERE rate_date < '2024-02-01'")  # no use
         await running.settle()
         assert await months() == ()
-        published = await fetch(database, PUBLISHED)
-    assert rows_of(pl.read_parquet(listed(target)).to_arrow()) == published
+    await _assert_listed_once(database, target)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -381,8 +427,7 @@ async def test_what_is_pruned_is_written_again(
         await prune(database, before=floor)
         done = await export(database, target, format="parquet")
         assert (done.is_rewritten, done.months) == (True, (JANUARY, FEBRUARY))
-        published = await fetch(database, PUBLISHED)
-    assert rows_of(pl.read_parquet(listed(target)).to_arrow()) == published
+    await _assert_listed_once(database, target)
 
 
 async def test_what_is_no_target_is_refused(
