@@ -307,9 +307,39 @@ async def test_numbers_that_were_valued_before_an_export_and_published_after_it(
     await _assert_listed_once(database, target)
 
 
-async def _commit_again(database: Database, target: str) -> None:
-    """As if other numbers had been new: the table stands for the present moment."""
-    [[moment]] = await fetch(database, "SELECT max(at) FROM moments")
+async def test_numbers_that_a_later_job_of_their_position_publishes(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    """The export comes when the first of two jobs is committed; the second one publishes both."""
+    await load_small_book(database, portfolios=1, days=DAYS_OF_TWO_MONTHS)
+    target = str(tmp_path)
+    async with engine(url) as running:
+        await running.settle()
+        await export(database, target, format="parquet")
+        for day in (DAYS_OF_TWO_MONTHS[0], DAYS_OF_TWO_MONTHS[-1]):
+            await corrections.price(database, "A", day, Decimal(66))
+            await running.settle()
+    of_first = "FROM portfolio_valuation_jobs WHERE 1 = ANY (epochs)"
+    committed = f"SELECT at FROM moments WHERE moment_id = (SELECT moment_id {of_first})"
+    await _commit_again(database, target, f"({committed})")
+    # As it is where the position was not published between the two.
+    await execute(
+        database,
+        f"""UPDATE portfolio_valuation_jobs
+            SET published_moment = CASE WHEN 2 = ANY (epochs) THEN published_moment END,
+                invalidated_moment = (SELECT invalidated_moment {of_first})
+            WHERE epochs[1] > 0""",
+    )
+    done = await export(database, target, format="parquet")
+    assert done.months == (JANUARY, FEBRUARY)
+    await _assert_listed_once(database, target)
+
+
+async def _commit_again(
+    database: Database, target: str, at: str = "(SELECT max(at) FROM moments)"
+) -> None:
+    """As if other numbers had been new: the table stands for the present moment, or another."""
+    [[moment]] = await fetch(database, f"SELECT {at}")
     version = Path(target) / "versions/1.json"
     committed = json.loads(version.read_text()) | {"moment": moment.isoformat()}
     version.write_text(json.dumps(committed))
