@@ -14,7 +14,7 @@ import asyncpg
 
 from revalue import migrations
 from revalue.engine import logs
-from revalue.engine.errors import SchemaVersionError, UsageError
+from revalue.engine.errors import DatabaseSetupError, SchemaVersionError, UsageError
 from revalue.engine.postgres.database import SHORT_SECONDS, translated_errors
 from revalue.engine.postgres.opening import connect
 from revalue.engine.postgres.statement import statements
@@ -29,6 +29,9 @@ sql = statements(__package__)
 _log = logs.logger("schema")
 
 OnMigration: TypeAlias = Callable[[str, int, int], None]
+
+OLDEST_SERVER = 16
+"""The oldest version of PostgreSQL with which the engine works."""
 
 _ROLES = {"revalue_engine", "revalue_reader", "revalue_writer"}
 
@@ -59,6 +62,7 @@ async def migrate(
     Raises:
         UsageError: there is no such revision, or every database user may create functions in the
             schema.
+        DatabaseSetupError: the server is older than the engine works with.
         CorrectionRefusedError: rows are in the way of a migration; those before it stay applied.
     """
     missing = sorted(_ROLES - await _run_alembic(url, revision, on_migration))
@@ -151,15 +155,16 @@ async def _run_alembic(url: str, revision: str, on_migration: OnMigration | None
         done = _Done(current or "base", len(wanted ^ below), on_migration)
         if is_downgrade:
             command.downgrade(alembic_config(connection, done.count), revision)
-        elif open_schema is not None:
+            return
+        _require_server(connection.dialect.server_version_info or ())
+        if open_schema is not None:
             raise UsageError(
                 f'every database user may create functions in the schema "{open_schema}", and '
                 "functions of revalue, which have the rights of the owner of the tables, could "
                 f'call them: run REVOKE CREATE ON SCHEMA "{open_schema}" FROM PUBLIC, or migrate '
                 "with a search_path that begins with a schema of its own"
             )
-        else:
-            command.upgrade(alembic_config(connection, done.count), revision)
+        command.upgrade(alembic_config(connection, done.count), revision)
 
     async with _sqlalchemy_connection(url) as connection:
         with translated_errors(), _driver_errors():
@@ -167,6 +172,15 @@ async def _run_alembic(url: str, revision: str, on_migration: OnMigration | None
             await connection.commit()
         roles = sql("existing_roles").text
         return set(await connection.run_sync(lambda c: c.exec_driver_sql(roles).scalars()))
+
+
+def _require_server(version: tuple[Any, ...]) -> None:
+    """Raise DatabaseSetupError if the server is too old: on it nothing was ever tested."""
+    if version < (OLDEST_SERVER,):
+        raise DatabaseSetupError(
+            f"the server is PostgreSQL {'.'.join(map(str, version))}, and this version works with "
+            f"{OLDEST_SERVER} or newer: give the address of such a server, or upgrade this one"
+        )
 
 
 class _Done:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from revalue.engine.errors import UsageError
+from revalue.engine.errors import DatabaseSetupError, UsageError
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
@@ -232,6 +232,22 @@ async def test_a_schema_in_which_everybody_may_create_functions_is_refused(
     await owner.execute('REVOKE CREATE ON SCHEMA "public" FROM PUBLIC')
     await owner.close()
     assert await schema.migrate(url) == schema.head()
+    await drop_database(server_url, url)
+
+
+async def test_a_server_that_is_too_old_is_refused_and_can_be_left(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server of the tests is new, so what is too old is moved."""
+    url = await fresh_database(server_url, None)
+    await schema.migrate(url, "0001")
+    monkeypatch.setattr(schema, "OLDEST_SERVER", 99)
+    with pytest.raises(
+        DatabaseSetupError, match=r"the server is PostgreSQL \d+\.\d+.* 99 or newer"
+    ):
+        await schema.migrate(url)
+    assert await schema.current_revision(url) == "0001"
+    assert await schema.migrate(url, "base") == "base"
     await drop_database(server_url, url)
 
 
