@@ -9,7 +9,7 @@ from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, format_time, out, print_json, print_table
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import UsageError
-from revalue.engine.operate.job_list import MAX_ID, list_jobs, read_job
+from revalue.engine.operate.job_list import MAX_ID, list_jobs, read_job, require_jobs
 from revalue.engine.operate.status import list_dead_letters, list_failed_jobs, retry_jobs
 from revalue.engine.postgres.database import Database
 
@@ -118,11 +118,17 @@ def retry(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Requeue failed or waiting jobs with new attempts; the next `revalue value` runs them."""
+    """Requeue failed or waiting jobs with new attempts; the next `revalue value` runs them.
+
+    Jobs that are done, in flight or superseded are named and left as they are. Exit code 4: a job
+    does not exist; nothing is requeued then.
+    """
     if bool(job_ids) == failed:
         raise UsageError("name the jobs to retry, or pass --failed")
 
     async def run(database: Database) -> tuple[list[int], list[int]]:
+        if job_ids:
+            await require_jobs(database, job_ids)
         asked = job_ids or await list_failed_jobs(database)
         return asked, await retry_jobs(database, asked)
 
@@ -134,7 +140,7 @@ def retry(
     out.print(
         f"{counted(len(requeued), 'job')} requeued"
         + (
-            f"; not requeued, because done, superseded or unknown: {', '.join(map(str, others))}"
+            f"; not requeued, because done, in flight or superseded: {', '.join(map(str, others))}"
             if others
             else ""
         )

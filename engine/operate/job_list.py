@@ -5,7 +5,7 @@ number of jobs and of their spans. So it can be shorter than its limit and yet h
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import pairwise
@@ -228,6 +228,16 @@ async def read_job(database: Connections, job_id: int, *, spans: int = 1) -> dic
         "spans": [{name: row[name] for name in _OF_A_SPAN} for row in rows],
         "dead_letters": [dict(row) for row in letters],
     }
+
+
+async def require_jobs(database: Connections, job_ids: Sequence[int]) -> None:
+    """Raise NotFoundError, with the ids, unless all of these jobs exist."""
+    async with database.connection() as connection:
+        unknown = [
+            str(row["job_id"]) for row in await sql("unknown_jobs").fetch(connection, jobs=job_ids)
+        ]
+    if unknown:
+        raise NotFoundError(f"there is no valuation job {', '.join(unknown)}; nothing is requeued")
 
 
 _OF_A_SPAN = (

@@ -206,6 +206,7 @@ async def test_a_wrong_price_and_a_wrong_rate_are_deleted(valued: str, database:
             "there is no revision 'nonsense': choose `head`, `base` or one of 0001, 0002",
         ),
         (("jobs", "show", "9" * 20), 2, f"'{'9' * 20}' is not the id of a job"),
+        (("jobs", "retry", "1", "99998", "99999"), 4, "no valuation job 99998, 99999; nothing"),
         (("jobs", "retry", "9" * 20), 2, f"'{'9' * 20}' is not the id of a job"),
         (("jobs", "retry"), 2, "name the jobs to retry, or pass --failed"),
         (("jobs", "retry", "5", "--failed"), 2, "name the jobs to retry, or pass --failed"),
