@@ -18,7 +18,9 @@ _STATES = {
     "WAITING_FOR_DATA": "waiting for data",
     "FAILED": "failed",
 }
+_REASON = ("reason", "positions", "example")
 _MAX_REASONS = 5
+_OLD_DAYS = 4  # a long weekend, as in the alert RevalueDayNotOpened
 _NOW_SECONDS = 1  # a count takes that long itself
 
 
@@ -42,16 +44,22 @@ def status(
         print_json(as_dict(found))
     else:
         print_status(found)
+        if said := old_horizon(found):
+            out.print(said)
 
 
 def as_dict(status: Status) -> dict[str, Any]:
-    """Return the status for programs."""
-    return {**asdict(status), "is_current": status.is_current}
+    """Return the status for programs, with the names that it has over HTTP."""
+    reasons = [dict(zip(_REASON, reason, strict=True)) for reason in status.reasons]
+    return {**asdict(status), "reasons": reasons, "is_current": status.is_current}
 
 
 def print_status(status: Status) -> None:
     """Print the number of positions by state, what is queued, and what positions wait for."""
-    print_table("Positions", ("state", "positions"), status.positions.items())
+    if status.positions:
+        print_table("Positions", ("state", "positions"), status.positions.items())
+    else:
+        out.print("there are no positions: `revalue load positions FILE` loads them")
     out.print(
         f"{watermarks(status)}; {counted(status.triggers_queued, 'trigger')} queued, "
         f"{counted(status.jobs_deferred, 'job')} deferred, "
@@ -67,9 +75,7 @@ def print_status(status: Status) -> None:
             "`revalue resume` ends the pause"
         )
     if status.reasons:
-        print_table(
-            "Why positions wait or failed", ("reason", "positions", "example"), status.reasons
-        )
+        print_table("Why positions wait or failed", _REASON, status.reasons)
 
 
 def watermarks(status: Status) -> str:
@@ -113,6 +119,17 @@ def not_opened(status: Status) -> str:
     return (
         f"nothing of {noun} {', '.join(calendars)} is opened, so their positions are not valued: "
         "`revalue open DATE` opens the business days up to a date"
+    )
+
+
+def old_horizon(status: Status) -> str:
+    """Say that no business day was opened for long; empty: one was, or nothing is opened at all."""
+    days = (status.read_at.date() - status.horizon).days if status.horizon else 0
+    if days <= _OLD_DAYS:
+        return ""
+    return (
+        f"the last opened business day is {counted(days, 'day')} ago: later ones are not due "
+        "before `revalue open DATE` opens them"
     )
 
 

@@ -20,7 +20,14 @@ from revalue.console.cli.progress import (
     describe_verify,
 )
 from revalue.console.cli.report_output import Cells, Target
-from revalue.console.cli.status import not_opened, watermarks, what_is_left
+from revalue.console.cli.status import (
+    as_dict,
+    not_opened,
+    old_horizon,
+    print_status,
+    watermarks,
+    what_is_left,
+)
 from revalue.console.cli.value import describe_run
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct.corrections import FileCorrection
@@ -172,6 +179,40 @@ def test_calendars_of_which_nothing_is_opened_are_named_with_what_to_do() -> Non
         "nothing of calendars XLON, XNYS is opened, so their positions are not valued: "
         "`revalue open DATE` opens the business days up to a date"
     )
+
+
+@pytest.mark.parametrize(
+    ("horizon", "said"),
+    [
+        (None, ""),
+        (date(2016, 3, 22), ""),
+        (date(2016, 3, 14), ""),  # four days: the evening after a long weekend
+        (date(2016, 3, 13), "the last opened business day is 5 days ago"),
+    ],
+)
+def test_a_status_says_that_no_day_was_opened_for_long(horizon: date | None, said: str) -> None:
+    """Everything is current then, because no later day is due."""
+    now = datetime(2016, 3, 18, 20, 15, tzinfo=UTC)
+    told = old_horizon(status({"CURRENT": 4}, horizon=horizon, read_at=now))
+    assert told.partition(":")[0] == said
+
+
+def test_an_empty_book_has_a_sentence_and_no_empty_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nothing = {"first_watermark": None, "last_watermark": None, "horizon": None}
+    now = datetime(2016, 3, 18, 20, 15, tzinfo=UTC)
+    print_status(status({}, **nothing, counted_at=now, read_at=now))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "there are no positions: `revalue load positions FILE` loads them"
+    assert second.startswith("no position is valued yet, horizon none; 0 triggers queued")
+
+
+def test_reasons_have_names_for_programs() -> None:
+    waiting = status({"WAITING_FOR_DATA": 3}, reasons=[("FX_MISSING", 3, "FX_MISSING USD/GBP")])
+    assert as_dict(waiting)["reasons"] == [
+        {"reason": "FX_MISSING", "positions": 3, "example": "FX_MISSING USD/GBP"}
+    ]
 
 
 def test_watermarks_are_said_in_words() -> None:
