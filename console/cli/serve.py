@@ -31,10 +31,20 @@ def serve(
 ) -> None:
     """Serve the API and the web console over HTTP.
 
-    On another address than 127.0.0.1 or ::1 callers need a token (`revalue tokens`).
+    On another address than 127.0.0.1 or ::1 callers need a token (`revalue tokens`), which travels
+    in clear without --certificate and --key.
     """
     with optional_packages("serve"):
-        from revalue.console.web.server import run_server
+        from revalue.console.web.server import is_loopback, run_server
+
+    def tell(address: str) -> None:
+        if certificate is None and not is_loopback(host):
+            err.print(
+                "without a certificate tokens and numbers travel in clear: whoever listens to the "
+                "network can use them. Give --certificate and --key, or serve on 127.0.0.1 behind "
+                "a proxy that ends TLS, with --require-token"
+            )
+        err.print(f"serving the API and the console on {address}; Ctrl-C ends it")
 
     settings = CliContext.of(ctx).settings
     run_server(
@@ -45,9 +55,7 @@ def serve(
         require_token=require_token,
         certificate=certificate,
         key=key,
-        on_listening=lambda address: err.print(
-            f"serving the API and the console on {address}; Ctrl-C ends it"
-        ),
+        on_listening=tell,
     )
 
 

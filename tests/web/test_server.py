@@ -5,6 +5,7 @@ import gzip
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -415,6 +416,38 @@ def test_all_addresses_of_a_name_are_listened_on_at_one_port() -> None:
         each.close()
     with pytest.raises(UsageError, match=r"cannot listen on port 80 of 192\.0\.2\.99"):
         listen("192.0.2.99", 80)
+
+
+async def test_a_server_for_other_machines_says_that_tokens_travel_in_clear(
+    book: str, certificate: tuple[Path, Path]
+) -> None:
+    async def lines_of(*options: str) -> list[str]:
+        serve = ("serve", "--host", "0.0.0.0", "--port", "0", *options)
+        command = [sys.executable, "-m", "revalue", "--database-url", book, *serve]
+        server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        assert server.stderr is not None
+        lines = [""]
+        try:
+            async with asyncio.timeout(120):
+                while not lines[-1].startswith("serving"):
+                    assert server.returncode is None
+                    lines.append((await server.stderr.readline()).decode())
+        finally:
+            server.terminate()
+            await server.wait()
+        return lines[1:]
+
+    file, key = certificate
+    in_clear, over_tls = await asyncio.gather(
+        lines_of(), lines_of("--certificate", str(file), "--key", str(key))
+    )
+    assert [line.partition(":")[0] for line in in_clear] == [
+        "without a certificate tokens and numbers travel in clear",
+        "serving the API and the console on http",
+    ]
+    assert [line.partition(":")[0] for line in over_tls] == [
+        "serving the API and the console on https"
+    ]
 
 
 async def test_unknown_tokens_take_few_database_sessions(guarded: Server, book: str) -> None:
