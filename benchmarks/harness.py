@@ -26,7 +26,7 @@ from revalue.benchmarks.dataset import CHECKSUM, HOLDERS, OPEN, VISIBLE, make_bo
 from revalue.benchmarks.in_lake import bring_back, with_own_lake
 from revalue.benchmarks.sent_statements import SentStatements
 from revalue.benchmarks.sizes import Size, kept, table_sizes
-from revalue.engine.errors import RevalueError, UsageError
+from revalue.engine.errors import AccessDeniedError, RevalueError, UsageError
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
@@ -283,6 +283,11 @@ async def _on_server(server_url: str, *statements: str) -> None:
     try:
         for statement in statements:
             await connection.execute(statement)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise AccessDeniedError(
+            f"a benchmark makes a database of its own on the server: {error}. Give the address of "
+            "a user with CREATEDB, or no address: then it is the embedded server"
+        ) from error
     finally:
         await connection.close()
 

@@ -18,7 +18,7 @@ from revalue.benchmarks import harness, load, small
 from revalue.benchmarks.harness import Outcome
 from revalue.console.cli import bench
 from revalue.console.cli.main import app
-from revalue.engine.errors import UsageError
+from revalue.engine.errors import AccessDeniedError, UsageError
 from revalue.engine.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -34,6 +34,18 @@ def _bench(url: str, arguments: str) -> str:
     )
     assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+async def test_a_user_who_may_create_no_database_is_told_so(url: str) -> None:
+    owner = await asyncpg.connect(url)
+    await owner.execute("CREATE ROLE test_bench_reader LOGIN")
+    try:
+        with pytest.raises(AccessDeniedError, match="Give the address of a user with CREATEDB"):
+            async with harness.fresh_database(url.replace("//postgres:", "//test_bench_reader:")):
+                pass
+    finally:
+        await owner.execute("DROP ROLE test_bench_reader")
+        await owner.close()
 
 
 def test_a_tiny_backfill_is_verified_next_to_its_baselines(url: str) -> None:
