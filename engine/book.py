@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import polars as pl
 import pyarrow as pa
@@ -44,7 +44,7 @@ from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, excepti
 from revalue.engine.read.explain import Explanation, explain
 from revalue.engine.read.files import write_file
 from revalue.engine.runtime import OnProgress, Run, runtime
-from revalue.engine.settings import Settings, settings_of
+from revalue.engine.settings import GivenSettings, Settings, settings_of
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def connect(
     *,
     book: str | None = None,
     migrate: bool = False,
-    **settings: Any,
+    **settings: Unpack[GivenSettings],
 ) -> "Book":
     """Open a book.
 

@@ -6,7 +6,7 @@ They are read once, by the command line or the caller, and passed on as a value.
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator
@@ -158,6 +158,41 @@ class Settings(BaseSettings):
                 "51 characters at most, and is neither template0 nor template1"
             )
         return book
+
+
+class GivenSettings(TypedDict, total=False):
+    """The fields of Settings as arguments, for editors and type checkers: all may be left out.
+
+    `database_url` and `book` are arguments of their own where these are taken.
+    """
+
+    data_dir: Path
+    lake: str | None
+    lake_task_rows: int
+    lake_maintenance_seconds: float
+    ray_address: str | None
+    runtime: Literal["auto", "ray", "local"]
+    actors: int | None
+    task_rows: int
+    tasks_per_actor: int
+    task_starts_per_second: float
+    task_deadline_seconds: float
+    live_business_days: int
+    max_attempts: int
+    retry_seconds: float
+    poll_seconds: float
+    lease_seconds: float
+    outage_seconds: float
+    step_seconds: float
+    lock_seconds: float
+    preview_seconds: float
+    keep_days: int | None
+    http_connections: int
+    http_idle_seconds: float
+    http_queue_seconds: float
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    metrics_port: int | None
+    metrics_host: str
 
 
 def settings_of(**given: Any) -> Settings:

@@ -1,9 +1,10 @@
 """The page for operators names every setting with its default and meaning, and every exit code."""
 
 from pathlib import Path
+from typing import get_type_hints
 
 from revalue.engine import errors
-from revalue.engine.settings import Settings
+from revalue.engine.settings import GivenSettings, Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 
@@ -28,3 +29,11 @@ def test_every_exit_code_is_on_the_page() -> None:
         if isinstance(error, type) and issubclass(error, errors.RevalueError)
     }
     assert codes == {code for code in codes if f"\n| {code} | " in PAGE}
+
+
+def test_the_arguments_of_connect_are_the_settings() -> None:
+    fields = {name: field.annotation for name, field in Settings.model_fields.items()}
+    own = {"database_url", "book"}
+    assert get_type_hints(GivenSettings) == {
+        name: kind for name, kind in fields.items() if name not in own
+    }
