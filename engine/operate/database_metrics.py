@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -44,12 +45,14 @@ class Scrape:
         lags: calendar days from watermark to horizon, and the number of positions with them.
         oldest: by state, the longest time in seconds that a position has been in it.
         horizon_ages: by calendar, the calendar days from its last opened date until today.
+        last_loads: by kind of data, when something of it was last loaded.
     """
 
     status: Status
     lags: list[tuple[int, int]]
     oldest: dict[str, float]
     horizon_ages: dict[str, int]
+    last_loads: dict[str, datetime]
 
 
 class DatabaseCollector(Collector):
@@ -163,6 +166,14 @@ class DatabaseCollector(Collector):
         for calendar, age in scrape.horizon_ages.items():
             horizons.add_metric([calendar], age)
         yield horizons
+        loads = GaugeMetricFamily(
+            "revalue_last_load_timestamp_seconds",
+            "When something of a kind was last loaded (not by SQL), in Unix time",
+            labels=["kind"],
+        )
+        for kind, loaded_at in scrape.last_loads.items():
+            loads.add_metric([kind], loaded_at.timestamp())
+        yield loads
         yield _histogram(lags)
 
     async def read(self) -> Scrape:
@@ -183,11 +194,13 @@ class DatabaseCollector(Collector):
                     waiting_job=counts.oldest_waiting_job,
                 )
                 horizons = await sql("horizon_ages").fetch(connection)
+                loads = await sql("last_loads").fetch(connection)
         return Scrape(
             status,
             list(counts.lags.items()),
             {state: seconds or 0.0 for state, seconds in oldest.items()},
             {row["calendar_id"]: row["age_days"] for row in horizons},
+            {row["kind"]: row["loaded_at"] for row in loads},
         )
 
     async def _open(self) -> Database:

@@ -19,6 +19,7 @@ import yaml
 from revalue.console import monitoring
 from revalue.console.cli.main import app
 from revalue.engine import metrics
+from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate import database_metrics, position_counts
@@ -27,7 +28,7 @@ from revalue.engine.operate.position_counts import PositionCounts
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 from tests.debian import unpacked
-from tests.support import DAYS, engine, execute, load_small_book
+from tests.support import DAYS, engine, execute, load_small_book, prices
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
@@ -142,6 +143,24 @@ async def test_the_age_of_the_horizon_is_told_of_each_calendar(
     await load_small_book(database, portfolios=1)
     found = (await DatabaseCollector(url).read()).horizon_ages
     assert found == {"CAL": (datetime.now(UTC).date() - DAYS[-1]).days}
+
+
+async def test_the_last_load_is_told_of_each_kind(url: str, database: Database) -> None:
+    """Also of one that changes nothing: the feed came."""
+    collector = DatabaseCollector(url)
+    assert (await collector.read()).last_loads == {}
+    await load_small_book(database, portfolios=1)
+    between = datetime.now(UTC).timestamp()
+    for _ in range(2):
+        await load(database, Kind.PRICES, prices("A", {DAYS[0]: "1"}))
+    [family] = [
+        family
+        for family in collector.families(await collector.read())
+        if family.name == "revalue_last_load_timestamp_seconds"
+    ]
+    times = {sample.labels["kind"]: sample.value for sample in family.samples}
+    assert {"prices", "fx_rates", "positions"} <= set(times)
+    assert [kind for kind, time in times.items() if time > between] == ["prices"]
 
 
 async def test_the_age_of_the_oldest_work_is_that_of_its_correction_or_its_job(
