@@ -4,11 +4,12 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.live import Live
 
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.output import counted, err, format_time, out, print_json
+from revalue.console.cli.output import counted, format_time, out, print_json
+from revalue.console.cli.progress import export_line
+from revalue.console.cli.stop_signals import told_when_stopped
 from revalue.engine.export.export import Exported, ExportProgress, Format
 from revalue.engine.export.export import export as export_table
 from revalue.engine.postgres.database import Database
@@ -32,22 +33,31 @@ def export(
     and be run again.
     """
 
+    written = ExportProgress(0, 0, 0)
+
     async def run(database: Database) -> Exported:
-        with Live(console=err, refresh_per_second=8, transient=True) as live:
+        with export_line() as draw:
 
             def tell(now: ExportProgress) -> None:
-                live.update(
-                    f"{counted(now.rows, 'row')}, {now.months_done} of "
-                    f"{counted(now.months, 'month')}"
-                )
+                nonlocal written
+                written = now
+                draw(now)
 
             return await export_table(database, target, format=format, on_progress=tell)
 
-    done = CliContext.of(ctx).run(run)
+    with told_when_stopped(lambda: _so_far(written)):
+        done = CliContext.of(ctx).run(run)
     if as_json:
         print_json(asdict(done))
     else:
         out.print(_said(done))
+
+
+def _so_far(written: ExportProgress) -> str:
+    """Say what an export has done that was stopped."""
+    if written.months and written.months_done == written.months:
+        return "it was about to commit. Run it again: it says whether something is new"
+    return "the table is as it was before; files that it does not list may be left there"
 
 
 def _said(done: Exported) -> str:

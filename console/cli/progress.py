@@ -15,6 +15,8 @@ from rich.text import Text
 from revalue.console.cli.output import counted, err
 from revalue.engine.correct.load_progress import LoadProgress
 from revalue.engine.correct.load_progress import OnProgress as OnLoadProgress
+from revalue.engine.export.export import ExportProgress
+from revalue.engine.export.export import OnProgress as OnExportProgress
 from revalue.engine.operate.prune import OnProgress as OnPruneProgress
 from revalue.engine.operate.prune import PruneProgress
 from revalue.engine.postgres.schema import OnMigration
@@ -125,6 +127,19 @@ def read_line() -> Iterator[OnDate]:
 
 
 @contextmanager
+def export_line() -> Iterator[OnExportProgress]:
+    """Draw how many months are written, in this block.
+
+    Yields:
+        what to pass to the export as `on_progress`.
+    """
+    begun = time.monotonic()
+    with _line() as draw:
+        assert draw is not None
+        yield lambda now: draw(describe_export(now, time.monotonic() - begun))
+
+
+@contextmanager
 def migrate_line(*, show: bool = True) -> Iterator[OnMigration | None]:
     """Draw how many migrations are done, in this block.
 
@@ -216,6 +231,17 @@ def describe_read(rows: int, day: date | None, fraction: float, seconds: float) 
         f"{counted(rows, 'position-day')}{f', up to {day}' if day else ''}",
         fraction=fraction,
         speed=(rows, ""),
+        seconds=seconds,
+    )
+
+
+def describe_export(now: ExportProgress, seconds: float) -> Text:
+    """Return the progress of an export as a line."""
+    return describe(
+        "exporting",
+        f"{counted(now.rows, 'row')}, {now.months_done} of {counted(now.months, 'month')}",
+        fraction=now.months_done / now.months,
+        speed=(now.rows, "rows"),
         seconds=seconds,
     )
 

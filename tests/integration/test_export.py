@@ -384,6 +384,33 @@ async def test_only_months_that_changed_are_written(
     await _assert_listed_once(database, target)
 
 
+async def test_a_table_of_which_nothing_is_left(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    """All prices are deleted, so that no date shows a number; then one is there again."""
+    await load_small_book(database, portfolios=1, days=DAYS_OF_TWO_MONTHS)
+    targets = {format: str(tmp_path / format) for format in FORMATS}
+    async with engine(url) as running:
+        await running.settle()
+        for format, target in targets.items():
+            await export(database, target, format=format)
+        await execute(database, "DELETE FROM market_prices")
+        await running.settle()
+        for format, target in targets.items():
+            done = await export(database, target, format=format)
+            assert (done.is_new, done.months, done.rows) == (True, (JANUARY, FEBRUARY), 0)
+            assert not (await export(database, target, format=format)).is_new
+        assert of_deltalake(targets["delta"]).num_rows == 0
+        assert of_pyiceberg(targets["iceberg"]).num_rows == 0
+        assert listed(targets["parquet"]) == []
+        await load(database, Kind.PRICES, prices("A", {DAYS_OF_TWO_MONTHS[0]: "60"}))
+        await running.settle()
+    published = await fetch(database, PUBLISHED)
+    for format, target in targets.items():
+        assert (await export(database, target, format=format)).months == (JANUARY,)
+        assert_read_as(target, format, published)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("point", EXPORT_POINTS)
 async def test_an_export_that_dies_lists_no_file_twice(

@@ -138,6 +138,21 @@ async def test_a_file_that_is_not_complete_is_not_there(
     assert pl.read_parquet(file).columns == ["older"]
 
 
+async def test_an_export_that_is_stopped_leaves_the_table_as_it_is(
+    valued: str, tmp_path: Path
+) -> None:
+    lock = "LOCK TABLE daily_position_snapshots"
+    call = ("export", "--format", "parquet", str(tmp_path))
+    code, said, complaints = await stopped_while_it_waits(valued, lock, signal.SIGTERM, *call)
+    assert (code, said, complaints) == (
+        143,
+        "",
+        "interrupted: the table is as it was before; files that it does not list may be left "
+        "there\n",
+    )
+    assert sorted(os.listdir(tmp_path)) == [".incoming", "_revalue_export.json"]
+
+
 async def test_a_migration_that_is_stopped_says_which_revision_there_is(bare_url: str) -> None:
     async def revision() -> str:
         connection = await asyncpg.connect(bare_url)

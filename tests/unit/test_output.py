@@ -13,6 +13,7 @@ from revalue.console.cli.correct import print_correction
 from revalue.console.cli.output import counted, err, on_dates, out, print_table, tidy
 from revalue.console.cli.progress import (
     describe,
+    describe_export,
     describe_load,
     describe_migration,
     describe_progress,
@@ -32,6 +33,7 @@ from revalue.console.cli.value import describe_run
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct.corrections import FileCorrection
 from revalue.engine.correct.load_progress import LoadProgress
+from revalue.engine.export.export import ExportProgress
 from revalue.engine.operate.status import Status
 from revalue.engine.runtime import Run, RunProgress
 
@@ -275,9 +277,12 @@ def test_every_command_says_its_progress_in_the_same_form(
     err.print(describe_verify(500, 0.25, 4.0))
     err.print(describe_read(500, A, 0.25, 4.0))
     err.print(describe_migration("0023", 2, 8, 4.0))
-    valuing, verifying, reading, migrating = capsys.readouterr().err.splitlines()
+    err.print(describe_export(ExportProgress(1, 4, 500), 4.0))
+    valuing, verifying, reading, migrating, exporting = capsys.readouterr().err.splitlines()
     cells = ["valuing", "500 position-days", "25%", "125/s", "12 s left", "2 tasks in flight"]
     assert valuing.split("  ")[:6] == cells
+    cells = ["exporting", "500 rows, 1 of 4 months", "25%", "125 rows/s", "12 s left"]
+    assert exporting.split("  ") == cells
     assert verifying.split("  ") == ["verifying", "500 rows", "25%", "125 rows/s", "12 s left"]
     read = ["reading", f"500 position-days, up to {A}", "25%", "125/s", "12 s left"]
     assert reading.split("  ") == read
