@@ -384,6 +384,27 @@ async def test_only_months_that_changed_are_written(
     await _assert_listed_once(database, target)
 
 
+async def test_files_that_delta_has_merged_are_replaced_too(
+    url: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when its log has been packed into a checkpoint, in which no older commit is."""
+    monkeypatch.setattr("revalue.engine.read.published.POSITIONS_AT_ONCE", 1)
+    await load_small_book(database, portfolios=1, days=DAYS_OF_TWO_MONTHS)
+    target = str(tmp_path)
+    async with engine(url) as running:
+        await running.settle()
+        await export(database, target, format="delta")
+        merged = DeltaTable(target).optimize.compact()
+        assert (merged["numFilesRemoved"], merged["numFilesAdded"]) == (4, 2)
+        DeltaTable(target).create_checkpoint()
+        (tmp_path / "_delta_log" / f"{0:020}.json").unlink()
+        assert not (await export(database, target, format="delta")).is_new
+        await corrections.price(database, "A", DAYS_OF_TWO_MONTHS[0], Decimal(66))
+        await running.settle()
+    assert (await export(database, target, format="delta")).months == (JANUARY,)
+    assert_read_as(target, "delta", await fetch(database, PUBLISHED))
+
+
 async def test_a_table_of_which_nothing_is_left(
     url: str, database: Database, tmp_path: Path
 ) -> None:
