@@ -1,5 +1,6 @@
 """A load that is taken back leaves the book in which it never happened."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -17,11 +18,11 @@ from revalue.engine.correct.reverts import revert
 from revalue.engine.errors import CorrectionRefusedError, NotFoundError, UsageError
 from revalue.engine.operate.prune import REPLACED_PRICES, REPLACED_RECORDS, prune
 from revalue.engine.operate.status import read_status
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.read.queries import valuations
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
-from tests.support import DAYS, engine, execute, facts, fetch, prices
+from tests.support import DAYS, engine, execute, facts, fetch, prices, until
 
 AFTER = DAYS[-1] + timedelta(days=3)
 """A day that is not opened."""
@@ -251,6 +252,30 @@ async def test_rows_that_were_changed_since_are_refused_or_kept(books: Callable[
         await valued(url)
         await valued(never)
         await same(database, other)
+
+
+@pytest.mark.parametrize("kind", [Kind.PRICES, Kind.POSITIONS])
+async def test_a_change_that_is_not_committed_yet_is_waited_for(
+    books: Callable[[], Any], kind: Kind
+) -> None:
+    frames = {
+        Kind.PRICES: [prices("A", {DAYS[3]: price}) for price in ("7", "8")],
+        Kind.POSITIONS: [facts("P1", "A", {DAYS[3]: quantity}) for quantity in ("7", "8")],
+    }
+    waits = """SELECT 1 FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    async with await Database.open(await books()) as database:
+        [number] = await loaded(database, [Wrong(kind, frames[kind][0])])
+        async with database.transaction() as connection:
+            await load(OpenTransaction(connection), kind, frames[kind][1])
+            reverting = asyncio.create_task(revert(database, number))
+
+            async def is_waiting() -> bool:
+                return bool(await fetch(database, waits))
+
+            await until(is_waiting, work=reverting)
+        with pytest.raises(CorrectionRefusedError, match="1 of the 1 rows"):
+            await reverting
 
 
 async def test_what_cannot_be_taken_back_says_why(books: Callable[[], Any]) -> None:
