@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 import yaml
+from typer.core import TyperGroup
 
 from revalue.console import monitoring
 from revalue.console.cli.main import app
@@ -243,10 +243,10 @@ def test_the_commands_of_the_runbook_exist() -> None:
         parsed(typer.main.get_command(app), arguments, command)
 
 
-def parsed(command: click.Command, arguments: list[str], text: str) -> None:
+def parsed(command: Any, arguments: list[str], text: str) -> None:
     """Reads the arguments as the command line does, without running anything."""
     context = command.make_context("revalue", list(arguments), resilient_parsing=False)
-    if isinstance(command, click.Group):
+    if isinstance(command, TyperGroup):
         rest = [*context._protected_args, *context.args]
         _, sub, rest = command.resolve_command(context, rest)
         assert sub is not None, text
