@@ -5,6 +5,9 @@ REFERENCE := build/reference
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # Modules that Revalue does not import are not compiled: it takes seconds, and a tenth of the space.
 UNUSED := '/ray/(rllib|data|train|tune|llm)/|/tests/'
+# Parts of packages that Revalue does not use, 73 MB: Ray's workers in Java, Arrow's headers, tests
+# and Flight.
+LEFT_OUT := ray/jars pyarrow/include pyarrow/src pyarrow/tests pyarrow/*flight*
 # Tests of readers and of the protocol, which run again with every result in a file of a lake.
 OF_READERS := $(addprefix tests/integration/test_,report.py corrections.py holes.py preview.py) \
 	tests/web/test_api.py tests/property/test_store.py
@@ -79,6 +82,7 @@ clean: ## Remove what the other targets made
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --no-compile -r requirements.txt
 	$(INSTALL) --no-deps --editable .
+	cd .venv/lib/python3*/site-packages && rm -rf $(LEFT_OUT)
 	$(BIN)/python -m compileall -q --workers 0 -x $(UNUSED) .venv/lib
 	touch $@
 
