@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace as with_changes
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +21,11 @@ from typing import Any, TypeVar, Unpack
 import polars as pl
 import pyarrow as pa
 
-from revalue.engine.argument_types import require_day, require_day_or_none
+from revalue.engine.argument_types import require_day, require_day_or_none, require_decimal
 from revalue.engine.changes import Change
-from revalue.engine.correct import corrections
+from revalue.engine.correct import confirmations, corrections
+from revalue.engine.correct.authors import Author, Signed, local_author
+from revalue.engine.correct.confirmations import Confirmable
 from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.ingest import Kind, LoadResult, known_kind, load
 from revalue.engine.correct.loads import Load, list_loads
@@ -40,7 +43,14 @@ from revalue.engine.postgres.database import Connections, Database, rolled_back
 from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
 from revalue.engine.preview.preview import OnRows, Preview, preview
 from revalue.engine.read import queries, report
-from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, exceptions
+from revalue.engine.read.changes import changes
+from revalue.engine.read.exceptions import (
+    MOVE_PERCENT,
+    MOVERS,
+    Limits,
+    exceptions,
+    shown_value,
+)
 from revalue.engine.read.explain import Explanation, explain
 from revalue.engine.read.files import write_file
 from revalue.engine.runtime import OnProgress, Run, runtime
@@ -211,12 +221,15 @@ class Book:
         calendars = [calendar] if isinstance(calendar, str) else calendar
         return self._wait(open_calendars(self._database, day, calendars, back=back))
 
-    def correct(self, change: Change) -> Correction | FileCorrection | SplitCorrection:
+    def correct(
+        self, change: Change, *, why: str | None = None
+    ) -> Correction | FileCorrection | SplitCorrection:
         """Make a correction. The affected position-days are restated by `value`.
 
         Args:
             change: a Price, Rate, DeletePrice, DeleteRate, Position or Split, or a FileOf many of
                 one kind.
+            why: the reason. It is shown, with who has made the correction, where its changes are.
 
         Returns:
             What was corrected, and how many positions and which dates it affects at most.
@@ -227,7 +240,7 @@ class Book:
             CorrectionRefusedError: the database refuses the change, or the split was made already.
             TransientError: the database is unavailable or busy.
         """
-        return self._wait(self._correct(change))
+        return self._wait(self._correct(change, local_author(why)))
 
     def preview(
         self,
@@ -596,14 +609,16 @@ class Book:
         known_at: datetime | None = None,
         move_percent: float = MOVE_PERCENT,
         movers: int = MOVERS,
+        confirmed: bool = False,
     ) -> pl.DataFrame:
         """Return what of a date is not right yet, or wants a look.
 
         Args:
             last_date, portfolios, securities, known_at: as of `positions`.
             move_percent: list prices and rates that moved by more than this percentage since the
-                business date before.
+                business date before. An instrument with a move_limit_percent has its own.
             movers: list so many positions whose value moved most, per base currency.
+            confirmed: also list the prices and rates that are confirmed (see `confirm_price`).
 
         Returns:
             One row per thing to look at and base currency, by kind and then by the market value
@@ -611,13 +626,95 @@ class Book:
             OLD_RATE, PRICE_MOVE, RATE_MOVE, VALUE_MOVE), subject (a security, a pair of currencies,
             or a portfolio and a security), date, detail (text), move_percent (Float64), positions
             (how many are concerned), base_currency, market_value and change since the business date
-            before (Decimal(38, 10)): see revalue.engine.read.exceptions.
+            before (Decimal(38, 10)), value (of a price or rate that moved, Decimal(38, 18)),
+            confirmed_by and why (text): see revalue.engine.read.exceptions.
 
         Raises:
             RevalueError: as of `positions`.
         """
         wanted = _wanted(last_date, None, portfolios, securities, known_at)
-        return self._wait(exceptions(self._database, wanted, Limits(move_percent, movers)))
+        limits = Limits(move_percent, movers, confirmed)
+        return self._wait(exceptions(self._database, wanted, limits))
+
+    def confirm_price(
+        self, security: str, day: date, value: Decimal | None = None, *, why: str | None = None
+    ) -> Decimal:
+        """Confirm a price that moved far: `exceptions` lists it no more, until it is corrected.
+
+        Args:
+            security: the security.
+            day: the business date on which it is shown.
+            value: the price per unit, as in the column `value` of `exceptions`. None: the one that
+                is shown now.
+            why: a reason.
+
+        Returns:
+            The value that is confirmed.
+
+        Raises:
+            NotFoundError: there is no such security, or no position shows a price of it.
+            UsageError: positions show different prices, because a correction is in progress.
+            InvalidInputError: the value cannot be a price.
+        """
+        return self._wait(self._confirm(Confirmable.PRICE, security, day, value, why))
+
+    def confirm_rate(
+        self,
+        local: str,
+        base: str,
+        day: date,
+        value: Decimal | None = None,
+        *,
+        why: str | None = None,
+    ) -> Decimal:
+        """Confirm a rate that moved far, as `confirm_price`.
+
+        Args:
+            local: the currency of securities.
+            base: the base currency of portfolios.
+            day, value, why: as of `confirm_price`. The value is base currency per local currency.
+        """
+        return self._wait(self._confirm(Confirmable.RATE, f"{local}/{base}", day, value, why))
+
+    def unconfirm_price(self, security: str, day: date) -> Decimal:
+        """Withdraw the confirmation of a price: `exceptions` lists it again.
+
+        Returns:
+            The value that was confirmed.
+
+        Raises:
+            NotFoundError: it is not confirmed.
+        """
+        require_day("day", day)
+        return self._wait(
+            confirmations.unconfirm(
+                self._database, Confirmable.PRICE, security, day, local_author()
+            )
+        )
+
+    def unconfirm_rate(self, local: str, base: str, day: date) -> Decimal:
+        """Withdraw the confirmation of a rate, as `unconfirm_price`."""
+        require_day("day", day)
+        return self._wait(
+            confirmations.unconfirm(
+                self._database, Confirmable.RATE, f"{local}/{base}", day, local_author()
+            )
+        )
+
+    def changes(self, portfolio: str, security: str, day: date) -> pl.DataFrame:
+        """Return every number that readers have seen of a position on a date, the oldest first.
+
+        Returns:
+            One row per number: published_at and superseded_at (from when to when it was shown;
+            null: not known, or it is shown still), is_shown, the inputs and values of `valuations`,
+            and of the correction that caused it cause (PRICE, FX, POSITION, ...; null: none),
+            corrected_at, changed (the inputs that differ, text), corrected_by and why.
+
+        Raises:
+            NotFoundError: the portfolio has never held the security.
+        """
+        require_day("day", day)
+        return self._wait(changes(self._database, portfolio, security, day))
 
     def explain(self, portfolio: str, security: str, day: date) -> Explanation:
         """Recompute one number from the present data, and compare it with the stored one.
@@ -631,8 +728,20 @@ class Book:
         require_day("day", day)
         return self._wait(explain(self._database, portfolio, security, day))
 
-    async def _correct(self, change: Change) -> Correction | FileCorrection | SplitCorrection:
-        made = await change.apply(self._database)
+    async def _confirm(
+        self, kind: Confirmable, subject: str, day: date, value: Decimal | None, why: str | None
+    ) -> Decimal:
+        require_day("day", day)
+        if value is None:
+            value = await shown_value(self._database, kind, subject, day)
+        require_decimal("value", value)
+        await confirmations.confirm(self._database, kind, subject, day, value, local_author(why))
+        return value
+
+    async def _correct(
+        self, change: Change, author: Author
+    ) -> Correction | FileCorrection | SplitCorrection:
+        made = await change.apply(Signed(self._database, author))
         corrections.log_correction(made)
         return made
 

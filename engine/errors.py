@@ -44,6 +44,10 @@ class PreviewTooLargeError(UsageError):
     """A preview would take too much memory. Preview fewer corrections, or fewer dates, at once."""
 
 
+class KeyReusedError(UsageError):
+    """The key of a request was used for another one. Give each request a key of its own."""
+
+
 class ReportTooLargeError(UsageError):
     """A report would take too much memory. Ask for fewer portfolios at once."""
 
@@ -150,6 +154,10 @@ class OutageError(TransientError):
 
 class StatementCancelledError(TransientError):
     """PostgreSQL ended a statement: it took longer than allowed, or an operator cancelled it."""
+
+
+class RequestInProgressError(TransientError):
+    """The same request is in progress. Send it again later: it then gets the answer."""
 
 
 class PlanTooLongError(TransientError):

@@ -31,6 +31,7 @@ from revalue.console.cli.output import (
 from revalue.console.cli.progress import preview_line
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
+from revalue.engine.correct.authors import Signed, local_author
 from revalue.engine.correct.corrections import Correction, FileCorrection
 from revalue.engine.correct.policy import PolicyCorrection
 from revalue.engine.correct.reverts import Revert
@@ -59,6 +60,11 @@ DryRun = Annotated[
     ),
 ]
 
+Why = Annotated[
+    str | None,
+    typer.Option("--why", metavar="TEXT", help="Why: shown with every number that it changes."),
+]
+
 Delete = Annotated[bool, typer.Option("--delete", help="Delete it, in place of a new value.")]
 
 
@@ -78,6 +84,7 @@ def correct_price(
         ),
     ] = None,
     delete: Delete = False,
+    why: Why = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -92,7 +99,7 @@ def correct_price(
             return await corrections.delete_price(database, security, day)
         return await corrections.price(database, security, day, price)
 
-    run_correction(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json, why)
 
 
 # `fx` is what it was called: scripts may have it.
@@ -110,6 +117,7 @@ def correct_rate(
         ),
     ] = None,
     delete: Delete = False,
+    why: Why = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -124,7 +132,7 @@ def correct_rate(
             return await corrections.delete_rate(database, base, quote, day)
         return await corrections.rate(database, base, quote, day, rate)
 
-    run_correction(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json, why)
 
 
 @app.command("position", context_settings=_NUMBERS)
@@ -157,6 +165,7 @@ def correct_position(
             help="Cost basis in the base currency of the portfolio.",
         ),
     ],
+    why: Why = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -167,7 +176,7 @@ def correct_position(
             database, portfolio, security, day, quantity, cost_basis_local, cost_basis
         )
 
-    run_correction(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json, why)
 
 
 @app.command("file")
@@ -180,6 +189,7 @@ def correct_file(
             help="Parquet or CSV, with the columns of a file of prices, fx_rates or positions.",
         ),
     ],
+    why: Why = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -191,7 +201,7 @@ def correct_file(
     async def correct(database: Connections) -> FileCorrection:
         return await corrections.file(database, file)
 
-    run_correction(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json, why)
 
 
 @app.command("split")
@@ -211,6 +221,7 @@ def correct_split(
             "--again", help="Make it though a split of this security and date was made already."
         ),
     ] = False,
+    why: Why = None,
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm: do not ask.")] = False,
     as_json: Json = False,
@@ -233,7 +244,7 @@ def correct_split(
         require_somebody(f"{what} (--dry-run shows it)")
         _print_quantities(CliContext.of(ctx).run(look), err)
         require_confirmation(what, confirmed=False)
-    run_correction(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json, why)
 
 
 def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
@@ -241,15 +252,18 @@ def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
         raise UsageError(f"give either {name} or --delete")
 
 
-def run_correction(ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool) -> None:
+def run_correction(
+    ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool, why: str | None = None
+) -> None:
     """Make a correction, or preview it; print what it has done or would do."""
     context = CliContext.of(ctx)
+    author = local_author(why)
 
     async def run(database: Database) -> Corrected | Preview:
         if dry_run:
             with preview_line(show=not as_json) as on_progress:
                 return await preview(database, correct, context.settings, on_progress=on_progress)
-        made = await correct(database)
+        made = await correct(Signed(database, author))
         corrections.log_correction(made)
         return made
 

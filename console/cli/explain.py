@@ -62,7 +62,7 @@ def _print(found: Explanation) -> None:
         if stored["trigger_kind"] is not None:
             out.print(
                 f"Trigger {stored['trigger_id']} ({stored['trigger_kind']}) of "
-                f"{format_time(stored['trigger_created_at'])}"
+                f"{format_time(stored['trigger_created_at'])}{_by(stored)}"
             )
     else:
         out.print(
@@ -73,6 +73,12 @@ def _print(found: Explanation) -> None:
     out.print(found.verdict, style="bold")
     for name, (was, becomes) in found.differences.items():
         out.print(f"  {_difference(name, was, becomes)}")
+
+
+def _by(stored: dict[str, Any]) -> str:
+    """Say who has made the correction and why, as far as it is known."""
+    by = f" by {stored['corrected_by']}" if stored["corrected_by"] else ""
+    return by + (f": {stored['why']}" if stored["why"] else "")
 
 
 def _disagreement(found: Explanation) -> str:

@@ -6,7 +6,7 @@ import typer
 
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.correct import DryRun, run_correction
+from revalue.console.cli.correct import DryRun, Why, run_correction
 from revalue.console.cli.output import out, print_json
 from revalue.engine.correct.policy import PolicyCorrection, change_policy, read_policy
 from revalue.engine.postgres.database import Connections
@@ -44,6 +44,7 @@ def change(
         int | None,
         typer.Option(metavar="DAYS", help="How many business days old a rate may be."),
     ] = None,
+    why: Why = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -55,4 +56,4 @@ def change(
     async def correct(database: Connections) -> PolicyCorrection:
         return await change_policy(database, pivot=pivot, fx_max_age=fx_max_age)
 
-    run_correction(ctx, correct, dry_run, as_json)
+    run_correction(ctx, correct, dry_run, as_json, why)

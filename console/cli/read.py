@@ -8,7 +8,7 @@ import polars as pl
 import typer
 
 from revalue.console.cli.arguments import Day, Json, Portfolio, Security
-from revalue.console.cli.output import counted, format_time, tidy
+from revalue.console.cli.output import counted, format_time
 from revalue.console.cli.progress import read_line
 from revalue.console.cli.report_options import (
     First,
@@ -24,7 +24,8 @@ from revalue.console.cli.report_options import (
 from revalue.console.cli.report_output import Cells, Target, money, number, run_report
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import report
-from revalue.engine.read.queries import ReaderQueries
+from revalue.engine.read.changes import CHANGE_COLUMNS
+from revalue.engine.read.changes import changes as read_changes
 from revalue.engine.read.report import By, Wanted
 
 app = typer.Typer(no_args_is_help=True, help="Read positions, totals and changes; write files.")
@@ -130,51 +131,26 @@ def changes(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Read every number that readers have seen of a position on a date, the oldest first."""
-    target = Target(output, as_json, _CHANGE_COLUMNS, _CHANGE_CELLS, _CHANGES_WITHOUT)
-    rows: list[dict[str, Any]] = []
+    """Read every number that readers have seen of a position on a date, the oldest first.
+
+    With the correction that caused it, who has made that, and why.
+    """
+    target = Target(output, as_json, CHANGE_COLUMNS, _CHANGE_CELLS, _CHANGES_WITHOUT)
+    found: list[pl.DataFrame] = []
 
     async def read(database: Database) -> AsyncGenerator[pl.DataFrame, None]:
-        _, found = await ReaderQueries(database).changes(portfolio, security, day)
-        rows.extend({**row, "changed": _changed(row["changed"])} for row in found)
-        yield pl.DataFrame(rows, schema=_CHANGE_COLUMNS)
+        found.append(await read_changes(database, portfolio, security, day))
+        yield found[0]
 
     run_report(
         ctx,
         target,
         lambda database: target.put(
             read(database),
-            lambda: f"{portfolio} / {security} on {day}: {counted(len(rows), 'number')} shown",
+            lambda: f"{portfolio} / {security} on {day}: {counted(len(found[0]), 'number')} shown",
         ),
     )
 
-
-_CHANGE_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "published_at": pl.Datetime("us", "UTC"),
-    "superseded_at": pl.Datetime("us", "UTC"),
-    "is_shown": pl.Boolean,
-    "valuation_status": pl.String,
-    **{
-        name: report.REPORT_COLUMNS[name]
-        for name in (
-            "quantity",
-            "cost_basis_local",
-            "cost_basis",
-            "price",
-            "price_date",
-            "fx_rate",
-            "fx_date",
-            "market_value_local",
-            "market_value",
-            "unrealized_gain_local",
-            "unrealized_gain",
-            "epoch",
-        )
-    },
-    "cause": pl.String,
-    "corrected_at": pl.Datetime("us", "UTC"),
-    "changed": pl.String,
-}
 
 _CHANGE_CELLS: Cells = {
     "shown from": lambda row: row["published_at"] and format_time(row["published_at"]),
@@ -184,19 +160,10 @@ _CHANGE_CELLS: Cells = {
     "price": number("price"),
     "cause": itemgetter("cause"),
     "changed": itemgetter("changed"),
+    "by": itemgetter("corrected_by"),
+    "why": itemgetter("why"),
 }
-_CHANGES_WITHOUT = ("quantity", "price", "cause", "until")
-
-
-def _changed(inputs: dict[str, list[Any]]) -> str | None:
-    """Return the inputs that differ from those of the number before: `price 51.25 -> 51.35`."""
-    return (
-        ", ".join(
-            f"{name} {tidy(str(was))} -> {tidy(str(is_now))}"
-            for name, (was, is_now) in inputs.items()
-        )
-        or None
-    )
+_CHANGES_WITHOUT = ("quantity", "price", "cause", "until", "by")
 
 
 class Lines:

@@ -11,6 +11,7 @@ from revalue.console.web import (
     console_feed,
     corrections,
     exceptions,
+    made_corrections,
     operations,
     portfolios,
     positions,
@@ -143,7 +144,7 @@ def create_app(
     problems.install(app)
     for each in (
         *(portfolios, positions, reports, exceptions),
-        *(corrections, operations, console_feed),
+        *(corrections, made_corrections, operations, console_feed),
     ):
         app.include_router(each.router)
     return app

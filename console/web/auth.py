@@ -71,6 +71,16 @@ class Caller:
         """Return the id that this caller means by a number."""
         return number if self.ids is None else self.ids.find(field, number)
 
+    def without_author(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a row without who made its correction and why, if this caller is limited.
+
+        Both are about others: a correction of a price is made for all portfolios, and names may be
+        those of users and machines.
+        """
+        if self.portfolios is None:
+            return row
+        return {**row, "corrected_by": None, "why": None}
+
     def require_portfolio(self, portfolio: str) -> str:
         """Return the portfolio if this caller may see it.
 

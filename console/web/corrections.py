@@ -4,16 +4,14 @@ A preview that is not finished after a while goes on in the background (preview_
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from io import BytesIO
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import BaseModel, ConfigDict, Field
 
 from revalue.console.web.auth import OperateCaller, TokenFirst
-from revalue.console.web.parameters import IsoDate, require_text
+from revalue.console.web.correction_bodies import AnyCorrection, Corrections
 from revalue.console.web.preview_queue import PreviewQueue, PreviewTask, Work
 from revalue.console.web.problems import responses, status_of
 from revalue.console.web.responses import CSV, PARQUET, json_response, json_text
@@ -21,7 +19,6 @@ from revalue.console.web.schemas import Preview, PreviewFile, PreviewProgress
 from revalue.console.web.turns import give_turn
 from revalue.engine.correct import corrections
 from revalue.engine.correct.limits import Limits
-from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 from revalue.engine.correct.sources import Source, from_csv, from_parquet
 from revalue.engine.errors import PreviewTooLargeError, RevalueError
 from revalue.engine.postgres.database import Connections, Database
@@ -29,114 +26,9 @@ from revalue.engine.preview.preview import OnProgress, preview
 
 router = APIRouter(route_class=TokenFirst, tags=["corrections"])
 
-PortfolioId = Annotated[
-    str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, description="Portfolio id.")
-]
-SecurityId = Annotated[
-    str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, description="Security id.")
-]
-Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217 currency code.")]
-DecimalText = Annotated[
-    str,
-    Field(
-        pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$",
-        description="Decimal number as text, at most 18 digits before and after the point.",
-    ),
-]
-Day = Annotated[IsoDate, Field(description="Date of the corrected record.")]
-MAX_CORRECTIONS = 100
 BODY_LIMITS = Limits(rows=1_000_000, columns=100, cells=10_000_000, uncompressed_bytes=200_000_000)
 MAX_POSITION_DAYS = 100_000_000
 """The largest preview over HTTP: there is one at a time, and the others wait for it."""
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class PriceCorrection(_Body):
-    """Replace the stored price of a security on a date."""
-
-    kind: Literal["price"] = Field(description="Kind of the correction.")
-    security_id: SecurityId
-    date: Day
-    price: DecimalText
-
-    async def apply(self, database: Connections) -> corrections.Correction:
-        """Make the correction."""
-        return await corrections.price(
-            database, require_text(self.security_id), self.date, Decimal(self.price)
-        )
-
-
-class RateCorrection(_Body):
-    """Replace the stored FX rate of a date: units of quote currency per unit of base currency."""
-
-    kind: Literal["rate"] = Field(description="Kind of the correction.")
-    base_currency: Currency
-    quote_currency: Currency
-    date: Day
-    rate: DecimalText
-
-    async def apply(self, database: Connections) -> corrections.Correction:
-        """Make the correction."""
-        return await corrections.rate(
-            database, self.base_currency, self.quote_currency, self.date, Decimal(self.rate)
-        )
-
-
-class PriceDeletion(_Body):
-    """Delete the stored price of a security on a date."""
-
-    kind: Literal["delete_price"] = Field(description="Kind of the correction.")
-    security_id: SecurityId
-    date: Day
-
-    async def apply(self, database: Connections) -> corrections.Correction:
-        """Make the correction."""
-        return await corrections.delete_price(database, require_text(self.security_id), self.date)
-
-
-class RateDeletion(_Body):
-    """Delete the stored FX rate of a date."""
-
-    kind: Literal["delete_rate"] = Field(description="Kind of the correction.")
-    base_currency: Currency
-    quote_currency: Currency
-    date: Day
-
-    async def apply(self, database: Connections) -> corrections.Correction:
-        """Make the correction."""
-        return await corrections.delete_rate(
-            database, self.base_currency, self.quote_currency, self.date
-        )
-
-
-class PositionCorrection(_Body):
-    """Replace or add the position record of a date; later records stay."""
-
-    kind: Literal["position"] = Field(description="Kind of the correction.")
-    portfolio_id: PortfolioId
-    security_id: SecurityId
-    date: Day
-    quantity: DecimalText
-    cost_basis_local: DecimalText
-    cost_basis: DecimalText
-
-    async def apply(self, database: Connections) -> corrections.Correction:
-        """Make the correction."""
-        names = (require_text(self.portfolio_id), require_text(self.security_id))
-        amounts = (
-            Decimal(each) for each in (self.quantity, self.cost_basis_local, self.cost_basis)
-        )
-        return await corrections.position(database, *names, self.date, *amounts)
-
-
-AnyCorrection = Annotated[
-    PriceCorrection | RateCorrection | PriceDeletion | RateDeletion | PositionCorrection,
-    Field(discriminator="kind"),
-]
-Corrections = Annotated[list[AnyCorrection], Field(min_length=1, max_length=MAX_CORRECTIONS)]
 
 
 class Previews:

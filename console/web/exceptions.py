@@ -1,25 +1,31 @@
-"""Endpoint of the exceptions of a date: what has no value, is old, or moved far."""
+"""Endpoints of the exceptions of a date: what has no value, is old, or moved far; to confirm it."""
 
-from typing import Annotated
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from revalue.console.web.auth import Caller, ReadCaller
+from revalue.console.web.auth import Caller, OperateCaller, ReadCaller, TokenFirst
+from revalue.console.web.inputs import Body, Currency, DecimalText, SecurityId, Why
 from revalue.console.web.parameters import IsoDate, KnownAt, Limit, Queries, require_text
 from revalue.console.web.problems import responses
-from revalue.console.web.responses import rows_response
-from revalue.console.web.schemas import Exceptions
+from revalue.console.web.responses import json_response, rows_response
+from revalue.console.web.schemas import Confirmation, Exceptions
+from revalue.engine.correct import confirmations
+from revalue.engine.correct.authors import Author
+from revalue.engine.correct.confirmations import Confirmable
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, find_exceptions
 from revalue.engine.read.report import Wanted
 
-router = APIRouter(tags=["exceptions"])
+router = APIRouter(route_class=TokenFirst, tags=["exceptions"])
 
 MAX_POSITIONS = 100_000
 """The list is made of all positions of its portfolios, for each of its pages, in memory."""
 
 _MAX_PORTFOLIOS = 1_000
+LineDate = Annotated[IsoDate, Field(description="Business day of the line.")]
 _Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 
 
@@ -55,7 +61,8 @@ async def exceptions(
             ge=0,
             le=1_000_000,
             allow_inf_nan=False,
-            description="List prices and rates that moved by more than this percentage.",
+            description="List prices and rates that moved by more than this percentage. An "
+            "instrument with a move_limit_percent has its own.",
         ),
     ] = MOVE_PERCENT,
     movers: Annotated[
@@ -66,6 +73,9 @@ async def exceptions(
             description="List so many positions whose value moved most, per base currency.",
         ),
     ] = MOVERS,
+    confirmed: Annotated[
+        bool, Query(description="Also list the prices and rates that are confirmed.")
+    ] = False,
     known_at: KnownAt = None,
     after: Annotated[
         int, Query(ge=0, le=2**31, description="Cursor: the number of lines of the pages before.")
@@ -81,7 +91,7 @@ async def exceptions(
     """
     wanted = Wanted(last_date=day, portfolios=_portfolios(caller, portfolio), known_at=known_at)
     found = await find_exceptions(
-        answers.database, wanted, Limits(move_percent, movers), most=MAX_POSITIONS
+        answers.database, wanted, Limits(move_percent, movers, confirmed), most=MAX_POSITIONS
     )
     head = {
         "dates": found.dates,
@@ -89,8 +99,15 @@ async def exceptions(
         "known_at": found.last_commit,
     }
     rows = found.lines.slice(after, limit).to_dicts()
+    if caller.portfolios is not None:
+        rows = [_without_names(row) for row in rows]
     is_last = after + limit >= len(found.lines)
     return await rows_response(request, Exceptions, head, rows, None if is_last else after + limit)
+
+
+def _without_names(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a line without who has confirmed it and why: both are about others."""
+    return {**row, "confirmed_by": row["confirmed_by"] and "somebody", "why": None}
 
 
 def _portfolios(caller: Caller, named: list[str] | None) -> tuple[str, ...] | None:
@@ -102,3 +119,106 @@ def _portfolios(caller: Caller, named: list[str] | None) -> tuple[str, ...] | No
     if not named:
         return caller.portfolios
     return tuple(caller.require_portfolio(require_text(each)) for each in named)
+
+
+class PriceLine(Body):
+    """The price of a security that is shown on a date."""
+
+    kind: Literal["price"] = Field(description="What it is.")
+    security_id: SecurityId
+    date: LineDate
+
+    @property
+    def of(self) -> tuple[Confirmable, str]:
+        """What can be confirmed, and its subject."""
+        return Confirmable.PRICE, require_text(self.security_id)
+
+
+class RateLine(Body):
+    """The rate from local currency to base currency that is shown on a date."""
+
+    kind: Literal["rate"] = Field(description="What it is.")
+    local_currency: Currency
+    base_currency: Currency
+    date: LineDate
+
+    @property
+    def of(self) -> tuple[Confirmable, str]:
+        """What can be confirmed, and its subject."""
+        return Confirmable.RATE, f"{self.local_currency}/{self.base_currency}"
+
+
+class _Confirmed(Body):
+    value: DecimalText
+    why: Why | None = Field(None, description="The reason in words.")
+
+
+class ConfirmedPrice(PriceLine, _Confirmed):
+    """A price that is right: `value` is that of the line."""
+
+
+class ConfirmedRate(RateLine, _Confirmed):
+    """A rate that is right: `value` is that of the line."""
+
+
+@router.post(
+    "/exceptions:confirm",
+    response_model=Confirmation,
+    responses=responses(400, 403, 404, 413, 422, 503),
+    summary="Confirm a price or rate that moved far",
+)
+async def confirm(
+    answers: Queries,
+    caller: OperateCaller,
+    line: Annotated[ConfirmedPrice | ConfirmedRate, Field(discriminator="kind")],
+) -> Response:
+    """The list leaves the line out, until another value is shown on that date.
+
+    A confirmation of another value is withdrawn. To confirm a value again changes nothing. Refused
+    for tokens that are limited to portfolios: a price concerns all of them.
+    """
+    caller.require_unlimited()
+    kind, subject = line.of
+    author = Author(caller.name, None if line.why is None else require_text(line.why))
+    is_new = await confirmations.confirm(
+        answers.database, kind, subject, line.date, Decimal(line.value), author
+    )
+    return _told(line, Decimal(line.value), is_confirmed=True, is_changed=is_new)
+
+
+@router.post(
+    "/exceptions:unconfirm",
+    response_model=Confirmation,
+    responses=responses(400, 403, 404, 413, 422, 503),
+    summary="Withdraw the confirmation of a price or rate",
+)
+async def unconfirm(
+    answers: Queries,
+    caller: OperateCaller,
+    line: Annotated[PriceLine | RateLine, Field(discriminator="kind")],
+) -> Response:
+    """The list has the line again. 404 if it is not confirmed.
+
+    Refused for tokens that are limited to portfolios.
+    """
+    caller.require_unlimited()
+    kind, subject = line.of
+    value = await confirmations.unconfirm(
+        answers.database, kind, subject, line.date, Author(caller.name)
+    )
+    return _told(line, value, is_confirmed=False, is_changed=True)
+
+
+def _told(
+    line: PriceLine | RateLine, value: Decimal, *, is_confirmed: bool, is_changed: bool
+) -> Response:
+    return json_response(
+        {
+            "kind": line.kind,
+            "subject": line.of[1],
+            "date": line.date,
+            "value": value,
+            "is_confirmed": is_confirmed,
+            "is_changed": is_changed,
+        }
+    )

@@ -67,6 +67,7 @@ async def changes(
 ) -> Response:
     """Every value that readers have seen, oldest first, with its cause and the changed inputs."""
     head, rows = await answers.changes(caller.require_portfolio(portfolio), security, day)
+    rows = [caller.without_author(row) for row in rows]
     return await rows_response(request, Changes, head, rows)
 
 
@@ -86,6 +87,7 @@ async def explanation(
     found = await explain(answers.database, caller.require_portfolio(portfolio), security, day)
     head = {
         **asdict(found),
+        "stored": found.stored and caller.without_author(found.stored),
         "verdict": found.verdict,
         "reprocessing_status": found.position["reprocessing_status"],
     }

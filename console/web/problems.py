@@ -23,6 +23,7 @@ from revalue.engine.errors import (
     NoLongerKnownError,
     NotFoundError,
     NotYetKnownError,
+    RequestInProgressError,
     RevalueError,
     StorageSetupError,
     TransientError,
@@ -43,7 +44,7 @@ class Problem(BaseModel):
 
 
 _DESCRIPTIONS = {
-    400: "Bad request: a time in the future, or a body that cannot be read",
+    400: "Bad request: a time in the future, a body that cannot be read, or no Idempotency-Key",
     401: "Missing or invalid bearer token",
     403: "Forbidden: the token lacks the scope or the portfolio",
     404: "Not found",
@@ -146,7 +147,7 @@ def status_of(error: BaseException) -> int:
         status = 400
     elif isinstance(error, NoLongerKnownError):
         status = 410
-    elif isinstance(error, CorrectionRefusedError):
+    elif isinstance(error, CorrectionRefusedError | RequestInProgressError):
         status = 409
     elif isinstance(error, UsageError | InvalidInputError):
         status = 422

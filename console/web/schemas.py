@@ -91,6 +91,16 @@ ReprocessingSince = Annotated[
     datetime | None,
     Field(description="When the first correction that is not shown yet was committed."),
 ]
+CorrectedBy = Annotated[
+    str | None,
+    Field(
+        description="Who has made the correction: the name of a token, a user and a machine, or a "
+        "user of the database; null: not known."
+    ),
+]
+CorrectedWhy = Annotated[
+    str | None, Field(description="The reason of the correction; null: none was given.")
+]
 FirstDate = Annotated[Day, Field(description="First date, included.")]
 LastDate = Annotated[Day, Field(description="Last date, included.")]
 Attempts = Annotated[int, Field(description="Attempts that count toward the maximum.")]
@@ -201,6 +211,8 @@ class Change(_Inputs, _Version):
     cause_base_currency: str | None = Field(description="Base currency of the corrected rate.")
     cause_quote_currency: str | None = Field(description="Quote currency of the corrected rate.")
     corrected_at: datetime | None = Field(description="When the correction was committed.")
+    corrected_by: CorrectedBy
+    why: CorrectedWhy
     changed: dict[str, list[str | None]] = Field(
         description="Inputs that differ from the previous value, as [old, new]."
     )
@@ -241,6 +253,24 @@ class ExceptionLine(_Model):
     change: Amount | None = Field(
         description="Change of the market value since the business day before."
     )
+    value: Rate | None = Field(
+        description="The price or rate that moved, which a confirmation names; null: not of one."
+    )
+    confirmed_by: str | None = Field(
+        description="Who has confirmed the price or rate; null: it is not confirmed."
+    )
+    why: str | None = Field(description="The reason of the confirmation.")
+
+
+class Confirmation(_Model):
+    """A price or rate that is confirmed, or is not confirmed any more."""
+
+    kind: Literal["price", "rate"] = Field(description="What it is.")
+    subject: str = Field(description="A security, or a pair of currencies LOCAL/BASE.")
+    date: Day = Field(description="Business day on which it is shown.")
+    value: Rate = Field(description="The price or rate.")
+    is_confirmed: bool = Field(description="Whether it is confirmed now.")
+    is_changed: bool = Field(description="Whether this call has changed that.")
 
 
 class Exceptions(_Model):
@@ -441,6 +471,8 @@ class CorrectionInProgress(_Model):
     first_date: Day | None = Field(description="First affected date; null: from the first on.")
     last_date: Day | None = Field(description="Last affected date, included; null: to the last.")
     created_at: datetime = Field(description="When the correction was committed.")
+    corrected_by: CorrectedBy
+    why: CorrectedWhy
     fanned_out_at: datetime | None = Field(description="When it was fanned out; null: queued.")
     together: int = Field(description="Corrections fanned out together, this one included.")
     positions_invalidated: int = Field(description="Positions that they invalidated.")
@@ -736,6 +768,29 @@ class PreviewFile(_Preview):
     """What a file of corrections would do."""
 
     correction: CorrectedFile = Field(description="The file of the request.")
+
+
+class MadeCorrection(_Model):
+    """A correction that was made."""
+
+    what: str = Field(description="What was corrected.")
+    old: str | None = Field(
+        description="The value before; of a position the record in force. Null: there was none."
+    )
+    new: str | None = Field(description="The value now. Null: it is deleted.")
+
+
+class CorrectionsMade(_Model):
+    """Corrections that were made together."""
+
+    corrected_at: datetime = Field(description="When, by the clock of the database.")
+    corrected_by: str = Field(description="Name of the token.")
+    why: str = Field(description="The reason.")
+    corrections: list[MadeCorrection] = Field(description="In the order of the request.")
+    trigger_ids: list[int] = Field(
+        description="Triggers that record them; empty: no value can have changed."
+    )
+    positions: int = Field(description="Positions that they affect, at most.")
 
 
 class PreviewProblem(_Model):

@@ -4,6 +4,7 @@ A correction replaces or deletes stored data. The database records it as a trigg
 valuing restate the affected position-days later.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal
@@ -12,6 +13,7 @@ import polars as pl
 
 from revalue.engine import logs
 from revalue.engine.core.date_ranges import DateRange, date_ranges
+from revalue.engine.correct.authors import Author
 from revalue.engine.correct.ingest import COLUMNS, Kind, load
 from revalue.engine.correct.policy import PolicyCorrection
 from revalue.engine.correct.problems import RejectedInputError
@@ -233,6 +235,57 @@ async def file(database: Connections, source: Input) -> FileCorrection:
         unchanged=loaded.unchanged,
         trigger_ids=triggers,
         positions=reached,
+    )
+
+
+@dataclass(frozen=True)
+class Together:
+    """Corrections that were made in one transaction.
+
+    Attributes:
+        made: what was corrected, in the order in which it was asked for. Of these, `trigger_id`,
+            `positions` and `dates` are of all corrections up to this one.
+        trigger_ids: the triggers that record them; empty: no value that exists can have changed.
+        positions: how many positions they affect at most.
+    """
+
+    made: tuple[Correction, ...]
+    trigger_ids: tuple[int, ...]
+    positions: int
+
+
+async def together(
+    inside: OpenTransaction, changes: Sequence[Callable[[Connections], Awaitable[Correction]]]
+) -> Together:
+    """Make corrections one after the other in an open transaction.
+
+    Args:
+        inside: the transaction; it has corrected nothing yet.
+        changes: make one correction each.
+
+    Raises:
+        RevalueError: what a change raises. The transaction is then to be rolled back.
+    """
+    made = tuple([await change(inside) for change in changes])
+    async with inside.connection() as connection:
+        reach = await sql("reach").one(connection)
+    # A correction of a position has invalidated it: its trigger is not among those that reach.
+    of_positions = {
+        each.trigger_id for each in made if each.portfolio is not None and each.trigger_id
+    }
+    triggers = sorted(of_positions.union(reach["trigger_ids"]))
+    return Together(made, tuple(triggers), reach["positions"] + len(of_positions))
+
+
+def log_together(made: Together, author: Author) -> None:
+    """Log committed corrections. Later log lines share their trigger ids."""
+    _log.info(
+        "corrected together",
+        what=[f"{each.what}: {each.old} -> {each.new}" for each in made.made],
+        trigger=logs.ranges((trigger, trigger) for trigger in made.trigger_ids),
+        positions=made.positions,
+        by=author.who,
+        why=author.why,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from revalue.engine.correct import loads, new_positions, new_prices, snapshots, upserts
+from revalue.engine.correct import authors, loads, new_positions, new_prices, snapshots, upserts
 from revalue.engine.correct.incoming import Incoming, InTheWayError
 from revalue.engine.correct.load_progress import OnProgress, Progress
 from revalue.engine.correct.parsing import Column, parse_columns
@@ -117,6 +117,7 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
         _CURRENCY,
         Column("contract_multiplier", "decimal", digits=12, places=6, required=False),
         Column("max_price_age_sessions", "integer"),
+        Column("move_limit_percent", "decimal", digits=6, places=4, required=False),
     ),
     Kind.FX_RATES: (
         Column("base_currency", "text"),
@@ -158,6 +159,9 @@ _ORDER: dict[Kind, tuple[str, ...]] = {
 neighbours, on disk and in a task."""
 
 _POSITIVE = {Kind.FX_RATES: "rate", Kind.PRICES: "price", Kind.INSTRUMENTS: "contract_multiplier"}
+_KEPT = {"contract_multiplier": "keep_multipliers", "move_limit_percent": "keep_move_limits"}
+"""The columns of instruments that a file may leave out, and what then keeps what is stored."""
+
 _QUOTE_BASES = ("PER_UNIT", "PERCENT_OF_PAR", "PER_CONTRACT")
 
 
@@ -225,10 +229,13 @@ async def load(
             ):
                 if is_recorded:
                     await loads.keep_replaced(connection)
+                    await authors.sign(connection, authors.local_author())
                 await incoming.copy(_with_repeated_keys(kind, rows))
                 await incoming.analyze()
-                if kind is Kind.INSTRUMENTS and "contract_multiplier" not in given.columns:
-                    await sql("keep_multipliers").execute(connection)
+                if kind is Kind.INSTRUMENTS:
+                    for column, statement in _KEPT.items():
+                        if column not in given.columns:
+                            await sql(statement).execute(connection)
                 await _check(connection, kind, given, batches, must_exist, progress)
                 progress.next("writing", batches.rows)
                 if kind is Kind.POSITIONS:
@@ -316,6 +323,7 @@ async def _write_straight(
 
     try:
         async with database.transaction() as connection:
+            await authors.sign(connection, authors.local_author())
             incoming = Incoming(connection, COLUMNS[kind])
             await loads.keep_replaced(connection)
             progress.next("writing", rows.rows)
@@ -444,6 +452,10 @@ def _rule_problems(kind: Kind, given: pl.DataFrame, frame: pl.DataFrame) -> list
                 ~ages.is_between(0, 100_000),
                 ages,
             )
+        )
+        limits = frame["move_limit_percent"]
+        found.append(
+            broken(ProblemKind.OUT_OF_RANGE, "negative", "move_limit_percent", limits < 0, limits)
         )
     if kind is Kind.PRICES:
         basis = frame["quote_basis"]

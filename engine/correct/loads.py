@@ -1,13 +1,11 @@
 """The record of loads: who has loaded which file when, and what became of its rows."""
 
-import getpass
-import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from revalue.engine.correct.authors import client
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
 
@@ -83,7 +81,7 @@ async def record(
         kind=kind,
         # A file name may have bytes that are no text.
         source=source.encode(errors="backslashreplace").decode(),
-        client=_client(),
+        client=client(),
         rows=rows,
         trigger=counts.get("trigger_id"),
         reverts=reverts,
@@ -106,12 +104,3 @@ async def list_loads(database: Connections, *, kind: str | None = None, most: in
     async with database.connection() as connection:
         rows = await sql("list_loads").fetch(connection, kind=kind, most=most)
     return [Load(**{**row, "trigger_ids": tuple(row["trigger_ids"])}) for row in rows]
-
-
-def _client() -> str:
-    """Return the user and the machine of this process; in a container a user may have no name."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from revalue.engine import logs
-from revalue.engine.correct import loads, upserts
+from revalue.engine.correct import authors, loads, upserts
 from revalue.engine.correct.incoming import Incoming
 from revalue.engine.correct.ingest import COLUMNS, Kind
 from revalue.engine.errors import CorrectionRefusedError, NotFoundError, UsageError
@@ -81,6 +81,7 @@ async def revert(database: Connections, load_id: int, *, keep_later: bool = Fals
             raise _not_recorded(load_id)
         _require_revertible(load_id, found)
         kind = Kind(found["kind"])
+        await authors.sign(connection, authors.local_author())
         await loads.keep_replaced(connection)
         if kind is Kind.POSITIONS:
             await sql("lock_reverted_positions").value(connection, load=load_id)

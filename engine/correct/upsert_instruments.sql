@@ -6,30 +6,36 @@
 -- locked in the order of their ids, so that two loads do not deadlock.
 WITH written AS (
     INSERT INTO instruments AS t
-        (security_id, currency, contract_multiplier, max_price_age_sessions)
-    SELECT security_id, currency, contract_multiplier, max_price_age_sessions
+        (security_id, currency, contract_multiplier, max_price_age_sessions, move_limit_percent)
+    SELECT security_id, currency, contract_multiplier, max_price_age_sessions,
+           move_limit_percent
     FROM incoming i
     WHERE NOT EXISTS (SELECT FROM instruments s WHERE s.security_id = i.security_id)
     ORDER BY security_id
     ON CONFLICT (security_id) DO UPDATE
     SET currency = excluded.currency,
         contract_multiplier = excluded.contract_multiplier,
-        max_price_age_sessions = excluded.max_price_age_sessions
-    WHERE (t.currency, t.contract_multiplier, t.max_price_age_sessions)
+        max_price_age_sessions = excluded.max_price_age_sessions,
+        move_limit_percent = excluded.move_limit_percent
+    WHERE (t.currency, t.contract_multiplier, t.max_price_age_sessions, t.move_limit_percent)
           IS DISTINCT FROM
-          (excluded.currency, excluded.contract_multiplier, excluded.max_price_age_sessions)
+          (excluded.currency, excluded.contract_multiplier, excluded.max_price_age_sessions,
+           excluded.move_limit_percent)
     RETURNING xmax = 0 AS is_new
 ), updated AS (
     UPDATE instruments t
     SET currency = i.currency,
         contract_multiplier = i.contract_multiplier,
-        max_price_age_sessions = i.max_price_age_sessions
+        max_price_age_sessions = i.max_price_age_sessions,
+        move_limit_percent = i.move_limit_percent
     FROM (
-        SELECT s.security_id, i.currency, i.contract_multiplier, i.max_price_age_sessions
+        SELECT s.security_id, i.currency, i.contract_multiplier, i.max_price_age_sessions,
+               i.move_limit_percent
         FROM instruments s
         JOIN incoming i USING (security_id)
-        WHERE (s.currency, s.contract_multiplier, s.max_price_age_sessions)
-              IS DISTINCT FROM (i.currency, i.contract_multiplier, i.max_price_age_sessions)
+        WHERE (s.currency, s.contract_multiplier, s.max_price_age_sessions, s.move_limit_percent)
+              IS DISTINCT FROM
+              (i.currency, i.contract_multiplier, i.max_price_age_sessions, i.move_limit_percent)
         ORDER BY s.security_id
         FOR NO KEY UPDATE OF s
     ) i

@@ -45,7 +45,8 @@ WITH unpublished AS (
 )
 SELECT t.trigger_id, t.kind, COALESCE(t.security_id, p.security_id) AS security_id, p.portfolio_id,
        t.base_currency, t.quote_currency, lower(t.dates) AS first_date,
-       upper(t.dates) - 1 AS last_date, t.created_at, t.fanned_out_at,
+       upper(t.dates) - 1 AS last_date, t.created_at,
+       COALESCE(t.who, t.database_user) AS corrected_by, t.why, t.fanned_out_at,
        CASE WHEN t.fanned_out_at IS NULL THEN 1
             ELSE count(*) OVER (PARTITION BY t.fanned_out_at IS NULL, t.xmin::text) END AS together,
        t.positions_invalidated, g.positions_left::bigint,

@@ -21,11 +21,11 @@ sql = statements(__package__)
 SNAPSHOTS, JOBS = "daily_position_snapshots", "portfolio_valuation_jobs"
 PUBLICATIONS, TRIGGERS = "publications", "reprocessing_triggers"
 HOLES, LETTERS, FENCED = "position_holes", "dead_letters", "fenced_attempts"
-LOADS = "loads"
+LOADS, CONFIRMATIONS = "loads", "confirmations"
 REPLACED_PRICES, REPLACED_RATES = "replaced_prices", "replaced_rates"
 REPLACED_RECORDS = "replaced_records"
 TABLES = (
-    *(PUBLICATIONS, SNAPSHOTS, JOBS, HOLES, LETTERS, TRIGGERS, FENCED, LOADS),
+    *(PUBLICATIONS, SNAPSHOTS, JOBS, HOLES, LETTERS, TRIGGERS, FENCED, LOADS, CONFIRMATIONS),
     *(REPLACED_PRICES, REPLACED_RATES, REPLACED_RECORDS),
 )
 """The tables that are pruned, in this order."""
@@ -107,7 +107,8 @@ async def prune(
     If the floor is higher already, what is left below it is deleted. Deleted are snapshots with a
     later published one of the same position and date, publications before the last one at the
     floor, finished jobs, corrections that are fanned out, dead letters that were tried again, and
-    records of fenced attempts and of loads, which can then not be taken back any more.
+    records of fenced attempts and of loads, which can then not be taken back any more, and
+    confirmations that were withdrawn.
 
     Args:
         keep: the floor is so long before now, by the database's clock.
@@ -184,6 +185,7 @@ class _Prune:
         await self._prune_rows(REPLACED_PRICES, "prune_replaced_prices")
         await self._prune_rows(REPLACED_RATES, "prune_replaced_rates")
         await self._prune_rows(REPLACED_RECORDS, "prune_replaced_records")
+        await self._prune_rows(CONFIRMATIONS, "prune_confirmations")
         await sql("prune_forget_epochs").execute(self._connection)
         if not self.pruned.is_dry_run and self.pruned.rows:
             await sql("prune_vacuum").execute(self._connection)

@@ -3,4 +3,4 @@
 -- making a month of snapshots meanwhile.
 VACUUM (SKIP_LOCKED) daily_position_snapshots, publications, portfolio_valuation_jobs, job_parts,
     position_holes, dead_letters, reprocessing_triggers, fenced_attempts, loads, replaced_prices,
-    replaced_rates, replaced_records
+    replaced_rates, replaced_records, confirmations

@@ -71,7 +71,8 @@ SELECT n.epoch, x.published_at IS NOT NULL AND x.superseded_at IS NULL AS is_sho
        x.superseded_at,
        COALESCE(x.was_closed, false) AS was_closed, t.trigger_id, t.kind AS cause,
        t.security_id AS cause_security, t.base_currency AS cause_base_currency,
-       t.quote_currency AS cause_quote_currency, t.created_at AS corrected_at
+       t.quote_currency AS cause_quote_currency, t.created_at AS corrected_at,
+       COALESCE(t.who, t.database_user) AS corrected_by, t.why
 FROM number n
 LEFT JOIN until x ON x.epoch = n.epoch
 LEFT JOIN retention f ON true

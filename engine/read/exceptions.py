@@ -6,17 +6,24 @@ A line of the list is one thing to look at, such as a price, and not each positi
 import asyncio
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 
 import polars as pl
 
-from revalue.engine.core.decimals import AMOUNT
+from revalue.engine.core.decimals import AMOUNT, RATE
+from revalue.engine.correct.confirmations import Confirmable
+from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read import report
 from revalue.engine.read.report import Wanted
 
+sql = statements(__package__)
+
 MOVE_PERCENT = 20.0
-"""A price or rate that moved more than this since the business date before is listed."""
+"""A price or rate that moved more than this since the business date before is listed, unless the
+instrument has a limit of its own."""
 
 MOVERS = 10
 """So many positions whose value moved most are listed, per base currency."""
@@ -31,6 +38,9 @@ EXCEPTION_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "base_currency": pl.String,
     "market_value": AMOUNT,
     "change": AMOUNT,
+    "value": RATE,
+    "confirmed_by": pl.String,
+    "why": pl.String,
 }
 
 
@@ -53,12 +63,44 @@ class Limits:
     """From when on something is listed.
 
     Attributes:
-        move_percent: a price or rate that moved by more than this.
+        move_percent: a rate that moved by more than this, and a price whose instrument has no
+            move_limit_percent.
         movers: how many positions whose value moved most, per base currency.
+        confirmed: also list the prices and rates that are confirmed.
     """
 
     move_percent: float = MOVE_PERCENT
     movers: int = MOVERS
+    confirmed: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is stored for the list.
+
+    Attributes:
+        limits: security_id (text) and move_limit (Float64), of the instruments that have one.
+        confirmed: kind, subject (text), date, value (RATE), confirmed_by and why (text): the
+            confirmations of the dates of the list.
+    """
+
+    limits: pl.DataFrame
+    confirmed: pl.DataFrame
+
+
+_LIMITS = {"security_id": pl.String, "move_limit": pl.Float64}
+_CONFIRMED = {
+    "kind": pl.String,
+    "subject": pl.String,
+    "date": pl.Date,
+    "value": pl.String,
+    "confirmed_by": pl.String,
+    "why": pl.String,
+}
+NOTHING_STORED = Stored(
+    pl.DataFrame(schema=_LIMITS), pl.DataFrame(schema=_CONFIRMED).cast({"value": RATE})
+)
+"""No instrument has a limit, and nothing is confirmed."""
 
 
 async def exceptions(
@@ -104,17 +146,69 @@ async def find_exceptions(
         ReportTooLargeError: the portfolios have more positions than `most`.
         RevalueError: as report.positions.
     """
-    read = await report.positions_and_before(database, wanted, most=most)
-    lines = await asyncio.to_thread(exceptions_of, read.rows, read.before, limits or Limits())
-    return FoundExceptions(lines, read.rows["date"].unique().sort().to_list(), read.last_commit)
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        read = await report.positions_and_before(connection, wanted, most=most)
+        dates = read.rows["date"].unique().sort().to_list()
+        stored = await _stored(connection, dates, wanted.known_at)
+    lines = await asyncio.to_thread(
+        exceptions_of, read.rows, read.before, limits or Limits(), stored
+    )
+    return FoundExceptions(lines, dates, read.last_commit)
 
 
-def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+async def _stored(connection: Connection, dates: list[date], known_at: datetime | None) -> Stored:
+    limits = await sql("move_limits").fetch(connection)
+    confirmed = await sql("confirmed").fetch(connection, dates=dates, known_at=known_at)
+    return Stored(
+        pl.DataFrame([dict(row) for row in limits], schema=_LIMITS),
+        pl.DataFrame([dict(row) for row in confirmed], schema=_CONFIRMED).cast({"value": RATE}),
+    )
+
+
+async def shown_value(database: Database, kind: Confirmable, subject: str, day: date) -> Decimal:
+    """Return the price or rate that readers see on a date, as it can be confirmed.
+
+    Args:
+        database: the database.
+        kind: whether it is a price or a rate.
+        subject: a security, or a pair of currencies LOCAL/BASE.
+        day: a business date.
+
+    Raises:
+        NotFoundError: no position shows it on that date.
+        UsageError: not all positions show the same, because a correction is in progress.
+    """
+    securities = (subject,) if kind is Confirmable.PRICE else None
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        read = await report.positions_and_before(connection, Wanted(day, securities=securities))
+    rows = read.rows.filter(pl.col("date") == day).with_columns(pair=_PAIR)
+    if kind is Confirmable.RATE:
+        rows = rows.filter(pl.col("pair") == subject)
+    column = "price" if kind is Confirmable.PRICE else "fx_rate"
+    values = rows[column].drop_nulls().unique().sort().to_list()
+    what = f"{kind.value.lower()} of {subject} on {day}"
+    if not values:
+        raise NotFoundError(f"no position shows a {what}")
+    if len(values) > 1:
+        shown = ", ".join(f"{value.normalize():f}" for value in values)
+        raise UsageError(
+            f"positions do not show the same {what}: {shown}. A correction is in progress: run "
+            "`revalue value`, or say which value it is"
+        )
+    value: Decimal = values[0]
+    return value
+
+
+def exceptions_of(
+    rows: pl.DataFrame, before: pl.DataFrame, limits: Limits, stored: Stored = NOTHING_STORED
+) -> pl.DataFrame:
     """Return the exceptions among the positions of a date.
 
     Args:
         rows: of report.positions: the date.
         before: the same of the business date before, of each calendar.
+        limits: from when on something is listed.
+        stored: the limits of instruments, and what is confirmed.
 
     Returns:
         EXCEPTION_COLUMNS, one row per kind, subject and base currency, sorted by kind and then by
@@ -129,29 +223,35 @@ def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> p
         * positions: how many are concerned;
         * market_value: of these positions, in base_currency; of one without a value that of the
           business date before; null: none of them has one on either date;
-        * change: of market_value since the business date before.
+        * change: of market_value since the business date before;
+        * value: the price or rate that moved, which a confirmation names; null: not of one;
+        * confirmed_by, why: who has confirmed it, and the reason; null: it is not confirmed.
     """
-    both = rows.join(
-        before.select(
-            "portfolio_id",
-            "security_id",
-            price_before="price",
-            rate_before="fx_rate",
-            value_before="market_value",
-            quantity_before="quantity",
-        ),
-        on=["portfolio_id", "security_id"],
-        how="left",
-    ).with_columns(
-        change=pl.col("market_value") - pl.col("value_before"),
-        known_value=pl.coalesce("market_value", "value_before"),
-        pair=pl.format("{}/{}", "local_currency", "base_currency"),
-        position=pl.format("{} / {}", "portfolio_id", "security_id"),
-        price_move=_percent("price", "price_before"),
-        rate_move=_percent("fx_rate", "rate_before"),
-        value_move=_percent("market_value", "value_before"),
+    both = (
+        rows.join(
+            before.select(
+                "portfolio_id",
+                "security_id",
+                price_before="price",
+                rate_before="fx_rate",
+                value_before="market_value",
+                quantity_before="quantity",
+            ),
+            on=["portfolio_id", "security_id"],
+            how="left",
+        )
+        .with_columns(
+            change=pl.col("market_value") - pl.col("value_before"),
+            known_value=pl.coalesce("market_value", "value_before"),
+            pair=_PAIR,
+            position=pl.format("{} / {}", "portfolio_id", "security_id"),
+            price_move=_percent("price", "price_before"),
+            rate_move=_percent("fx_rate", "rate_before"),
+            value_move=_percent("market_value", "value_before"),
+        )
+        .join(stored.limits, on="security_id", how="left")
     )
-    status, limit = pl.col("valuation_status"), pl.lit(limits.move_percent)
+    status = pl.col("valuation_status")
     is_stale = status == "VALUED_STALE"
     parts = [
         _lines(both.filter(status == "FAILED"), ExceptionKind.FAILED, *_of_reason()),
@@ -183,19 +283,19 @@ def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> p
             pl.col("pair"),
             pl.format("rate of {}", "fx_date"),
         ),
-        _lines(
-            both.filter(pl.col("price_move").abs() > limit),
-            ExceptionKind.PRICE_MOVE,
-            pl.col("security_id"),
-            _from_to("price_before", "price"),
-            pl.col("price_move"),
+        _moves(
+            both.filter(
+                pl.col("price_move").abs() > pl.coalesce("move_limit", pl.lit(limits.move_percent))
+            ),
+            Confirmable.PRICE,
+            limits,
+            stored,
         ),
-        _lines(
-            both.filter(pl.col("rate_move").abs() > limit),
-            ExceptionKind.RATE_MOVE,
-            pl.col("pair"),
-            _from_to("rate_before", "fx_rate"),
-            pl.col("rate_move"),
+        _moves(
+            both.filter(pl.col("rate_move").abs() > limits.move_percent),
+            Confirmable.RATE,
+            limits,
+            stored,
         ),
         _lines(
             both.filter(
@@ -214,21 +314,56 @@ def exceptions_of(rows: pl.DataFrame, before: pl.DataFrame, limits: Limits) -> p
     return pl.concat(parts)
 
 
+def _moves(rows: pl.DataFrame, kind: Confirmable, limits: Limits, stored: Stored) -> pl.DataFrame:
+    """Return the lines of prices or rates that moved far, without those that are confirmed."""
+    subject, now, before, move = {
+        Confirmable.PRICE: ("security_id", "price", "price_before", "price_move"),
+        Confirmable.RATE: ("pair", "fx_rate", "rate_before", "rate_move"),
+    }[kind]
+    confirmed = stored.confirmed.filter(pl.col("kind") == kind.value).select(
+        "confirmed_by", "why", pl.col("subject").alias(subject), "date", _as_text("value")
+    )
+    told = rows.with_columns(_as_text(now).alias("as_text")).join(
+        confirmed,
+        left_on=[subject, "date", "as_text"],
+        right_on=[subject, "date", "value"],
+        how="left",
+    )
+    if not limits.confirmed:
+        told = told.filter(pl.col("confirmed_by").is_null())
+    return _lines(
+        told,
+        ExceptionKind[f"{kind.value}_MOVE"],
+        pl.col(subject),
+        _from_to(before, now),
+        pl.col(move),
+        pl.col(now),
+    )
+
+
 def _lines(
     rows: pl.DataFrame,
     kind: ExceptionKind,
     subject: pl.Expr,
     detail: pl.Expr,
     move: pl.Expr | None = None,
+    value: pl.Expr | None = None,
 ) -> pl.DataFrame:
     """Return one row per subject, with what it concerns."""
+    nobody = [
+        pl.lit(None, dtype=pl.String).alias(name)
+        for name in ("confirmed_by", "why")
+        if name not in rows.columns
+    ]
     keys = ["subject", "date", "detail", "base_currency"]
     has_value, has_change = (pl.col(name).is_not_null().any() for name in ("known_value", "change"))
     return (
         rows.with_columns(
+            *nobody,
             subject=subject,
             detail=detail,
             move=pl.lit(None, dtype=pl.Float64) if move is None else move,
+            value=pl.lit(None, dtype=RATE) if value is None else value,
         )
         .group_by(keys)
         .agg(
@@ -237,6 +372,9 @@ def _lines(
             positions=pl.len(),
             market_value=pl.when(has_value).then(pl.col("known_value").sum()),
             change=pl.when(has_change).then(pl.col("change").sum()),
+            value=pl.col("value").first(),
+            confirmed_by=pl.col("confirmed_by").first(),
+            why=pl.col("why").first(),
         )
         .select(pl.col(name).cast(of) for name, of in EXCEPTION_COLUMNS.items())
         .sort(
@@ -247,6 +385,9 @@ def _lines(
             nulls_last=True,
         )
     )
+
+
+_PAIR = pl.format("{}/{}", "local_currency", "base_currency")
 
 
 def _of_reason() -> tuple[pl.Expr, pl.Expr]:
@@ -262,6 +403,11 @@ def _percent(now: str, before: str) -> pl.Expr:
     was = pl.col(before).cast(pl.Float64)
     moved = (pl.col(now).cast(pl.Float64) / was.abs() - was.sign()) * 100
     return pl.when(was != 0).then(moved.round(4))
+
+
+def _as_text(name: str) -> pl.Expr:
+    """Return a price or rate with all of its decimal places: equal texts are equal numbers."""
+    return pl.col(name).cast(RATE).cast(pl.String)
 
 
 def _from_to(before: str, now: str) -> pl.Expr:

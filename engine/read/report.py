@@ -148,11 +148,12 @@ class TwoDates:
 
 
 async def positions_and_before(
-    database: Database, wanted: Wanted, *, most: int | None = None
+    connection: Connection, wanted: Wanted, *, most: int | None = None
 ) -> TwoDates:
     """Return the open positions of a date, and those of the business date before.
 
     Args:
+        connection: in a transaction that reads one snapshot.
         wanted: without a first date.
         most: refuse portfolios with more positions than this, open or not. None: any number.
 
@@ -161,27 +162,26 @@ async def positions_and_before(
         RevalueError: as `positions`.
     """
     assert wanted.first_date is None
-    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        last_commit = await require_known(connection, wanted.known_at)
-        await require_existing(
-            connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
-        )
-        if most is not None:
-            await _require_at_most(connection, wanted, most)
-        [(calendars, dates)] = await _days(connection, wanted)
-        rows = await _read(connection, wanted, calendars, dates)
-        day_of = dict(zip(calendars, dates, strict=True))
-        earlier = {
-            row["calendar_id"]: row["date"]
-            for day in set(dates)
-            for row in await _rows_of_days(connection, wanted, day - timedelta(days=1))
-            if day_of[row["calendar_id"]] == day
-        }
-        before = (
-            await _read(connection, wanted, list(earlier), list(earlier.values()))
-            if earlier
-            else rows.clear()
-        )
+    last_commit = await require_known(connection, wanted.known_at)
+    await require_existing(
+        connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
+    )
+    if most is not None:
+        await _require_at_most(connection, wanted, most)
+    [(calendars, dates)] = await _days(connection, wanted)
+    rows = await _read(connection, wanted, calendars, dates)
+    day_of = dict(zip(calendars, dates, strict=True))
+    earlier = {
+        row["calendar_id"]: row["date"]
+        for day in set(dates)
+        for row in await _rows_of_days(connection, wanted, day - timedelta(days=1))
+        if day_of[row["calendar_id"]] == day
+    }
+    before = (
+        await _read(connection, wanted, list(earlier), list(earlier.values()))
+        if earlier
+        else rows.clear()
+    )
     return TwoDates(rows, before, last_commit)
 
 

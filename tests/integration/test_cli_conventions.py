@@ -225,6 +225,7 @@ def test_json_of_a_server_that_does_not_run(tmp_path: Path) -> None:
 
 def test_every_command_that_prints_data_has_json() -> None:
     without = {"correct", "jobs", "read", "tokens", "serve", "serve-metrics", "lake", "adopt"}
+    without |= {"confirm", "unconfirm"}
     root: Any = typer.main.get_command(app)
     for names in commands(root):
         command = root

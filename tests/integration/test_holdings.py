@@ -5,6 +5,7 @@ import os
 import pty
 from collections.abc import AsyncIterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ import pytest
 
 import revalue
 from revalue.engine.correct.ingest import load
-from revalue.engine.errors import CorrectionRefusedError, UsageError
+from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
@@ -231,3 +232,17 @@ async def test_a_column_that_a_file_does_not_have_stays_as_it_is(
     path = csv(tmp_path / "instruments.csv", instruments(4, "", "10"))
     assert "2 changed, 0 unchanged" in run(book_url, "load", "instruments", path).output
     assert await stored() == [("F", None, 4), ("G", 10, 4)]
+    limits = "SELECT move_limit_percent FROM instruments WHERE security_id IN ('F', 'G') ORDER BY 1"
+    limited = instruments(4).with_columns(move_limit_percent=pl.Series(["7.5", None]))
+    triggers = await fetch(database, "SELECT count(*) FROM reprocessing_triggers")
+    with revalue.connect(book_url) as book:
+        assert book.load("instruments", limited).changed == 1
+        assert await fetch(database, "SELECT count(*) FROM reprocessing_triggers") == triggers, (
+            "no value depends on a limit"
+        )
+        assert await stored() == [("F", None, 4), ("G", 10, 4)]
+        assert book.load("instruments", instruments(5, "", "10")).changed == 2
+        assert await fetch(database, limits) == [(Decimal("7.5"),), (None,)]
+        wrong = limited.with_columns(move_limit_percent=pl.lit("-1"))
+        with pytest.raises(InvalidInputError, match="move_limit_percent: negative"):
+            book.load("instruments", wrong)

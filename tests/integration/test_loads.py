@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 import revalue
-from revalue.engine.correct import corrections
+from revalue.engine.correct import authors, corrections
 from revalue.engine.correct import loads as recorded
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.loads import list_loads
@@ -104,7 +104,7 @@ async def test_a_name_that_is_no_text_is_recorded_as_it_can_be(
     def nameless() -> str:
         raise KeyError("getpwuid(): uid not found: 1000")
 
-    monkeypatch.setattr(recorded.getpass, "getuser", nameless)
+    monkeypatch.setattr(authors.getpass, "getuser", nameless)
     async with database.transaction() as connection:
         await recorded.record(connection, "prices", "f\udcfc.csv" + "x" * 5_000, 0, {})
     [listed] = await list_loads(database, most=1)

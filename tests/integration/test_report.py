@@ -369,7 +369,7 @@ async def test_the_changes_of_a_number_are_told(book: str, database: Database) -
     ]
     assert [each["cause"] for each in changes] == [None, "PRICE"]
     _, text, said = cli(book, *arguments)
-    assert text.splitlines()[2].endswith("price 103.25 -> 90.5")
+    assert text.splitlines()[2].endswith("price 103.25 -> 90.5,postgres,")
     assert f"P1 / A on {DAYS[3]}: 2 numbers shown" in said
 
 

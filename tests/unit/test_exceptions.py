@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from revalue.engine.read.exceptions import Limits, exceptions_of
+from revalue.engine.core.decimals import RATE
+from revalue.engine.read.exceptions import Limits, Stored, exceptions_of
 from revalue.engine.read.report import REPORT_COLUMNS
 
 DAY, BEFORE = date(2024, 3, 6), date(2024, 3, 5)
@@ -126,6 +127,90 @@ def test_moves_beyond_the_limit_are_listed_once_per_price_and_the_largest_change
     ]
     assert found("kind", rows=rows, before=before, movers=0, move_percent=50) == []
     assert len(found("kind", rows=rows, before=before, movers=0, move_percent=19.9)) == 3
+
+
+def stored(
+    limits: dict[str, float] | None = None,
+    confirmed: list[tuple[str, str, date, str]] | None = None,
+) -> Stored:
+    own = {} if limits is None else limits
+    rows = [
+        {
+            "kind": kind,
+            "subject": subject,
+            "date": day,
+            "value": Decimal(value),
+            "confirmed_by": "ada",
+            "why": "seen",
+        }
+        for kind, subject, day, value in confirmed or ()
+    ]
+    schema = {"kind": pl.String, "subject": pl.String, "date": pl.Date, "value": RATE}
+    return Stored(
+        pl.DataFrame(
+            {"security_id": list(own), "move_limit": list(own.values())},
+            schema={"security_id": pl.String, "move_limit": pl.Float64},
+        ),
+        pl.DataFrame(rows, schema={**schema, "confirmed_by": pl.String, "why": pl.String}),
+    )
+
+
+def test_an_instrument_has_its_own_limit() -> None:
+    rows = frame(
+        *(line("P1", name, DAY, price="12", fx_rate="1", market_value="12") for name in "ABC")
+    )
+    before = frame(
+        *(line("P1", name, BEFORE, price="10", fx_rate="1", market_value="10") for name in "ABC")
+    )
+    limits = stored({"A": 20.0, "B": 19.9})
+
+    def listed(percent: float) -> list[str]:
+        lines = exceptions_of(rows, before, Limits(percent, movers=0), limits)
+        return lines["subject"].to_list()
+
+    assert listed(15) == ["B", "C"]
+    assert listed(50) == ["B"]
+
+
+def test_a_confirmation_is_of_one_value_on_one_date() -> None:
+    rows = frame(
+        line("P1", "A", DAY, price="15", fx_rate="0.5", market_value="7.5"),
+        line("P2", "A", DAY, price="15", fx_rate="0.5", market_value="75"),
+        line("P1", "B", DAY, price="15", fx_rate="0.5", market_value="7.5"),
+    )
+    before = frame(
+        *(
+            line(portfolio, security, BEFORE, price="10", fx_rate="1", market_value="10")
+            for portfolio, security in (("P1", "A"), ("P2", "A"), ("P1", "B"))
+        )
+    )
+    columns = ["kind", "subject", "value", "positions", "confirmed_by", "why"]
+    of_price = ("PRICE_MOVE", "A", Decimal(15), 2)
+    of_rate = ("RATE_MOVE", "USD/EUR", Decimal("0.5"), 3)
+    other = ("PRICE_MOVE", "B", Decimal(15), 1, None, None)
+
+    def listed(*confirmed: tuple[str, str, date, str], also: bool = False) -> list[Any]:
+        limits = Limits(movers=0, confirmed=also)
+        return (
+            exceptions_of(rows, before, limits, stored(confirmed=list(confirmed)))
+            .select(columns)
+            .rows()
+        )
+
+    right = (("PRICE", "A", DAY, "15.0"), ("RATE", "USD/EUR", DAY, "0.5"))
+    assert listed(*right) == [other]
+    assert listed(*right, also=True) == [
+        (*of_price, "ada", "seen"),
+        other,
+        (*of_rate, "ada", "seen"),
+    ]
+    wrong = (
+        ("PRICE", "A", DAY, "15.000000000000000001"),
+        ("PRICE", "A", BEFORE, "15"),
+        ("RATE", "A", DAY, "15"),
+        ("RATE", "EUR/USD", DAY, "0.5"),
+    )
+    assert listed(*wrong) == [(*of_price, None, None), other, (*of_rate, None, None)]
 
 
 def test_the_value_of_a_short_position_that_grows_more_negative_moves_down() -> None:

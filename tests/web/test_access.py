@@ -56,13 +56,25 @@ OPERATES = (
     "/corrections:preview",
     "/corrections:preview-file",
     "/calendars:open",
+    "/exceptions:confirm",
+    "/exceptions:unconfirm",
+    "/corrections",
 )
 BODY = {"kind": "price", "security_id": "A", "date": DAYS[3].isoformat(), "price": "12"}
 OPEN = {"date": DAYS[-1].isoformat()}
 
 
-def body_of(path: str) -> dict[str, str]:
-    return OPEN if path == "/calendars:open" else BODY
+LINE = {"kind": "price", "security_id": "A", "date": DAYS[3].isoformat()}
+BODIES = {
+    "/corrections": {"corrections": [BODY], "why": "a test"},
+    "/calendars:open": OPEN,
+    "/exceptions:confirm": {**LINE, "value": "12"},
+    "/exceptions:unconfirm": LINE,
+}
+
+
+def body_of(path: str) -> dict[str, object]:
+    return BODIES.get(path, BODY)
 
 
 @pytest.fixture

@@ -131,6 +131,46 @@ async def test_a_limited_token_finds_the_exceptions_of_its_portfolios(
             )
 
 
+PRICE = {"kind": "price", "security_id": "A", "date": str(DAY)}
+
+
+async def test_a_confirmed_price_is_told_again_when_it_is_corrected(
+    web: httpx.AsyncClient, database: Database, moved: Engine
+) -> None:
+    async def moves(**query: object) -> list[object]:
+        items = (await got(web, "/exceptions", date=DAY, movers=0, **query))["items"]
+        return [
+            (each["detail"], each["confirmed_by"], each["why"])
+            for each in items
+            if each["kind"] == "PRICE_MOVE" and each["base_currency"] == "USD"
+        ]
+
+    async def post(call: str, status: int = 200, **body: str) -> dict[str, object]:
+        answer = await web.post(f"/exceptions:{call}", json={**PRICE, **body})
+        assert answer.status_code == status, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+    assert await moves() == [("106.25 -> 150.5", None, None)]
+    made = await post("confirm", value="150.5", why="a takeover")
+    assert (made["subject"], made["is_confirmed"], made["is_changed"]) == ("A", True, True)
+    assert (await post("confirm", value="150.50", why="again"))["is_changed"] is False
+    assert await moves() == []
+    assert await moves(confirmed="true") == [("106.25 -> 150.5", "local", "a takeover")]
+    await corrections.price(database, "A", DAY, Decimal("151"))
+    await moved.settle()
+    assert await moves() == [("106.25 -> 151", None, None)]
+    assert (await post("confirm", value="151"))["is_changed"] is True
+    assert await moves() == []
+    assert Decimal(str((await post("unconfirm"))["value"])) == 151
+    assert await moves() == [("106.25 -> 151", None, None)]
+    assert "no price of A on" in str((await post("unconfirm", 404))["detail"])
+    assert "no security 'X'" in str(
+        (await post("confirm", 404, security_id="X", value="1"))["detail"]
+    )
+    await post("confirm", 422, value="1e9")
+    await post("confirm", 422, value="1", why="")
+
+
 async def test_a_list_of_too_many_positions_is_refused(
     web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +202,16 @@ async def test_the_console_lists_the_exceptions_and_downloads_them(url: str, mov
                 assert download.suggested_filename == f"exceptions-P1-{DAY}.csv"
                 rows = list(csv.DictReader((await download.path()).open()))
                 assert [row["kind"] for row in rows] == ["OLD_PRICE", "PRICE_MOVE", "VALUE_MOVE"]
+                await moves.get_by_role("button", name="Confirm: A").click()
+                await shown.locator("#confirm-why").fill("a takeover")
+                await shown.keyboard.press("Enter")
+                await expect(moves).to_have_count(0)
+                await shown.get_by_label("with confirmed").check()
+                await expect(moves).to_contain_text("Confirmed by local: a takeover")
+                await moves.get_by_role("button", name="Unconfirm: A").click()
+                await expect(
+                    moves.get_by_role("button", name="Confirm: A", exact=True)
+                ).to_be_visible()
                 await shown.get_by_role("link", name="P1", exact=True).click()
                 await expect(shown.get_by_role("heading", name="P1")).to_be_visible()
             async with page(opened, base, viewport={"width": 375, "height": 700}) as shown:

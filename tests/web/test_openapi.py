@@ -135,7 +135,7 @@ def test_every_operation_describes_its_responses(served: str) -> None:
         for path, methods in DESCRIBED["paths"].items()
         for method, each in methods.items()
     ]
-    assert len(operations) == 21
+    assert len(operations) == 24
     for path, method, each in operations:
         assert each["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], path
         assert each["summary"], path

@@ -12,7 +12,8 @@ from revalue.console.web.app import create_app
 
 # A pattern of a word to avoid, and the word of the glossary.
 OLD_WORDS = {
-    r"(?<!arrow )(?<!--)\bkeys?\b": "position",  # --key is the file of a TLS key
+    # --key is the file of a TLS key, and Idempotency-Key a header.
+    r"(?<!arrow )(?<!--)(?<!idempotency-)\bkeys?\b": "position",
     r"\b(owed|owes|owing)\b": "due",
     r"\boracle\b": "reference valuation",
     r"\braised?\b": "invalidate",

@@ -61,8 +61,17 @@ export async function getCsv(path, cursor, options) {
   }
 }
 
-/** POST: the parsed body. */
-export const post = async (path) => (await call(path, { method: "POST" })).json();
+/** POST, with a body that becomes JSON: the parsed body of the response. */
+export async function post(path, body, options = {}) {
+  const sent =
+    body === undefined
+      ? {}
+      : { body: JSON.stringify(body), headers: { "Content-Type": "application/json", ...options.headers } };
+  return (await call(path, { ...options, ...sent, method: "POST" })).json();
+}
+
+/** DELETE: the parsed body of the response. */
+export const remove = async (path) => (await call(path, { method: "DELETE" })).json();
 
 /** The path of a request about a position. */
 export const position = (portfolio, security, what) =>

@@ -2,6 +2,7 @@
 
 import { Refused, stream, token } from "./api.js";
 import { BadAddress, h, timeText, write } from "./dom.js";
+import * as correct from "./correct.js";
 import * as exceptions from "./exceptions.js";
 import * as overview from "./overview.js";
 import * as portfolio from "./portfolio.js";
@@ -37,10 +38,12 @@ function choose(address) {
   const [path, query] = at < 0 ? [address, ""] : [address.slice(0, at), address.slice(at + 1)];
   const found = /^\/portfolio\/(.+)$/.exec(path);
   document.getElementById("to-overview").toggleAttribute("aria-current", path === "" || path === "/");
-  document.getElementById("to-exceptions").toggleAttribute("aria-current", path === "/exceptions");
+  for (const name of ["exceptions", "correct"])
+    document.getElementById(`to-${name}`).toggleAttribute("aria-current", path === `/${name}`);
   if (path === "" || path === "/") return overview.open(main, say, needToken);
   if (path === "/portfolios") return portfolios.open(main, new URLSearchParams(query), say, needToken);
   if (path === "/exceptions") return exceptions.open(main, new URLSearchParams(query), say, needToken);
+  if (path === "/correct") return correct.open(main, new URLSearchParams(query), say, needToken);
   if (!found) throw new BadAddress(`There is no page “${path}”.`);
   const name = decoded(found[1]);
   document.title = `${name} · revalue`;

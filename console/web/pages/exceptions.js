@@ -1,7 +1,9 @@
 // What is to be looked at on a date: what has no value, is old, or moved far, with the money that is concerned.
 
-import { get, getCsv, Refused } from "./api.js";
+import { get, getCsv, post, Refused } from "./api.js";
+import { address as correctionOf } from "./correct.js";
 import { BadAddress, count, counted, decimal, h, redraw, sentence, table, timeText, write } from "./dom.js";
+import { search } from "./portfolios.js";
 
 const PAGE = 200;
 const KINDS = {
@@ -16,9 +18,9 @@ const KINDS = {
   VALUE_MOVE: ["Value moved most", "BEHIND"],
 };
 
-/** The address of the exceptions of a date and a portfolio; empty: the last date, and all portfolios. */
-export const address = (date, portfolio) => {
-  const given = Object.entries({ date, portfolio }).filter(([, value]) => value);
+/** The address of a list: `date` (empty: the last one), `portfolio` (empty: all), and `confirmed`. */
+const address = (wanted) => {
+  const given = Object.entries(wanted).filter(([, value]) => value);
   return `#/exceptions${given.length ? `?${new URLSearchParams(given)}` : ""}`;
 };
 
@@ -30,7 +32,11 @@ function dateOf(text) {
 
 export function open(main, query, say, needToken) {
   const leaving = new AbortController();
-  const wanted = { date: dateOf(query.get("date") ?? ""), portfolio: query.get("portfolio") ?? "" };
+  const wanted = {
+    date: dateOf(query.get("date") ?? ""),
+    portfolio: query.get("portfolio") ?? "",
+    confirmed: query.get("confirmed") === "true" ? "true" : "",
+  };
   let requests = 0;
   let cursors = [0]; // of the pages up to the one that is shown
   const told = h("small", { id: "told", class: "faint" });
@@ -45,11 +51,19 @@ export function open(main, query, say, needToken) {
     placeholder: "All portfolios",
     autocomplete: "off",
     spellcheck: "false",
-    list: "portfolio-names",
+    list: "portfolios-of-exceptions",
     on: { change: go },
   });
+  const names = h("datalist", { id: "portfolios-of-exceptions" });
+  search(portfolio, names);
   const save = h("button", { type: "button", class: "quiet", id: "download", on: { click: download } }, "Download CSV");
   const refresh = h("button", { type: "button", class: "quiet", on: { click: () => load() } }, "Refresh");
+  const confirmed = h("input", {
+    type: "checkbox",
+    id: "with-confirmed",
+    checked: wanted.confirmed !== "",
+    on: { change: go },
+  });
   main.replaceChildren(
     h("div", { class: "row title" }, h("h1", {}, "Exceptions"), told),
     error,
@@ -57,7 +71,8 @@ export function open(main, query, say, needToken) {
       "div",
       { class: "row filters" },
       h("label", { class: "inline" }, "on ", date),
-      h("label", { class: "inline" }, "of ", portfolio),
+      h("label", { class: "inline" }, "of ", portfolio, names),
+      h("label", { class: "inline" }, confirmed, " with confirmed"),
       h("div", { class: "group" }, refresh, save),
     ),
     sums,
@@ -66,8 +81,9 @@ export function open(main, query, say, needToken) {
   );
 
   function go() {
-    Object.assign(wanted, { date: date.value, portfolio: portfolio.value.trim() });
-    history.replaceState(null, "", address(wanted.date, wanted.portfolio));
+    const isWanted = confirmed.checked ? "true" : "";
+    Object.assign(wanted, { date: date.value, portfolio: portfolio.value.trim(), confirmed: isWanted });
+    history.replaceState(null, "", address(wanted));
     cursors = [0];
     load();
   }
@@ -90,12 +106,26 @@ export function open(main, query, say, needToken) {
       redraw(error, "", () => null);
       write(told, `${found.dates.length ? `on ${found.dates.join(", ")}, ` : ""}as of ${timeText(began)}`);
       redraw(sums, found.counts, tiles);
-      redraw(list, [found.items, wanted], ([items]) => kinds(items));
+      redraw(list, [found.items, wanted], ([items]) => kinds(items, { confirm, unconfirm }));
       const all = Object.values(found.counts).reduce((sum, each) => sum + each, 0);
       redraw(pager, [cursors.length, cursors.at(-1), found.items.length, found.next, all], pages);
       say(all ? `${counted(all, "exception")}.` : "Nothing is to be looked at.");
     } catch (problem) {
       if (mine === requests) refused(problem);
+    }
+  }
+
+  async function confirm(each, why) {
+    await post("./exceptions:confirm", { ...nameOf(each), value: each.value, ...(why ? { why } : {}) });
+    await load();
+  }
+
+  async function unconfirm(each) {
+    try {
+      await post("./exceptions:unconfirm", nameOf(each));
+      await load();
+    } catch (problem) {
+      refused(problem);
     }
   }
 
@@ -152,7 +182,15 @@ function tiles(counts) {
   );
 }
 
-function kinds(items) {
+/** What a call names of a price or rate. */
+function nameOf(each) {
+  const { subject, date } = each;
+  if (each.kind === "PRICE_MOVE") return { kind: "price", security_id: subject, date };
+  const [local_currency, base_currency] = subject.split("/");
+  return { kind: "rate", local_currency, base_currency, date };
+}
+
+function kinds(items, acts) {
   if (!items.length) return h("p", { class: "empty" }, "Nothing is to be looked at.");
   const names = [...new Set(items.map((each) => each.kind))];
   return names.map((kind) =>
@@ -163,15 +201,20 @@ function kinds(items) {
       lines(
         kind,
         items.filter((each) => each.kind === kind),
+        acts,
       ),
     ),
   );
 }
 
-function lines(kind, items) {
+function lines(kind, items, acts) {
   const moves = items.some((each) => each.move_percent !== null);
-  const titles = ["Of", "What", moves ? "Moved" : null, "Positions", "Market value", "Change"].filter(Boolean);
-  const numeric = titles.flatMap((title, n) => (n > 1 ? [n] : []));
+  const canConfirm = items.some((each) => each.value !== null);
+  const isTold = kind !== "VALUE_MOVE"; // of a value, the two last columns say it
+  const numbers = [moves ? "Moved" : null, "Positions", "Market value", "Change"].filter(Boolean);
+  const titles = ["Of", isTold ? "What" : null, ...numbers].filter(Boolean);
+  const numeric = numbers.map((_, n) => titles.length - numbers.length + n);
+  if (canConfirm) titles.push(h("span", { class: "hidden" }, "Confirm"));
   return table(
     { label: KINDS[kind][0], titles, numeric, more: "lines", cards: true },
     items.map((each) =>
@@ -179,18 +222,60 @@ function lines(kind, items) {
         "tr",
         {},
         h("th", { scope: "row" }, subject(each)),
-        h("td", {}, h("span", { class: "flag", data: { state: KINDS[kind][1] } }, each.detail)),
+        isTold
+          ? h("td", { class: "wholly" }, h("span", { class: "flag", data: { state: KINDS[kind][1] } }, each.detail))
+          : null,
         moves ? h("td", { class: "number" }, percent(each.move_percent)) : null,
         h("td", { class: "number" }, count(each.positions)),
         h("td", { class: "number value" }, amount(each.market_value), " ", h("small", {}, each.base_currency)),
         h("td", { class: "number" }, amount(each.change)),
+        canConfirm ? h("td", { class: "wholly" }, confirmation(each, acts)) : null,
       ),
     ),
   );
 }
 
-/** The subject; that of a position is a link to its portfolio, where its name says which one it is. */
+/** A button that asks for a reason and confirms; of a confirmed line by whom and why, and the way back. */
+function confirmation(each, { confirm, unconfirm }) {
+  const button = (title, act) => {
+    const given = { type: "button", class: "quiet", "aria-label": `${title}: ${each.subject}`, on: { click: act } };
+    return h("button", given, title);
+  };
+  if (each.confirmed_by === null) return button("Confirm", () => askWhy(each, confirm));
+  const by = `Confirmed by ${each.confirmed_by}${each.why ? `: ${each.why}` : ""} `;
+  return [h("small", {}, by), button("Unconfirm", () => unconfirm(each))];
+}
+
+const dialog = document.getElementById("confirm-dialog");
+const why = document.getElementById("confirm-why");
+const wrong = document.getElementById("confirm-problem");
+let answer = null; // what confirms the line that the dialog is about
+
+document.getElementById("confirm-cancel").addEventListener("click", () => dialog.close());
+document.getElementById("confirm-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await answer(why.value.trim());
+    dialog.close();
+  } catch (problem) {
+    write(wrong, problem.message);
+  }
+});
+
+function askWhy(each, confirm) {
+  write(document.getElementById("confirm-title"), `${each.subject} on ${each.date}: ${each.detail}`);
+  write(wrong, "");
+  why.value = "";
+  answer = (text) => confirm(each, text);
+  dialog.showModal();
+}
+
+/** The subject: a price is a link to its correction, a position to its portfolio, where its name says which it is. */
 function subject(each) {
+  if (each.kind === "PRICE_MOVE") {
+    const to = correctionOf({ kind: "price", security_id: each.subject, date: each.date });
+    return h("a", { href: to, title: "Correct the price" }, each.subject);
+  }
   const parts = each.subject.split(" / ");
   if (parts.length !== 2 || !["VALUE_MOVE", "NOT_VALUED"].includes(each.kind)) return each.subject;
   const [portfolio, security] = parts;

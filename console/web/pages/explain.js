@@ -104,6 +104,9 @@ function history(items) {
               each.superseded_at ? ` to ${timeText(each.superseded_at)}` : "",
             ].join(""),
           ),
+          each.corrected_by || each.why
+            ? h("div", { class: "faint" }, `Corrected by ${author(each)}`)
+            : null,
           Object.entries(each.changed).map(([name, [before, after]]) =>
             h(
               "div",
@@ -119,6 +122,8 @@ function history(items) {
     ),
   ];
 }
+
+const author = (each) => `${each.corrected_by ?? "somebody"}${each.why ? `: ${each.why}` : ""}`;
 
 function tidy(value) {
   if (value === null) return "none";

@@ -304,6 +304,9 @@ function corrections(element, found, bars) {
           h("strong", {}, what, " ", h("small", {}, dateRange(each.first_date, each.last_date))),
           h("span", { class: "faint" }, `since ${timeText(each.created_at)}`),
         ),
+        each.corrected_by || each.why
+          ? h("small", {}, `by ${each.corrected_by ?? "somebody"}${each.why ? `: ${each.why}` : ""}`)
+          : null,
         bar,
         note,
       );

@@ -4,7 +4,8 @@
 -- A function and not a part of a migration: an administrator may create the roles later and then
 -- call it. There are no default privileges: a table that a later migration creates is closed to
 -- all roles until it is listed here. Reader and engine read every table and view except api_tokens,
--- whose rows only valid_api_token() returns, and moment_lock. The writer is for feeds: it reads
+-- whose rows only valid_api_token() returns, and moment_lock; the reader not request_answers, which
+-- are for those who asked. The writer is for feeds: it reads
 -- only what it writes and what a load checks, and the functions of the database triggers record its
 -- corrections with the rights of the owner. A partition is granted to nobody: rows are read and
 -- written through the table. The engine inserts moments without a
@@ -23,7 +24,8 @@ DECLARE
         position_status, position_valuations, dated_snapshots,
         position_holes, removed_business_dates, current_holes, unstaged_positions,
         snapshot_partitions, job_spans, retention, kept_counts, postgres_valuations, lake,
-        lake_files, lake_unused, loads, replaced_prices, replaced_rates, replaced_records';
+        lake_files, lake_unused, loads, replaced_prices, replaced_rates, replaced_records,
+        confirmations';
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'revalue_reader') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO revalue_reader', current_schema());
@@ -40,8 +42,9 @@ BEGIN
         GRANT INSERT (calendar_id) ON calendars TO revalue_writer;
         GRANT INSERT (calendar_id, business_date), DELETE ON business_dates TO revalue_writer;
         GRANT
-            INSERT (security_id, currency, contract_multiplier, max_price_age_sessions),
-            UPDATE (currency, contract_multiplier, max_price_age_sessions)
+            INSERT (security_id, currency, contract_multiplier, max_price_age_sessions,
+                    move_limit_percent),
+            UPDATE (currency, contract_multiplier, max_price_age_sessions, move_limit_percent)
             ON instruments TO revalue_writer;
         GRANT EXECUTE ON FUNCTION record_load TO revalue_writer;
         IF NOT has_database_privilege('revalue_writer', current_database(), 'TEMPORARY') THEN
@@ -57,7 +60,7 @@ BEGIN
             security_quote_currencies, fx_rates, position_state, position_history,
             reprocessing_triggers, portfolio_valuation_jobs, deferred_jobs, dead_letters,
             fenced_attempts, daily_position_snapshots, publications, position_holes,
-            unstaged_positions, kept_counts, lake, lake_files
+            unstaged_positions, kept_counts, lake, lake_files, confirmations
             TO revalue_engine;
         GRANT INSERT (xid) ON moments TO revalue_engine;
         GRANT UPDATE ON
@@ -66,6 +69,8 @@ BEGIN
             scheduler_term, publications, kept_counts
             TO revalue_engine;
         GRANT UPDATE (valid_to_epoch) ON position_history TO revalue_engine;
+        GRANT UPDATE (withdrawn_moment, withdrawn_by) ON confirmations TO revalue_engine;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON request_answers TO revalue_engine;
         GRANT DELETE ON position_history, deferred_jobs, unstaged_positions TO revalue_engine;
         -- A load numbers new positions before it writes them.
         EXECUTE format('GRANT USAGE ON SEQUENCE %s TO revalue_engine',
