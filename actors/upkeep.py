@@ -61,6 +61,8 @@ class Upkeep:
                 return
             except RevalueError as error:
                 _log.warning("the lake could not be maintained", trouble=str(error))
+            except Exception:  # no error of a merge ends the maintenance for good
+                _log.exception("the lake could not be maintained")
             else:
                 _log.info(
                     "the lake is maintained",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO, Annotated, Literal, TypeAlias
 
 import polars as pl
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
@@ -97,6 +97,7 @@ def _wanted(
         portfolios=_portfolios(caller, portfolio),
         securities=tuple(require_text(each) for each in security) if security else None,
         known_at=known_at,
+        hides_unknown=caller.portfolios is not None,
     )
 
 
@@ -183,7 +184,12 @@ async def _response(request: Request, name: str, columns: Columns, frames: _Fram
     media_type = media_type_of(request)
     file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is sent
     try:
-        await _write(file, _FORMATS[media_type].writer, columns, frames)
+        try:
+            await _write(file, _FORMATS[media_type].writer, columns, frames)
+        except OSError as error:
+            raise HTTPException(
+                503, f"the server cannot write the report: {error.strerror or error}"
+            ) from error
         size, digest = await asyncio.to_thread(_measured, file)
         headers = response_headers(request, f'W/"{digest}"')
         if is_known(request, headers["ETag"]):

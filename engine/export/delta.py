@@ -5,7 +5,6 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction
@@ -21,9 +20,6 @@ from revalue.engine.lake.storage_errors import error_of_folder, error_of_s3
 
 _APPLICATION = "revalue"
 """The moment of a commit is its version of this application: Delta keeps it through checkpoints."""
-
-_STATISTICS = ("portfolio_id", "security_id", "date")
-"""The columns by which readers leave out files."""
 
 
 class DeltaLakeTable:
@@ -77,6 +73,8 @@ class DeltaLakeTable:
                     _schema(),
                     actions,
                     partition_by=[MONTH],
+                    # Or a checkpoint would delete the log of versions that are a month old.
+                    configuration={"delta.enableExpiredLogCleanup": "false"},
                     name="position_valuations",
                     description="The published valuations of Revalue",
                     storage_options=self._options,
@@ -148,25 +146,7 @@ def _add(file: DataFile) -> AddAction:
         partition_values={MONTH: month_name(file.month)},
         modification_time=int(time.time() * 1000),
         data_change=True,
-        stats=json.dumps(_statistics(file)),
+        # No bounds of columns: where only some have them, deltalake takes the others for null in
+        # all rows, and leaves out the file. Readers have those of Parquet, and `month`.
+        stats=json.dumps({"numRecords": file.row_count}),
     )
-
-
-def _statistics(file: DataFile) -> dict[str, Any]:
-    """Return the bounds of the columns by which readers leave out files."""
-    groups = [file.footer.row_group(number) for number in range(file.footer.num_row_groups)]
-    bounds: dict[str, Any] = {}
-    for place in range(file.footer.num_columns):
-        of_groups = [group.column(place) for group in groups]
-        if of_groups[0].path_in_schema in _STATISTICS:
-            found = [column.statistics for column in of_groups]
-            bounds[of_groups[0].path_in_schema] = (
-                str(min(each.min for each in found)),
-                str(max(each.max for each in found)),
-            )
-    return {
-        "numRecords": file.row_count,
-        "minValues": {name: least for name, (least, _) in bounds.items()},
-        "maxValues": {name: most for name, (_, most) in bounds.items()},
-        "nullCount": dict.fromkeys(bounds, 0),
-    }

@@ -27,11 +27,12 @@ from revalue.engine.errors import (
     UsageError,
     WriteConflictError,
 )
-from revalue.engine.export.columns import MONTH, SCHEMA, month_name
+from revalue.engine.export.columns import COLUMNS, MONTH, SCHEMA, month_name
 from revalue.engine.export.parquet import ParquetTable
 from revalue.engine.export.table import DataFile, Table, Version
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.lake.lake import Lake
+from revalue.engine.lake.ownership import place
 from revalue.engine.lake.parquet import encode
 from revalue.engine.lake.storage import LakeStorage, open_storage
 from revalue.engine.postgres.database import Database
@@ -45,6 +46,8 @@ Format: TypeAlias = Literal["iceberg", "delta", "parquet"]
 
 MARK = "_revalue_export.json"
 """The file at the root of a target that says whose it is. Other programs overlook such a name."""
+
+_PATTERNS = "%*?[]#"
 
 _LAYOUT = 1
 """Of the columns and of the paths: raise it when they change."""
@@ -125,6 +128,7 @@ async def export(
         raise UsageError(f"there is no format {format!r}: {', '.join(get_args(Format))}")
     table_of = _table_of(format)
     address = _address(target)
+    _require_readable(address)
     storage = await asyncio.to_thread(open_storage, address, creates=True)
     async with database.connection(seconds=_LONGEST_SECONDS) as holding:
         if not await sql("lock_target").value(holding, target=address):
@@ -136,6 +140,8 @@ async def export(
             found = await sql("state").one(connection, since=None)
             if found["moment"] is None:
                 raise NotFoundError("nothing is valued yet: `revalue value` does it")
+            known = await place(connection)
+            _require_outside_lake(address, None if known is None else known.address)
             await asyncio.to_thread(_claim, storage, address, format, found["owner"])
             table = table_of(storage, address, found["owner"])
             newest = await asyncio.to_thread(table.newest)
@@ -271,6 +277,36 @@ def _address(target: str) -> str:
         return os.path.abspath(Path(target).expanduser())
     except RuntimeError as error:  # of a user who does not exist
         raise UsageError(f"{target!r} is not the path of a folder: {error}") from None
+
+
+def _require_readable(address: str) -> None:
+    """Refuse a target whose path engines would not take for what it is.
+
+    Raises:
+        UsageError: it has a part that is a pattern, an escape, or a column with its value.
+    """
+    if found := set(_PATTERNS).intersection(address):
+        raise UsageError(
+            f"{address} has {' '.join(sorted(found))}, which engines take for a pattern or an "
+            "escape: give another target"
+        )
+    for part in address.split("/"):
+        name, is_column, _ = part.partition("=")
+        if is_column and name in (*COLUMNS, MONTH):
+            raise UsageError(
+                f"{address} has the part {part}: engines would take {name} for the value of this "
+                "column in every row: give another target"
+            )
+
+
+def _require_outside_lake(address: str, lake: str | None) -> None:
+    """Refuse a target inside the lake: its files would be swept as orphans.
+
+    Raises:
+        UsageError: it is there.
+    """
+    if lake is not None and f"{address}/".startswith(f"{lake.rstrip('/')}/"):
+        raise UsageError(f"{address} is inside the lake at {lake}: give another target")
 
 
 def _table_of(format: Format) -> Callable[[LakeStorage, str, str], Table]:

@@ -63,7 +63,15 @@ class IcebergTable:
             metadata = FromInputFile.table_metadata(self._io.new_input(location))
             self._table = self._loaded(metadata, location, number)
             version = self._version()
-        except (ValidationError, ValueError, KeyError, TypeError) as error:
+        except (
+            ValidationError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            EOFError,
+            MemoryError,
+        ) as error:
             raise ExportFaultError(
                 f"the Iceberg table at {self._target} cannot be read: {error!r}. Export to an "
                 "empty target"

@@ -13,13 +13,14 @@ import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, product
 from revalue.engine.core.valuation import VALUATION_STATUS
-from revalue.engine.errors import LakeFaultError
+from revalue.engine.errors import DataFaultError, LakeFaultError
 from revalue.engine.lake.lake import KEY, Lake
 from revalue.engine.postgres.statement import Connection
 
 READABLE = "readable_epoch"
 """The column of a statement that says up to which epoch a row may be read; null: none may."""
 
+_LIMIT = Decimal(10) ** 28
 _EXACT, _PLACES = Context(prec=80, rounding=ROUND_HALF_EVEN), Decimal("1e-10")
 
 _KEY_TYPES = {
@@ -160,6 +161,12 @@ def price_effect(gain_local: pl.Series, fx_rate: pl.Series) -> pl.Series:
         values = effect.to_list()
         for place in is_large.arg_true():
             large = _EXACT.multiply(gain_local[place], fx_rate[place])
+            if abs(large) >= _LIMIT:
+                raise DataFaultError(
+                    f"a price effect of {large:.0f} has more than 28 digits before the point: an "
+                    f"unrealized gain of {gain_local[place]} at the rate {fx_rate[place]}. Correct "
+                    "the rate, the cost or the quantity"
+                )
             values[place] = large.quantize(_PLACES, context=_EXACT)
         effect = pl.Series(effect.name, values, dtype=AMOUNT)
     zero = pl.repeat(0, len(effect), dtype=pl.Int64, eager=True).cast(AMOUNT)

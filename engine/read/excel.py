@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import polars as pl
@@ -12,6 +13,9 @@ from revalue.engine.errors import UsageError
 
 MAX_ROWS = 1_048_575
 """What a sheet holds below its header."""
+
+_FIRST_DAY = date(1900, 3, 1)
+"""Excel has no dates before 1900, and counts a day too many before this one: those are text."""
 
 _WIDTH = 16  # characters of a column
 
@@ -30,12 +34,17 @@ def excel_writer(
     """
     try:
         import xlsxwriter
+        from xlsxwriter.exceptions import XlsxWriterException
     except ImportError:
         raise UsageError(
             "an .xlsx file needs the package xlsxwriter: pip install 'revalue[excel]'"
         ) from None
     names = list(columns)
-    with xlsxwriter.Workbook(file, {"constant_memory": True}) as book:
+    with (
+        TemporaryDirectory() as temporary,
+        _translated(XlsxWriterException),
+        xlsxwriter.Workbook(file, {"constant_memory": True, "tmpdir": temporary}) as book,
+    ):
         sheet = book.add_worksheet()
         bold = book.add_format({"bold": True})
         formats = {
@@ -58,7 +67,7 @@ def excel_writer(
                     sheet.write_number(row_number, column, value)
                 case Decimal():
                     sheet.write_number(row_number, column, float(value), formats[Decimal])
-                case date() if type(value) is date:
+                case date() if type(value) is date and value >= _FIRST_DAY:
                     sheet.write_datetime(row_number, column, value, formats[date])
                 case _:
                     sheet.write_string(row_number, column, str(value))
@@ -76,3 +85,12 @@ def excel_writer(
                     put(column, value)
 
         yield write
+
+
+@contextmanager
+def _translated(kind: type[Exception]) -> Iterator[None]:
+    """Raise UsageError for what the package cannot write, for example into a full folder."""
+    try:
+        yield
+    except kind as error:
+        raise UsageError(f"the workbook cannot be written: {error}") from error

@@ -14,7 +14,7 @@ import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.core.valuation import VALUATION_STATUS, VALUE_COLUMNS
-from revalue.engine.errors import NotFoundError, ReportTooLargeError, UsageError
+from revalue.engine.errors import DataFaultError, NotFoundError, ReportTooLargeError, UsageError
 from revalue.engine.lake.overlay import READABLE, overlay, price_effect
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
@@ -84,6 +84,8 @@ class Wanted:
         portfolios: only these; None: all.
         securities: only these; None: all.
         known_at: a time with a zone: what the same report gave at that time. None: now.
+        hides_unknown: a security that does not exist is like one that nobody holds, for those who
+            may not learn which there are.
     """
 
     last_date: date | None = None
@@ -91,6 +93,7 @@ class Wanted:
     portfolios: tuple[str, ...] | None = None
     securities: tuple[str, ...] | None = None
     known_at: datetime | None = None
+    hides_unknown: bool = False
 
     def __post_init__(self) -> None:
         if self.known_at is not None and self.known_at.tzinfo is None:
@@ -122,7 +125,7 @@ async def positions(
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         await require_known(connection, wanted.known_at)
         await require_existing(
-            connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
+            connection, portfolios=_list(wanted.portfolios), securities=_checked(wanted)
         )
         days = await _days(connection, wanted)
         if on_frames is not None:
@@ -164,7 +167,7 @@ async def positions_and_before(
     assert wanted.first_date is None
     last_commit = await require_known(connection, wanted.known_at)
     await require_existing(
-        connection, portfolios=_list(wanted.portfolios), securities=_list(wanted.securities)
+        connection, portfolios=_list(wanted.portfolios), securities=_checked(wanted)
     )
     if most is not None:
         await _require_at_most(connection, wanted, most)
@@ -292,12 +295,18 @@ async def _read(
     rows = await read_frame(
         connection, statement.positional, *(given[name] for name in statement.parameters)
     )
-    typed = rows.select(
-        "position_id",
-        READABLE,
-        *(pl.col(name).cast(kind) for name, kind in REPORT_COLUMNS.items()),
-        status=pl.lit(None, dtype=pl.Int16),
-    )
+    try:
+        typed = rows.select(
+            "position_id",
+            READABLE,
+            *(pl.col(name).cast(kind) for name, kind in REPORT_COLUMNS.items()),
+            status=pl.lit(None, dtype=pl.Int16),
+        )
+    except pl.exceptions.InvalidOperationError as error:
+        raise DataFaultError(
+            "a price effect or FX effect has more than 28 digits before the point: correct the "
+            f"rate, the cost or the quantity ({error})"
+        ) from error
     both = await overlay(connection, typed, ("status", *VALUE_COLUMNS), known_at=wanted.known_at)
     return _with_lake(both).select(*REPORT_COLUMNS)
 
@@ -319,6 +328,10 @@ def _with_lake(rows: pl.DataFrame) -> pl.DataFrame:
         .cast(AMOUNT),
         failure_reason=pl.when(~of_lake).then("failure_reason"),
     )
+
+
+def _checked(wanted: Wanted) -> list[str] | None:
+    return None if wanted.hides_unknown else _list(wanted.securities)
 
 
 def _list(values: tuple[str, ...] | None) -> list[str] | None:

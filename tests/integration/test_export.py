@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -18,12 +19,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from pyiceberg.expressions import EqualTo
 from pyiceberg.table import StaticTable
 
 from revalue.actors.steps import DatabaseSteps
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import (
+    DataFaultError,
     ExportFaultError,
     NotFoundError,
     StorageSetupError,
@@ -38,6 +41,7 @@ from revalue.engine.fault_injection import EXPORT_POINTS
 from revalue.engine.operate.prune import prune
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
+from revalue.engine.read import report
 from revalue.engine.settings import Settings
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
@@ -71,6 +75,8 @@ COLUMNS = """portfolio_id, security_id, date, base_currency, local_currency, val
 PUBLISHED = f"SELECT {COLUMNS} FROM position_valuations ORDER BY 1, 2, 3"
 NAMES = [name.strip() for name in COLUMNS.split(",")]
 
+PORTFOLIO = pl.DataFrame({"portfolio_id": ["P1"], "base_currency": "USD", "calendar_id": "CAL"})
+INSTRUMENT = pl.DataFrame({"security_id": ["A"], "currency": "USD", "max_price_age_sessions": 5})
 SIZES = ("28, 10", "38, 18", "38, 10")
 
 Rows = list[tuple[Any, ...]]
@@ -112,27 +118,34 @@ def listed(target: str) -> list[str]:
     return [f"{target}/{file['path']}" for file in current["files"]]
 
 
-def of_polars(target: str, format: Format) -> pa.Table:
+def _scan(target: str, format: Format) -> pl.LazyFrame:
     match format:
         case "delta":
-            rows = pl.scan_delta(target)
+            return pl.scan_delta(target)
         case "iceberg":
-            rows = pl.scan_iceberg(iceberg(target))
+            return pl.scan_iceberg(iceberg(target))
         case "parquet":
-            rows = pl.scan_parquet(listed(target), hive_partitioning=True)
-    return rows.collect().to_arrow()
+            return pl.scan_parquet(listed(target), hive_partitioning=True)
+
+
+def of_polars(target: str, format: Format) -> pa.Table:
+    return _scan(target, format).collect().to_arrow()
+
+
+def _paths(target: str, format: Format) -> list[str]:
+    """The data files that the table lists."""
+    match format:
+        case "delta":
+            return DeltaTable(target).file_uris()
+        case "iceberg":
+            return [task.file.file_path for task in iceberg(target).scan().plan_files()]
+        case "parquet":
+            return listed(target)
 
 
 def of_duckdb(target: str, format: Format) -> pa.Table:
     """By its own reader of Parquet, of the files that the table lists."""
-    match format:
-        case "delta":
-            files = DeltaTable(target).file_uris()
-        case "iceberg":
-            files = [task.file.file_path for task in iceberg(target).scan().plan_files()]
-        case "parquet":
-            files = listed(target)
-    return duckdb.read_parquet(files).to_arrow_reader(10_000).read_all()
+    return duckdb.read_parquet(_paths(target, format)).to_arrow_reader(10_000).read_all()
 
 
 READERS: dict[Format, list[Callable[[str], pa.Table]]] = {
@@ -706,3 +719,94 @@ _KINDS = {
     "date32[day]": "date",
     **{f"decimal128({size})": f"decimal({size.replace(' ', '')})" for size in SIZES},
 }
+
+
+ODD = "\U00020bb7\u91ce\u5bb6"
+"""A portfolio with a character that JSON writes as two."""
+
+
+@pytest.mark.parametrize("format", FORMATS)
+async def test_a_filter_finds_the_rows_that_it_is_of(
+    url: str, database: Database, tmp_path: Path, format: Format
+) -> None:
+    """By whatever column: statistics that lack some, or are wrong, would leave out files."""
+    await load_small_book(database, portfolios=2)
+    await load(database, Kind.PORTFOLIOS, PORTFOLIO.with_columns(portfolio_id=pl.lit(ODD)))
+    await load(database, Kind.POSITIONS, facts(ODD, "A", {DAYS[0]: "7"}))
+    target = str(tmp_path / "table")
+    async with engine(url) as running:
+        await running.settle()
+        await export(database, target, format=format)
+    every = pl.DataFrame(of_polars(target, format))
+    assert set(every["portfolio_id"]) == {"P1", "P2", ODD}
+    for name in NAMES:
+        value = every.sort("portfolio_id", "date")[name].drop_nulls()[-1]
+        fits = every.filter(pl.col(name) == value)
+        found = {
+            "polars": _scan(target, format).filter(pl.col(name) == value).collect().height,
+            "DuckDB": len(
+                duckdb.read_parquet(_paths(target, format))
+                .filter(duckdb.ColumnExpression(name) == duckdb.ConstantExpression(value))
+                .fetchall()
+            ),
+        }
+        if format == "delta":
+            table = DeltaTable(target).to_pyarrow_table(filters=[(name, "=", value)])
+            found["deltalake"] = table.num_rows
+        if format == "iceberg" and not isinstance(value, Decimal):
+            found["pyiceberg"] = iceberg(target).scan(EqualTo(name, value)).to_arrow().num_rows
+        assert set(found.values()) == {fits.height}, (name, value, found)
+
+
+async def test_the_log_of_a_delta_table_is_not_cleaned_up(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    """deltalake deletes what is a month old when it makes a checkpoint, unless it is told."""
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        await running.settle()
+        await export(database, str(tmp_path / "table"), format="delta")
+    kept = DeltaTable(str(tmp_path / "table")).metadata().configuration
+    assert kept["delta.enableExpiredLogCleanup"] == "false"
+
+
+@pytest.mark.parametrize("part", ["50%", "a*", "[x]", "what?", "date=2024-01-01", "month=2024-01"])
+async def test_a_path_that_engines_misread_is_refused(
+    database: Database, tmp_path: Path, part: str
+) -> None:
+    with pytest.raises(UsageError, match="give another target"):
+        await export(database, str(tmp_path / part / "table"), format="parquet")
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_target_inside_the_lake_is_refused(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    await load_small_book(database, portfolios=1)
+    async with engine(url, settings=settings_of(True, tmp_path)) as running:
+        await running.settle()
+    inside = tmp_path / "lake" / "snapshots" / "table"
+    with pytest.raises(UsageError, match="inside the lake"):
+        await export(database, str(inside), format="parquet")
+
+
+async def test_an_effect_that_fits_no_column_is_named(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    """The view shows it, as a numeric of any size; a table has 28 digits before the point."""
+    day = DAYS[0]
+    await open_days(database, [day])
+    await load(database, Kind.PORTFOLIOS, PORTFOLIO.with_columns(base_currency=pl.lit("EUR")))
+    await load(database, Kind.INSTRUMENTS, INSTRUMENT)
+    rate = {"base_currency": "EUR", "quote_currency": "USD", "rate_date": day}
+    await load(database, Kind.FX_RATES, pl.DataFrame({**rate, "rate": ["0.000000000001"]}))
+    await load(database, Kind.PRICES, prices("A", {day: "0.01"}))
+    await load(database, Kind.POSITIONS, facts("P1", "A", {day: "1"}, cost="1" + "0" * 17))
+    async with engine(url) as running:
+        await running.settle()
+    [[effect]] = await fetch(database, "SELECT price_effect FROM position_valuations")
+    assert abs(effect) > 10**28
+    with pytest.raises(DataFaultError, match="28 digits"):
+        await export(database, str(tmp_path / "table"), format="parquet")
+    with pytest.raises(DataFaultError, match="28 digits"):
+        [_ async for _ in report.positions(database, report.Wanted())]

@@ -250,11 +250,13 @@ async def test_a_workbook_has_numbers_dates_and_text(database: Database, tmp_pat
 
 async def test_a_text_in_a_workbook_is_no_formula(tmp_path: Path) -> None:
     async def rows() -> AsyncIterator[pl.DataFrame]:
-        yield pl.DataFrame({"id": ["=1+1", "https://x"], "at": [None, date(2024, 1, 2)]})
+        yield pl.DataFrame({"id": ["=1+1", "https://x"], "at": [None, date(1850, 1, 2)]})
 
     target = tmp_path / "ids.xlsx"
     await write_file(target, {"id": pl.String, "at": pl.Date}, rows())  # type: ignore[arg-type]
-    assert pl.read_excel(target)["id"].to_list() == ["=1+1", "https://x"]
+    found = pl.read_excel(target)
+    assert found["id"].to_list() == ["=1+1", "https://x"]
+    assert found["at"].to_list() == [None, "1850-01-02"]  # Excel has no such date
 
 
 async def test_more_rows_than_a_sheet_holds_are_refused(

@@ -144,3 +144,25 @@ async def test_who_may_not_is_told_once(
         await running.settle()
         await asyncio.wait_for(Upkeep(running.loop, refused, rest_seconds=0).run(), 30)
     assert "not maintained by itself" in caplog.text
+
+
+async def test_no_error_ends_it_for_good(
+    url: str, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = 0
+
+    async def fails(_: OnStep) -> Maintained:
+        nonlocal rounds
+        rounds += 1
+        raise MemoryError
+
+    await load_small_book(database, portfolios=1)
+    async with engine(url) as running:
+        await running.settle()
+        keeping = asyncio.create_task(Upkeep(running.loop, fails, rest_seconds=0).run())
+        await until(lambda: rounds == 1)
+        running.loop.progress.idle = False  # as after a turn with work
+        await running.settle()
+        await until(lambda: rounds == 2, work=keeping)
+        keeping.cancel()
+    assert "could not be maintained" in caplog.text

@@ -1,6 +1,7 @@
 """Reports of all portfolios: their rows in every media type, their limits, and who may read."""
 
 import io
+import os
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -162,6 +163,16 @@ async def test_a_report_that_is_too_large_is_refused(
     assert "more than 7 rows" in answer.json()["detail"]
 
 
+async def test_a_folder_that_is_full_is_said(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", buffering=0)
+    monkeypatch.setattr(reports.tempfile, "TemporaryFile", lambda: full)
+    answer = await web.get(POSITIONS, headers={"accept": "text/csv"})
+    assert (answer.status_code, full.closed) == (503, True)
+    assert "No space left" in answer.json()["detail"]
+
+
 async def test_a_limited_token_gets_its_own_portfolios(
     url: str, valued: Engine, database: Database
 ) -> None:
@@ -174,3 +185,7 @@ async def test_a_limited_token_gets_its_own_portfolios(
             for asked in ("P1", "nobody"):
                 other = await web.get(path, params={"portfolio": asked}, headers=bearing(secret))
                 assert other.status_code == 403
+            for security in ("held by others only", "B"):  # nobody learns which there are
+                params = {"security": security, "portfolio": "P2"}
+                held = await web.get(path, params=params, headers=bearing(secret))
+                assert held.status_code == 200
