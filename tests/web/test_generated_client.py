@@ -1,6 +1,7 @@
 """A client of the API that is generated from its description, as docs/api.md says."""
 
 import importlib
+import inspect
 import json
 import os
 import re
@@ -92,9 +93,9 @@ async def test_a_generated_client_reads_and_previews(
         file = "security_id,price_date,price,currency,quote_basis\n"
         file += f"A,{DAYS[3]},1.5,USD,PER_UNIT\n"
         payload = importlib.import_module("revalue_client.types").File(payload=file.encode())
-        told = operation("corrections.preview_file_corrections_preview_file_post").sync(
-            client=client, body=payload
-        )
+        preview = operation("corrections.preview_file_corrections_preview_file_post").sync
+        assert inspect.signature(preview).parameters["body"].annotation is type(payload)
+        told = preview(client=client, body=payload)
         assert (told.positions, told.position_days) == (2, 2)
 
         missing = operation("portfolios.valuation_portfolios_portfolio_valuation_get").sync(
