@@ -6,9 +6,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from revalue.console.web.auth import Caller, OperateCaller, ReadCaller, TokenFirst
+from revalue.console.web.auth import OperateCaller, ReadCaller, TokenFirst
 from revalue.console.web.inputs import Body, Currency, DecimalText, SecurityId, Why
-from revalue.console.web.parameters import IsoDate, KnownAt, Limit, Queries, require_text
+from revalue.console.web.parameters import (
+    IsoDate,
+    KnownAt,
+    Limit,
+    Queries,
+    named_portfolios,
+    require_text,
+)
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import json_response, rows_response
 from revalue.console.web.schemas import Confirmation, Exceptions
@@ -89,7 +96,9 @@ async def exceptions(
     all pages the same `known_at`, or read them with a large `limit`, if data may change meanwhile.
     Refused for portfolios with more than 100,000 positions together.
     """
-    wanted = Wanted(last_date=day, portfolios=_portfolios(caller, portfolio), known_at=known_at)
+    wanted = Wanted(
+        last_date=day, portfolios=named_portfolios(caller, portfolio), known_at=known_at
+    )
     found = await find_exceptions(
         answers.database, wanted, Limits(move_percent, movers, confirmed), most=MAX_POSITIONS
     )
@@ -108,17 +117,6 @@ async def exceptions(
 def _without_names(row: dict[str, Any]) -> dict[str, Any]:
     """Return a line without who has confirmed it and why: both are about others."""
     return {**row, "confirmed_by": row["confirmed_by"] and "somebody", "why": None}
-
-
-def _portfolios(caller: Caller, named: list[str] | None) -> tuple[str, ...] | None:
-    """Return the portfolios of the list; None: all.
-
-    Raises:
-        HTTPException: 403 if the caller may not see one.
-    """
-    if not named:
-        return caller.portfolios
-    return tuple(caller.require_portfolio(require_text(each)) for each in named)
 
 
 class PriceLine(Body):

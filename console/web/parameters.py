@@ -1,12 +1,14 @@
 """Parameters that endpoints share: queries of the database, names, dates and page limits."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path, Query, Request
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
+from revalue.console.web.auth import Caller
 from revalue.console.web.path_ids import decode_id
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import UsageError
@@ -99,3 +101,18 @@ BusinessDay = Annotated[IsoDate, Query(alias="date", description="Business day."
 FirstDate = Annotated[IsoDate, Query(alias="from", description="First date, included.")]
 LastDate = Annotated[IsoDate, Query(alias="to", description="Last date, included.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows per page.")]
+
+
+def named_portfolios(caller: Caller, named: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the portfolios that a request names; if it names none, all that the caller may see.
+
+    Returns:
+        None: all there are.
+
+    Raises:
+        HTTPException: 403 if the caller may not see one.
+        UsageError: one cannot be a name.
+    """
+    if not named:
+        return caller.portfolios
+    return tuple(caller.require_portfolio(require_text(each)) for each in named)

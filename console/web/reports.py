@@ -17,8 +17,14 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from revalue.console.web.auth import Caller, ReadCaller
-from revalue.console.web.parameters import IsoDate, KnownAt, require_order, require_text
+from revalue.console.web.auth import ReadCaller
+from revalue.console.web.parameters import (
+    IsoDate,
+    KnownAt,
+    named_portfolios,
+    require_order,
+    require_text,
+)
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import (
     ARROW,
@@ -94,17 +100,11 @@ def _wanted(
     return Wanted(
         last_date=day or last,
         first_date=first,
-        portfolios=_portfolios(caller, portfolio),
+        portfolios=named_portfolios(caller, portfolio),
         securities=tuple(require_text(each) for each in security) if security else None,
         known_at=known_at,
         hides_unknown=caller.portfolios is not None,
     )
-
-
-def _portfolios(caller: Caller, asked: list[str] | None) -> tuple[str, ...] | None:
-    if asked:
-        return tuple(caller.require_portfolio(require_text(each)) for each in asked)
-    return caller.portfolios
 
 
 _Wanted = Annotated[Wanted, Depends(_wanted)]
