@@ -11,9 +11,10 @@ import pytest
 
 import revalue
 from revalue import FileOf, Price
-from revalue.engine.correct.authors import MAX_CHARACTERS
+from revalue.engine.correct.authors import MAX_CHARACTERS, Author, sign
+from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import InvalidInputError
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, OpenTransaction
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
 from tests.support import DAYS, Engine, engine, execute, fetch, prices
@@ -109,3 +110,16 @@ async def test_the_author_of_one_transaction_is_not_that_of_the_next(
         DAY,
     )
     assert stored == Decimal("33.5")
+
+
+async def test_a_load_inside_of_a_correction_is_that_of_its_author(
+    database: Database, valued: Engine
+) -> None:
+    async with database.transaction() as connection:
+        await sign(connection, Author("ada", "a typo"))
+        await load(OpenTransaction(connection), Kind.PRICES, prices("A", {DAY: "33.5"}))
+    assert await fetch(
+        database,
+        "SELECT who, why FROM reprocessing_triggers WHERE security_id = 'A' "
+        "ORDER BY trigger_id DESC LIMIT 1",
+    ) == [("ada", "a typo")]
