@@ -615,8 +615,8 @@ class Book:
 
         Args:
             last_date, portfolios, securities, known_at: as of `positions`.
-            move_percent: list prices and rates that moved by more than this percentage since the
-                business date before. An instrument with a move_limit_percent has its own.
+            move_percent: list prices and rates that moved by more than this percentage. An
+                instrument with a move_limit_percent has its own.
             movers: list so many positions whose value moved most, per base currency.
             confirmed: also list the prices and rates that are confirmed (see `confirm_price`).
 

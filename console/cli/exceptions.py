@@ -101,8 +101,8 @@ def exceptions(
     """List what of a date is not right yet, or wants a look.
 
     Positions without a value and the reason, values from old prices or rates, prices and rates that
-    moved far since the business date before, and the positions whose value moved most; each with
-    the market value that it concerns.
+    moved far, and the positions whose value moved most; each with the market value that it
+    concerns.
     """
     wanted = wanted_report(day, None, None, portfolio, security, known_at)
     limits = Limits(move_percent, movers, confirmed)

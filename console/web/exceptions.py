@@ -90,7 +90,7 @@ async def exceptions(
     limit: Limit = 200,
 ) -> Response:
     """Positions without a value and why, values from old prices or rates, prices and rates that
-    moved far since the business day before, and the positions whose value moved most.
+    moved far, and the positions whose value moved most.
 
     Each line has the market value that is concerned. The list is made again for every page: give
     all pages the same `known_at`, or read them with a large `limit`, if data may change meanwhile.

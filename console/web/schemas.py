@@ -242,7 +242,8 @@ class ExceptionLine(_Model):
     date: Day = Field(description="Business day.")
     detail: str = Field(description="The reason, or the values before and now.")
     move_percent: float | None = Field(
-        description="By how much a price, rate or value moved, in percent; null: not of a move."
+        description="By how much a price, rate or value moved, in percent. Null: not of a move, or "
+        "of one from 0 or from a price that cannot be compared."
     )
     positions: int = Field(description="Positions that are concerned.")
     base_currency: BaseCurrency

@@ -4,6 +4,7 @@ A line of the list is one thing to look at, such as a price, and not each positi
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,13 +18,14 @@ from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read import report
+from revalue.engine.read.last_before import NOTHING_BEFORE, LastBefore, last_before
 from revalue.engine.read.report import Wanted
 
 sql = statements(__package__)
 
 MOVE_PERCENT = 20.0
-"""A price or rate that moved more than this since the business date before is listed, unless the
-instrument has a limit of its own."""
+"""A price or rate that moved more than this is listed, unless the instrument has a limit of its
+own."""
 
 MOVERS = 10
 """So many positions whose value moved most are listed, per base currency."""
@@ -82,10 +84,13 @@ class Stored:
         limits: security_id (text) and move_limit (Float64), of the instruments that have one.
         confirmed: kind, subject (text), date, value (RATE), confirmed_by and why (text): the
             confirmations of the dates of the list.
+        last: what was stored before the prices and rates that have no number of the business date
+            before.
     """
 
     limits: pl.DataFrame
     confirmed: pl.DataFrame
+    last: LastBefore = NOTHING_BEFORE
 
 
 _LIMITS = {"security_id": pl.String, "move_limit": pl.Float64}
@@ -149,19 +154,22 @@ async def find_exceptions(
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         read = await report.positions_and_before(connection, wanted, most=most)
         dates = read.rows["date"].unique().sort().to_list()
-        stored = await _stored(connection, dates, wanted.known_at)
+        stored = await _stored(connection, read, dates, wanted.known_at)
     lines = await asyncio.to_thread(
-        exceptions_of, read.rows, read.before, limits or Limits(), stored
+        exceptions_of, read.rows, read.before, limits or Limits(), stored, read.first_dates
     )
     return FoundExceptions(lines, dates, read.last_commit)
 
 
-async def _stored(connection: Connection, dates: list[date], known_at: datetime | None) -> Stored:
+async def _stored(
+    connection: Connection, read: report.TwoDates, dates: list[date], known_at: datetime | None
+) -> Stored:
     limits = await sql("move_limits").fetch(connection)
     confirmed = await sql("confirmed").fetch(connection, dates=dates, known_at=known_at)
     return Stored(
         pl.DataFrame([dict(row) for row in limits], schema=_LIMITS),
         pl.DataFrame([dict(row) for row in confirmed], schema=_CONFIRMED).cast({"value": RATE}),
+        await last_before(connection, read.rows, read.before),
     )
 
 
@@ -200,15 +208,24 @@ async def shown_value(database: Database, kind: Confirmable, subject: str, day: 
 
 
 def exceptions_of(
-    rows: pl.DataFrame, before: pl.DataFrame, limits: Limits, stored: Stored = NOTHING_STORED
+    rows: pl.DataFrame,
+    before: pl.DataFrame,
+    limits: Limits,
+    stored: Stored = NOTHING_STORED,
+    first_dates: Sequence[date] = (),
 ) -> pl.DataFrame:
     """Return the exceptions among the positions of a date.
+
+    A price or rate is compared with the one that its position showed on the business date before;
+    if it showed none, with the last one that is stored before its own date, however old. A position
+    that was not open then had a value of 0.
 
     Args:
         rows: of report.positions: the date.
         before: the same of the business date before, of each calendar.
         limits: from when on something is listed.
-        stored: the limits of instruments, and what is confirmed.
+        stored: the limits of instruments, what is confirmed, and what was stored before.
+        first_dates: dates that have no business date before: no position of theirs is new.
 
     Returns:
         EXCEPTION_COLUMNS, one row per kind, subject and base currency, sorted by kind and then by
@@ -219,7 +236,8 @@ def exceptions_of(
         * detail: the reason and the date of what is missing (FAILED, NO_VALUE); else in words, with
           the values before and now;
         * move_percent: by how much a price, rate or value moved, in percent, to four decimals;
-          null: not of a move;
+          null: not of a move, or of one that has no percentage: from 0, or from a price that cannot
+          be compared, as it is quoted in another currency;
         * positions: how many are concerned;
         * market_value: of these positions, in base_currency; of one without a value that of the
           business date before; null: none of them has one on either date;
@@ -235,14 +253,28 @@ def exceptions_of(
                 price_before="price",
                 rate_before="fx_rate",
                 value_before="market_value",
-                quantity_before="quantity",
+                was_open=pl.lit(value=True),
             ),
             on=["portfolio_id", "security_id"],
             how="left",
         )
+        .join(
+            stored.last.prices.with_columns(is_known=pl.lit(value=True)),
+            on=["security_id", "price_date"],
+            how="left",
+        )
+        .join(stored.last.rates, on=["local_currency", "base_currency", "fx_date"], how="left")
+        .with_columns(
+            price_before=pl.coalesce("price_before", "last_price"),
+            rate_before=pl.coalesce("rate_before", "last_rate"),
+            known_value=pl.coalesce("market_value", "value_before"),
+            value_before=pl.when(pl.col("was_open") | pl.col("date").is_in(list(first_dates)))
+            .then("value_before")
+            .otherwise(pl.lit(0, dtype=AMOUNT)),
+        )
         .with_columns(
             change=pl.col("market_value") - pl.col("value_before"),
-            known_value=pl.coalesce("market_value", "value_before"),
+            is_incomparable=pl.col("is_known") & pl.col("price_before").is_null(),
             pair=_PAIR,
             position=pl.format("{} / {}", "portfolio_id", "security_id"),
             price_move=_percent("price", "price_before"),
@@ -285,7 +317,11 @@ def exceptions_of(
         ),
         _moves(
             both.filter(
-                pl.col("price_move").abs() > pl.coalesce("move_limit", pl.lit(limits.move_percent))
+                (
+                    pl.col("price_move").abs()
+                    > pl.coalesce("move_limit", pl.lit(limits.move_percent))
+                )
+                | pl.col("is_incomparable")
             ),
             Confirmable.PRICE,
             limits,
@@ -335,7 +371,10 @@ def _moves(rows: pl.DataFrame, kind: Confirmable, limits: Limits, stored: Stored
         told,
         ExceptionKind[f"{kind.value}_MOVE"],
         pl.col(subject),
-        _from_to(before, now),
+        pl.coalesce(
+            _from_to(before, now),
+            pl.format("{}, after a price in another currency", _tidy(now)),
+        ),
         pl.col(move),
         pl.col(now),
     )

@@ -142,11 +142,13 @@ class TwoDates:
         rows: REPORT_COLUMNS: of each portfolio the last opened business date at or before the one
             that was asked for.
         before: the same of the business date before, of each calendar.
+        first_dates: dates that have no business date before, in any of the calendars.
         last_commit: the last commit that changed what readers see; None: there was none.
     """
 
     rows: pl.DataFrame
     before: pl.DataFrame
+    first_dates: tuple[date, ...]
     last_commit: datetime | None
 
 
@@ -185,7 +187,8 @@ async def positions_and_before(
         if earlier
         else rows.clear()
     )
-    return TwoDates(rows, before, last_commit)
+    first_dates = set(dates) - {day_of[calendar] for calendar in earlier}
+    return TwoDates(rows, before, tuple(sorted(first_dates)), last_commit)
 
 
 async def _require_at_most(connection: Connection, wanted: Wanted, most: int) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 
 from revalue.engine.core.decimals import RATE
 from revalue.engine.read.exceptions import Limits, Stored, exceptions_of
+from revalue.engine.read.last_before import LastBefore
 from revalue.engine.read.report import REPORT_COLUMNS
 
 DAY, BEFORE = date(2024, 3, 6), date(2024, 3, 5)
@@ -226,8 +227,8 @@ def test_the_value_of_a_short_position_that_grows_more_negative_moves_down() -> 
 def test_nothing_is_listed_where_all_is_well() -> None:
     rows = frame(line("P1", "A", DAY, price="10", fx_rate="0.9", market_value="90"))
     same = frame(line("P1", "A", BEFORE, price="10", fx_rate="0.9", market_value="90"))
-    for before in (same, frame()):
-        assert exceptions_of(rows, before, Limits()).is_empty()
+    assert exceptions_of(rows, same, Limits()).is_empty()
+    assert exceptions_of(rows, frame(), Limits(), first_dates=[DAY]).is_empty()
 
 
 def test_a_number_that_a_correction_has_outdated_is_listed() -> None:
@@ -241,4 +242,63 @@ def test_a_number_that_a_correction_has_outdated_is_listed() -> None:
         )
     )
     columns = ("kind", "subject", "positions", "market_value")
-    assert found(*columns, rows=rows, before=frame()) == [("REPROCESSING", "A", 2, Decimal(180))]
+    assert found(*columns, rows=rows, before=frame(), movers=0) == [
+        ("REPROCESSING", "A", 2, Decimal(180))
+    ]
+
+
+def test_a_position_that_was_not_open_before_had_a_value_of_0() -> None:
+    rows = frame(
+        line("P1", "A", DAY, price="20", fx_rate="1", market_value="100000000"),
+        line("P2", "A", DAY, price="20", fx_rate="1", market_value="20"),
+        line(
+            "P3", "A", DAY, status="WAITING_FOR_DATA", failure_reason="PRICE_MISSING A 2024-03-06"
+        ),
+    )
+    before = frame(line("P2", "A", BEFORE, status="NOT_VALUED"))
+    columns = ("kind", "subject", "detail", "move_percent", "market_value", "change")
+    new = Decimal(100000000)
+    assert found(*columns, rows=rows, before=before) == [
+        ("NO_VALUE", "A", "PRICE_MISSING 2024-03-06", None, None, None),
+        ("VALUE_MOVE", "P1 / A", "0 -> 100000000", None, new, new),
+    ]
+
+
+def test_what_showed_nothing_the_day_before_is_compared_with_what_was_stored_last() -> None:
+    old = date(2024, 3, 1)
+    rows = frame(
+        line("P1", "A", DAY, price="25", fx_rate="2", market_value="50"),
+        line("P2", "A", DAY, price="25", fx_rate="2", market_value="50"),
+        line("P3", "A", DAY, price="25", price_date=old, fx_rate="2", fx_date=old),
+        line("P1", "B", DAY, price="30", fx_rate="1", fx_date=old),
+    )
+    before = frame(
+        line("P2", "A", BEFORE, price="24", fx_rate="2"),
+        line("P1", "B", BEFORE, status="WAITING_FOR_DATA"),
+    )
+    last = LastBefore(
+        pl.DataFrame(
+            [("A", DAY, Decimal(20)), ("A", old, Decimal(24)), ("B", DAY, None)],
+            schema={"security_id": pl.String, "price_date": pl.Date, "last_price": RATE},
+            orient="row",
+        ),
+        pl.DataFrame(
+            [("USD", "EUR", DAY, Decimal(1)), ("USD", "EUR", old, Decimal(1))],
+            schema={
+                "local_currency": pl.String,
+                "base_currency": pl.String,
+                "fx_date": pl.Date,
+                "last_rate": RATE,
+            },
+            orient="row",
+        ),
+    )
+    given = Stored(stored().limits, stored().confirmed, last)
+    lines = exceptions_of(rows, before, Limits(movers=0), given)
+    assert sorted(
+        lines.select("kind", "subject", "detail", "positions", "move_percent").rows()
+    ) == [
+        ("PRICE_MOVE", "A", "20 -> 25", 1, 25.0),
+        ("PRICE_MOVE", "B", "30, after a price in another currency", 1, None),
+        ("RATE_MOVE", "USD/EUR", "1 -> 2", 2, 100.0),
+    ]
