@@ -29,12 +29,14 @@ class Caller:
 
     Attributes:
         name: name of its token.
+        identity: what no other client has: a revoked token leaves its name to another one.
         scopes: what it may do: read, operate.
         portfolios: the only portfolios that it may see; None: all of them.
         ids: the numbers that it sees in place of ids; None: the ids.
     """
 
     name: str
+    identity: str
     scopes: frozenset[str]
     portfolios: tuple[str, ...] | None = None
     ids: OpaqueIds | None = None
@@ -106,7 +108,7 @@ class Caller:
             )
 
 
-LOCAL = Caller("local", frozenset(tokens.SCOPES))
+LOCAL = Caller("local", "local", frozenset(tokens.SCOPES))
 """The caller of every request where tokens are not required."""
 
 
@@ -177,7 +179,9 @@ async def _authenticate(
         # Whoever has no token is not told about the database.
         _log.error("no token can be checked", reason=str(error))
         raise HTTPException(
-            503, "the token cannot be checked: the database is unavailable or busy"
+            503,
+            "the token cannot be checked: the database is unavailable or busy",
+            {"Retry-After": "1"},
         ) from error
     if token is None:
         raise HTTPException(
@@ -186,7 +190,8 @@ async def _authenticate(
             {"WWW-Authenticate": 'Bearer error="invalid_token"'},
         )
     ids = None if token.portfolios is None else OpaqueIds(credentials.credentials)
-    return Caller(token.name, frozenset(token.scopes), token.portfolios, ids)
+    identity = f"token {token.token_id}"
+    return Caller(token.name, identity, frozenset(token.scopes), token.portfolios, ids)
 
 
 def _require_same_origin(request: Request) -> None:

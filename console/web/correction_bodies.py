@@ -22,6 +22,11 @@ class PriceCorrection(Body):
     date: Day
     price: DecimalText
 
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The kind and the key of what is corrected."""
+        return "price", self.security_id, str(self.date)
+
     async def apply(self, database: Connections) -> corrections.Correction:
         """Make the correction."""
         return await corrections.price(
@@ -38,6 +43,11 @@ class RateCorrection(Body):
     date: Day
     rate: DecimalText
 
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The kind and the key of what is corrected."""
+        return "rate", self.base_currency, self.quote_currency, str(self.date)
+
     async def apply(self, database: Connections) -> corrections.Correction:
         """Make the correction."""
         return await corrections.rate(
@@ -52,6 +62,11 @@ class PriceDeletion(Body):
     security_id: SecurityId
     date: Day
 
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The kind and the key of what is corrected."""
+        return "price", self.security_id, str(self.date)
+
     async def apply(self, database: Connections) -> corrections.Correction:
         """Make the correction."""
         return await corrections.delete_price(database, require_text(self.security_id), self.date)
@@ -64,6 +79,11 @@ class RateDeletion(Body):
     base_currency: Currency
     quote_currency: Currency
     date: Day
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The kind and the key of what is corrected."""
+        return "rate", self.base_currency, self.quote_currency, str(self.date)
 
     async def apply(self, database: Connections) -> corrections.Correction:
         """Make the correction."""
@@ -82,6 +102,11 @@ class PositionCorrection(Body):
     quantity: DecimalText
     cost_basis_local: DecimalText
     cost_basis: DecimalText
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The kind and the key of what is corrected: all records of a position are one row."""
+        return "records", self.portfolio_id, self.security_id
 
     async def apply(self, database: Connections) -> corrections.Correction:
         """Make the correction."""

@@ -13,7 +13,13 @@ PortfolioId = Annotated[
 SecurityId = Annotated[
     str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, description="Security id.")
 ]
-Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217 currency code.")]
+Currency = Annotated[
+    str,
+    Field(
+        pattern="^[A-Z][A-Z][A-Za-z]$",
+        description="Currency code of ISO 4217, or one that was added.",
+    ),
+]
 DecimalText = Annotated[
     str,
     Field(

@@ -15,6 +15,7 @@ from revalue.console.web.responses import json_response, json_text
 from revalue.console.web.schemas import CorrectionsMade
 from revalue.engine.correct import authors, corrections
 from revalue.engine.correct.authors import Author
+from revalue.engine.correct.corrections import Change
 from revalue.engine.correct.requests import RequestKey, once
 from revalue.engine.postgres.database import OpenTransaction
 
@@ -87,7 +88,9 @@ async def make_corrections(
     async def work(inside: OpenTransaction) -> str:
         async with inside.connection() as connection:
             at = await authors.sign(connection, author)
-        made = await corrections.together(inside, [each.apply for each in body.corrections])
+        made = await corrections.together(
+            inside, [Change(each.row, each.apply) for each in body.corrections]
+        )
         done.append(made)
         return json_text(
             {
@@ -104,7 +107,7 @@ async def make_corrections(
 
     asked = json.dumps(body.model_dump(), default=str, sort_keys=True).encode()
     named = RequestKey(key, hashlib.sha256(asked).digest())
-    answer, is_new = await once(answers.database, author, named, work)
+    answer, is_new = await once(answers.database, caller.identity, named, work)
     if is_new:
         corrections.log_together(done[0], author)
     return json_response(answer)

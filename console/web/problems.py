@@ -113,7 +113,10 @@ async def _engine_error(request: Request, error: Exception) -> JSONResponse:
     elif status == 500:  # of the server or its database: its operator has to see it
         _log.error("request failed", **asked, exc_info=error)
         detail = f"{detail}; see correlation_id {correlation_id} in the log"
-    return problem(status, name, detail, f"urn:revalue:{name}")
+    response = problem(status, name, detail, f"urn:revalue:{name}")
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
 
 
 def _may_know(request: Request, error: Exception) -> bool:

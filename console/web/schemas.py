@@ -791,7 +791,7 @@ class CorrectionsMade(_Model):
     trigger_ids: list[int] = Field(
         description="Triggers that record them; empty: no value can have changed."
     )
-    positions: int = Field(description="Positions that they affect, at most.")
+    positions: int = Field(description="Positions that they affect, at most; each counts once.")
 
 
 class PreviewProblem(_Model):

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from revalue.engine.correct.problems import is_seen
 from revalue.engine.errors import InvalidInputError
 from revalue.engine.postgres.database import Connections, Isolation
 from revalue.engine.postgres.statement import Connection, statements
@@ -35,7 +36,7 @@ class Author:
     def __post_init__(self) -> None:
         if self.why is None:
             return
-        if not self.why.strip():
+        if not any(is_seen(each) for each in self.why.replace(" ", "")):
             raise InvalidInputError("the reason is empty: say why, or give none")
         if len(self.why) > MAX_CHARACTERS or "\0" in self.why:
             raise InvalidInputError(

@@ -162,13 +162,14 @@ def shown(value: str) -> str:
     text = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}..."
     is_composed = unicodedata.is_normalized("NFC", text)
     text = "".join(
-        each if _is_seen(each) and (is_composed or _is_whole(each)) else f"<U+{ord(each):04X}>"
+        each if is_seen(each) and (is_composed or _is_whole(each)) else f"<U+{ord(each):04X}>"
         for each in text
     )
     return text if text and text == text.strip() else f"'{text}'"
 
 
-def _is_seen(character: str) -> bool:
+def is_seen(character: str) -> bool:
+    """Return whether a character can be seen, or is the one blank that everybody types."""
     return character.isprintable() and not re.match(f"[{UNSEEN}]", character)
 
 

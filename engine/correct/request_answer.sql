@@ -1,4 +1,5 @@
--- The answer to a request that was answered in the last :seconds, and what was asked.
+-- The answer to a request that was answered in the last :seconds, and what was asked. who: the
+-- client, by what no other client is called.
 SELECT fingerprint, answer
 FROM request_answers
 WHERE who = :who AND request_key = :request_key

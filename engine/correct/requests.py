@@ -7,7 +7,6 @@ its answer are committed together, so the second one gets the answer of the firs
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from revalue.engine.correct.authors import Author
 from revalue.engine.errors import KeyReusedError, RequestInProgressError
 from revalue.engine.postgres.database import Connections, OpenTransaction
 from revalue.engine.postgres.statement import statements
@@ -25,7 +24,7 @@ class RequestKey:
     """What names a request.
 
     Attributes:
-        key: the client's own name for it. Each author has keys of its own.
+        key: the client's own name for it. Each client has keys of its own.
         fingerprint: a hash of all that it asks for.
     """
 
@@ -35,7 +34,7 @@ class RequestKey:
 
 async def once(
     database: Connections,
-    author: Author,
+    client: str,
     request: RequestKey,
     work: Callable[[OpenTransaction], Awaitable[str]],
 ) -> tuple[str, bool]:
@@ -43,7 +42,7 @@ async def once(
 
     Args:
         database: the database.
-        author: who asks.
+        client: who asks; no other client, now or later, is called so.
         request: names the request.
         work: does it and returns its answer; what it raises rolls all of it back.
 
@@ -54,7 +53,7 @@ async def once(
         RequestInProgressError: the same request is at work.
         KeyReusedError: the key named another request.
     """
-    named = {"who": author.who, "request_key": request.key}
+    named = {"who": client, "request_key": request.key}
     async with database.transaction() as connection:
         if not await sql("lock_request").value(connection, **named):
             raise RequestInProgressError(

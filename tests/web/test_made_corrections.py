@@ -166,6 +166,66 @@ async def test_a_request_beside_itself_is_refused(
     assert await fetch(database, f"SELECT count(*) FROM ({TRIGGERS}) t") == [(1,)]
 
 
+async def test_requests_for_the_same_rows_in_another_order_wait_for_each_other(
+    web: httpx.AsyncClient, database: Database
+) -> None:
+    """Both wait for the price; made as they are asked for, the second would hold the rate."""
+
+    async def are_waiting(requests: int) -> bool:
+        [[waiting]] = await fetch(
+            database,
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND datname = current_database() AND application_name = 'revalue serve'",
+        )
+        return bool(waiting == requests)
+
+    async with database.transaction() as holder:
+        await holder.execute("SELECT FROM market_prices WHERE security_id = 'A' FOR UPDATE")
+        first = asyncio.create_task(post(web, PRICE, RATE, key="first"))
+        await until(lambda: are_waiting(1))
+        second = asyncio.create_task(post(web, RATE, {**PRICE, "price": "32"}, key="second"))
+        await until(lambda: are_waiting(2))
+    for answer, kinds in ((await first, ["price", "rate"]), (await second, ["rate", "price"])):
+        assert answer.status_code == 200, answer.text
+        made = answer.json()["corrections"]
+        assert [each["what"].split()[0] for each in made] == kinds
+    assert await price(database) == 32
+
+
+async def test_corrections_of_one_row_are_made_as_they_are_asked_for(
+    web: httpx.AsyncClient, database: Database
+) -> None:
+    answer = await post(web, {**PRICE, "price": "32"}, RATE, PRICE)
+    made = answer.json()["corrections"]
+    assert [Decimal(each["new"]) for each in made] == [32, Decimal("1.5"), Decimal("31.5")]
+    assert Decimal(made[2]["old"]) == 32
+    assert await price(database) == Decimal("31.5")
+
+
+async def test_a_position_that_several_corrections_affect_counts_once(
+    web: httpx.AsyncClient,
+) -> None:
+    held = {**CLOSE, "security_id": "A"}
+    records = [{**held, "date": str(DAYS[n]), "quantity": str(n)} for n in range(5, 9)]
+    answer = await post(web, *records, PRICE)
+    assert (answer.status_code, answer.json()["positions"]) == (200, 2), answer.text  # A of P1, P2
+    assert len(answer.json()["trigger_ids"]) > 2
+
+
+async def test_a_rate_of_a_currency_that_was_added_is_corrected(
+    web: httpx.AsyncClient, database: Database
+) -> None:
+    await execute(
+        database,
+        "INSERT INTO currencies (currency, major_currency, units_per_major) "
+        "VALUES ('XXb', 'XXb', 1)",
+    )
+    await execute(database, "INSERT INTO fx_rates VALUES ('XXb', 'USD', $1, 2)", DAYS[3])
+    answer = await post(web, {**RATE, "base_currency": "XXb"})
+    assert answer.status_code == 200, answer.text
+    assert (await post(web, {**RATE, "base_currency": "XbB"}, key="l")).status_code == 422
+
+
 async def test_a_request_without_a_key_or_a_reason_is_refused(web: httpx.AsyncClient) -> None:
     answer = await web.post("/corrections", json={"corrections": [PRICE], "why": "x"})
     assert (answer.status_code, "Idempotency-Key is required" in answer.json()["detail"]) == (
@@ -173,7 +233,8 @@ async def test_a_request_without_a_key_or_a_reason_is_refused(web: httpx.AsyncCl
         True,
     )
     assert (await post(web, PRICE, key="x" * 256)).status_code == 400
-    assert (await post(web, PRICE, why=" ")).status_code == 422
+    for unseen in (" ", "\u200b", " \t\u2800\u3164\n\u00a0"):
+        assert (await post(web, PRICE, why=unseen)).status_code == 422
     assert (await post(web, PRICE, why="x" * 1001)).status_code == 422
     assert (await post(web, *[PRICE] * 101)).status_code == 422
     assert (await post(web)).status_code == 422
@@ -219,6 +280,23 @@ async def test_a_token_is_named_and_a_limited_one_is_not_told_of_others(
         assert [row["why"] for row in rows] == ["", "P2 told us"]
 
 
+async def test_a_token_does_not_inherit_the_keys_of_another_one_with_its_name(
+    url: str, database: Database, valued: Engine
+) -> None:
+    async with client(url) as web:
+        assert (await post(web, PRICE)).status_code == 200  # of the caller "local"
+    async with client(url, require_token=True) as guarded:
+        for name, new in (("local", "32"), ("desk", "33"), ("desk", "34")):
+            _, secret = await tokens.create(database, name, ["operate"])
+            answer = await guarded.post(
+                "/corrections",
+                json={"corrections": [{**PRICE, "price": new}], "why": "a typo"},
+                headers={**bearing(secret), "Idempotency-Key": "k"},
+            )
+            assert (answer.status_code, await price(database)) == (200, Decimal(new)), answer.text
+            await tokens.revoke(database, name)
+
+
 async def test_a_database_that_is_read_only_is_told(
     url: str, database: Database, valued: Engine
 ) -> None:
@@ -230,6 +308,7 @@ async def test_a_database_that_is_read_only_is_told(
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             assert "read-only" in answer.json()["detail"]
+            assert answer.headers["Retry-After"] == "1"
     finally:
         async with database.connection() as connection:
             await connection.execute("SET default_transaction_read_only = off")
