@@ -20,6 +20,16 @@ FIRST_BOOK = "postgres"
 _BOOK = re.compile(r"[a-z][a-z0-9_-]{0,50}")
 _NOT_BOOKS = ("template0", "template1")  # what PostgreSQL makes new databases of
 
+BOOK_NAMES = (
+    "a book's name begins with a letter from a to z, has only these, digits, _ and -, 51 "
+    "characters at most, and is neither template0 nor template1"
+)
+
+
+def is_book_name(text: str) -> bool:
+    """Return whether a book may have this name (BOOK_NAMES)."""
+    return _BOOK.fullmatch(text) is not None and text not in _NOT_BOOKS
+
 
 class Settings(BaseSettings):
     """Each field can be set by an environment variable REVALUE_<FIELD>."""
@@ -152,11 +162,8 @@ class Settings(BaseSettings):
     @field_validator("book")
     @classmethod
     def _is_a_name(cls, book: str | None) -> str | None:
-        if book is not None and (_BOOK.fullmatch(book) is None or book in _NOT_BOOKS):
-            raise ValueError(
-                "a book's name begins with a letter from a to z, has only these, digits, _ and -, "
-                "51 characters at most, and is neither template0 nor template1"
-            )
+        if book is not None and not is_book_name(book):
+            raise ValueError(BOOK_NAMES)
         return book
 
 

@@ -13,7 +13,7 @@ from revalue.engine.errors import BookInUseError, NotFoundError, UsageError
 from revalue.engine.postgres.database import SHORT_SECONDS, translated_errors
 from revalue.engine.postgres.opening import connect
 from revalue.engine.postgres.statement import statements
-from revalue.engine.settings import FIRST_BOOK
+from revalue.engine.settings import BOOK_NAMES, FIRST_BOOK, is_book_name
 
 sql = statements(__package__)
 
@@ -58,8 +58,11 @@ async def require(server: str, book: str) -> None:
     """Require that there is a book of this name.
 
     Raises:
+        UsageError: no book may have this name.
         NotFoundError: there is none; the message names those that there are.
     """
+    if not is_book_name(book):
+        raise UsageError(f"{book!r} is no book: {BOOK_NAMES}")
     async with _connection(server) as connection:
         if await connection.fetchval(sql("book_exists").positional, book):
             return
@@ -87,7 +90,8 @@ async def delete(server: str, book: str) -> None:
 
     Raises:
         NotFoundError: there is no such book.
-        UsageError: it is the server's first database, which cannot be deleted.
+        UsageError: no book may have this name, or it is the server's first database, which cannot
+            be deleted.
         BookInUseError: database sessions are open on it; the message says whose.
     """
     if book == FIRST_BOOK:

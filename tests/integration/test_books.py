@@ -140,6 +140,9 @@ async def test_a_book_is_deleted_when_nothing_is_connected_to_it(
     assert name not in [each.name for each in await books.stored(server_url)]
     assert failed(run(data_dir, *delete, "--yes"))[0] == 4
     assert failed(run(data_dir, "books", "delete", "postgres", "--yes"))[0] == 2
+    for none in ("template0", "template1", "Growth"):
+        code, message = failed(run(data_dir, "books", "delete", none, "--yes"))
+        assert (code, message.startswith(f"{none!r} is no book: a book's name begins")) == (2, True)
 
 
 async def test_the_files_of_a_deleted_book_are_told(
