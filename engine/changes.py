@@ -164,20 +164,30 @@ class Split:
         security: the security.
         date: the first date on which the new quantities are held.
         ratio: new for old: `4:1`; `1:10` is a reverse split.
-        again: make it though a split of this security and date was made already.
+        again: make it though one of this security was made already, for a date within 30 days.
+        all_records: make it though records seem to have the new quantities already: they are those
+            before them times the ratio.
     """
 
     security: str
     date: date
     ratio: str
     again: bool = False
+    all_records: bool = False
 
     def __post_init__(self) -> None:
         require_day("date", self.date)
 
     async def apply(self, database: Connections) -> SplitCorrection:
         """Make the correction."""
-        return await splits.split(database, self.security, self.date, self.ratio, again=self.again)
+        return await splits.split(
+            database,
+            self.security,
+            self.date,
+            self.ratio,
+            again=self.again,
+            all_records=self.all_records,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -218,7 +218,16 @@ def correct_split(
     again: Annotated[
         bool,
         typer.Option(
-            "--again", help="Make it though a split of this security and date was made already."
+            "--again",
+            help="Make it though a split of SECURITY was made already, for a date within 30 days.",
+        ),
+    ] = False,
+    all_records: Annotated[
+        bool,
+        typer.Option(
+            "--all-records",
+            help="Make it though records seem to have the new quantities already: they are those "
+            "before them times RATIO.",
         ),
     ] = False,
     why: Why = None,
@@ -233,7 +242,7 @@ def correct_split(
     """
 
     async def correct(database: Connections) -> SplitCorrection:
-        return await split(database, security, day, ratio, again=again)
+        return await split(database, security, day, ratio, again=again, all_records=all_records)
 
     async def look(database: Database) -> SplitCorrection:
         async with rolled_back(database) as inside:
@@ -242,7 +251,7 @@ def correct_split(
     if not yes and not dry_run:
         what = f"the quantities of {security} would be multiplied by {ratio} from {day} on"
         require_somebody(f"{what} (--dry-run shows it)")
-        _print_quantities(CliContext.of(ctx).run(look), err)
+        _print_split(CliContext.of(ctx).run(look), err)
         require_confirmation(what, confirmed=False)
     run_correction(ctx, correct, dry_run, as_json, why)
 
@@ -286,7 +295,7 @@ def print_correction(made: Made) -> None:
     """Print what was corrected and which positions and dates it can affect."""
     out.print(describe(made))
     if isinstance(made, SplitCorrection):
-        _print_quantities(made)
+        _print_split(made)
     triggers = _triggers(made)
     if not triggers:
         out.print("no valued position-day is affected")
@@ -332,7 +341,19 @@ def describe_revert(made: Revert, *, is_done: bool = True) -> str:
     return text + (f", {made.kept:,} changed since and kept" if made.kept else "")
 
 
-def _print_quantities(made: SplitCorrection, console: Console | None = None) -> None:
+def _print_split(made: SplitCorrection, console: Console | None = None) -> None:
+    """Print the first quantities of a split, and what one should look at before it is made."""
+    _print_quantities(made, console)
+    if made.begin_later:
+        (console or out).print(
+            f"{counted(made.begin_later, 'position')} of these begin after {made.date}, and are "
+            "multiplied too: are their quantities of old shares?"
+        )
+    if made.price_warning is not None:
+        err.print(f"warning: {made.price_warning}")
+
+
+def _print_quantities(made: SplitCorrection, console: Console | None) -> None:
     title = f"Quantities of {made.security}"
     if made.records > len(made.quantities):
         title += f", the first {len(made.quantities)} of {made.records:,}"
@@ -375,7 +396,7 @@ def print_preview(told: Preview) -> None:
     """Print what would be restated, how values would change, and how long it would take."""
     out.print(f"{describe(told.correction)} (not written)")
     if isinstance(told.correction, SplitCorrection):
-        _print_quantities(told.correction)
+        _print_split(told.correction)
     if not told.positions:
         out.print("no valued position-day would change")
         return

@@ -11,11 +11,11 @@ from revalue.console.cli.checks import require_confirmation, require_somebody
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.correct import describe_revert, print_correction, print_preview
 from revalue.console.cli.output import err, format_time, out, print_fitting_table, print_json
-from revalue.console.cli.progress import preview_line
+from revalue.console.cli.progress import load_line, preview_line
 from revalue.engine.correct import loads as recorded
 from revalue.engine.correct.ingest import Kind
-from revalue.engine.correct.reverts import Revert, log_revert, revert
-from revalue.engine.postgres.database import Database, rolled_back
+from revalue.engine.correct.reverts import Revert, log_revert, look, revert
+from revalue.engine.postgres.database import Database
 from revalue.engine.preview.preview import Preview, preview
 
 _SHOWN_TRIGGERS = 3
@@ -96,21 +96,22 @@ def take_back(
     context = CliContext.of(ctx)
     take = partial(revert, load_id=load, keep_later=keep_later)
 
-    async def look(database: Database) -> Revert:
-        async with rolled_back(database) as inside:
-            return await take(inside)
+    async def count(database: Database) -> Revert:
+        with load_line(show=not as_json) as on_progress:
+            return await look(database, load, keep_later=keep_later, on_progress=on_progress)
 
     async def run(database: Database) -> Revert | Preview:
         if dry_run:
             with preview_line(show=not as_json) as on_progress:
                 return await preview(database, take, context.settings, on_progress=on_progress)
-        done = await take(database)
+        with load_line(show=not as_json) as on_progress:
+            done = await take(database, on_progress=on_progress)
         log_revert(done)
         return done
 
     if not yes and not dry_run:
         require_somebody(f"load {load} would be taken back (--dry-run shows it)")
-        err.print(describe_revert(context.run(look), is_done=False))
+        err.print(describe_revert(context.run(count), is_done=False))
         require_confirmation(f"load {load} would be taken back", confirmed=False)
     done = context.run(run)
     if isinstance(done, Preview):

@@ -12,8 +12,14 @@ from revalue.engine import logs
 from revalue.engine.correct import authors, loads, upserts
 from revalue.engine.correct.incoming import Incoming
 from revalue.engine.correct.ingest import COLUMNS, Kind
-from revalue.engine.errors import CorrectionRefusedError, NotFoundError, UsageError
-from revalue.engine.postgres.database import Connections
+from revalue.engine.correct.load_progress import OnProgress, Progress
+from revalue.engine.errors import (
+    CorrectionRefusedError,
+    NotFoundError,
+    UsageError,
+    WriteConflictError,
+)
+from revalue.engine.postgres.database import Connections, rolled_back
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
@@ -56,7 +62,13 @@ class Revert:
     load_id: int | None
 
 
-async def revert(database: Connections, load_id: int, *, keep_later: bool = False) -> Revert:
+async def revert(
+    database: Connections,
+    load_id: int,
+    *,
+    keep_later: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Revert:
     """Take a load back, all of it or nothing.
 
     A row that is not any more as the load left it was changed by something later: another load, a
@@ -67,36 +79,31 @@ async def revert(database: Connections, load_id: int, *, keep_later: bool = Fals
         database: the database.
         load_id: the number of the load, as `list_loads` gives it.
         keep_later: leave rows that were changed since as they are, and take the others back.
+        on_progress: called with the steps "checking", "writing" and "committing".
 
     Raises:
         NotFoundError: no such load is recorded.
         UsageError: it cannot be taken back: it is of another kind, has changed nothing, or is older
             than what the database keeps.
-        CorrectionRefusedError: rows were changed since, and `keep_later` is not set.
+        CorrectionRefusedError: rows were changed since, and `keep_later` is not set, or all were;
+            or a price would be restored that a load would refuse.
         TransientError: the database is unavailable or busy.
     """
+    progress = Progress(on_progress)
     async with database.transaction() as connection:
-        found = await sql("load_to_revert").row(connection, load=load_id)
-        if found is None:
-            raise _not_recorded(load_id)
-        _require_revertible(load_id, found)
+        found = await _to_revert(connection, load_id)
         kind = Kind(found["kind"])
         await authors.sign(connection, authors.local_author())
         await loads.keep_replaced(connection)
-        if kind is Kind.POSITIONS:
-            await sql("lock_reverted_positions").value(connection, load=load_id)
-        await sql(f"reverted_{kind.value}").execute(connection, load=load_id)
-        await connection.execute("ANALYZE reverted")
-        count = await sql("count_reverted").one(connection)
-        if not count["rows"]:
-            raise _not_recorded(load_id)
-        if count["later"] and not keep_later:
-            raise await _refusal(connection, load_id, kind, found, count)
+        progress.next("checking", 0)
+        count = await _compare(connection, load_id, found, keep_later=keep_later)
+        progress.next("writing", 0)
         if kind is Kind.POSITIONS:
             done = await _restore_positions(connection)
         else:
-            done = await _restore_market_data(connection, kind)
+            done = await _restore_market_data(connection, kind, count["inserted"])
         await connection.execute("DROP TABLE reverted")
+        progress.next("committing", 0)
         recorded = await loads.record(
             connection,
             kind.value,
@@ -116,6 +123,81 @@ async def revert(database: Connections, load_id: int, *, keep_later: bool = Fals
         trigger_ids=done["trigger_ids"],
         positions=done["positions"],
         load_id=recorded,
+    )
+
+
+async def look(
+    database: Connections,
+    load_id: int,
+    *,
+    keep_later: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Revert:
+    """Find out how many rows `revert` would restore and delete. It restores none.
+
+    Args and errors are those of `revert`. What is affected is not known: there are no triggers, and
+    `positions` is 0.
+    """
+    progress = Progress(on_progress)
+    async with rolled_back(database) as inside, inside.connection() as connection:
+        progress.next("checking", 0)
+        found = await _to_revert(connection, load_id)
+        count = await _compare(connection, load_id, found, keep_later=keep_later)
+    return Revert(
+        reverts=load_id,
+        kind=found["kind"],
+        source=found["source"],
+        rows=count["rows"],
+        deleted=count["deleted"],
+        restored=count["restored"],
+        kept=count["later"],
+        trigger_ids=(),
+        positions=0,
+        load_id=None,
+    )
+
+
+async def _to_revert(connection: Connection, load_id: int) -> Any:
+    found = await sql("load_to_revert").row(connection, load=load_id)
+    if found is None:
+        raise _not_recorded(load_id)
+    _require_revertible(load_id, found)
+    return found
+
+
+async def _compare(connection: Connection, load_id: int, found: Any, *, keep_later: bool) -> Any:
+    """Make the table `reverted` of the rows of a load, which are locked; return how many there are.
+
+    Raises:
+        CorrectionRefusedError: they cannot be restored.
+    """
+    kind = Kind(found["kind"])
+    if kind is Kind.POSITIONS:
+        await sql("lock_reverted_positions").value(connection, load=load_id)
+    await sql(f"reverted_{kind.value}").execute(connection, load=load_id)
+    await connection.execute("ANALYZE reverted")
+    count = await sql("count_reverted").one(connection)
+    if not count["rows"]:
+        raise _not_recorded(load_id)
+    if count["later"] == count["rows"] or (count["later"] and not keep_later):
+        raise await _refusal(connection, load_id, kind, found, count)
+    if kind is Kind.PRICES:
+        await _require_multipliers(connection, load_id)
+    return count
+
+
+async def _require_multipliers(connection: Connection, load_id: int) -> None:
+    """Require what a load requires of prices that would be restored."""
+    rows = await sql("reverted_without_multiplier").fetch(connection, most=_SHOWN_ROWS)
+    if not rows:
+        return
+    more = rows[0]["count"] - len(rows)
+    raise CorrectionRefusedError(
+        f"load {load_id} has replaced prices that are quoted PER_CONTRACT, and these instruments "
+        "have no contract_multiplier any more, nothing is taken back: "
+        + ", ".join(row["security_id"] for row in rows)
+        + (f" and {more:,} more" if more else "")
+        + ". Load instruments with it first"
     )
 
 
@@ -176,17 +258,33 @@ async def _refusal(
     if count["later"] > len(later):
         lines.append(f"  and {count['later'] - len(later):,} more")
     lines.append(
-        "Take the later load back first, or pass --keep-later (in Python keep_later=True): these "
-        "rows then stay as they are"
+        "Take the later load back first"
+        if count["later"] == count["rows"]
+        else "Take the later load back first, or pass --keep-later (in Python keep_later=True): "
+        "these rows then stay as they are"
     )
     return CorrectionRefusedError("\n".join(lines))
 
 
-async def _restore_market_data(connection: Connection, kind: Kind) -> dict[str, Any]:
-    """Restore prices or rates; return what became of them, by the names of LoadResult."""
+async def _restore_market_data(connection: Connection, kind: Kind, missing: int) -> dict[str, Any]:
+    """Restore prices or rates; return what became of them, by the names of LoadResult.
+
+    Args:
+        connection: in the transaction that has compared them.
+        kind: what they are.
+        missing: how many of them are to be inserted.
+
+    Raises:
+        WriteConflictError: another session has stored some of these meanwhile.
+    """
     removed = await sql(f"delete_reverted_{kind.value}").execute(connection)
     changed = await sql(f"update_reverted_{kind.value}").execute(connection)
     inserted = await sql(f"insert_reverted_{kind.value}").execute(connection)
+    if inserted < missing:
+        raise WriteConflictError(
+            f"another session has stored {missing - inserted:,} of the {kind.value} meanwhile that "
+            "would be restored, nothing is taken back. Try again: the rows are then named"
+        )
     reach = await sql("reach").one(connection)
     return {
         "inserted": inserted,

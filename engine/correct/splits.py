@@ -1,9 +1,12 @@
 """Correct the quantities of a security for a split: every holder has them from its date on."""
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from revalue.engine.correct import loads, upserts
 from revalue.engine.correct.incoming import Incoming
@@ -16,6 +19,12 @@ sql = statements(__package__)
 
 _SHOWN_ROWS = 5
 _SHOWN_QUANTITIES = 20
+
+_REACH_DAYS = 30
+"""Splits that are so near are taken for the same one: an ex-date and a pay date, for example."""
+
+_MAX_MOVE = math.log(1.5)
+"""How far a price may move besides what the split does to it, as a logarithm."""
 
 _RATIO = re.compile(r"([1-9][0-9]{0,8}):([1-9][0-9]{0,8})")
 
@@ -39,22 +48,26 @@ class SplitCorrection:
         date: from when on the quantities are others.
         ratio: new for old, as `4:1`.
         holders: positions whose quantity is another on that date or later.
+        begin_later: those of them that begin after that date.
         records: position records that were changed or added.
         quantities: the first of these, by portfolio and date.
         trigger_ids: the triggers that record the correction.
         positions: how many positions were corrected: those that are scheduled on these dates.
         load_id: under which number it is recorded, so that it can be taken back.
+        price_warning: what is strange about the prices around that date; None: nothing is.
     """
 
     security: str
     date: date
     ratio: str
     holders: int
+    begin_later: int
     records: int
     quantities: tuple[SplitQuantity, ...]
     trigger_ids: tuple[int, ...]
     positions: int
     load_id: int | None
+    price_warning: str | None
 
 
 def parse_ratio(text: str) -> tuple[int, int]:
@@ -73,7 +86,13 @@ def parse_ratio(text: str) -> tuple[int, int]:
 
 
 async def split(
-    database: Connections, security: str, day: date, ratio: str, *, again: bool = False
+    database: Connections,
+    security: str,
+    day: date,
+    ratio: str,
+    *,
+    again: bool = False,
+    all_records: bool = False,
 ) -> SplitCorrection:
     """Multiply the quantities that are held of a security from a date on; their cost stays.
 
@@ -85,28 +104,25 @@ async def split(
         security: the security.
         day: the first date on which the new quantities are held.
         ratio: new for old, as `4:1`.
-        again: make it though one of this security and date was made already.
+        again: make it though one of this security was made already, for a date within 30 days.
+        all_records: make it though records seem to have the new quantities already.
 
     Raises:
         NotFoundError: there is no such security, or nobody holds it on the date or later.
         InvalidInputError: the ratio is none, or a new quantity does not come out exactly at 10
             places, or does not fit.
-        CorrectionRefusedError: a split of this security and date was made already.
+        CorrectionRefusedError: a split of this security was made already for a date within 30
+            days; or the quantity of a record is the one before it times the ratio.
     """
     numerator, denominator = parse_ratio(ratio)
-    words = f"split of {security} on {day} "
+    words = f"split of {security} on "
     async with database.transaction() as connection:
         if not await sql("security_exists").value(connection, security=security):
             raise NotFoundError(f"there is no security {security!r}")
         await sql("lock_split_positions").value(connection, security=security)
         # Whoever has made the same split meanwhile has held these locks.
-        before = await sql("split_made").value(connection, words=words)
-        if before is not None and not again:
-            raise CorrectionRefusedError(
-                f"a split of {security} on {day} was made already, as load {before}: `revalue loads"
-                f" revert {before}` takes it back. To make another one on this date, pass --again "
-                "(in Python again=True)"
-            )
+        if not again:
+            await _require_first(connection, security, day, words)
         await loads.keep_replaced(connection)
         await sql("split_records").execute(
             connection,
@@ -115,11 +131,13 @@ async def split(
             numerator=Decimal(numerator),
             denominator=Decimal(denominator),
         )
-        count = await sql("count_split").one(connection)
+        count = await sql("count_split").one(connection, day=day)
         if not count["records"]:
             raise NotFoundError(f"nobody holds {security!r} on {day} or later")
         if count["misfits"]:
             raise await _misfits(connection, security, ratio, count["misfits"])
+        if count["split_already"] and not all_records:
+            raise await _split_already(connection, security, ratio, count["split_already"])
         quantities = await sql("quantities_of_split").fetch(connection, most=_SHOWN_QUANTITIES)
         async with Incoming(connection, COLUMNS[Kind.POSITIONS]) as incoming:
             await sql("incoming_of_split").execute(connection)
@@ -127,20 +145,95 @@ async def split(
             counts = await upserts.write_histories(connection, replace=False)
         await connection.execute("DROP TABLE split_records")
         load_id = await loads.record(
-            connection, Kind.POSITIONS.value, words + ratio, count["records"], counts
+            connection, Kind.POSITIONS.value, f"{words}{day} {ratio}", count["records"], counts
         )
+        prices = await sql("prices_around").one(connection, security=security, day=day)
     trigger = counts["trigger_id"]
     return SplitCorrection(
         security=security,
         date=day,
         ratio=ratio,
         holders=count["positions"],
+        begin_later=count["begin_later"],
         records=count["records"],
         quantities=tuple(SplitQuantity(*row) for row in quantities),
         trigger_ids=() if trigger is None else (trigger,),
         positions=counts["positions_corrected"],
         load_id=load_id,
+        price_warning=_price_warning(prices, security, day, numerator, denominator),
     )
+
+
+async def _require_first(connection: Connection, security: str, day: date, words: str) -> None:
+    """Require that no split of the security is in force whose date is near.
+
+    Raises:
+        CorrectionRefusedError: there is one; the message names all.
+    """
+    made = await sql("splits_made").fetch(connection, words=words, day=day, reach=_REACH_DAYS)
+    if not made:
+        return
+    listed = ", ".join(
+        f"{each['ratio']} on {each['day']}, as load {each['load_id']}" for each in made
+    )
+    raise CorrectionRefusedError(
+        f"a split of {security} was made already within {_REACH_DAYS} days of {day}: {listed}. "
+        f"`revalue loads revert {made[-1]['load_id']}` takes it back. If this is another one, pass "
+        "--again (in Python again=True)"
+    )
+
+
+async def _split_already(
+    connection: Connection, security: str, ratio: str, count: int
+) -> CorrectionRefusedError:
+    """Name the positions that have records in new shares, as it seems."""
+    rows = await sql("split_already").fetch(connection, most=_SHOWN_ROWS)
+    return CorrectionRefusedError(
+        f"the quantity of {count:,} records of {security} is already the one before it times "
+        f"{ratio}, so a file has probably stated the split; nothing is changed: "
+        + _listed(rows, count)
+        + ". To multiply these, too, pass --all-records (in Python all_records=True), and load the "
+        "file that has stated the split again after it"
+    )
+
+
+def _listed(rows: Sequence[Any], count: int) -> str:
+    """Name the first of so many records: `P1 on 2024-03-05 (7)`."""
+    shown = ", ".join(
+        f"{row['portfolio_id']} on {row['position_date']} ({_plain(row['quantity'])})"
+        for row in rows
+    )
+    return shown + (f" and {count - len(rows):,} more" if count > len(rows) else "")
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"
+
+
+def _price_warning(
+    prices: Any, security: str, day: date, numerator: int, denominator: int
+) -> str | None:
+    """Say what is strange about the prices around a split; None: they show it, or seem to.
+
+    A price shows a split if it is nearer to the former one of a new share than to that of an old
+    one, and has not moved far besides.
+    """
+    before, after = prices["price_before"], prices["price_after"]
+    if before is None or after is None:
+        when = "before" if before is None else "from"
+        return f"no price of {security} is stored {when} {day}: the split cannot be seen in prices"
+    told = (
+        f"{_plain(before)} {prices['unit_before']} on {prices['date_before']}, "
+        f"{_plain(after)} {prices['unit_after']} on {prices['date_after']}"
+    )
+    ratio = f"{numerator}:{denominator}"
+    if prices["unit_before"] != prices["unit_after"]:
+        return f"the prices of {security} do not show whether there was a split {ratio}: {told}"
+    may_move = min(abs(math.log(numerator / denominator)) / 2, _MAX_MOVE)
+    moved = math.log(after * numerator / (before * denominator))
+    if abs(moved) <= may_move:
+        return None
+    return f"the prices of {security} do not show a split {ratio}: {told}"
 
 
 async def _misfits(
@@ -148,14 +241,9 @@ async def _misfits(
 ) -> InvalidInputError:
     """Name the positions whose new quantity cannot be stored as it is."""
     rows = await sql("misfits_of_split").fetch(connection, most=_SHOWN_ROWS)
-    shown = ", ".join(
-        f"{row['portfolio_id']} on {row['position_date']} ({row['quantity'].normalize():f})"
-        for row in rows
-    )
     return InvalidInputError(
         f"a split {ratio} of {security} does not give a quantity with at most 18 digits before and "
-        f"10 after the point in {count:,} records, nothing is changed: {shown}"
-        + (f" and {count - len(rows):,} more" if count > len(rows) else "")
-        + ". What a holder gets for a fraction is for you to say: load the new quantities of this "
+        f"10 after the point in {count:,} records, nothing is changed: {_listed(rows, count)}"
+        ". What a holder gets for a fraction is for you to say: load the new quantities of this "
         "security as a file of positions"
     )

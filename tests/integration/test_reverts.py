@@ -7,18 +7,26 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import asyncpg
 import polars as pl
 import pytest
 
 import revalue
 from revalue.engine.correct import corrections
 from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.load_progress import LoadProgress
 from revalue.engine.correct.loads import list_loads
-from revalue.engine.correct.reverts import revert
-from revalue.engine.errors import CorrectionRefusedError, NotFoundError, UsageError
+from revalue.engine.correct.reverts import look, revert
+from revalue.engine.correct.splits import split
+from revalue.engine.errors import (
+    CorrectionRefusedError,
+    NotFoundError,
+    UsageError,
+    WriteConflictError,
+)
 from revalue.engine.operate.prune import REPLACED_PRICES, REPLACED_RECORDS, prune
 from revalue.engine.operate.status import read_status
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database, OpenTransaction, rolled_back
 from revalue.engine.read.queries import valuations
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
@@ -195,7 +203,14 @@ async def test_what_is_left_is_the_book_without_the_load(
         changed = await inputs(database)
         assert changed != await inputs(other)
         for number in reversed(numbers):
-            done = await revert(database, number)
+            steps: list[LoadProgress] = []
+            told = await look(database, number, on_progress=steps.append)
+            assert [each.step for each in steps] == ["checking"]
+            done = await revert(database, number, on_progress=steps.append)
+            assert [each.step for each in steps[1:]] == ["checking", "writing", "committing"]
+            assert (told.rows, told.deleted, told.restored) == (
+                *(done.rows, done.deleted, done.restored),
+            )
             assert (done.reverts, done.kept) == (number, 0)
             assert done.rows == done.deleted + done.restored > 0
         await valued(url)
@@ -276,6 +291,82 @@ async def test_a_change_that_is_not_committed_yet_is_waited_for(
             await until(is_waiting, work=reverting)
         with pytest.raises(CorrectionRefusedError, match="1 of the 1 rows"):
             await reverting
+
+
+@pytest.mark.parametrize("kind", [Kind.PRICES, Kind.FX_RATES])
+async def test_a_row_that_is_stored_again_meanwhile_is_a_conflict(
+    books: Callable[[], Any], kind: Kind
+) -> None:
+    frame = {Kind.PRICES: prices("A", {DAYS[10]: "7"}), Kind.FX_RATES: rates({DAYS[11]: "7"})}[kind]
+    waits = """SELECT 1 FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    async with await Database.open(await books()) as database:
+        [number] = await loaded(database, [Wrong(kind, frame)])
+        again = (await revert(database, number)).load_id
+        assert again is not None
+        async with database.transaction() as connection:
+            await load(OpenTransaction(connection), kind, frame)
+            reverting = asyncio.create_task(revert(database, again))
+
+            async def is_waiting() -> bool:
+                return bool(await fetch(database, waits))
+
+            await until(is_waiting, work=reverting)
+        with pytest.raises(WriteConflictError, match=f"stored 1 of the {kind.value} meanwhile"):
+            await reverting
+        with pytest.raises(CorrectionRefusedError, match="the load left nothing, now it is 7"):
+            await revert(database, again)
+
+
+async def test_a_price_per_contract_is_not_restored_without_a_multiplier(
+    books: Callable[[], Any],
+) -> None:
+    def multiplier(value: str | None) -> pl.DataFrame:
+        return pl.DataFrame(
+            {"security_id": ["C"], "currency": ["USD"], "max_price_age_sessions": [30]}
+        ).with_columns(contract_multiplier=pl.lit(value, pl.String))
+
+    async with await Database.open(await books()) as database:
+        await load(database, Kind.INSTRUMENTS, multiplier("10"))
+        await load(database, Kind.PRICES, prices("C", {DAYS[1]: "5"}, basis="PER_CONTRACT"))
+        [number] = await loaded(database, [Wrong(Kind.PRICES, prices("C", {DAYS[1]: "50"}))])
+        await load(database, Kind.INSTRUMENTS, multiplier(None))
+        for take in (look, revert):
+            with pytest.raises(
+                CorrectionRefusedError, match=r"no contract_multiplier .*back: C\. "
+            ):
+                await take(database, number)
+        await load(database, Kind.INSTRUMENTS, multiplier("10"))
+        assert (await revert(database, number)).restored == 1
+
+
+async def test_a_load_is_recorded_only_of_what_its_transaction_has_written(
+    books: Callable[[], Any],
+) -> None:
+    """Users of revalue_writer may call record_load themselves."""
+    record = "SELECT record_load($1, $2, 'me', 1, 1, 0, 0, 0, 0, NULL, $3)"
+    price = """INSERT INTO market_prices (security_id, price_date, price, currency, quote_basis)
+               VALUES ('C', '2024-01-02', 5, 'USD', 'PER_UNIT')"""
+    async with await Database.open(await books()) as database:
+        name = f"split of A on {DAYS[3]} 2:1"
+        await fetch(database, record, "positions", name, None)
+        made = await split(database, "A", DAYS[3], "2:1")
+        for written, kind in ((None, "positions"), (price, "positions"), (price, "prices")):
+            async with rolled_back(database) as inside, inside.connection() as connection:
+                await connection.execute("SET LOCAL revalue.keeps_replaced = on")
+                if written is not None:
+                    await connection.execute(written)
+                with pytest.raises(asyncpg.RestrictViolationError, match="has not taken back load"):
+                    await connection.fetch(record, kind, "a revert", made.load_id)
+        async with database.transaction() as connection:
+            await connection.execute("SET LOCAL revalue.keeps_replaced = on")
+            await connection.execute(price)
+            await connection.fetch(record, "prices", "a file", None)
+            with pytest.raises(asyncpg.RestrictViolationError, match="recorded a load already"):
+                async with connection.transaction():
+                    await connection.fetch(record, "prices", "another one", None)
+        with pytest.raises(CorrectionRefusedError, match=f"as load {made.load_id}"):
+            await split(database, "A", DAYS[3], "2:1")
 
 
 async def test_what_cannot_be_taken_back_says_why(books: Callable[[], Any]) -> None:

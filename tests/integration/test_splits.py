@@ -4,6 +4,7 @@ import json
 import os
 import pty
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -13,13 +14,14 @@ import pytest
 import revalue
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.loads import list_loads
-from revalue.engine.correct.splits import split
+from revalue.engine.correct.reverts import revert
+from revalue.engine.correct.splits import SplitCorrection, split
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, rolled_back
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
 from tests.integration.test_cli_conventions import revalue as revalue_command
-from tests.support import DAYS, facts, fetch
+from tests.support import DAYS, facts, fetch, prices
 
 
 @pytest.fixture
@@ -83,6 +85,7 @@ async def test_the_command_shows_the_quantities_and_wants_consent(
     shown = [line.replace("│", " ").split() for line in lines if "P1" in line][:2]
     assert shown == [["P1", str(DAYS[3]), "10.5", "15.75"], ["P1", str(DAYS[4]), "7", "10.5"]]
     assert any(line.startswith("would restate 2 positions") for line in lines)
+    assert any(line.startswith("warning: the prices of A do not show") for line in lines)
     told = json.loads(run(book_url, *split_of_a, "--dry-run", "--json").stdout)
     assert (told["correction"]["load_id"], told["correction"]["holders"]) == (None, 2)
     got, message = code(book_url, *split_of_a)
@@ -111,6 +114,93 @@ async def test_the_command_shows_the_quantities_and_wants_consent(
         book.revert(told["load_id"])
         assert book.preview(again).positions == 2
     assert await fetch(database, HELD, "A") == before
+
+
+async def tried(
+    database: Database, security: str, day: date, ratio: str = "2:1", *, all_records: bool = False
+) -> SplitCorrection:
+    """What a split would do, without --again."""
+    async with rolled_back(database) as inside:
+        return await split(inside, security, day, ratio, all_records=all_records)
+
+
+async def test_a_split_counts_until_all_of_it_is_taken_back(database: Database) -> None:
+    made = await split(database, "A", DAYS[3], "2:1")
+    refused = f"2:1 on {DAYS[3]}, as load {made.load_id}"
+    assert made.load_id is not None
+    doubled = {DAYS[3]: "21", DAYS[4]: "14"}
+    await load(database, Kind.POSITIONS, facts("P1", "A", doubled, "1200"))
+    done = await revert(database, made.load_id, keep_later=True)
+    assert (done.restored, done.deleted, done.kept) == (1, 1, 2)
+    with pytest.raises(CorrectionRefusedError, match=refused):
+        await tried(database, "A", DAYS[3])
+    await load(database, Kind.POSITIONS, facts("P2", "A", doubled, "1200"))
+    loads = len(await list_loads(database, most=100))
+    with pytest.raises(CorrectionRefusedError, match="4 of the 4 rows") as told:
+        await revert(database, made.load_id, keep_later=True)
+    assert "--keep-later" not in str(told.value)
+    assert len(await list_loads(database, most=100)) == loads
+    with pytest.raises(CorrectionRefusedError, match=refused):
+        await tried(database, "A", DAYS[3])
+
+    made = await split(database, "B", DAYS[3], "2:1")
+    undone = made.load_id
+    for is_made in (False, True, False, True, False):
+        assert undone is not None
+        undone = (await revert(database, undone)).load_id
+        if is_made:
+            with pytest.raises(CorrectionRefusedError, match=f"as load {made.load_id}"):
+                await tried(database, "B", DAYS[3])
+        else:
+            assert (await tried(database, "B", DAYS[3])).holders == 2
+
+
+async def test_a_split_on_a_near_date_may_be_the_same_one(database: Database) -> None:
+    made = await split(database, "A", DAYS[3], "2:1")
+    for days in (-30, -1, 1, 30):
+        with pytest.raises(CorrectionRefusedError) as told:
+            await tried(database, "A", DAYS[3] + timedelta(days=days), "3:1")
+        assert f"2:1 on {DAYS[3]}, as load {made.load_id}" in str(told.value)
+        assert f"`revalue loads revert {made.load_id}`" in str(told.value)
+    for days in (-31, 31):
+        assert (await tried(database, "A", DAYS[3] + timedelta(days=days), "3:1")).holders == 2
+    assert (await tried(database, "B", DAYS[3])).holders == 2
+    assert (await split(database, "A", DAYS[4], "3:1", again=True)).holders == 2
+
+
+async def test_records_and_prices_of_new_shares_are_told(database: Database) -> None:
+    portfolio = {"portfolio_id": ["P8"], "base_currency": ["USD"], "calendar_id": ["CAL"]}
+    await load(database, Kind.PORTFOLIOS, pl.DataFrame(portfolio))
+    await load(database, Kind.POSITIONS, facts("P8", "A", {DAYS[9]: "100"}))
+    made = await tried(database, "A", DAYS[3], "4:1")
+    assert (made.holders, made.begin_later, made.records) == (3, 1, 5)
+    assert made.price_warning == (
+        f"the prices of A do not show a split 4:1: 102.25 USD PER_UNIT on {DAYS[2]}, 103.25 USD "
+        f"PER_UNIT on {DAYS[3]}"
+    )
+    last = DAYS[-1] + timedelta(days=1)
+    assert (await tried(database, "A", last, "4:1")).price_warning == (
+        f"no price of A is stored from {last}: the split cannot be seen in prices"
+    )
+    for ratio, price, is_told in (
+        *(("4:1", "30", False), ("4:1", "20", False), ("4:1", "40", True), ("4:1", "10", True)),
+        *(
+            ("11:10", "97", False),
+            ("11:10", "99", True),
+            ("1:2", "200", False),
+            ("1:2", "99", True),
+        ),
+    ):
+        await load(database, Kind.PRICES, prices("A", {DAYS[3]: price}))
+        told = (await tried(database, "A", DAYS[3], ratio)).price_warning
+        assert (told is not None) is is_told, (ratio, price)
+
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[6]: "28"}))
+    await load(database, Kind.POSITIONS, facts("P2", "A", {DAYS[3]: "42", DAYS[4]: "7"}))
+    with pytest.raises(CorrectionRefusedError) as refused:
+        await tried(database, "A", DAYS[3], "4:1")
+    assert f": P1 on {DAYS[6]} (28), P2 on {DAYS[3]} (42). To multiply these" in str(refused.value)
+    assert (await tried(database, "A", DAYS[3], "4:1", all_records=True)).records == 6
 
 
 @pytest.mark.slow

@@ -3,14 +3,44 @@
 -- replaced or added (moment_id; NULL: there are none). reverts is the load that it takes back.
 --
 -- It writes with the rights of the owner, so that no role can record a load under another name or
--- time. The triggers of this transaction are not fanned out yet, which an index finds; the one of
+-- time. Nor is the client believed what it has written: only rows of the load's kind count as kept,
+-- one load has them, and only a load that has them has taken another one of its kind back. So who
+-- may write prices cannot say that a load of positions was taken back.
+--
+-- The triggers of this transaction are not fanned out yet, which an index finds; the one of
 -- corrected positions is, and is given.
 CREATE OR REPLACE FUNCTION record_load(
     kind text, source text, client text, rows bigint, inserted bigint, changed bigint,
     unchanged bigint, removed bigint, closed bigint, position_trigger bigint,
     reverts bigint) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER
-BEGIN ATOMIC
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    kept_moment bigint := (
+        SELECT m.moment_id FROM moments m
+        WHERE m.xid = pg_current_xact_id()
+          AND CASE record_load.kind
+              WHEN 'prices' THEN EXISTS (
+                  SELECT FROM replaced_prices r WHERE r.moment_id = m.moment_id)
+              WHEN 'fx_rates' THEN EXISTS (
+                  SELECT FROM replaced_rates r WHERE r.moment_id = m.moment_id)
+              WHEN 'positions' THEN EXISTS (
+                  SELECT FROM replaced_records r WHERE r.moment_id = m.moment_id)
+              END);
+    recorded bigint;
+BEGIN
+    IF EXISTS (SELECT FROM loads l WHERE l.moment_id = kept_moment) THEN
+        RAISE EXCEPTION 'this transaction has recorded a load already'
+            USING ERRCODE = 'restrict_violation',
+                  HINT = 'Give each load a transaction of its own.';
+    END IF;
+    IF record_load.reverts IS NOT NULL AND (
+        kept_moment IS NULL
+        OR NOT EXISTS (SELECT FROM loads l
+                       WHERE l.load_id = record_load.reverts AND l.kind = record_load.kind))
+    THEN
+        RAISE EXCEPTION 'this transaction has not taken back load %', record_load.reverts
+            USING ERRCODE = 'restrict_violation', HINT = 'Use `revalue loads revert`.';
+    END IF;
     INSERT INTO loads
         (kind, source, client, rows, inserted, changed, unchanged, removed, closed, trigger_ids,
          reverts, moment_id)
@@ -24,13 +54,9 @@ BEGIN ATOMIC
                SELECT record_load.position_trigger
                WHERE record_load.position_trigger IS NOT NULL
                ORDER BY 1),
-         record_load.reverts,
-         (SELECT m.moment_id FROM moments m
-          WHERE m.xid = pg_current_xact_id()
-            AND (EXISTS (SELECT FROM replaced_prices r WHERE r.moment_id = m.moment_id)
-                 OR EXISTS (SELECT FROM replaced_rates r WHERE r.moment_id = m.moment_id)
-                 OR EXISTS (SELECT FROM replaced_records r WHERE r.moment_id = m.moment_id))))
-    RETURNING load_id;
-END;
+         record_load.reverts, kept_moment)
+    RETURNING load_id INTO recorded;
+    RETURN recorded;
+END $$;
 
 REVOKE ALL ON FUNCTION record_load FROM PUBLIC;
