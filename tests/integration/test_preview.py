@@ -472,7 +472,7 @@ async def test_a_preview_in_pages_is_the_same(
     async def act(inside: Database) -> Any:
         await corrections.file(inside, price_file(dict.fromkeys(DAYS[2:7], "3.5")))
         await corrections.rate(inside, "EUR", "USD", DAYS[3], Decimal("1.2345"))
-        return await load(inside, Kind.POSITIONS, gone, replace=True)
+        return await load(inside, Kind.POSITIONS, gone, replace=True, is_recorded=False)
 
     whole, rows = await with_rows(database, act)
     monkeypatch.setattr(preview_module, "PAGE_ROWS", 1)
