@@ -354,6 +354,7 @@ async def test_a_file_of_several_batches_is_written_in_ranges_and_counted(
         "reading",
         "checking",
         "writing",
+        "committing",
     ]
     reach = """SELECT security_id, range_agg(dates)::text FROM reprocessing_triggers
                WHERE fanned_out_at IS NULL GROUP BY security_id ORDER BY 1"""

@@ -358,4 +358,4 @@ async def test_the_command_says_how_old_its_counts_are(
     assert "counted 90 s ago, at " in shown
     assert "something was corrected, opened, added or retried since" in shown
     assert "`revalue status --exact` counts now" in shown
-    assert "ago" not in await told("--exact")
+    assert "s ago" not in (await told("--exact")).replace("days ago", "")

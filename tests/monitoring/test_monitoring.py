@@ -248,6 +248,8 @@ def parsed(command: Any, arguments: list[str], text: str) -> None:
     context = command.make_context("revalue", list(arguments), resilient_parsing=False)
     if isinstance(command, TyperGroup):
         rest = [*context._protected_args, *context.args]
+        if not rest and command.invoke_without_command:
+            return  # `exceptions` is a command, and has some of its own
         _, sub, rest = command.resolve_command(context, rest)
         assert sub is not None, text
         parsed(sub, rest, text)
