@@ -138,14 +138,7 @@ class ValuedDate(_Inputs, _Dated):
     epoch: Epoch
 
 
-class Line(_Model):
-    """A position of a portfolio on one business day; its numbers are null if it has no value."""
-
-    security_id: SecurityId
-    local_currency: str = Field(description="Currency of the security.")
-    base_currency: BaseCurrency
-    date: Day = Field(description="Business day.")
-    valuation_status: LineStatus
+class _Shown(_Model):
     quantity: Amount | None = Field(description="Quantity held.")
     cost_basis_local: Amount | None = Field(description="Cost basis in local currency.")
     cost_basis: Amount | None = Field(description="Cost basis in base currency.")
@@ -157,6 +150,19 @@ class Line(_Model):
     market_value: Amount | None = Field(description="Market value in base currency.")
     unrealized_gain_local: Amount | None = Field(description="Unrealized gain in local currency.")
     unrealized_gain: Amount | None = Field(description="Unrealized gain in base currency.")
+
+
+class _LineKey(_Model):
+    security_id: SecurityId
+    local_currency: str = Field(description="Currency of the security.")
+    base_currency: BaseCurrency
+    date: Day = Field(description="Business day.")
+    valuation_status: LineStatus
+
+
+class Line(_Shown, _LineKey):
+    """A position of a portfolio on one business day; its numbers are null if it has no value."""
+
     epoch: int | None = Field(description="Epoch of the shown value.")
     published_epoch: PublishedEpoch
     watermark_date: Watermark
@@ -332,9 +338,7 @@ class Totals(_Portfolio):
     next: Day | None = Field(description="`from` of the next page; null: this is the last.")
 
 
-class ReportedPosition(_Model):
-    """An open position on one business day; its numbers are null if it has no value."""
-
+class _ReportedKey(_Model):
     portfolio_id: PortfolioId
     security_id: SecurityId
     date: Day = Field(description="Business day.")
@@ -342,17 +346,11 @@ class ReportedPosition(_Model):
     local_currency: str = Field(description="Currency of the security.")
     valuation_status: LineStatus
     reprocessing_status: ReprocessingStatus
-    quantity: Amount | None = Field(description="Quantity held.")
-    cost_basis_local: Amount | None = Field(description="Cost basis in local currency.")
-    cost_basis: Amount | None = Field(description="Cost basis in base currency.")
-    price: Rate | None = Field(description="Price per unit in local currency.")
-    price_date: Day | None = Field(description="Date of the price.")
-    fx_rate: Rate | None = Field(description="Base currency per unit of local currency.")
-    fx_date: Day | None = Field(description="Date of the FX rate.")
-    market_value_local: Amount | None = Field(description="Market value in local currency.")
-    market_value: Amount | None = Field(description="Market value in base currency.")
-    unrealized_gain_local: Amount | None = Field(description="Unrealized gain in local currency.")
-    unrealized_gain: Amount | None = Field(description="Unrealized gain in base currency.")
+
+
+class ReportedPosition(_Shown, _ReportedKey):
+    """An open position on one business day; its numbers are null if it has no value."""
+
     price_effect: Amount | None = Field(description="Part of the gain that prices have made.")
     fx_effect: Amount | None = Field(description="Part of the gain that FX rates have made.")
     epoch: int | None = Field(description="Epoch of the shown value.")
