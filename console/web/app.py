@@ -112,6 +112,7 @@ def create_app(
             await for_previews.close()
             await app.state.for_reports.close()
 
+    # The functions of the endpoints have the names that a generated client gives to its own.
     # No /docs and /redoc: their scripts come from another host and could read the console's token.
     app = FastAPI(
         title="revalue",
@@ -119,6 +120,7 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=lifespan,
         dependencies=[Depends(require_known_parameters)],
+        generate_unique_id_function=lambda route: route.name,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # the redirect would name the Host of the request

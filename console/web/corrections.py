@@ -144,7 +144,7 @@ async def preview_file(request: Request, caller: OperateCaller, previews: UsePre
     responses=responses(403, 404, 422),
     summary="Read a preview",
 )
-async def read_preview(
+async def get_preview(
     preview_id: PreviewId, caller: OperateCaller, previews: UsePreviews
 ) -> Response:
     """The progress of a preview in the background, then its result.

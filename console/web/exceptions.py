@@ -42,7 +42,7 @@ _Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
     responses=responses(400, 403, 404, 406, 410, 422, 503, rows=True),
     summary="List what is to be looked at on a date",
 )
-async def exceptions(
+async def list_exceptions(
     request: Request,
     answers: Queries,
     caller: ReadCaller,
@@ -165,7 +165,7 @@ class ConfirmedRate(RateLine, _Confirmed):
     responses=responses(400, 403, 404, 413, 422, 503),
     summary="Confirm a price or rate that moved far",
 )
-async def confirm(
+async def confirm_exception(
     answers: Queries,
     caller: OperateCaller,
     line: Annotated[ConfirmedPrice | ConfirmedRate, Field(discriminator="kind")],
@@ -190,7 +190,7 @@ async def confirm(
     responses=responses(400, 403, 404, 413, 422, 503),
     summary="Withdraw the confirmation of a price or rate",
 )
-async def unconfirm(
+async def unconfirm_exception(
     answers: Queries,
     caller: OperateCaller,
     line: Annotated[PriceLine | RateLine, Field(discriminator="kind")],

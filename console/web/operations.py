@@ -37,11 +37,11 @@ from revalue.engine.operate.job_list import (
 from revalue.engine.operate.position_counts import CountKeeper
 from revalue.engine.operate.status import (
     list_corrections,
-    list_dead_letters,
     page_of_stuck_positions,
     read_status,
     retry_jobs,
 )
+from revalue.engine.operate.status import list_dead_letters as newest_dead_letters
 
 router = APIRouter(route_class=TokenFirst, tags=["operations"])
 _log = logs.logger("web")
@@ -107,7 +107,7 @@ def _public(reason: str | None) -> str | None:
     responses=responses(403, 406, 503, rows=True),
     summary="Show the progress of the engine",
 )
-async def reprocessing(request: Request, answers: Queries, caller: ReadCaller) -> Response:
+async def get_reprocessing(request: Request, answers: Queries, caller: ReadCaller) -> Response:
     """Positions by status, why positions wait or failed, the scheduler, the time left, and the
     corrections in progress.
 
@@ -135,7 +135,7 @@ async def reprocessing(request: Request, answers: Queries, caller: ReadCaller) -
     responses=responses(403, 406, 422, 503, rows=True),
     summary="List valuation jobs",
 )
-async def jobs(
+async def list_jobs(
     request: Request,
     answers: Queries,
     caller: ReadCaller,
@@ -170,7 +170,7 @@ async def jobs(
     responses=responses(403, 404, 409, 422, 503),
     summary="Retry a job",
 )
-async def retry(answers: Queries, caller: OperateCaller, job_id: JobId) -> Response:
+async def retry_job(answers: Queries, caller: OperateCaller, job_id: JobId) -> Response:
     """Value again what a job could not value: a job that failed, or its dates that wait for data.
 
     409 if there is nothing to retry: the job is done, superseded or in progress.
@@ -226,7 +226,7 @@ async def open_days(answers: Queries, caller: OperateCaller, wanted: OpenDays) -
     responses=responses(403, 406, 422, 503, rows=True),
     summary="List dead letters",
 )
-async def dead_letters(
+async def list_dead_letters(
     request: Request,
     answers: Queries,
     caller: ReadCaller,
@@ -236,7 +236,7 @@ async def dead_letters(
     """Jobs that failed for good, newest first."""
 
     async def read(before: int, limit: int) -> tuple[Rows, int | None]:
-        rows = await list_dead_letters(
+        rows = await newest_dead_letters(
             answers.database,
             still_failed=False,
             before=before,
@@ -257,7 +257,7 @@ async def dead_letters(
     responses=responses(403, 406, 422, 503, rows=True),
     summary="List stuck positions",
 )
-async def stuck(
+async def list_stuck_positions(
     request: Request, answers: Queries, caller: ReadCaller, after: After = 0, limit: Limit = 200
 ) -> Response:
     """Positions that wait for data, failed or are being reprocessed, by position_id.
@@ -278,7 +278,7 @@ async def stuck(
 
 
 @router.get("/health/live", response_model=Health, summary="Check the process")
-async def live() -> dict[str, str]:
+async def check_liveness() -> dict[str, str]:
     """The process responds. Needs no token."""
     return {"status": "ok"}
 
@@ -289,7 +289,7 @@ async def live() -> dict[str, str]:
     responses=responses(503, open_to_all=True),
     summary="Check the database",
 )
-async def ready(request: Request) -> dict[str, str]:
+async def check_readiness(request: Request) -> dict[str, str]:
     """The database responds and has the schema of this version; else 503. Needs no token.
 
     As of a second ago at most. The reason is in the log.

@@ -44,7 +44,7 @@ def _with_reprocessing_status(head: dict[str, Any]) -> dict[str, Any]:
 
 
 @router.get("", response_model=Portfolios, summary="List portfolios")
-async def portfolios(
+async def list_portfolios(
     request: Request,
     answers: Queries,
     caller: ReadCaller,
@@ -77,7 +77,7 @@ async def portfolios(
     response_model=Positions,
     summary="List the positions of a portfolio on a date",
 )
-async def positions(
+async def list_positions(
     request: Request,
     portfolio: Portfolio,
     answers: Queries,
@@ -121,7 +121,7 @@ async def positions(
     response_model=Totals,
     summary="List the totals of a portfolio by business day",
 )
-async def valuation(
+async def list_totals(
     request: Request,
     portfolio: Portfolio,
     answers: Queries,

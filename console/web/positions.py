@@ -32,7 +32,7 @@ router = APIRouter(
 @router.get(
     "/history", response_model=History, summary="List the values of a position by business day"
 )
-async def history(
+async def get_history(
     request: Request,
     portfolio: Portfolio,
     security: Security,
@@ -57,7 +57,7 @@ async def history(
 @router.get(
     "/changes", response_model=Changes, summary="List every value that a position had on a date"
 )
-async def changes(
+async def list_changes(
     request: Request,
     portfolio: Portfolio,
     security: Security,
@@ -72,7 +72,7 @@ async def changes(
 
 
 @router.get("/explain", response_model=Explanation, summary="Explain the value of a position")
-async def explanation(
+async def explain_value(
     request: Request,
     portfolio: Portfolio,
     security: Security,

@@ -121,7 +121,7 @@ _Reports = Annotated[Database, Depends(_database)]
 @router.get(
     "/positions", response_model=PositionReport, summary="Report the open positions of a date"
 )
-async def positions(request: Request, wanted: _Wanted, database: _Reports) -> Response:
+async def report_positions(request: Request, wanted: _Wanted, database: _Reports) -> Response:
     """A row per open position of all portfolios (or those named) and business day, sorted by day,
     portfolio_id and security_id, all of one moment. A position without a value is a row, too.
 
@@ -132,7 +132,7 @@ async def positions(request: Request, wanted: _Wanted, database: _Reports) -> Re
 
 
 @router.get("/totals", response_model=TotalReport, summary="Report the totals of a date")
-async def totals(
+async def report_totals(
     request: Request,
     wanted: _Wanted,
     database: _Reports,

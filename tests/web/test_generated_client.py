@@ -1,7 +1,9 @@
 """A client of the API that is generated from its description, as docs/api.md says."""
 
+import contextlib
 import importlib
 import inspect
+import io
 import json
 import os
 import re
@@ -23,6 +25,7 @@ from tests.web.served import served
 
 ROOT = Path(__file__).parents[2]
 GENERATOR = ROOT / "build/api-client"
+API_PAGE = (ROOT / "docs/api.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +35,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("the generator is not installed: make build/api-client")
     folder = tmp_path_factory.mktemp("client")
     (folder / "openapi.json").write_text(json.dumps(create_app("postgresql://nowhere").openapi()))
-    page = (ROOT / "docs/api.md").read_text()
-    [config] = re.findall(r"^```yaml\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    [config] = re.findall(r"^```yaml\n(.*?)^```$", API_PAGE, flags=re.MULTILINE | re.DOTALL)
     (folder / "client.yml").write_text(config)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
@@ -58,11 +60,22 @@ def operation(name: str) -> ModuleType:
 
 
 def test_no_call_is_left_out(generated: str) -> None:
-    """A file of corrections can be sent as CSV, the other form is named in a warning."""
+    """Each is a function named by its operation id. A file of corrections can be sent as CSV, the
+    other form is named in a warning."""
     paths: dict[str, Any] = create_app("postgresql://nowhere").openapi()["paths"]
-    api = importlib.import_module("revalue_client.api").__path__[0]
-    made = [path for path in Path(api).rglob("*.py") if path.name != "__init__.py"]
-    assert len(made) == sum(len(methods) for methods in paths.values())
+    described = [
+        f"{each['tags'][0]}.{each['operationId']}"
+        for methods in paths.values()
+        for each in methods.values()
+    ]
+    api = Path(importlib.import_module("revalue_client.api").__path__[0])
+    made = [
+        f"{path.parent.name}.{path.stem}"
+        for path in api.rglob("*.py")
+        if path.name != "__init__.py"
+    ]
+    assert sorted(made) == sorted(described)
+    assert all(callable(operation(name).sync) for name in described)
     assert "Endpoint will not be generated" not in generated
 
 
@@ -75,10 +88,15 @@ async def test_a_generated_client_reads_and_previews(
         address = f"http://localhost:{server.port}"
         client = importlib.import_module("revalue_client").Client(base_url=address)
 
-        found = operation("portfolios.portfolios_portfolios_get").sync(client=client)
+        found = operation("portfolios.list_portfolios").sync(client=client)
         assert [each.portfolio_id for each in found.items] == ["P1", "P2"]
+        [block] = re.findall(r"^```python\n(.*?)^```$", API_PAGE, flags=re.MULTILINE | re.DOTALL)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(block.replace("http://127.0.0.1:8460", address), {})
+        assert printed.getvalue() == "['P1', 'P2']\n", "what the page shows"
 
-        history = operation("positions.history_positions_portfolio_security_history_get").sync(
+        history = operation("positions.get_history").sync(
             "P2", "A", client=client, from_=DAYS[3], to=DAYS[5]
         )
         async with httpx.AsyncClient(timeout=30) as plain:
@@ -93,12 +111,12 @@ async def test_a_generated_client_reads_and_previews(
         file = "security_id,price_date,price,currency,quote_basis\n"
         file += f"A,{DAYS[3]},1.5,USD,PER_UNIT\n"
         payload = importlib.import_module("revalue_client.types").File(payload=file.encode())
-        preview = operation("corrections.preview_file_corrections_preview_file_post").sync
+        preview = operation("corrections.preview_file").sync
         assert inspect.signature(preview).parameters["body"].annotation is type(payload)
         told = preview(client=client, body=payload)
         assert (told.positions, told.position_days) == (2, 2)
 
-        missing = operation("portfolios.valuation_portfolios_portfolio_valuation_get").sync(
+        missing = operation("portfolios.list_totals").sync(
             "P9", client=client, from_=DAYS[3], to=DAYS[5]
         )
         assert (missing.status, missing.title) == (404, "NotFoundError")

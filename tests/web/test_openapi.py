@@ -5,6 +5,7 @@ Schemathesis sends requests that the document allows, and requests that it does 
 
 import asyncio
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -51,6 +52,16 @@ REAL = {
     "base_currency": ("EUR",),
     "quote_currency": ("USD",),
 }
+
+OPERATIONS = (
+    *("list_portfolios", "list_positions", "list_totals"),
+    *("get_history", "list_changes", "explain_value"),
+    *("report_positions", "report_totals"),
+    *("list_exceptions", "confirm_exception", "unconfirm_exception"),
+    *("make_corrections", "preview_corrections", "preview_file", "get_preview", "cancel_preview"),
+    *("get_reprocessing", "list_jobs", "retry_job", "list_dead_letters", "list_stuck_positions"),
+    *("open_days", "check_liveness", "check_readiness"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +146,7 @@ def test_every_operation_describes_its_responses(served: str) -> None:
         for path, methods in DESCRIBED["paths"].items()
         for method, each in methods.items()
     ]
-    assert len(operations) == 24
+    assert len(operations) == len(OPERATIONS)
     for path, method, each in operations:
         assert each["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], path
         assert each["summary"], path
@@ -154,6 +165,22 @@ def test_every_operation_describes_its_responses(served: str) -> None:
             timeout=10,
         )
         assert answer.status_code == (200 if is_open else 401), path
+
+
+def test_every_operation_has_an_id_that_a_generated_client_can_name_a_function_by() -> None:
+    """verb_noun, each once. Programs call operations by these names, so none changes unnoticed."""
+    ids = {
+        each["operationId"]: (method, path)
+        for path, methods in DESCRIBED["paths"].items()
+        for method, each in methods.items()
+    }
+    assert len(ids) == sum(len(methods) for methods in DESCRIBED["paths"].values())
+    assert sorted(ids) == sorted(OPERATIONS)
+    changing = ("confirm", "unconfirm", "preview", "cancel", "make", "retry", "open", "revert")
+    for name, (method, path) in ids.items():
+        assert re.fullmatch(r"[a-z]+(_[a-z]+){1,2}", name), name
+        verb = name.partition("_")[0]
+        assert (verb in changing) == (method != "get"), (name, method, path)
 
 
 def test_every_parameter_and_field_has_a_description() -> None:
