@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import pyarrow as pa
 from pydantic import BaseModel
 
-from revalue.console.web.schemas import DecimalPlaces
+from revalue.console.web.schemas.fields import DecimalPlaces
 
 _TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),

@@ -15,7 +15,7 @@ from revalue.console.web.correction_bodies import AnyCorrection, Corrections
 from revalue.console.web.preview_queue import PreviewQueue, PreviewTask, Work
 from revalue.console.web.problems import responses, status_of
 from revalue.console.web.responses import CSV, PARQUET, json_response, json_text
-from revalue.console.web.schemas import Preview, PreviewFile, PreviewProgress
+from revalue.console.web.schemas.previews import Preview, PreviewFile, PreviewProgress
 from revalue.console.web.turns import give_turn
 from revalue.engine.correct import corrections
 from revalue.engine.correct.limits import Limits

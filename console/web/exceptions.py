@@ -18,7 +18,7 @@ from revalue.console.web.parameters import (
 )
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import json_response, rows_response
-from revalue.console.web.schemas import Confirmation, Exceptions
+from revalue.console.web.schemas.exceptions import Confirmation, Exceptions
 from revalue.engine.correct import confirmations
 from revalue.engine.correct.authors import Author
 from revalue.engine.correct.confirmations import Confirmable

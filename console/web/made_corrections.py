@@ -12,7 +12,7 @@ from revalue.console.web.inputs import Body, Why
 from revalue.console.web.parameters import Queries, require_text
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import json_response, json_text
-from revalue.console.web.schemas import CorrectionsMade
+from revalue.console.web.schemas.corrections import CorrectionsMade
 from revalue.engine.correct import authors, corrections
 from revalue.engine.correct.authors import Author
 from revalue.engine.correct.corrections import Change

@@ -11,16 +11,10 @@ from revalue.console.web.parameters import Limit, Queries
 from revalue.console.web.problems import responses
 from revalue.console.web.readiness import Readiness
 from revalue.console.web.responses import json_response, rows_response
-from revalue.console.web.schemas import (
-    DeadLetters,
-    Health,
-    Jobs,
-    OpenDays,
-    OpenedCalendars,
-    Reprocessing,
-    RetriedJob,
-    StuckPositions,
-)
+from revalue.console.web.schemas.health import Health
+from revalue.console.web.schemas.jobs import DeadLetters, Jobs, RetriedJob
+from revalue.console.web.schemas.openings import OpenDays, OpenedCalendars
+from revalue.console.web.schemas.reprocessing import Reprocessing, StuckPositions
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import FailureReason, JobStatus
 from revalue.engine.correct.openings import open_calendars

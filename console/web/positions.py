@@ -19,7 +19,7 @@ from revalue.console.web.parameters import (
 )
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import rows_response
-from revalue.console.web.schemas import Changes, Explanation, History
+from revalue.console.web.schemas.positions import Changes, Explanation, History
 from revalue.engine.read.explain import explain
 
 router = APIRouter(

@@ -35,7 +35,7 @@ from revalue.console.web.responses import (
     media_type_of,
     response_headers,
 )
-from revalue.console.web.schemas import PositionReport, TotalReport
+from revalue.console.web.schemas.reports import PositionReport, TotalReport
 from revalue.console.web.turns import give_turn
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import UsageError

@@ -10,7 +10,8 @@ import httpx
 import polars as pl
 import pytest
 
-from revalue.console.web import reports, schemas
+from revalue.console.web import reports
+from revalue.console.web.schemas.reports import ReportedPosition, ReportedTotal
 from revalue.engine.correct import corrections
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
@@ -34,8 +35,8 @@ async def items(web: httpx.AsyncClient, path: str, **query: object) -> list[dict
 
 
 def test_what_is_described_are_the_columns_of_the_report() -> None:
-    assert list(schemas.ReportedPosition.model_fields) == list(report.REPORT_COLUMNS)
-    assert list(schemas.ReportedTotal.model_fields) == list(report.total_columns("portfolio"))
+    assert list(ReportedPosition.model_fields) == list(report.REPORT_COLUMNS)
+    assert list(ReportedTotal.model_fields) == list(report.total_columns("portfolio"))
 
 
 async def test_a_date_has_a_row_for_each_position_as_the_reference_valuation_has_it(

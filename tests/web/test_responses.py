@@ -11,9 +11,9 @@ import httpx
 import polars as pl
 import pytest
 
-from revalue.console.web import schemas
 from revalue.console.web.arrow_schema import columns
 from revalue.console.web.content_negotiation import choose_media_type
+from revalue.console.web.schemas.portfolios import Positions
 from revalue.engine.correct import corrections
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
@@ -94,7 +94,7 @@ async def test_a_page_without_rows_or_values_has_the_same_columns(
         answer = await web.get(path, headers={"accept": PARQUET})
         told[path] = pl.read_parquet(io.BytesIO(answer.content))
         lines = (await web.get(path, headers={"accept": "text/csv"})).text.splitlines()
-        assert lines[0].split(",") == told[full].columns == columns(schemas.Positions).names
+        assert lines[0].split(",") == told[full].columns == columns(Positions).names
     assert told[null]["market_value"].to_list() == [None, None]
     assert told[full].schema == told[empty].schema == told[null].schema
     assert (len(told[full]), len(told[empty]), len(told[null])) == (2, 0, 2)

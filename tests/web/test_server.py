@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from revalue.console.web import connections, turns
 from revalue.console.web.app import create_app
 from revalue.console.web.responses import rows_response
-from revalue.console.web.schemas import Jobs
+from revalue.console.web.schemas.jobs import Jobs
 from revalue.console.web.server import Server, listen
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.errors import DatabaseUnavailableError, UsageError
