@@ -1,4 +1,4 @@
-"""Check the types of arguments of the Python API, of which a wrong one would be told far away."""
+"""Check arguments of the Python API, of which a wrong one would be told far away."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -37,3 +37,13 @@ def require_decimal(name: str, value: object) -> None:
             f"{name}: {value!r} is no decimal.Decimal: write Decimal('51.35'), with the number as "
             "text, so that it is exact"
         )
+
+
+def require_limit(name: str, value: object, most: int) -> None:
+    """Refuse what is no number of rows from 1 to `most`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not isinstance(value, int) or not 1 <= value <= most:
+        raise UsageError(f"{name}: {value!r} is no number from 1 to {most:,}")

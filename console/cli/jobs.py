@@ -9,8 +9,9 @@ from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, format_time, out, print_json, print_table
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import UsageError
-from revalue.engine.operate.job_list import MAX_ID, list_jobs, read_job, require_jobs
-from revalue.engine.operate.status import list_dead_letters, list_failed_jobs, retry_jobs
+from revalue.engine.operate import retries
+from revalue.engine.operate.job_list import MAX_ID, list_jobs, read_job
+from revalue.engine.operate.status import list_dead_letters
 from revalue.engine.postgres.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="List, show and retry valuation jobs.")
@@ -126,24 +127,18 @@ def retry(
     if bool(job_ids) == failed:
         raise UsageError("name the jobs to retry, or pass --failed")
 
-    async def run(database: Database) -> tuple[list[int], list[int]]:
-        if job_ids:
-            await require_jobs(database, job_ids)
-        asked = job_ids or await list_failed_jobs(database)
-        return asked, await retry_jobs(database, asked)
-
-    asked, requeued = CliContext.of(ctx).run(run)
-    others = sorted(set(asked) - set(requeued))
-    if as_json:
-        print_json({"requeued": requeued, "not_requeued": others})
-        return
-    out.print(
-        f"{counted(len(requeued), 'job')} requeued"
-        + (
-            f"; not requeued, because done, in flight or superseded: {', '.join(map(str, others))}"
-            if others
-            else ""
+    done = CliContext.of(ctx).run(
+        lambda database: (
+            retries.retry(database, job_ids) if job_ids else retries.retry_failed(database)
         )
+    )
+    if as_json:
+        print_json(done)
+        return
+    others = ", ".join(map(str, done.not_requeued))
+    out.print(
+        f"{counted(len(done.requeued), 'job')} requeued"
+        + (f"; not requeued, because done, in flight or superseded: {others}" if others else "")
     )
 
 

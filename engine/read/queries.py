@@ -371,6 +371,35 @@ async def valuations(
     return rows
 
 
+async def valuations_of_position(
+    database: Database,
+    portfolio: str,
+    security: str,
+    *,
+    first_date: date | None = None,
+    last_date: date | None = None,
+    known_at: datetime | None = None,
+) -> pl.DataFrame:
+    """Return the `valuations` of one position.
+
+    Raises:
+        NotFoundError: the portfolio has never held the security.
+        RevalueError: as of `valuations`.
+    """
+    async with database.connection() as connection:
+        found = await sql("position_id").value(connection, portfolio=portfolio, security=security)
+    if found is None:
+        raise _never_held(portfolio, security)
+    return await valuations(
+        database,
+        portfolio=portfolio,
+        security=security,
+        first_date=first_date,
+        last_date=last_date,
+        known_at=known_at,
+    )
+
+
 async def _rows(connection: Connection, name: str, **values: Any) -> Rows:
     return [dict(row) for row in await sql(name).fetch(connection, **values)]
 
@@ -393,5 +422,9 @@ async def _position(
         connection, portfolio=portfolio, security=security, known_at=known_at
     )
     if row is None:
-        raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
+        raise _never_held(portfolio, security)
     return {**row, "known_at": last_commit}
+
+
+def _never_held(portfolio: str, security: str) -> NotFoundError:
+    return NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")

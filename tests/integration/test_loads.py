@@ -68,10 +68,10 @@ async def test_loads_are_listed_with_who_when_and_what(
         (second["load_id"], list(listed[1].trigger_ids))
     ]
     with revalue.connect(url) as book:
-        assert book.loads(most=3) == listed
-        assert [each.load_id for each in book.loads("prices", most=1)] == [second["load_id"]]
+        assert book.loads.list(limit=3) == listed
+        assert [each.load_id for each in book.loads.list("prices", limit=1)] == [second["load_id"]]
         with pytest.raises(UsageError, match="'bonds' cannot be loaded"):
-            book.loads("bonds")
+            book.loads.list("bonds")
     line = run(url, "loads", "--limit", "2").output.splitlines()[4]
     assert all(word in line for word in (str(second["load_id"]), CLIENT, "prices", str(path)))
 

@@ -408,7 +408,7 @@ async def test_the_command_shows_what_it_would_do_and_wants_consent(
         assert (got, "pass --yes to confirm" in message) == (2, True)
         assert code(url, "loads", "revert", "4711", "--yes")[0] == 4
         with revalue.connect(url) as book:
-            assert book.revert(number, dry_run=True).load_id is None
+            assert book.loads.revert(number, dry_run=True).load_id is None
         assert await inputs(database) == before
         done = run(url, "loads", "revert", str(number), "--yes").output.splitlines()
         assert done[0] == f"load {number} (prices, the frame) is taken back: 1 restored, 1 deleted"
@@ -421,7 +421,7 @@ async def test_the_command_shows_what_it_would_do_and_wants_consent(
         )
         assert (listed["rows"], listed["changed"], listed["removed"]) == (2, 1, 1)
         with revalue.connect(url) as book:
-            again = book.revert(listed["load_id"])
+            again = book.loads.revert(listed["load_id"])
         assert (again.restored, again.deleted) == (2, 0)
         assert await inputs(database) == before
 

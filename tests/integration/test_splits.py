@@ -108,10 +108,10 @@ async def test_the_command_shows_the_quantities_and_wants_consent(
             book.correct(again)
         twice = book.correct(revalue.Split("A", DAYS[3], "2:1", again=True))
         assert isinstance(twice, revalue.SplitCorrection)
-        book.revert(twice.load_id)
+        book.loads.revert(twice.load_id)
         with pytest.raises(CorrectionRefusedError, match=f"as load {told['load_id']}"):
             book.correct(again)
-        book.revert(told["load_id"])
+        book.loads.revert(told["load_id"])
         assert book.preview(again).positions == 2
     assert await fetch(database, HELD, "A") == before
 
