@@ -82,7 +82,7 @@ class Reads(Part):
         last_date: date | None = None,
         known_at: datetime | None = None,
     ) -> pa.Table:
-        """Return `valuations` as an Arrow table."""
+        """Return `valuations` as an Arrow table: the same arguments, columns and errors."""
         frame = self.valuations(
             portfolio=portfolio,
             security=security,
@@ -108,7 +108,7 @@ class Reads(Part):
             first_date, last_date, known_at: as of `valuations`; both dates are included.
 
         Returns:
-            One row per date: the columns of `valuations`. None: no date is valued yet.
+            One row per date: the columns of `valuations`. No row: no date is valued yet.
 
         Raises:
             NotFoundError: the portfolio has never held the security.
