@@ -57,7 +57,6 @@ reference: .venv/installed-dev ## Make the reference of the Python API, as HTML 
 	$(BIN)/pdoc --output-directory $(REFERENCE) --no-show-source \
 		revalue.engine.book revalue.engine.changes revalue.engine.runtime revalue.engine.errors \
 		revalue.engine.settings revalue.engine.correct.corrections revalue.engine.correct.ingest \
-		revalue.engine.correct.loads revalue.engine.correct.reverts revalue.engine.operate.retries \
 		revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status \
 		revalue.engine.export.export
 

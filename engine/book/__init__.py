@@ -16,5 +16,20 @@ from revalue.engine.book.jobs import Job, Jobs
 from revalue.engine.book.loads import Loads
 from revalue.engine.book.reads import Reads
 from revalue.engine.book.writes import Writes
+from revalue.engine.correct.loads import Load
+from revalue.engine.correct.reverts import Revert
+from revalue.engine.operate.retries import Retried
 
-__all__ = ["Book", "Exceptions", "Job", "Jobs", "Loads", "Reads", "Writes", "connect"]
+__all__ = [
+    "Book",
+    "Exceptions",
+    "Job",
+    "Jobs",
+    "Load",
+    "Loads",
+    "Reads",
+    "Retried",
+    "Revert",
+    "Writes",
+    "connect",
+]
