@@ -1,8 +1,9 @@
 """What a scheduler costs that has nothing to do: CPU of all processes, over some seconds.
 
 The scheduler is `revalue value --watch`, as a service runs it: a process of its own, with its own
-Ray. Its whole tree and the whole PostgreSQL server are counted, and nothing is asked of either
-while they are measured. Nothing else may use the server meanwhile.
+Ray or, with `--runtime local`, without one. Its whole tree and the whole PostgreSQL server are
+counted, and nothing is asked of either while they are measured. Nothing else may use the server
+meanwhile.
 
 `python -m revalue.benchmarks.idle ACTORS` is what it is compared with: a Ray with as many processes
 that are told nothing.
@@ -40,6 +41,7 @@ class IdleOutcome:
     """What was measured. It is one run.
 
     Attributes:
+        runtime: `ray` or `local`.
         seconds: how long it was measured.
         cpu_per_minute: CPU seconds in a minute, by kind of process, as benchmarks.cost.Cost has
             them; `client` is the command.
@@ -51,6 +53,7 @@ class IdleOutcome:
     workload: str
     positions: int
     dates: int
+    runtime: str = "ray"
     seconds: float = 0.0
     cpu_per_minute: dict[str, float] = field(default_factory=dict)
     total_cpu_per_minute: float = 0.0
@@ -66,6 +69,7 @@ async def measure(
     say: Callable[[str], None],
     dates: int = DATES,
     actors: int | None = None,
+    runtime: str = "ray",
 ) -> IdleOutcome:
     """Value a book, wait until the machine has settled, and look on for `seconds`.
 
@@ -74,7 +78,9 @@ async def measure(
     """
     settle_seconds = min(_SETTLE_SECONDS, seconds)
     await make_book(database, positions=positions, dates=dates)
-    arguments = [] if actors is None else ["--actors", str(actors)]
+    arguments = ["--runtime", runtime]
+    if actors is not None:
+        arguments += ["--actors", str(actors)]
     async with _running(database.url, ["revalue", "value", "--watch", *arguments]) as command:
         while await _left(database):
             if command.poll() is not None:
@@ -87,7 +93,7 @@ async def measure(
         outcome = await _look_on(database, command, seconds, settle_seconds)
     if left := await _left(database):
         raise BenchmarkFailedError(f"{left} positions are not current: it was not idle")
-    return replace(outcome, positions=positions, dates=dates)
+    return replace(outcome, positions=positions, dates=dates, runtime=runtime)
 
 
 async def measure_ray_alone(
@@ -131,11 +137,11 @@ async def _look_on(
         "idle",
         0,
         0,
-        round(spent, 1),
-        {kind: round(cpu, 3) for kind, cpu in minute.items()},
-        round(sum(minute.values()), 3),
-        cost.wal_bytes,
-        cost.peak_anonymous_mib,
+        seconds=round(spent, 1),
+        cpu_per_minute={kind: round(cpu, 3) for kind, cpu in minute.items()},
+        total_cpu_per_minute=round(sum(minute.values()), 3),
+        wal_bytes=cost.wal_bytes,
+        peak_anonymous_mib=cost.peak_anonymous_mib,
     )
 
 

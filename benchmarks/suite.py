@@ -193,7 +193,8 @@ class Suite:
     def _idle(self) -> Any:
         sizes, seconds = ((200,), 5) if self._small else ((idle.POSITIONS, 1_000_000), idle.SECONDS)
         measurements: list[Callable[[Database], Awaitable[Any]]] = [
-            partial(idle.measure, positions=positions, seconds=seconds, say=say)
+            partial(idle.measure, positions=positions, seconds=seconds, runtime=runtime, say=say)
+            for runtime in ("ray", "local")
             for positions in sizes
         ]
         actors = self._settings.actors or os.cpu_count() or 1

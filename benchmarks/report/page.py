@@ -31,6 +31,7 @@ from revalue.benchmarks.report.throughput import (
     backfill_values,
     growth_table,
     machine_values,
+    machines_values,
     memory_table,
     million_table,
     older_values,
@@ -85,6 +86,7 @@ def _values(records: Record) -> dict[str, str]:
     return {
         **machine_values(records["machine"]),
         "targets": targets(records),
+        **(machines_values(records) if _is_another_machine(records) else {}),
         **backfill_values(records["backfill"]),
         "workloads": workloads_table(records["workloads"]),
         "phases": phases_table(records["backfill"], day),
@@ -113,3 +115,8 @@ def _values(records: Record) -> dict[str, str]:
         **estimate(records),
         **estimate_of_scheduler(records),
     }
+
+
+def _is_another_machine(records: Record) -> bool:
+    there = records.get("machine_of_targets")
+    return there is not None and there["cpu"] != records["machine"]["cpu"]

@@ -13,6 +13,8 @@ from revalue.benchmarks.report.form import (
 )
 from revalue.benchmarks.report.scheduler import ESTIMATED_POSITIONS
 
+_LARGE_BOOK = 1_000_000
+
 
 def targets(records: Record) -> str:
     backfill, scan, hot = records["backfill"], records["scan"], records["profile"]
@@ -143,10 +145,12 @@ def _bookkeeping_targets(records: Record) -> list[Target]:
             at_most(f"{what}, {each['actors']} waiting actors", 60, each["seconds"], " s")
     idles = [each for each in records.get("idle", []) if each["positions"]]
     alone = [each for each in records.get("idle", []) if not each["positions"]]
-    for idle, limit in zip(idles, (0.2, 0.5), strict=False):
-        what = f"`idle`, {idle['positions']:,} positions, CPU a minute"
+    for idle in idles:
+        limit = 0.2 if idle["positions"] < _LARGE_BOOK else 0.5
+        runtime = idle.get("runtime", "ray")
+        what = f"`idle`, {idle['positions']:,} positions, {runtime}, CPU a minute"
         at_most(f"{what}, all processes", limit, idle["total_cpu_per_minute"], " s")
-        for each in alone:
+        for each in alone if runtime == "ray" else []:
             above = idle["total_cpu_per_minute"] - each["total_cpu_per_minute"]
             at_most(f"{what}, above that of Ray alone", limit, max(above, 0.0), " s")
     if small := records.get("small_correction"):

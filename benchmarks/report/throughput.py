@@ -26,6 +26,33 @@ def machine_values(machine: Record) -> dict[str, str]:
     }
 
 
+def machines_values(records: Record) -> dict[str, str]:
+    """Compare this machine with that on which the targets were set, by what is not the engine's.
+
+    Times slower: how many times as long the same work takes here.
+    """
+    here, there = records["machine"], records["machine_of_targets"]
+    slower = here["loop_seconds"] / there["loop_seconds"]
+    rows = [
+        [
+            "ten million iterations of a plain Python loop, s",
+            there["loop_seconds"],
+            here["loop_seconds"],
+            f"{slower:.2f}",
+        ]
+    ]
+    found = [slower]
+    for name, rate in there["baselines"].items():
+        now = records["backfill"]["baselines"][name]
+        found.append(rate / now)
+        rows.append([f"`{name}`, rows/s", f"{rate:,}", f"{now:,}", f"{found[-1]:.2f}"])
+    return {
+        "targets_commit": there["commit"],
+        "machines": table(["", there["cpu"], here["cpu"], "times slower here"], rows),
+        "machine_slower": f"{min(found):.1f} to {max(found):.1f}",
+    }
+
+
 def backfill_values(backfill: Record) -> dict[str, str]:
     return {
         "backfill": table(

@@ -68,6 +68,7 @@ def idle_table(idle: list[Record]) -> str:
     return table(
         [
             "positions",
+            "runtime",
             "CPU s a minute, all",
             "PostgreSQL",
             "scheduler",
@@ -79,7 +80,8 @@ def idle_table(idle: list[Record]) -> str:
         ],
         [
             [
-                f"{i['positions']:,}" if i["positions"] else i["workload"],
+                f"{i['positions']:,}" if i["positions"] else "",
+                i.get("runtime", "ray") if i["positions"] else i["workload"],
                 f"{i['total_cpu_per_minute']:.2f}",
                 *(f"{i['cpu_per_minute'].get(kind, 0):.2f}" for kind in kinds),
                 f"{i['wal_bytes']:,}",

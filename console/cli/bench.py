@@ -186,6 +186,7 @@ def _run(
             dates=dates or idle.DATES,
             seconds=seconds,
             actors=settings.actors,
+            runtime="ray" if settings.runtime == "auto" else settings.runtime,
             say=err.print,
         )
 

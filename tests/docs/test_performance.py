@@ -116,20 +116,24 @@ def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:
         "small": {"table_bytes": 8192, "index_bytes": 8192, "rows": 3},
     }
     year.others_per_snapshot_byte = 0.1
-    idle = IdleOutcome("idle", 89_000, 2, 120.0, {"ray": 0.1, "postgresql": 0.2}, 0.3, 800)
-    alone = IdleOutcome("ray alone", 0, 0, 120.0, {"ray": 0.1}, 0.1, 0)
-    text = page({**RECORDS, "year": asdict(year), "idle": [asdict(idle), asdict(alone)]})
+    spent = {"ray": 0.1, "postgresql": 0.2}
+    idle = IdleOutcome("idle", 89_000, 2, "ray", 120.0, spent, 0.3, 800)
+    local = IdleOutcome("idle", 89_000, 2, "local", 120.0, {"client": 0.15}, 0.15, 800)
+    alone = IdleOutcome("ray alone", 0, 0, "ray", 120.0, {"ray": 0.1}, 0.1, 0)
+    idles = [asdict(each) for each in (idle, local, alone)]
+    text = page({**RECORDS, "year": asdict(year), "idle": idles})
     assert "The last days take 1.20 times as long as the first, and 1.50 times PostgreSQL" in text
     assert "5,600,000 position-days were written, 5,500,000 were due" in text
     assert "| `jobs` | 2 | 90.0 | 10.0 | 0.100 |" in text
     assert "`small`" not in text
     assert "| last 20 days | 1.200 | 0.750 | 5.0 |" in text
-    assert "| 89,000 | 0.30 | 0.20 | 0.00 | 0.00 | 0.10 | 0.00 | 800 | 120 |" in text
-    assert "| ray alone | 0.10 |" in text
+    assert "| 89,000 | ray | 0.30 | 0.20 | 0.00 | 0.00 | 0.10 | 0.00 | 800 | 120 |" in text
+    assert "|  | ray alone | 0.10 |" in text
     assert "above that of Ray alone | 0.2 s or less | 0.2 s | met |" in text
     assert "first | 1.1 or less | 1.2 | **not met** |" in text
     assert "for one byte of snapshots | 0.15 or less | 0.1 | met |" in text
-    assert "all processes | 0.2 s or less | 0.3 s | **not met** |" in text
+    assert "ray, CPU a minute, all processes | 0.2 s or less | 0.3 s | **not met** |" in text
+    assert "local, CPU a minute, all processes | 0.2 s or less | 0.15 s | met |" in text
 
 
 def test_pathway_is_shown_beside_the_engine() -> None:
