@@ -29,10 +29,12 @@ class Choice:
     Attributes:
         runtime: `ray` or `local`.
         reason: why, in words; None: it was asked for.
+    is_for_now: another one may suit what becomes due later.
     """
 
     runtime: str
     reason: str | None
+    is_for_now: bool = False
 
     @property
     def is_estimated(self) -> bool:
@@ -55,12 +57,11 @@ def choose(url: str, settings: Settings, *, watch: bool = False) -> Choice:
     """Choose the runtime. Call it where no event loop runs.
 
     Args:
-        watch: the run goes on until it is stopped: whatever is due now, more will come.
+        watch: the run goes on until it is stopped: the choice is for now, unless there is a reason
+            that lasts.
     """
     if settings.runtime != "auto":
         return Choice(settings.runtime, None)
-    if watch:
-        return Choice("ray", "--watch values whatever comes")
     if (address := ray_cluster(settings)) is not None:
         return Choice("ray", f"the cluster at {address} is set")
     ray = sys.modules.get("ray")
@@ -69,20 +70,20 @@ def choose(url: str, settings: Settings, *, watch: bool = False) -> Choice:
     try:
         has_died, due = asyncio.run(_look(url))
     except TransientError as error:
-        return Choice("ray", f"it cannot be told how much is due ({error})")
+        return Choice("ray", f"it cannot be told how much is due ({error})", is_for_now=watch)
     if has_died:
         # Perhaps a job has ended its process, as one that needs too much memory does.
         return Choice("ray", "the last run has died, and here no job could end this one")
     if due >= LOCAL_POSITION_DAYS:
-        return Choice("ray", f"{LOCAL_POSITION_DAYS:,} position-days or more are due")
-    if not due:
-        return Choice("local", "nothing is due")
-    return Choice("local", f"at most {due:,} position-day{' is' if due == 1 else 's are'} due")
+        much = f"{LOCAL_POSITION_DAYS:,} position-days or more are due"
+        return Choice("ray", much, is_for_now=watch)
+    few = f"at most {due:,} position-day{' is' if due == 1 else 's are'} due"
+    return Choice("local", few if due else "nothing is due", is_for_now=watch)
 
 
-def host_of(chosen: Choice, settings: Settings) -> Host:
-    """Return where a run of the chosen runtime takes place."""
-    if chosen.runtime == "ray":
+def host_of(runtime: str, settings: Settings) -> Host:
+    """Return where a run of this runtime takes place."""
+    if runtime == "ray":
         from revalue.actors.ray_host import RayHost
 
         return RayHost(settings)

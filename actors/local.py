@@ -21,7 +21,7 @@ from revalue.actors.backoff import require_within
 from revalue.actors.protocols import WorkerDiedError
 from revalue.actors.runner import STOP_SECONDS, Runner
 from revalue.actors.scheduler import Scheduler
-from revalue.engine import logs
+from revalue.engine import logs, metrics
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.runtime import OnProgress, Run
 from revalue.engine.settings import Settings
@@ -227,6 +227,7 @@ class LocalHost:
                 start_valuer=self._start_worker,
             )
 
+        metrics.begin_again()
         self._scheduler = self._answer(begin(), _ANSWER_SECONDS)
 
     def _start_worker(

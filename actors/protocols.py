@@ -255,3 +255,18 @@ class Host(Protocol):
 
     def stop(self) -> bool:
         """Drain the scheduler, and end it. Return whether the tasks in flight were applied."""
+
+
+class Mover(Protocol):
+    """Decides where a watched scheduler goes on."""
+
+    def next(self, runtime: str, progress: dict[str, Any]) -> Host | None:
+        """Return where to go on; None: stay.
+
+        Args:
+            runtime: where the scheduler runs.
+            progress: what Scheduler.progress has said just now.
+        """
+
+    def refused(self, why: str) -> Host:
+        """Return where to go on as the place that `next` has returned cannot be had."""

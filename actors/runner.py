@@ -11,10 +11,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from revalue.actors.protocols import Host
+from revalue.actors.protocols import Host, Mover, SchedulerStartError
 from revalue.actors.work_left import WorkLeft
 from revalue.engine import logs, metrics
-from revalue.engine.errors import TransientError
+from revalue.engine.errors import TransientError, UsageError
 from revalue.engine.leadership.lease import require_no_leader
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
@@ -63,6 +63,7 @@ class Runner:
         self._url = url
         self._settings = settings
         self._take_over = take_over
+        self._running = ExitStack()
         self._on_connected = on_connected
         self._on_wait = on_wait
         self._last: dict[str, Any] | None = None  # the progress when it was last asked for
@@ -76,17 +77,19 @@ class Runner:
         if not self._take_over:
             with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
                 thread.submit(asyncio.run, self._require_no_leader()).result()
+        self._start(take_over=self._take_over)
+        return self
+
+    def _start(self, *, take_over: bool) -> None:
         with ExitStack() as undo:
-            self._connection = self._host.connected()
-            undo.enter_context(self._connection)
+            undo.enter_context(self._host.connected())
             self._on_connected()
-            self._host.start(self._url, self._settings, take_over=self._take_over)
+            self._host.start(self._url, self._settings, take_over=take_over)
             # A Ray that is the user's own would keep it, and refuse the next one. It is stopped in
             # order, as it may have its term already.
             undo.callback(self._stop)
             self.progress()
-            undo.pop_all()
-        return self
+            self._running = undo.pop_all()
 
     def __exit__(
         self,
@@ -94,13 +97,26 @@ class Runner:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._stop()
-        finally:
-            self._connection.__exit__(None, None, None)
+        self._running.close()
 
     def _stop(self) -> None:
+        self.ended_in_order = False
         self.ended_in_order = self._host.stop()
+
+    def _move(self, host: Host, mover: Mover) -> None:
+        """End the scheduler in order, and start the next one there.
+
+        If there is no Ray to be had, it goes on in this process.
+        """
+        self._running.close()
+        self._host = host
+        try:
+            self._start(take_over=False)
+        except (UsageError, SchedulerStartError) as error:
+            if host.runtime == "local":
+                raise
+            self._host = mover.refused(str(error))
+            self._start(take_over=False)
 
     def until_quiet(self, on_progress: OnProgress | None = None) -> Run:
         """Wait until every position is current, waits for data, or has failed.
@@ -124,15 +140,23 @@ class Runner:
         status = asyncio.run(self._status())
         return Run(seconds=seconds, status=status, runtime=self._host.runtime, **done)
 
-    def watch(self, on_progress: OnProgress | None = None) -> None:
-        """Wait until interrupted, or until an operator drains the scheduler."""
+    def watch(self, on_progress: OnProgress | None = None, mover: Mover | None = None) -> None:
+        """Wait until interrupted, or until an operator drains the scheduler.
+
+        Args:
+            mover: decides where it goes on; None: where it is.
+        """
         begun = time.monotonic()
+        before = dict.fromkeys(_COUNTS, 0)
         while not (progress := self.progress(idle_seconds=_IDLE_SECONDS))["ended"]:
             if on_progress is not None:
-                on_progress(
-                    _progress_since(dict.fromkeys(_COUNTS, 0), progress, time.monotonic() - begun)
-                )
-            time.sleep(_WATCH_SECONDS)
+                on_progress(_progress_since(before, progress, time.monotonic() - begun))
+            host = None if mover is None else mover.next(self._host.runtime, progress)
+            if mover is None or host is None:
+                time.sleep(_WATCH_SECONDS)
+                continue
+            before = {name: before[name] - progress[name] for name in _COUNTS}
+            self._move(host, mover)
 
     def progress(self, *, idle_seconds: float | None = None) -> dict[str, Any]:
         """Ask the scheduler for its progress; wait while Ray restarts it, or while it hangs.

@@ -73,6 +73,10 @@ class _GapDays(Collector):
     BOUNDS = (1, 2, 5, 10, 21, 63, 126, 252, 756, 2520)
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all observations."""
         self._counts = [0] * (len(self.BOUNDS) + 1)
         self._sum = 0
 
@@ -116,6 +120,27 @@ def observe_gaps(business_days: pl.Series) -> None:
     """
     for length, count in business_days.value_counts().iter_rows():
         GAP_DAYS.add(length, count)
+
+
+def begin_again() -> None:
+    """Count from zero, as in a new process: one process may have schedulers after each other.
+
+    While another one, elsewhere, served the same address, a series that went on here would be
+    counted twice.
+    """
+    for labelled in (
+        JOBS_CREATED,
+        JOBS_FINISHED,
+        JOBS_NOT_COMPLETED,
+        TASK_SECONDS,
+        PHASE_SECONDS,
+    ):
+        labelled.clear()
+    for counter in (JOBS_FENCED, POSITIONS_INVALIDATED, ROWS_WRITTEN, TASKS_LOST):
+        counter.reset()
+    for gauge in (TASKS_IN_FLIGHT, OLDEST_IN_FLIGHT):
+        gauge.set(0)
+    GAP_DAYS.clear()
 
 
 @contextmanager

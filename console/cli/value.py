@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from revalue.actors.choice import LOCAL_POSITION_DAYS, Choice, choose, host_of
+from revalue.actors.moves import Moves
 from revalue.actors.runner import STOP_SECONDS, Runner
 from revalue.console.cli.arguments import Json, parse_date
 from revalue.console.cli.connection import migrated_database_url, with_database
@@ -51,8 +52,8 @@ def value(
         Literal["auto", "ray", "local"] | None,
         typer.Option(
             help="Run on Ray, or in this process (local). Default: REVALUE_RUNTIME, or auto: local "
-            f"if less than about {LOCAL_POSITION_DAYS:,} position-days are due, no Ray cluster is "
-            "set and it is not to --watch.",
+            f"if less than about {LOCAL_POSITION_DAYS:,} position-days are due and no Ray cluster "
+            "is set. Auto with --watch moves to Ray when much becomes due, and back when it rests.",
         ),
     ] = None,
     actors: Annotated[
@@ -93,10 +94,15 @@ def value(
     )
     verb = "watching" if watch else "valuing"
     chosen = choose(url, settings, watch=watch)
-    if not quiet:
-        _tell(verb, chosen)
+
+    def tell(where: Choice | str) -> None:
+        if not quiet:
+            err.print(f"{verb} {where}")
+
+    if chosen.reason is not None:
+        tell(chosen)
     runner = Runner(
-        host_of(chosen, settings),
+        host_of(chosen.runtime, settings),
         url,
         settings,
         take_over=take_over,
@@ -111,10 +117,11 @@ def value(
             runner,
             progress_line(verb, show=not quiet) as on_progress,
         ):
-            on_now = _telling_of_more(on_progress, chosen)
-            run = None if watch else runner.until_quiet(on_now)
             if watch:
-                runner.watch(on_now)
+                run = None
+                runner.watch(on_progress, Moves(settings, tell=tell) if chosen.is_for_now else None)
+            else:
+                run = runner.until_quiet(_telling_of_more(on_progress, chosen))
     except (KeyboardInterrupt, SystemExit) as stopped:
         # Ray's own handler raises SystemExit, while it starts.
         if isinstance(stopped, SystemExit) and stop.number is None:
@@ -151,12 +158,6 @@ def describe_run(run: Run) -> str:
         f"({run.rows_per_second:,.0f}/s), {counted(run.spans_finished, 'span')}, "
         f"{counted(run.positions_invalidated, 'position')} invalidated"
     )
-
-
-def _tell(verb: str, chosen: Choice) -> None:
-    """Say which runtime it is, and why, if it was not asked for."""
-    if chosen.reason is not None:
-        err.print(f"{verb} {chosen}")
 
 
 def _telling_of_more(on_progress: OnProgress | None, chosen: Choice) -> OnProgress | None:

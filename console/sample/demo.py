@@ -69,7 +69,7 @@ def run_demo(settings: Settings, folder: Path, *, show: bool = True) -> dict[str
         f"{counted(sum(each.rows for each in loaded), 'row')} loaded, "
         f"{sum(each.inserted + each.changed for each in loaded):,} of them new or changed",
     )
-    with Runner(host_of(choose(url, settings), settings), url, settings) as runner:
+    with Runner(host_of(choose(url, settings).runtime, settings), url, settings) as runner:
         first = _value(runner, "valuing to the horizon")
         say("3. valued to the horizon", describe_run(first))
         before = with_database(settings, totals_by_currency)

@@ -132,6 +132,8 @@ async def test_the_runtime_is_chosen_by_what_is_due(
     async def chosen(**settings: Any) -> tuple[str, str]:
         watch = settings.pop("watch", False)
         made = await asyncio.to_thread(choose, url, Settings(**settings), watch=watch)
+        asked = bool({"runtime", "ray_address"} & settings.keys())
+        assert made.is_for_now is (watch and not asked)
         return made.runtime, str(made)
 
     here = "in this process, without Ray: "
@@ -143,8 +145,8 @@ async def test_the_runtime_is_chosen_by_what_is_due(
     assert (await chosen(runtime="local"))[0] == "local"
     monkeypatch.undo()
     assert (await chosen(runtime="ray"))[0] == "ray"
-    assert await chosen(watch=True) == ("ray", "on Ray: --watch values whatever comes")
-    assert (await chosen(watch=True, runtime="local"))[0] == "local"
+    assert await chosen(watch=True) == ("local", f"{here}at most 80 position-days are due")
+    assert (await chosen(watch=True, runtime="ray"))[0] == "ray"
     cluster = "10.0.0.1:6379"
     assert await chosen(ray_address=cluster) == ("ray", f"on Ray: the cluster at {cluster} is set")
     assert (await chosen(ray_address=cluster, runtime="local"))[0] == "local"

@@ -19,7 +19,7 @@ import pytest
 import ray
 
 from revalue.actors import cluster, runner
-from revalue.actors.choice import Choice, host_of
+from revalue.actors.choice import host_of
 from revalue.actors.protocols import SchedulerStartError
 from revalue.actors.runner import Runner
 from revalue.engine.errors import LeaderActiveError, UsageError
@@ -47,7 +47,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
 
 
 def runner_of(runtime: str, url: str, settings: Settings) -> Runner:
-    return Runner(host_of(Choice(runtime, None), settings), url, settings)
+    return Runner(host_of(runtime, settings), url, settings)
 
 
 def revalue(
@@ -260,7 +260,7 @@ async def test_a_watching_engine_values_what_comes_and_leaves_in_order_on_sigter
 ) -> None:
     await load_small_book(database, portfolios=1)
     watching = subprocess.Popen(
-        [sys.executable, "-m", "revalue", "value", "--watch", "--quiet", "--json"],
+        [sys.executable, "-m", "revalue", "value", *"--watch --quiet --json --runtime ray".split()],
         cwd=ROOT,
         env={**os.environ, "REVALUE_DATABASE_URL": url},
         stdout=subprocess.PIPE,

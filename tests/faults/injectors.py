@@ -77,6 +77,8 @@ class Service:
                         "value",
                         "--watch",
                         "--quiet",
+                        "--runtime",
+                        "ray",
                         "--actors",
                         "2",
                     ],
