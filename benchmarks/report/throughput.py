@@ -200,14 +200,18 @@ def pool_table(pool: list[Record]) -> str:
 
 
 def phases_table(backfill: Record, day: Record) -> str:
-    phases = sorted(backfill["phases"].items(), key=lambda item: item[0] in _SCHEDULER_PHASES)
+    names = [*dict.fromkeys([*backfill["phases"], *day["phases"]])]
+    phases = sorted(names, key=lambda name: name in _SCHEDULER_PHASES)
     return table(
         [
             "phase",
             f"backfill of {backfill['rows']:,} rows, s",
             f"corrected day of {day['positions']:,} positions, s",
         ],
-        [[name, f"{s:.2f}", f"{day['phases'].get(name, 0):.2f}"] for name, s in phases],
+        [
+            [name, *(f"{each['phases'].get(name, 0):.2f}" for each in (backfill, day))]
+            for name in phases
+        ],
     )
 
 

@@ -19,17 +19,6 @@ from tests.support import DAYS, execute, fetch, load_small_book, until
 
 ROOT = Path(__file__).parents[2]
 
-# Much is anything at all: it goes to Ray at once, and back as soon as it has rested.
-AT_ONCE = """
-import sys
-from functools import partial
-from revalue.console.cli import value
-from revalue.console.cli.start import main
-value.Moves = partial(value.Moves, much=0, rest_seconds=1.0)
-sys.argv = ["revalue", "value", "--watch", *sys.argv[1:]]
-main()
-"""
-
 
 def progress(written: int, *, idle: bool = False, **more: Any) -> dict[str, Any]:
     common = {"spans_finished": written, "paused": False, "trouble": None}
@@ -87,7 +76,7 @@ async def test_a_watch_that_moves_values_all_of_it(url: str, database: Database)
     await load_small_book(database, portfolios=2)
     environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
     watching = subprocess.Popen(
-        [sys.executable, "-c", AT_ONCE, "--actors", "1"],
+        [sys.executable, "-m", "tests.moving_watch", "--actors", "1"],
         cwd=ROOT,
         env={**environment, "REVALUE_DATABASE_URL": url},
         stdout=subprocess.PIPE,

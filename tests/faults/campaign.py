@@ -3,7 +3,8 @@
 It runs the service, corrects, reads and checks while faults happen. At the end every position has
 to be current and equal to the reference valuation. The exit code is 1 if an invariant was violated.
 With --lake every result is a file of a lake, in a folder or in an object store, and a maintenance
-of the lake runs meanwhile, which is killed at its own fault points.
+of the lake runs meanwhile, which is killed at its own fault points. With --moves the service moves
+between its process and Ray as often as it can; otherwise it is on Ray.
 """
 
 import argparse
@@ -41,12 +42,19 @@ _MAX_SECONDS_TO_SETTLE = 180
 
 
 async def campaign(
-    seed: int, faults: int, folder: Path, *, lake: str | None = None, say: bool = True
+    seed: int,
+    faults: int,
+    folder: Path,
+    *,
+    lake: str | None = None,
+    moves: bool = False,
+    say: bool = True,
 ) -> tuple[Seen, Counter[str], int, str]:
     """Run one campaign.
 
     Args:
         lake: the address of a lake, whose variables this process has; None: no lake.
+        moves: whether the service moves between its process and Ray.
 
     Returns:
         What the workload has seen, the number of faults by kind, the number of rows compared at the
@@ -69,6 +77,7 @@ async def campaign(
         Armory(folder / "armed"),
         folder / "service.log",
         {"REVALUE_LAKE": lake, "REVALUE_LAKE_TASK_ROWS": "1"} if lake else {},
+        moves=moves,
     )
     injector = FaultInjector(service, proxy, seed)
     stop, end = asyncio.Event(), asyncio.Event()
@@ -157,6 +166,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--lake", choices=("folder", "s3"), help="store every result in a lake")
+    parser.add_argument("--moves", action="store_true", help="move between the process and Ray")
     parser.add_argument(
         "--keep", action="store_true", help="keep the database and the service's log"
     )
@@ -168,7 +178,8 @@ def main() -> None:
             if given.lake == "s3":
                 os.environ.update(stack.enter_context(seaweed.running()).environment())
                 lake = f"s3://{seaweed.BUCKET}/campaign"
-            seen, _, _, report = asyncio.run(campaign(given.seed, given.faults, folder, lake=lake))
+            run = campaign(given.seed, given.faults, folder, lake=lake, moves=given.moves)
+            seen, _, _, report = asyncio.run(run)
     finally:
         embedded.stop(folder / "data")
         if given.keep:

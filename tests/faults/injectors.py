@@ -55,9 +55,19 @@ class Service:
         armory: Armory,
         log: Path,
         settings: dict[str, str],
+        *,
+        moves: bool = False,
     ) -> None:
+        """Create it.
+
+        Args:
+            moves: it moves between its process and Ray again and again; otherwise it is on Ray.
+        """
         self.url, self.own_url = url, own_url
         self._settings = settings
+        self._command = (
+            ["tests.moving_watch"] if moves else [*"revalue value --watch --runtime ray".split()]
+        )
         self.data_dir = data_dir
         self.armory = armory
         self.exits: dict[int, int] = {}
@@ -70,18 +80,7 @@ class Service:
         while not self._ending:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "revalue",
-                        "value",
-                        "--watch",
-                        "--quiet",
-                        "--runtime",
-                        "ray",
-                        "--actors",
-                        "2",
-                    ],
+                    [sys.executable, "-m", *self._command, "--quiet", "--actors", "2"],
                     cwd=ROOT,
                     env={
                         **os.environ,
