@@ -39,6 +39,11 @@ def postgresql_us(record: Record) -> float:
     return float(record["cost"]["cpu_seconds"].get("postgresql", 0) / record["rows"] * 1e6)
 
 
+def cpu_us(record: Record) -> float:
+    """Return the CPU of all processes for a row."""
+    return float(sum(record["cost"]["cpu_seconds"].values()) / record["rows"] * 1e6)
+
+
 def listed(record: Any) -> list[Record]:
     return record if isinstance(record, list) else [record]
 

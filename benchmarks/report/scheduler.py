@@ -2,7 +2,7 @@
 
 import math
 
-from revalue.benchmarks.report.form import Record, counted, median, table, workload
+from revalue.benchmarks.report.form import Record, counted, cpu_us, median, table, workload
 
 _LIMIT_STEPS = ("scan", "stage", "apply")
 
@@ -101,6 +101,8 @@ def estimate(records: Record) -> dict[str, str]:
         "day_wal": f"{day['cost']['wal_bytes'] / day['rows']:,.0f}",
         "day_server": f"{day['cost']['cpu_seconds']['postgresql'] / median(day):.2f}",
         "day_seconds": f"{median(day):.2f}",
+        "day_us": f"{cpu_us(day):.1f}",
+        "day_most": f"{records['machine']['cores'] / cpu_us(day) * 1e6:,.0f}",
         "sql_rate": f"{_one_sql(rates):,}",
         "two_times": f"{_two(rates) / _one_sql(rates):.1f}",
         "two_rate": f"{_two(rates):,}",

@@ -4,6 +4,7 @@ from revalue.benchmarks.report.form import (
     PROCESSES,
     UNKNOWN,
     Record,
+    cpu_us,
     largest,
     listed,
     median,
@@ -79,6 +80,22 @@ def backfill_values(backfill: Record) -> dict[str, str]:
         ),
         "backfill_spread": f"{backfill['spread']:.0%}",
         "backfill_verified": backfill["verified"],
+        **_share_of_bound(backfill),
+    }
+
+
+def _share_of_bound(backfill: Record) -> dict[str, str]:
+    """Return what a row costs the engine, and two connections that only send it."""
+    connections, rate = 2, backfill["baselines"]["upper-bound, 2 connections"]
+    bound = connections / rate * 1e6
+    server = postgresql_us(backfill)
+    actors = backfill["cost"]["cpu_seconds"]["actors"] / backfill["rows"] * 1e6
+    return {
+        "bound_us": f"{bound:.1f}",
+        "backfill_us": f"{cpu_us(backfill):.1f}",
+        "backfill_server_us": f"{server:.1f}",
+        "backfill_actors_us": f"{actors:.1f}",
+        "backfill_most": f"{min(bound / server, 1.0):.2f}",
     }
 
 
