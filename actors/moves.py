@@ -18,6 +18,8 @@ MUCH_POSITION_DAYS = 500_000
 REST_SECONDS = 300.0
 """A Ray that has had nothing to do for so long is ended."""
 
+_HERE = "in this process, without Ray"
+
 _log = logs.logger("runtime")
 
 
@@ -57,9 +59,10 @@ class Moves:
             return self._next_from_here(progress)
         return self._next_from_ray(progress)
 
-    def refused(self, why: str) -> Host:
+    def refused(self, why: str) -> None:
         self._may_leave = False
-        return self._go("local", f"Ray cannot be started ({why})")
+        self._tell(f"{_HERE}: {why}")
+        _log.warning("the watch stays in this process", trouble=why)
 
     def _next_from_here(self, progress: dict[str, Any]) -> Host | None:
         written = progress["rows_written"]
@@ -81,7 +84,6 @@ class Moves:
 
     def _go(self, runtime: str, reason: str) -> Host:
         self._written_at_rest, self._seen = 0, ()
-        place = "on Ray" if runtime == "ray" else "in this process, without Ray"
-        self._tell(f"{place}: {reason}")
+        self._tell(f"{'on Ray' if runtime == 'ray' else _HERE}: {reason}")
         _log.info("the watch moves", runtime=runtime, reason=reason)
         return host_of(runtime, self._settings)

@@ -268,5 +268,5 @@ class Mover(Protocol):
             progress: what Scheduler.progress has said just now.
         """
 
-    def refused(self, why: str) -> Host:
-        """Return where to go on as the place that `next` has returned cannot be had."""
+    def refused(self, why: str) -> None:
+        """Take note that the place which `next` has returned cannot be had."""

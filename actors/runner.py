@@ -4,14 +4,14 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from revalue.actors.protocols import Host, Mover, SchedulerStartError
+from revalue.actors.protocols import Host, Mover
 from revalue.actors.work_left import WorkLeft
 from revalue.engine import logs, metrics
 from revalue.engine.errors import TransientError, UsageError
@@ -77,19 +77,25 @@ class Runner:
         if not self._take_over:
             with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
                 thread.submit(asyncio.run, self._require_no_leader()).result()
-        self._start(take_over=self._take_over)
+        with self._connected(self._host) as undo:
+            self._start(undo, take_over=self._take_over)
         return self
 
-    def _start(self, *, take_over: bool) -> None:
+    @contextmanager
+    def _connected(self, host: Host) -> Iterator[ExitStack]:
         with ExitStack() as undo:
-            undo.enter_context(self._host.connected())
+            undo.enter_context(host.connected())
             self._on_connected()
-            self._host.start(self._url, self._settings, take_over=take_over)
-            # A Ray that is the user's own would keep it, and refuse the next one. It is stopped in
-            # order, as it may have its term already.
-            undo.callback(self._stop)
-            self.progress()
-            self._running = undo.pop_all()
+            yield undo
+
+    def _start(self, undo: ExitStack, *, take_over: bool) -> None:
+        """Start the scheduler. What `undo` has to undo is left to the end of the run."""
+        self._host.start(self._url, self._settings, take_over=take_over)
+        # A Ray that is the user's own would keep it, and refuse the next one. It is stopped in
+        # order, as it may have its term already.
+        undo.callback(self._stop)
+        self.progress()
+        self._running = undo.pop_all()
 
     def __exit__(
         self,
@@ -106,17 +112,17 @@ class Runner:
     def _move(self, host: Host, mover: Mover) -> None:
         """End the scheduler in order, and start the next one there.
 
-        If there is no Ray to be had, it goes on in this process.
+        It works on while a Ray is started, and stays if none can be.
         """
-        self._running.close()
-        self._host = host
-        try:
-            self._start(take_over=False)
-        except (UsageError, SchedulerStartError) as error:
-            if host.runtime == "local":
-                raise
-            self._host = mover.refused(str(error))
-            self._start(take_over=False)
+        with ExitStack() as undo:
+            try:
+                connection = undo.enter_context(self._connected(host))
+            except UsageError as error:
+                mover.refused(str(error))
+                return
+            self._running.close()
+            self._host = host
+            self._start(connection, take_over=False)
 
     def until_quiet(self, on_progress: OnProgress | None = None) -> Run:
         """Wait until every position is current, waits for data, or has failed.

@@ -67,8 +67,10 @@ def test_without_a_ray_it_stays_here() -> None:
     told: list[str] = []
     mover = Moves(Settings(), much=10, tell=told.append)
     assert runtimes(mover, "local", progress(10)) == ["ray"]
-    assert mover.refused("no memory").runtime == "local"
-    assert told[1:] == ["in this process, without Ray: Ray cannot be started (no memory)"]
+    mover.refused("Ray cannot be reached at this machine: no memory")
+    assert told[1:] == [
+        "in this process, without Ray: Ray cannot be reached at this machine: no memory"
+    ]
     assert runtimes(mover, "local", progress(20), progress(5_000)) == [None, None]
 
 
