@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from datetime import date
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,6 +64,13 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "loop_seconds": _loop_seconds(),
     }
+
+
+def _when() -> dict[str, Any]:
+    """Return the day, and how fast the machine was just after a measurement."""
+    machine = _machine()
+    kept = {name: machine[name] for name in ("cpu", "loop_seconds")}
+    return {"date": date.today().isoformat(), **kept}
 
 
 def _loop_seconds() -> float:
@@ -120,9 +128,19 @@ class Suite:
                 failed += 1
                 say(f"{name} failed: {error}")
                 continue
-            (self._folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+            self._write(name, record)
+            self._write("measured", self._measured() | {name: _when()})
             say(f"{name}: {perf_counter() - begun:.0f} s")
         return failed
+
+    def _write(self, name: str, record: Any) -> None:
+        (self._folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+    def _measured(self) -> dict[str, Any]:
+        """Return when and on what each record was made."""
+        file = self._folder / "measured.json"
+        found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return found
 
     def _outcome(
         self,

@@ -6,7 +6,6 @@ from revalue.benchmarks.report.form import (
     Record,
     cpu_us,
     largest,
-    listed,
     median,
     peaks,
     postgresql_us,
@@ -178,18 +177,14 @@ def pathway_values(day: Record) -> dict[str, str]:
 
 
 def older_values(records: Record) -> dict[str, str]:
-    """Name the records that an older version of the harness has made."""
+    """Name the records that were not made on the machine of the page."""
+    measured, cpu = records.get("measured", {}), records["machine"]["cpu"]
     older = [
         name
-        for name in ("backfill", "growth", "pool")
-        if any("median_seconds" not in each for each in listed(records[name]))
+        for name in sorted(records.keys() - {"machine", "machine_of_targets", "measured"})
+        if measured.get(name, {}).get("cpu") != cpu
     ]
-    if not older:
-        return {}
-    return {
-        "older": f"of {', '.join(older)}, in which CPU, WAL and phases are of the last run, CPU of "
-        "processes that had ended is missing, and no process's own memory was measured"
-    }
+    return {"older": f"`{'`, `'.join(older)}`"} if older else {}
 
 
 def million_table(million: list[Record]) -> str:

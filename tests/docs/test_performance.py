@@ -47,6 +47,16 @@ def test_what_was_not_measured_has_no_section() -> None:
     assert "constants above; nothing was run" in text
 
 
+def test_records_of_another_machine_are_named() -> None:
+    here = {"cpu": RECORDS["machine"]["cpu"]}
+    measured = dict.fromkeys(RECORDS, here)
+    assert "of another machine" not in page({**RECORDS, "measured": measured})
+    there = {**measured, "pool": {"cpu": "another"}}
+    del there["scan"]
+    text = page({**RECORDS, "measured": there})
+    assert "are older than the others, and of another machine: `pool`, `scan`." in text
+
+
 def test_the_lake_is_shown_with_its_targets() -> None:
     def run(store: str, speed: int, postgresql: float, wal: int) -> dict[str, object]:
         return {
