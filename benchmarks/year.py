@@ -8,6 +8,7 @@ compared; at the end all tables are measured and every row is verified.
 
 import asyncio
 import random
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -34,6 +35,7 @@ _COMPARED_DAYS = 20
 _RATE_EVERY_DAYS = 10
 _SAYS_EVERY_DAYS = 10
 _DAYS_AHEAD = 100
+_LOOP = 500_000
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class Days:
         seconds: from its first input until everything is valued and corrected.
         postgresql_cpu_seconds: of the whole server, autovacuum included.
         wal_bytes: written to PostgreSQL's log.
+        loop_ms: what a plain loop took before it, by which the machine's own speed is known.
     """
 
     seconds: float
     postgresql_cpu_seconds: float
     wal_bytes: int
+    loop_ms: float
 
 
 @dataclass
@@ -60,7 +64,7 @@ class YearOutcome:
         rows: that the engine wrote; rows_due: that had to be written, each of them once.
         seconds: of all days.
         first, last: the mean of the first and of the last days, compared_days each.
-        day_seconds, day_postgresql_cpu_seconds: of each day.
+        day_seconds, day_postgresql_cpu_seconds, day_loop_ms: of each day.
         sizes: of each table: table_bytes, index_bytes and rows, the largest first.
         others_per_snapshot_byte: how many bytes all other tables take for one byte of snapshots.
         peak_anonymous_mib: the largest process of each kind at the end of a day.
@@ -79,6 +83,7 @@ class YearOutcome:
     last: Days | None = None
     day_seconds: list[float] = field(default_factory=list)
     day_postgresql_cpu_seconds: list[float] = field(default_factory=list)
+    day_loop_ms: list[float] = field(default_factory=list)
     sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
     others_per_snapshot_byte: float = 0.0
     peak_anonymous_mib: dict[str, int] = field(default_factory=dict)
@@ -107,6 +112,7 @@ async def measure(
         before = await quiet_again(scheduler)
         await all_connected(database, actors)
         for number, day in enumerate(book.days, 1):
+            outcome.day_loop_ms.append(_loop_ms())
             meter = Meter()
             await meter.start(database)
             begun = perf_counter()
@@ -150,7 +156,16 @@ def _mean(outcome: YearOutcome, wal: list[int], days: slice) -> Days:
         round(sum(seconds) / len(seconds), 3),
         round(sum(cpu) / len(cpu), 3),
         round(sum(wal[days]) / len(seconds)),
+        round(statistics.median(outcome.day_loop_ms[days]), 1),
     )
+
+
+def _loop_ms() -> float:
+    """Time a plain loop: ten minutes later the same machine may be half as fast."""
+    begun, total = perf_counter(), 0
+    for number in range(_LOOP):
+        total += number * number
+    return round((perf_counter() - begun) * 1e3, 1)
 
 
 class _Book:

@@ -129,6 +129,9 @@ def _bookkeeping_targets(records: Record) -> list[Target]:
     if year := records.get("year"):
         slower = year["last"]["seconds"] / year["first"]["seconds"]
         at_most("`year`, seconds a day, last days against first", 1.1, slower)
+        machine = year["last"]["loop_ms"] / year["first"]["loop_ms"]
+        what = "the same, against the time of a plain loop before each day"
+        at_most(what, 1.1, slower / machine)
         at_most(
             "`year`, bytes of all other tables for one byte of snapshots",
             0.15,

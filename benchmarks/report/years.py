@@ -36,19 +36,22 @@ def year_values(year: Record) -> dict[str, str]:
             ],
         ),
         "year_days": table(
-            ["", "seconds a day", "PostgreSQL CPU s a day", "WAL MB a day"],
+            ["", "seconds a day", "PostgreSQL CPU s a day", "WAL MB a day", "plain loop, ms"],
             [
                 [
                     f"{which} {year['compared_days']} days",
                     f"{days['seconds']:.3f}",
                     f"{days['postgresql_cpu_seconds']:.3f}",
                     f"{days['wal_bytes'] / 1e6:,.1f}",
+                    f"{days['loop_ms']:.1f}",
                 ]
                 for which, days in (("first", first), ("last", last))
             ],
         ),
         "year_summary": f"The last days take {last['seconds'] / first['seconds']:.2f} times as "
-        f"long as the first, and {_ratio(last, first)} times PostgreSQL's CPU. All other tables "
+        f"long as the first, and {_ratio(last, first)} times PostgreSQL's CPU. A plain loop, timed "
+        f"before each day, took {last['loop_ms'] / first['loop_ms']:.2f} times as long: that is "
+        "the machine's part. All other tables "
         f"and indexes take {year['others_per_snapshot_byte']:.2f} bytes for one byte of "
         f"snapshots. {year['rows']:,} position-days were written, {year['rows_due']:,} were due.",
         "year_verified": year["verified"],

@@ -115,7 +115,7 @@ def test_a_small_correction_is_shown_with_its_target() -> None:
 def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:
     year = YearOutcome("year", 20_000, 250, 2, rows=5_600_000, rows_due=5_500_000)
     year.compared_days = 20
-    year.first, year.last = Days(1.0, 0.5, 4_000_000), Days(1.2, 0.75, 5_000_000)
+    year.first, year.last = Days(1.0, 0.5, 4_000_000, 40.0), Days(1.2, 0.75, 5_000_000, 44.0)
     year.sizes = {
         "daily_position_snapshots": {
             "table_bytes": 800_000_000,
@@ -136,7 +136,8 @@ def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:
     assert "5,600,000 position-days were written, 5,500,000 were due" in text
     assert "| `jobs` | 2 | 90.0 | 10.0 | 0.100 |" in text
     assert "`small`" not in text
-    assert "| last 20 days | 1.200 | 0.750 | 5.0 |" in text
+    assert "| last 20 days | 1.200 | 0.750 | 5.0 | 44.0 |" in text
+    assert "a plain loop before each day | 1.1 or less | 1.091 | met |" in text
     assert "| 89,000 | ray | 0.30 | 0.20 | 0.00 | 0.00 | 0.10 | 0.00 | 800 | 120 |" in text
     assert "|  | ray alone | 0.10 |" in text
     assert "above that of Ray alone | 0.2 s or less | 0.2 s | met |" in text
