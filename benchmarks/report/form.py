@@ -1,13 +1,38 @@
 """What the sections of docs/performance.md share: tables, and what is asked of a record."""
 
 import statistics
-from typing import Any
+from typing import Any, NamedTuple
 
 Record = dict[str, Any]
 """What a measurement has left, as JSON."""
 
-Target = tuple[str, str, str, bool]
-"""What was asked for, how much of it, how much was measured, and whether that is enough."""
+
+class Target(NamedTuple):
+    """What was asked for, how much of it, how much was measured, and whether that is enough.
+
+    Attributes:
+        elsewhere: of a time, CPU or speed: about how much that is where the targets were set.
+    """
+
+    what: str
+    asked: str
+    measured: str
+    is_met: bool
+    elsewhere: str = ""
+
+
+_FASTER = "upper-bound, 1 connection"
+
+
+def times_slower(records: Record) -> float | None:
+    """Return how many times as long PostgreSQL takes here for the same COPY as where the targets
+    were set; None: they were set on this machine.
+    """
+    there = records.get("machine_of_targets")
+    if there is None or there["cpu"] == records["machine"]["cpu"]:
+        return None
+    return float(there["baselines"][_FASTER] / records["backfill"]["baselines"][_FASTER])
+
 
 PROCESSES = ("postgresql", "scheduler", "actors")
 """The kinds of processes whose cost is measured apart."""

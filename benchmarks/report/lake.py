@@ -31,8 +31,13 @@ _COLUMNS = [
 ]
 
 
-def targets(lake: list[Record]) -> list[Target]:
-    """Return what was asked of the lake, and what was measured."""
+def targets(lake: list[Record], slower: float | None) -> list[Target]:
+    """Return what was asked of the lake, and what was measured.
+
+    Args:
+        lake: the runs with a lake and without one.
+        slower: see form.times_slower.
+    """
     rows: list[Target] = []
     two = [run for run in lake if run["actors"] == 2]
     rows_in_table = next((run for run in two if run["lake"] is None), None)
@@ -41,10 +46,12 @@ def targets(lake: list[Record]) -> list[Target]:
         return rows
 
     def at_most(what: str, limit: float, measured: float, unit: str) -> None:
-        rows.append((what, f"{limit:g}{unit} or less", f"{measured:.3g}{unit}", measured <= limit))
+        elsewhere = f"{measured / slower:.3g}{unit}" if slower and unit == " µs" else ""
+        asked, found = f"{limit:g}{unit} or less", f"{measured:.3g}{unit}"
+        rows.append(Target(what, asked, found, measured <= limit, elsewhere))
 
     def at_least(what: str, limit: float, measured: float) -> None:
-        rows.append((what, f"{limit:g}", f"{measured:.2f}", measured >= limit))
+        rows.append(Target(what, f"{limit:g}", f"{measured:.2f}", measured >= limit))
 
     bound = rows_in_table["baselines"].get("upper-bound, 2 connections")
     if bound:

@@ -13,6 +13,9 @@ from revalue.benchmarks.year import Days, YearOutcome
 
 ROOT = Path(__file__).parents[2]
 RECORDS = read(ROOT / "benchmarks" / "records")
+THERE = {"cpu": RECORDS["machine_of_targets"]["cpu"]}
+# As if they were made on the machine on which the targets were set.
+OF_TARGETS = {**RECORDS, "machine": {**RECORDS["machine"], **THERE}}
 
 
 def test_no_number_of_the_page_was_typed() -> None:
@@ -47,10 +50,27 @@ def test_what_was_not_measured_has_no_section() -> None:
     assert "constants above; nothing was run" in text
 
 
+def test_times_of_a_slower_machine_are_estimated_for_that_of_the_targets() -> None:
+    small = {**RECORDS["small_correction"]}
+    small["median_seconds"] = {**small["median_seconds"], "local": 2.0}
+    backfill = {**RECORDS["backfill"]}
+    backfill["baselines"] = {
+        name: rate / 2 for name, rate in RECORDS["machine_of_targets"]["baselines"].items()
+    } | {"duckdb, and COPY": 1}
+    slower = {**RECORDS, "backfill": backfill, "small_correction": small}
+    slower["machine"] = {**RECORDS["machine"], "cpu": "slow"}
+    text = page(slower)
+    assert "prompt to prompt | 1.5 s or less | 2 s | 1 s | **not met** |" in text
+    assert "| `sql, 2 connections`, rows/s |" in text
+    there = page({**slower, "machine": OF_TARGETS["machine"]})
+    assert "prompt to prompt | 1.5 s or less | 2 s | **not met** |" in there
+    assert "times slower here" not in there
+
+
 def test_records_of_another_machine_are_named() -> None:
     here = {"cpu": RECORDS["machine"]["cpu"]}
     measured = dict.fromkeys(RECORDS, here)
-    assert "of another machine" not in page({**RECORDS, "measured": measured})
+    assert "of another machine:" not in page({**RECORDS, "measured": measured})
     there = {**measured, "pool": {"cpu": "another"}}
     del there["scan"]
     text = page({**RECORDS, "measured": there})
@@ -74,7 +94,7 @@ def test_the_lake_is_shown_with_its_targets() -> None:
         }
 
     runs = [run("lake", 900_000, 0.4, 4_000_000), run("table", 400_000, 1.6, 200_000_000)]
-    text = page({**RECORDS, "lake": runs})
+    text = page({**OF_TARGETS, "lake": runs})
     assert "| table | 2 | 400,000 | 1.60 | 0.20 | 1.50 | 200 |  |" in text
     assert "| lake | 2 | 900,000 | 0.40 | 0.20 | 1.50 | 4 | 30.5 |" in text
     assert "with a lake against `upper-bound, 2 connections` | 1.6 | 1.80 | met |" in text
@@ -95,7 +115,7 @@ def test_reads_of_a_lake_are_shown_with_what_was_asked() -> None:
         4_000, 2_500, 10_000_000, {"as written": 200, "merged": 119}, 250_000_000
     )
     outcome.milliseconds = outcome.cpu_milliseconds = times
-    text = page({**RECORDS, "lake_reads": asdict(outcome)})
+    text = page({**OF_TARGETS, "lake_reads": asdict(outcome)})
     assert "10,000,000 position-days of 4,000 positions over 2,500 dates" in text
     assert "200 as the tasks wrote them, then 119 after" in text
     assert "| all positions of one date | 15 | engine | 1,200.5 | 30.0 | 30.0 |" in text
@@ -106,7 +126,7 @@ def test_a_small_correction_is_shown_with_its_target() -> None:
     small = SmallOutcome("small-correction", 89_000, 2, 200)
     small.seconds = {"local": [0.9, 0.84, 1.2], "ray": [11.0]}
     small.median_seconds = {"local": 0.9, "ray": 11.0}
-    text = page({**RECORDS, "small_correction": asdict(small)})
+    text = page({**OF_TARGETS, "small_correction": asdict(small)})
     assert "| local | 0.90 | 0.84 | 1.20 |" in text
     assert "| ray | 11.00 | 11.00 | 11.00 |" in text
     assert "from prompt to prompt | 1.5 s or less | 0.9 s | met |" in text
@@ -131,7 +151,7 @@ def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:
     local = IdleOutcome("idle", 89_000, 2, "local", 120.0, {"client": 0.15}, 0.15, 800)
     alone = IdleOutcome("ray alone", 0, 0, "ray", 120.0, {"ray": 0.1}, 0.1, 0)
     idles = [asdict(each) for each in (idle, local, alone)]
-    text = page({**RECORDS, "year": asdict(year), "idle": idles})
+    text = page({**OF_TARGETS, "year": asdict(year), "idle": idles})
     assert "The last days take 1.20 times as long as the first, and 1.50 times PostgreSQL" in text
     assert "5,600,000 position-days were written, 5,500,000 were due" in text
     assert "| `jobs` | 2 | 90.0 | 10.0 | 0.100 |" in text
@@ -165,7 +185,7 @@ def test_pathway_is_shown_beside_the_engine() -> None:
         else record
         for record in RECORDS["workloads"]
     ]
-    text = page({**RECORDS, "workloads": workloads})
+    text = page({**OF_TARGETS, "workloads": workloads})
     assert "| Pathway, in memory | 2.40 | 2.50 | 2,100 | 28.0 |" in text
 
 
@@ -176,7 +196,7 @@ def test_the_estimate_is_made_of_the_scheduler_as_it_was_measured() -> None:
     limit.postgresql_cpu_seconds = {"scan": 5.0, "steps": 35.0, "commit": 5.0, "rest": 5.0}
     limit.wal_bytes, limit.peak_anonymous_mib = 2_000_000_000, 140
     limit.valuing, limit.committing = 0.5, 0.25
-    text = page({**RECORDS, "scheduler_limit": [asdict(limit)]})
+    text = page({**OF_TARGETS, "scheduler_limit": [asdict(limit)]})
     assert "| 5,000,000 | 250 | 40.0 | 8.0 | 12.0, 28.0, 30.0 | 0.8 | 400 | 140 |" in text
     assert "| 5,000,000 positions | 2.00 | 1.00 | 7.00 | 1.00 | 1.00 | 12.00 |" in text
     words = " ".join(text.split())
@@ -188,7 +208,7 @@ def test_the_estimate_is_made_of_the_scheduler_as_it_was_measured() -> None:
     target = "`scheduler-limit`, 5,000,000 positions"
     assert target not in text  # it is of ten million
     limit.positions = 10_000_000
-    text = page({**RECORDS, "scheduler_limit": [asdict(limit)]})
+    text = page({**OF_TARGETS, "scheduler_limit": [asdict(limit)]})
     assert (
         "10,000,000 positions, one new day, 400 waiting actors | 60 s or less | 40 s | met" in text
     )
