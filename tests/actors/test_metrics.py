@@ -15,11 +15,6 @@ from revalue.engine.settings import Settings
 from tests.support import DAYS, load_small_book
 
 
-def counted(name: str, labels: dict[str, str] | None = None) -> float:
-    """What this process has counted before: other tests run schedulers in it, too."""
-    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
-
-
 async def test_the_schedulers_port_serves_the_run_and_the_database(
     url: str, database: Database
 ) -> None:
@@ -32,18 +27,19 @@ async def test_the_schedulers_port_serves_the_run_and_the_database(
             page = f"http://127.0.0.1:{runner.progress()['metrics_port']}/metrics"
             return page, str(urlopen(page).read(), "utf-8")
 
-    rows = counted("revalue_rows_written_total")
-    complete = counted("revalue_jobs_finished_total", {"status": "COMPLETE"})
-    fenced = counted("revalue_jobs_fenced_total")
+    # An earlier scheduler in this process has counted: this one begins at zero.
+    metrics.ROWS_WRITTEN.inc(7)
+    metrics.JOBS_FINISHED.labels(status="COMPLETE").inc(7)
+    metrics.GAP_DAYS.add(7, 1_000)
     page, text = await asyncio.to_thread(scrape)
     found = {
         (s.name, *s.labels.values()): s.value
         for f in text_string_to_metric_families(text)
         for s in f.samples
     }
-    assert found["revalue_rows_written_total",] - rows == 3 * 2 * len(DAYS)
-    assert found["revalue_jobs_finished_total", "COMPLETE"] - complete == 3 * 2
-    assert found["revalue_jobs_fenced_total",] - fenced == 0
+    assert found["revalue_rows_written_total",] == 3 * 2 * len(DAYS)
+    assert found["revalue_jobs_finished_total", "COMPLETE"] == 3 * 2
+    assert found["revalue_jobs_fenced_total",] == 0
     assert found["revalue_positions", "CURRENT"] == 3 * 2
     assert found["revalue_watermark_lag_days_bucket", "0.0"] == 3 * 2
     for idle in (
@@ -53,7 +49,7 @@ async def test_the_schedulers_port_serves_the_run_and_the_database(
         "snapshot_lag_days",
     ):
         assert found[f"revalue_{idle}",] == 0
-    assert found["revalue_scheduler_gap_days_count",] > 0
+    assert 0 < found["revalue_scheduler_gap_days_count",] < 1_000
     with pytest.raises(URLError):  # nobody serves what has ended
         await asyncio.to_thread(urlopen, page)
     assert (await asyncio.to_thread(scrape))[1], "another run in this process can serve it"
