@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import date
@@ -94,13 +95,8 @@ def value(
     )
     verb = "watching" if watch else "valuing"
     chosen = choose(url, settings, watch=watch)
-
-    def tell(where: Choice | str) -> None:
-        if not quiet:
-            err.print(f"{verb} {where}")
-
-    if chosen.reason is not None:
-        tell(chosen)
+    tell = _telling(verb, quiet=quiet)
+    tell(chosen)
     runner = Runner(
         host_of(chosen.runtime, settings),
         url,
@@ -158,6 +154,17 @@ def describe_run(run: Run) -> str:
         f"({run.rows_per_second:,.0f}/s), {counted(run.spans_finished, 'span')}, "
         f"{counted(run.positions_invalidated, 'position')} invalidated"
     )
+
+
+def _telling(verb: str, *, quiet: bool) -> Callable[[Choice | str], None]:
+    """Return what says where the run takes place, and why, if that was not asked for."""
+
+    def tell(where: Choice | str) -> None:
+        is_asked_for = isinstance(where, Choice) and where.reason is None
+        if not quiet and not is_asked_for:
+            err.print(f"{verb} {where}")
+
+    return tell
 
 
 def _telling_of_more(on_progress: OnProgress | None, chosen: Choice) -> OnProgress | None:
