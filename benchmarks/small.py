@@ -92,6 +92,13 @@ def measure(
     return outcome
 
 
+def own_environment(data_dir: Path) -> dict[str, str]:
+    """Return the environment of a command that works with the embedded server of this folder."""
+    others = ("RAY_ADDRESS", "REVALUE_RAY_ADDRESS", "REVALUE_DATABASE_URL", "REVALUE_BOOK")
+    own = {name: text for name, text in os.environ.items() if name not in others}
+    return {**own, "REVALUE_DATA_DIR": str(data_dir)}
+
+
 def _note(
     outcome: SmallOutcome, name: str, seconds: float, number: int, say: Callable[[str], None]
 ) -> None:
@@ -103,15 +110,10 @@ def _note(
 
 def _run(folder: Path, runtime: str) -> float:
     """Run `revalue value`; return the seconds from its start to its end."""
-    environment = {
-        name: text
-        for name, text in os.environ.items()
-        if name not in ("RAY_ADDRESS", "REVALUE_RAY_ADDRESS", "REVALUE_DATABASE_URL")
-    }
     begun = perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "revalue", "value", "--runtime", runtime],
-        env={**environment, "REVALUE_DATA_DIR": str(folder)},
+        env=own_environment(folder),
         capture_output=True,
         text=True,
         check=False,

@@ -22,6 +22,7 @@ from typing import Any
 from revalue.actors import cluster
 from revalue.benchmarks import (
     baseline_pathway,
+    demo,
     harness,
     herd,
     idle,
@@ -104,6 +105,7 @@ class Suite:
             "year": self._year,
             "idle": self._idle,
             "small_correction": self._small_correction,
+            "demo": self._demo,
             "load": self._load,
             "table_variants": self._table_variants,
             "position_cost": self._position_cost,
@@ -224,6 +226,10 @@ class Suite:
     def _small_correction(self) -> Any:
         positions, runs = (200, 1) if self._small else (small.POSITIONS, 5)
         return asdict(small.measure(positions=positions, dates=small.DATES, runs=runs, say=say))
+
+    def _demo(self) -> Any:
+        """Install what `make demo` does, and run it there; the sample book has one size only."""
+        return asdict(demo.measure(runs=1 if self._small else self._runs, say=say, installs=True))
 
     def _load(self) -> Any:
         prices, records = (5_000, 2_000) if self._small else (10_000_000, 1_000_000)

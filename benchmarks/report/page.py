@@ -15,6 +15,7 @@ from revalue.benchmarks.report.costs import (
 from revalue.benchmarks.report.form import Record, correction_day
 from revalue.benchmarks.report.lake import lake_reads_values, lake_table
 from revalue.benchmarks.report.readers import (
+    demo_text,
     herd_values,
     preview_values,
     reads_size,
@@ -107,6 +108,7 @@ def _values(records: Record) -> dict[str, str]:
         **of("position_cost", position_cost_values),
         **of("idle", lambda found: {"idle": idle_table(found)}),
         **of("small_correction", lambda found: {"small_correction": small_table(found)}),
+        **of("demo", lambda found: {"demo": demo_text(found)}),
         **of("load", lambda found: {"load": load_table(found)}),
         **of("scheduler_limit", scheduler_limit_values),
         **of("lake", lambda found: {"lake": lake_table(found)}),

@@ -1,4 +1,4 @@
-"""The sections about those who wait: readers, small corrections, previews, today in a herd."""
+"""The sections about those who wait: readers, newcomers, small corrections, previews, a herd."""
 
 import statistics
 
@@ -26,6 +26,19 @@ def small_table(small: Record) -> str:
             ]
             for name, found in small["seconds"].items()
         ],
+    )
+
+
+def demo_text(demo: Record) -> str:
+    runs = ", ".join(f"{seconds:.1f}" for seconds in demo["seconds"])
+    text = f"{demo['rows']:,} position-days: {demo['median_seconds']:.1f} s (the median of {runs})"
+    if demo["environment_bytes"] is None:
+        return text
+    return (
+        f"{text}. Its environment, as `make .venv/installed` makes it in a fresh clone, takes "
+        f"{demo['environment_bytes'] / 1e6:,.0f} MB of the disk. Its "
+        f"installation took {demo['install_seconds']:.0f} s, which depends on the package index "
+        "and the network and is part of no other number"
     )
 
 

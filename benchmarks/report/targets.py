@@ -95,6 +95,7 @@ def targets(records: Record) -> str:
         Target("Python calls per row, from a profile", "0", f"{per_row:.3f}", per_row < 0.1),
     ]
     rows += _bookkeeping_targets(records)
+    rows += _prompt_targets(records)
     rows += lake.targets(records.get("lake", []), times_slower(records))
     verdicts = ["met" if row.is_met else "**not met**" for row in rows]
     columns, cells = ["what", "at least", "measured", ""], [[*row[:3]] for row in rows]
@@ -110,10 +111,7 @@ def _bookkeeping_targets(records: Record) -> list[Target]:
     slower = times_slower(records)
 
     def at_most(what: str, limit: float, measured: float, unit: str = "") -> None:
-        is_time = slower is not None and unit in (" s", " µs")
-        elsewhere = f"{measured / slower:,.3g}{unit}" if slower and is_time else ""
-        asked, found = f"{limit:,g}{unit} or less", f"{measured:,.4g}{unit}"
-        rows.append(Target(what, asked, found, measured <= limit, elsewhere))
+        rows.append(_at_most(what, limit, measured, unit, slower))
 
     def at_speed(what: str, limit: int, measured: float) -> None:
         elsewhere = "" if slower is None else f"{measured * slower:,.0f}"
@@ -163,10 +161,30 @@ def _bookkeeping_targets(records: Record) -> list[Target]:
         for each in alone if runtime == "ray" else []:
             above = idle["total_cpu_per_minute"] - each["total_cpu_per_minute"]
             at_most(f"{what}, above that of Ray alone", limit, max(above, 0.0), " s")
+    return rows
+
+
+def _prompt_targets(records: Record) -> list[Target]:
+    """Return the rows of what somebody waits for at a prompt, of the records that there are."""
+    rows: list[Target] = []
+    slower = times_slower(records)
     if small := records.get("small_correction"):
         what = "`small-correction`, from prompt to prompt"
-        at_most(what, 1.5, small["median_seconds"]["local"], " s")
+        rows.append(_at_most(what, 1.5, small["median_seconds"]["local"], " s", slower))
+    if demo := records.get("demo"):
+        what = "`demo`, from an empty data folder to its picture"
+        rows.append(_at_most(what, 100, demo["median_seconds"], " s", slower))
+        if demo["environment_bytes"] is not None:
+            megabytes = demo["environment_bytes"] / 1e6
+            rows.append(_at_most("environment of `make demo`", 900, megabytes, " MB", slower))
     return rows
+
+
+def _at_most(what: str, limit: float, measured: float, unit: str, slower: float | None) -> Target:
+    is_time = slower is not None and unit in (" s", " µs")
+    elsewhere = f"{measured / slower:,.3g}{unit}" if slower and is_time else ""
+    asked, found = f"{limit:,g}{unit} or less", f"{measured:,.4g}{unit}"
+    return Target(what, asked, found, measured <= limit, elsewhere)
 
 
 def _share(what: str, day: Record, backfill: Record) -> Target:

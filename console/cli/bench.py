@@ -18,6 +18,7 @@ from revalue.engine.errors import UsageError
 from revalue.engine.settings import Settings
 
 if TYPE_CHECKING:
+    from revalue.benchmarks.demo import DemoOutcome
     from revalue.benchmarks.harness import Outcome
     from revalue.benchmarks.idle import IdleOutcome
     from revalue.benchmarks.load import LoadOutcome
@@ -27,13 +28,20 @@ if TYPE_CHECKING:
     from revalue.engine.postgres.database import Database
 
     AnyOutcome = (
-        Outcome | YearOutcome | IdleOutcome | SmallOutcome | LoadOutcome | SchedulerLimitOutcome
+        Outcome
+        | YearOutcome
+        | IdleOutcome
+        | SmallOutcome
+        | DemoOutcome
+        | LoadOutcome
+        | SchedulerLimitOutcome
     )
 
-_WORKLOADS = (
-    "backfill, roll, correction-day, correction-history, fx, storm, late, year, idle, "
-    "small-correction, load, scheduler-limit"
+_ALONE = ("year", "idle", "small-correction", "demo", "load", "scheduler-limit")
+_WORKLOADS = "backfill, roll, correction-day, correction-history, fx, storm, late, " + ", ".join(
+    _ALONE
 )
+_OWN_SERVER = {"small-correction", "demo"}
 _POSITIONS = 4_000
 _DATES = 250
 _SHOWN_BYTES = 100_000  # the many tables of a few rows say nothing
@@ -105,9 +113,10 @@ def bench(
 
     The workload year lives through days one after another, idle looks at a scheduler that has
     nothing to do, and load loads files: these are single runs without baselines. small-correction
-    times the command `revalue value` after one corrected price, with and without Ray, on a server
-    of its own. scheduler-limit opens one day for the scheduler and actors that only wait, without
-    Ray; ten million positions take 10 GB of the server's disk.
+    times the command `revalue value` after one corrected price, with and without Ray, and demo
+    times `revalue demo` in an empty data folder; both have servers of their own. scheduler-limit
+    opens one day for the scheduler and actors that only wait, without Ray; ten million positions
+    take 10 GB of the server's disk.
 
     Each other run makes a database `revalue_bench_...` and drops it at its end. No other database
     is touched.
@@ -162,13 +171,12 @@ def _run(
 ) -> None:
     """Run the workloads one after another; append each outcome to `done`."""
     from revalue.actors import cluster
-    from revalue.benchmarks import harness, idle, load, scheduler_limit, small, year
+    from revalue.benchmarks import demo, harness, idle, load, scheduler_limit, small, year
 
-    known = (*harness.WORKLOADS, "year", "idle", "small-correction", "load", "scheduler-limit")
+    known = (*harness.WORKLOADS, *_ALONE)
     if unknown := [name for name in workloads if name not in known]:
         raise UsageError(f"no workload {unknown[0]!r}: one of {', '.join(known)}")
-    # small-correction has a server of its own.
-    url = "" if set(workloads) == {"small-correction"} else database_url(settings)
+    url = "" if set(workloads) <= _OWN_SERVER else database_url(settings)
 
     async def measure_year(database: "Database") -> "YearOutcome":
         return await year.measure(
@@ -230,6 +238,10 @@ def _run(
                 )
                 done.append(measured)
                 continue
+            if workload == "demo":
+                on_ray.close()
+                done.append(demo.measure(runs=runs, say=err.print))
+                continue
             on_ray.enter_context(cluster.connected(settings))  # which one workload leaves the next
             if workload == "year":
                 done.append(asyncio.run(harness.on_fresh_database(url, measure_year)))
@@ -252,6 +264,7 @@ def _run(
 
 
 def _print(outcomes: "list[AnyOutcome]") -> None:
+    from revalue.benchmarks.demo import DemoOutcome
     from revalue.benchmarks.harness import Outcome
     from revalue.benchmarks.idle import IdleOutcome
     from revalue.benchmarks.load import LoadOutcome
@@ -277,6 +290,11 @@ def _print(outcomes: "list[AnyOutcome]") -> None:
                     (name, f"{each.median_seconds[name]:.2f}", ", ".join(map(str, found)))
                     for name, found in each.seconds.items()
                 ],
+            )
+        elif isinstance(each, DemoOutcome):
+            out.print(
+                f"demo, {counted(each.rows, 'position-day')}: {each.median_seconds:.1f} s from an "
+                f"empty data folder to the picture (all: {', '.join(map(str, each.seconds))})"
             )
         elif isinstance(each, IdleOutcome):
             out.print(

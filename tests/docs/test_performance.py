@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from revalue.benchmarks.demo import DemoOutcome
 from revalue.benchmarks.idle import IdleOutcome
 from revalue.benchmarks.lake_reads import LakeReadsOutcome
 from revalue.benchmarks.report.charts import draw
@@ -35,6 +36,7 @@ def test_what_was_not_measured_has_no_section() -> None:
         "million",
         "herd",
         "small_correction",
+        "demo",
         "scheduler_limit",
         "lake",
         "lake_reads",
@@ -44,6 +46,7 @@ def test_what_was_not_measured_has_no_section() -> None:
     assert "## A year" not in text
     assert "## An idle scheduler" not in text
     assert "## A small correction" not in text
+    assert "## The demo" not in text
     assert "## The scheduler alone" not in text
     assert "## The lake" not in text
     assert "## Reads of a lake" not in text
@@ -130,6 +133,19 @@ def test_a_small_correction_is_shown_with_its_target() -> None:
     assert "| local | 0.90 | 0.84 | 1.20 |" in text
     assert "| ray | 11.00 | 11.00 | 11.00 |" in text
     assert "from prompt to prompt | 1.5 s or less | 0.9 s | met |" in text
+
+
+def test_the_demo_is_shown_with_the_size_of_its_environment() -> None:
+    outcome = DemoOutcome("demo", 2_993_026, [61.5, 58.0, 64.0], 61.5, 48.2, 878_000_000)
+    text = page({**RECORDS, "demo": asdict(outcome)})
+    assert "to its picture | 100 s or less | 61.5 s | met |" in text
+    assert "environment of `make demo` | 900 MB or less | 878 MB | met |" in text
+    assert "2,993,026 position-days: 61.5 s (the median of 61.5, 58.0, 64.0)" in text
+    assert "takes 878 MB of the disk. Its installation took 48 s" in text
+    given = DemoOutcome("demo", 2_993_026, [161.5], 161.5)
+    text = page({**RECORDS, "demo": asdict(given)})
+    assert "to its picture | 100 s or less | 161.5 s | **not met** |" in text
+    assert "environment of `make demo`" not in text
 
 
 def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:

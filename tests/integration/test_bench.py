@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from revalue.benchmarks import harness, load, small
-from revalue.benchmarks.harness import Outcome
+from revalue.benchmarks import demo, harness, load, small
+from revalue.benchmarks.harness import BenchmarkFailedError, Outcome
 from revalue.console.cli import bench
 from revalue.console.cli.main import app
 from revalue.engine.errors import AccessDeniedError, UsageError
@@ -112,6 +112,61 @@ def test_a_small_correction_is_timed_with_and_without_the_start_of_the_server() 
         set(done.seconds) == set(done.median_seconds) == {"local", "local, and the server starts"}
     )
     assert all(0.1 < found < 30 for [found] in done.seconds.values())
+
+
+def interpreter(folder: Path, script: str) -> Path:
+    """What is run in place of Python: the demo itself takes too long for a test."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/bash\nset -e\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+DRAWS = """
+[ "$*" = "-m revalue demo --folder $REVALUE_DATA_DIR --json" ]
+[ -z "$(ls $REVALUE_DATA_DIR)" ]
+[ -z "$REVALUE_DATABASE_URL" ]
+touch $REVALUE_DATA_DIR/picture.png
+echo '{"position_days": 12, "chart": "'$REVALUE_DATA_DIR'/picture.png"}'
+"""
+
+
+def test_the_demo_is_timed_in_an_empty_folder_each_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REVALUE_DATABASE_URL", "postgresql://elsewhere/book")
+    said: list[str] = []
+    python = interpreter(tmp_path, DRAWS)
+    done = demo.measure(runs=2, say=said.append, python=python)
+    assert (done.rows, len(done.seconds), len(said)) == (12, 2, 2)
+    assert min(done.seconds) <= done.median_seconds <= max(done.seconds)
+    assert (done.install_seconds, done.environment_bytes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo no room left >&2; exit 3", "has ended with 3: no room left"),
+        ('echo \'{"position_days": 12, "chart": "/nowhere.png"}\'', "without its picture"),
+    ],
+)
+def test_a_demo_that_fails_is_no_measurement(tmp_path: Path, script: str, words: str) -> None:
+    with pytest.raises(BenchmarkFailedError, match=words):
+        demo.measure(runs=1, say=print, python=interpreter(tmp_path, script))
+
+
+def test_a_folder_is_as_large_as_du_says(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "file").write_bytes(b"x" * 123_456)
+    (tmp_path / "other name").hardlink_to(tmp_path / "inside" / "file")
+    (tmp_path / "link").symlink_to("inside")
+    told = subprocess.run(
+        ["du", "--summarize", "--block-size=1", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert demo.disk_bytes(tmp_path) == int(told.stdout.split()[0]) > 123_456
 
 
 async def test_ctrl_c_prints_what_was_measured_and_leaves_no_database(url: str) -> None:
