@@ -28,6 +28,7 @@ from revalue.console.cli.output import (
     print_table,
     tidy,
 )
+from revalue.console.cli.preview_tables import print_changes
 from revalue.console.cli.progress import preview_line
 from revalue.engine.core.date_ranges import DateRange
 from revalue.engine.correct import corrections
@@ -38,14 +39,14 @@ from revalue.engine.correct.reverts import Revert
 from revalue.engine.correct.splits import SplitCorrection, split
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Connections, Database, rolled_back
-from revalue.engine.preview.preview import Estimate, Mover, PortfolioChange, Preview, preview
+from revalue.engine.preview.preview import Estimate, Preview, preview
 
 Corrected: TypeAlias = Correction | FileCorrection | SplitCorrection | PolicyCorrection
 Made: TypeAlias = Corrected | Revert
 Correct: TypeAlias = Callable[[Connections], Awaitable[Corrected]]
 
-_MAX_LINES = 20
 _MAX_TRIGGERS = 5
+_MOVERS, _ALL_MOVERS = 10, 2**31  # per base currency
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +58,15 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run", help="Say what would be restated and how values would change; write nothing."
+    ),
+]
+
+ShowAll = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="Of --dry-run: show each portfolio and every position that would change, and not only "
+        "the ten largest changes.",
     ),
 ]
 
@@ -86,6 +96,7 @@ def correct_price(
     delete: Delete = False,
     why: Why = None,
     dry_run: DryRun = False,
+    show_all: ShowAll = False,
     as_json: Json = False,
 ) -> None:
     """Replace the stored price of SECURITY on DATE; its currency and quote basis stay.
@@ -99,7 +110,7 @@ def correct_price(
             return await corrections.delete_price(database, security, day)
         return await corrections.price(database, security, day, price)
 
-    run_correction(ctx, correct, dry_run, as_json, why)
+    run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)
 
 
 # `fx` is what it was called: scripts may have it.
@@ -119,6 +130,7 @@ def correct_rate(
     delete: Delete = False,
     why: Why = None,
     dry_run: DryRun = False,
+    show_all: ShowAll = False,
     as_json: Json = False,
 ) -> None:
     """Replace the stored FX rate of DATE: 1 BASE = RATE QUOTE.
@@ -132,7 +144,7 @@ def correct_rate(
             return await corrections.delete_rate(database, base, quote, day)
         return await corrections.rate(database, base, quote, day, rate)
 
-    run_correction(ctx, correct, dry_run, as_json, why)
+    run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)
 
 
 @app.command("position", context_settings=_NUMBERS)
@@ -167,6 +179,7 @@ def correct_position(
     ],
     why: Why = None,
     dry_run: DryRun = False,
+    show_all: ShowAll = False,
     as_json: Json = False,
 ) -> None:
     """Set the position record of DATE: what is held from that day on. Later records stay."""
@@ -176,7 +189,7 @@ def correct_position(
             database, portfolio, security, day, quantity, cost_basis_local, cost_basis
         )
 
-    run_correction(ctx, correct, dry_run, as_json, why)
+    run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)
 
 
 @app.command("file")
@@ -191,6 +204,7 @@ def correct_file(
     ],
     why: Why = None,
     dry_run: DryRun = False,
+    show_all: ShowAll = False,
     as_json: Json = False,
 ) -> None:
     """Replace every price, FX rate or position record of FILE, or none of them.
@@ -201,7 +215,7 @@ def correct_file(
     async def correct(database: Connections) -> FileCorrection:
         return await corrections.file(database, file)
 
-    run_correction(ctx, correct, dry_run, as_json, why)
+    run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)
 
 
 @app.command("split")
@@ -232,6 +246,7 @@ def correct_split(
     ] = False,
     why: Why = None,
     dry_run: DryRun = False,
+    show_all: ShowAll = False,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm: do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -253,7 +268,7 @@ def correct_split(
         require_somebody(f"{what} (--dry-run shows it)")
         _print_split(CliContext.of(ctx).run(look), err)
         require_confirmation(what, confirmed=False)
-    run_correction(ctx, correct, dry_run, as_json, why)
+    run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)
 
 
 def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
@@ -262,16 +277,25 @@ def _require_one(new: Decimal | None, name: str, delete: bool) -> None:
 
 
 def run_correction(
-    ctx: typer.Context, correct: Correct, dry_run: bool, as_json: bool, why: str | None = None
+    ctx: typer.Context,
+    correct: Correct,
+    dry_run: bool,
+    as_json: bool,
+    why: str | None = None,
+    *,
+    show_all: bool = False,
 ) -> None:
     """Make a correction, or preview it; print what it has done or would do."""
+    movers = movers_of(dry_run=dry_run, show_all=show_all)
     context = CliContext.of(ctx)
     author = local_author(why)
 
     async def run(database: Database) -> Corrected | Preview:
         if dry_run:
             with preview_line(show=not as_json) as on_progress:
-                return await preview(database, correct, context.settings, on_progress=on_progress)
+                return await preview(
+                    database, correct, context.settings, movers=movers, on_progress=on_progress
+                )
         made = await correct(Signed(database, author))
         corrections.log_correction(made)
         return made
@@ -284,11 +308,22 @@ def run_correction(
                 correction["load_id"] = None  # what is rolled back is no load
             print_json({**made.as_dict(), "correction": correction})
         else:
-            print_preview(made)
+            print_preview(made, show_all=show_all)
     elif as_json:
         print_json(made)
     else:
         print_correction(made)
+
+
+def movers_of(*, dry_run: bool, show_all: bool) -> int:
+    """Return how many changed positions per base currency a preview is asked for.
+
+    Raises:
+        UsageError: all are asked for, and no preview.
+    """
+    if show_all and not dry_run:
+        raise UsageError("--all is about what --dry-run shows: give both, or neither")
+    return _ALL_MOVERS if show_all else _MOVERS
 
 
 def print_correction(made: Made) -> None:
@@ -392,8 +427,13 @@ def _triggers(made: Made) -> str:
     return f"{noun} {shown}" + (f" and {more:,} more" if more > 0 else "")
 
 
-def print_preview(told: Preview) -> None:
-    """Print what would be restated, how values would change, and how long it would take."""
+def print_preview(told: Preview, *, show_all: bool = False) -> None:
+    """Print what would be restated, how values would change, and how long it would take.
+
+    Args:
+        told: the preview.
+        show_all: print each portfolio, and all positions that the preview has.
+    """
     out.print(f"{describe(told.correction)} (not written)")
     if isinstance(told.correction, SplitCorrection):
         _print_split(told.correction)
@@ -405,8 +445,7 @@ def print_preview(told: Preview) -> None:
         f"would restate {counted(told.positions, 'position')}, "
         f"{counted(told.position_days, 'position-day')}{dates}; {_time(told.estimate)}"
     )
-    _print_portfolios(told.portfolios)
-    _print_movers(told.movers)
+    print_changes(told, show_all=show_all)
     if told.waiting:
         print_table(
             f"{counted(told.without_value, 'position-day')} would have no value, because data is "
@@ -427,47 +466,4 @@ def _time(estimate: Estimate | None) -> str:
     return (
         f"{estimate.bound} {estimate.seconds:,.2g} s, estimated from "
         f"{counted(estimate.jobs, 'recorded job')} ({estimate.rows_per_second:,.0f} rows/s){larger}"
-    )
-
-
-def _print_portfolios(portfolios: list[PortfolioChange]) -> None:
-    columns = "portfolio currency positions position-days date before after change".split()
-    largest_first = sorted(portfolios, key=lambda line: (line.base_currency, -abs(line.change)))
-    print_table(
-        "Market value of the restated positions, on the date on which it changes most",
-        columns,
-        [
-            (
-                line.portfolio_id,
-                line.base_currency,
-                line.positions,
-                line.position_days,
-                line.date,
-                f"{line.market_value_before:,.2f}",
-                f"{line.market_value_after:,.2f}",
-                f"{line.change:+,.2f}",
-            )
-            for line in largest_first[:_MAX_LINES]
-        ],
-    )
-    if len(portfolios) > _MAX_LINES:
-        out.print(f"{counted(len(portfolios) - _MAX_LINES, 'more portfolio')}: see --json")
-
-
-def _print_movers(movers: list[Mover]) -> None:
-    print_table(
-        "Largest changes of a position",
-        ("portfolio", "security", "currency", "date", "before", "after", "change"),
-        [
-            (
-                mover.portfolio_id,
-                mover.security_id,
-                mover.base_currency,
-                mover.date,
-                f"{mover.market_value_before:,.2f}",
-                f"{mover.market_value_after:,.2f}",
-                f"{mover.change:+,.2f}",
-            )
-            for mover in movers
-        ],
     )

@@ -9,7 +9,13 @@ import typer
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.checks import require_confirmation, require_somebody
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.correct import describe_revert, print_correction, print_preview
+from revalue.console.cli.correct import (
+    ShowAll,
+    describe_revert,
+    movers_of,
+    print_correction,
+    print_preview,
+)
 from revalue.console.cli.output import err, format_time, out, print_fitting_table, print_json
 from revalue.console.cli.progress import load_line, preview_line
 from revalue.engine.correct import loads as recorded
@@ -85,6 +91,7 @@ def take_back(
             help="Say what would be restored and how values would change; write nothing.",
         ),
     ] = False,
+    show_all: ShowAll = False,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm: do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -93,6 +100,7 @@ def take_back(
     That is a correction: the next `revalue value` restates what it affects. It is recorded as a
     load, so that it can be taken back, too. Loads of prices, fx_rates and positions can be.
     """
+    movers = movers_of(dry_run=dry_run, show_all=show_all)
     context = CliContext.of(ctx)
     take = partial(revert, load_id=load, keep_later=keep_later)
 
@@ -103,7 +111,9 @@ def take_back(
     async def run(database: Database) -> Revert | Preview:
         if dry_run:
             with preview_line(show=not as_json) as on_progress:
-                return await preview(database, take, context.settings, on_progress=on_progress)
+                return await preview(
+                    database, take, context.settings, movers=movers, on_progress=on_progress
+                )
         with load_line(show=not as_json) as on_progress:
             done = await take(database, on_progress=on_progress)
         log_revert(done)
@@ -121,7 +131,7 @@ def take_back(
                 {**done.as_dict(), "correction": {**asdict(done.correction), "load_id": None}}
             )
         else:
-            print_preview(done)
+            print_preview(done, show_all=show_all)
     elif as_json:
         print_json(done)
     else:

@@ -6,7 +6,7 @@ import typer
 
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.correct import DryRun, Why, run_correction
+from revalue.console.cli.correct import DryRun, ShowAll, Why, run_correction
 from revalue.console.cli.output import out, print_json
 from revalue.engine.correct.policy import PolicyCorrection, change_policy, read_policy
 from revalue.engine.postgres.database import Connections
@@ -46,6 +46,7 @@ def change(
     ] = None,
     why: Why = None,
     dry_run: DryRun = False,
+    show_all: ShowAll = False,
     as_json: Json = False,
 ) -> None:
     """Change the valuation policy; what is not given stays. For the owner of the tables.
@@ -56,4 +57,4 @@ def change(
     async def correct(database: Connections) -> PolicyCorrection:
         return await change_policy(database, pivot=pivot, fx_max_age=fx_max_age)
 
-    run_correction(ctx, correct, dry_run, as_json, why)
+    run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)

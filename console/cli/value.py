@@ -69,7 +69,14 @@ def value(
             min=0, max=65535, help="Serve the Prometheus metrics of the scheduler on this port."
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            help="Print nothing while all is well: no progress and no result. What is wrong, and "
+            "what has stopped it, is told on standard error.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Value all due position-days of the business days that are opened, until every position is
@@ -86,7 +93,7 @@ def value(
     opened: list[Opening] = []
     if through is not None:
         opened = with_database(settings, lambda database: open_calendars(database, through))
-        if not as_json:
+        if not (as_json or quiet):
             print_openings(opened, through)
     stop = StopSignals(
         first_words="stopping: work in flight is finished and applied first, which may take "
@@ -132,13 +139,17 @@ def value(
         return
     if run.status.calendars_not_opened:
         err.print(not_opened(run.status))
-    if as_json:
-        print_json({"opened": opened, **run_as_dict(run)})
-    else:
-        out.print(describe_run(run))
-        print_status(run.status)
+    _print_result(run, opened, as_json=as_json, quiet=quiet)
     if not run.status.is_current:
         raise ValuationIncompleteError(what_is_left(run.status))
+
+
+def _print_result(run: Run, opened: list[Opening], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print_json({"opened": opened, **run_as_dict(run)})
+    elif not quiet:
+        out.print(describe_run(run))
+        print_status(run.status)
 
 
 def run_as_dict(run: Run) -> dict[str, Any]:

@@ -154,7 +154,7 @@ async def test_the_command_line_as_a_ray_job(head: str, url: str, database: Data
     )
     program = str(Path(sys.executable).parent / "revalue")
     await until(lambda: asyncio.to_thread(takes_jobs, head), seconds=120)
-    done = await asyncio.to_thread(run, *submit, "--", program, "value", "--quiet")
+    done = await asyncio.to_thread(run, *submit, "--", program, "value")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "80 position-days" in done.stdout
     assert await assert_all_correct(database) == 4 * len(DAYS)

@@ -415,6 +415,23 @@ def in_process_of_its_own(
     )
 
 
+async def test_a_quiet_valuation_prints_nothing_while_all_is_well(
+    valued: str, database: Database
+) -> None:
+    last = DAYS[-1].isoformat()
+    well = in_process_of_its_own(valued, "value", "--quiet", "--through", last)
+    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+    told = in_process_of_its_own(valued, "value", "--quiet", "--json")
+    assert (json.loads(told.stdout)["rows_written"], told.stderr) == (0, "")
+    await execute(
+        database, "DELETE FROM market_prices WHERE security_id = 'A' AND price_date > $1", DAYS[4]
+    )
+    lacking = in_process_of_its_own(valued, "value", "--quiet")
+    assert (lacking.returncode, lacking.stdout) == (5, "")
+    assert "2 positions waiting for data; 2 positions: PRICE_TOO_OLD A" in lacking.stderr
+    assert lacking.stderr.count("\n") == 1
+
+
 async def test_a_dry_run_says_what_a_correction_would_do_and_does_not_do_it(
     valued: str, database: Database, tmp_path: Path
 ) -> None:
@@ -436,6 +453,11 @@ async def test_a_dry_run_says_what_a_correction_would_do_and_does_not_do_it(
     ).output
     assert f"would restate 2 positions, 2 position-days on {DAYS[3]}" in output
     assert "not written" in output
+    assert "By portfolio" not in output
+    price = ("correct", "price", "A", DAYS[3].isoformat(), "55.5")
+    assert "By portfolio" in run(valued, *price, "--dry-run", "--all").output
+    got, message = code(valued, *price, "--all")
+    assert (got, "--all is about what --dry-run shows" in message) == (2, True)
     said = run(valued, "status").output
     assert "CURRENT" in said
     assert "the last opened business day is" in said  # in 2024
