@@ -19,6 +19,7 @@ from revalue.console.cli.arguments import (
 )
 from revalue.console.cli.checks import require_confirmation, require_somebody
 from revalue.console.cli.context import CliContext
+from revalue.console.cli.input_files import Format, opened
 from revalue.console.cli.output import (
     counted,
     err,
@@ -199,9 +200,11 @@ def correct_file(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="Parquet or CSV, with the columns of a file of prices, fx_rates or positions.",
+            help="Parquet or CSV, with the columns of a file of prices, fx_rates or positions; - "
+            "reads standard input.",
         ),
     ],
+    file_format: Format = None,
     why: Why = None,
     dry_run: DryRun = False,
     show_all: ShowAll = False,
@@ -212,10 +215,12 @@ def correct_file(
     Prices and rates must be stored already.
     """
 
-    async def correct(database: Connections) -> FileCorrection:
-        return await corrections.file(database, file)
+    with opened(file, file_format) as source:
 
-    run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)
+        async def correct(database: Connections) -> FileCorrection:
+            return await corrections.file(database, source)
+
+        run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)
 
 
 @app.command("split")

@@ -14,6 +14,8 @@ from revalue.console import sample
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.checks import require_confirmation, require_somebody, writable_folder
 from revalue.console.cli.context import CliContext
+from revalue.console.cli.future_dates import LookedAt, today_somewhere
+from revalue.console.cli.input_files import FILE_HELP, Format, opened
 from revalue.console.cli.output import counted, err, out, print_json, print_table, tidy
 from revalue.console.cli.progress import load_line
 from revalue.console.cli.stop_signals import told_when_stopped
@@ -31,9 +33,8 @@ _SHOWN_RECORDS = 10
 def load(
     ctx: typer.Context,
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What the file contains.")],
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Parquet (.parquet) or CSV (.csv, .csv.gz).")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=FILE_HELP)],
+    file_format: Format = None,
     replace: Annotated[
         bool,
         typer.Option(
@@ -66,8 +67,34 @@ def load(
     Loading the same file again changes nothing. Other values are a correction: the next `revalue
     value` restates what they affect. What FILE does not contain stays as it is.
     """
-    context = CliContext.of(ctx)
     ingest.require_mode(kind, replace=replace, snapshot=snapshot)
+    with opened(file, file_format) as source:
+        _load(
+            CliContext.of(ctx),
+            kind,
+            LookedAt(source, kind, today_somewhere()),
+            replace=replace,
+            snapshot=snapshot,
+            allow_empty=allow_empty,
+            dry_run=dry_run,
+            yes=yes,
+            as_json=as_json,
+        )
+
+
+def _load(
+    context: CliContext,
+    kind: Kind,
+    source: LookedAt,
+    *,
+    replace: bool,
+    snapshot: bool,
+    allow_empty: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Load what was opened, after a question if it is a snapshot, and print what was done."""
     may_close: set[tuple[str, str]] | None = None
     begun = _Begun()
 
@@ -83,7 +110,7 @@ def load(
                 loaded = await ingest.load(
                     connections,
                     kind,
-                    file,
+                    source,
                     replace=replace,
                     snapshot=snapshot,
                     may_close=may_close,
@@ -112,9 +139,14 @@ def load(
     if as_json:
         # The number of what is rolled back is not that of a load.
         load_id = None if dry_run else result.load_id
-        print_json({**vars(result), "load_id": load_id, "is_dry_run": dry_run})
-    else:
-        _print(result, is_dry_run=dry_run)
+        warnings = [warning] if (warning := source.warning()) else []
+        print_json(
+            {**vars(result), "load_id": load_id, "is_dry_run": dry_run, "warnings": warnings}
+        )
+        return
+    _print(result, is_dry_run=dry_run)
+    if warning := source.warning():
+        err.print(f"warning: {warning}")
 
 
 @dataclass

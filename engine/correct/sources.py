@@ -114,9 +114,9 @@ class ParquetSource(Source):
 
     is_file = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: str | None = None) -> None:
         self._path = path
-        self.place = str(path)
+        self.place = place or str(path)
         with self._open() as file:
             self.columns = file.schema_arrow.names
             self.size = file.metadata.num_rows
@@ -154,9 +154,9 @@ class CsvSource(Source):
 
     is_file = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: str | None = None) -> None:
         self._path = path
-        self.place = str(path)
+        self.place = place or str(path)
         self._is_packed = path.suffix.lower() == ".gz"
         self._lines = self._rows = 0
         try:

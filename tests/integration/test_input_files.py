@@ -1,0 +1,182 @@
+"""What a load reads: any file whose content is plain, standard input, and dates of the future."""
+
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from revalue.console.cli.future_dates import today_somewhere
+from revalue.console.cli.main import app
+from revalue.engine.postgres.database import Database
+from tests.conftest import book_template, drop_database, fresh_database
+from tests.support import DAYS, facts, fetch, prices
+
+FRAME = prices("A", {DAYS[3]: "55.5", DAYS[4]: "56.5"})
+
+
+@pytest.fixture
+async def book(server_url: str, template: str) -> AsyncIterator[str]:
+    loaded = await book_template(server_url, template, 2, valued=False)
+    address = await fresh_database(server_url, loaded)
+    yield address
+    await drop_database(server_url, address)
+
+
+def call(book: str, *arguments: str, given: bytes = b"") -> Result:
+    """The command, with this on its standard input."""
+    with ThreadPoolExecutor(1) as thread:
+        command = ["--database-url", book, *arguments]
+        return thread.submit(CliRunner().invoke, app, command, input=given).result()
+
+
+def refusal(result: Result) -> tuple[int, str]:
+    """The exit code and the message."""
+    return getattr(result.exception, "exit_code", result.exit_code), str(result.exception)
+
+
+def csv_of(frame: pl.DataFrame = FRAME) -> bytes:
+    return frame.write_csv().encode()
+
+
+def parquet_of(frame: pl.DataFrame) -> bytes:
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [csv_of(), gzip.compress(csv_of()), parquet_of(FRAME)],
+    ids=["csv", "csv.gz", "parquet"],
+)
+async def test_standard_input_is_loaded_as_a_file_is(book: str, content: bytes) -> None:
+    told = json.loads(call(book, "load", "prices", "-", "--json", given=content).stdout)
+    assert (told["rows"], told["changed"], told["warnings"]) == (2, 2, [])
+    async with await Database.open(book) as database:
+        stored = await fetch(
+            database,
+            "SELECT price_date, price FROM market_prices WHERE security_id = 'A' AND price IN "
+            "(55.5, 56.5) ORDER BY 1",
+        )
+        assert [(day, str(price.normalize())) for day, price in stored] == [
+            (DAYS[3], "55.5"),
+            (DAYS[4], "56.5"),
+        ]
+    [load] = json.loads(call(book, "loads", "--limit", "1", "--json").stdout)
+    assert load["source"] == "standard input"
+
+
+def test_standard_input_can_be_a_snapshot_and_a_file_of_corrections(book: str) -> None:
+    held = facts("P1", "A", {DAYS[3]: "7"})
+    snapshot = ("load", "positions", "-", "--snapshot", "--yes", "--json")
+    told = json.loads(call(book, *snapshot, given=csv_of(held)).stdout)
+    assert [record["security_id"] for record in told["closed_records"]] == ["B"]
+    said = call(book, "correct", "file", "-", given=csv_of()).output
+    assert said.startswith("2 rows of prices: 2 changed, 0 unchanged\n")
+
+
+def test_the_content_of_a_text_file_says_what_it_is(book: str, tmp_path: Path) -> None:
+    for number, content in enumerate((csv_of(), parquet_of(FRAME))):
+        path = tmp_path / f"prices-{number}.TXT"
+        path.write_bytes(content)
+        assert call(book, "load", "prices", str(path)).exit_code == 0
+    path = tmp_path / "packed.txt.gz"
+    path.write_bytes(gzip.compress(csv_of()))
+    assert "0 changed, 2 unchanged" in call(book, "load", "prices", str(path)).output
+
+
+def test_any_suffix_is_taken_if_the_format_is_given(book: str, tmp_path: Path) -> None:
+    path = tmp_path / "prices.dat"
+    path.write_bytes(csv_of())
+    code, words = refusal(call(book, "load", "prices", str(path)))
+    assert (code, "the suffix '.dat' is unknown" in words) == (65, True)
+    assert call(book, "load", "prices", str(path), "--format", "csv").exit_code == 0
+    assert call(book, "correct", "file", str(path), "--format", "csv").exit_code == 0
+    code, words = refusal(call(book, "load", "prices", str(path), "--format", "parquet"))
+    assert (code, "prices.dat cannot be read" in words) == (65, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "standard input cannot be read: it is empty"),
+        (csv_of(FRAME.clear()), "standard input names its columns and has no rows"),
+        (csv_of().replace(b",", b"\t"), "tabs"),
+        (csv_of().replace(b",", b";"), "semicolons"),
+        (b"PAR1 and nothing else", "standard input cannot be read"),
+        (b"\x1f\x8b and nothing else", "standard input cannot be read"),
+        (b"a picture\n\x00\x01", "standard input"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused_as_standard_input(
+    book: str, content: bytes, words: str
+) -> None:
+    code, said = refusal(call(book, "load", "prices", "-", given=content))
+    assert (code, words in said) == (65, True), said
+    assert "/tmp" not in said
+    async with await Database.open(book) as database:
+        assert await fetch(database, "SELECT count(*) FROM loads WHERE source LIKE 'stand%'") == [
+            (0,)
+        ]
+
+
+def test_a_price_of_a_day_to_come_is_loaded_and_told(book: str, tmp_path: Path) -> None:
+    late = today_somewhere() + timedelta(days=1)
+    days = {DAYS[3]: "55.5", date(2099, 1, 5): "7", late: "8"}
+    path = tmp_path / "prices.csv"
+    path.write_bytes(csv_of(prices("A", days)))
+    result = call(book, "load", "prices", str(path))
+    assert result.exit_code == 0
+    [warning] = [line for line in result.output.splitlines() if line.startswith("warning")]
+    assert f"price_date is later than {today_somewhere()} in 2 of 3 rows" in warning
+    assert f"(line 3: A 2099-01-05, line 4: A {late})" in warning
+    told = json.loads(call(book, "load", "prices", str(path), "--dry-run", "--json").stdout)
+    assert [f"warning: {each}" for each in told["warnings"]] == [warning]
+
+
+@pytest.mark.parametrize(
+    ("kind", "frame", "told"),
+    [
+        ("positions", facts("P1", "A", {date(2204, 3, 4): "7"})[:0], None),
+        ("positions", facts("P1", "A", {date(2099, 3, 4): "7"}), "row 1: P1 A 2099-03-04"),
+        ("positions", facts("P1", "A", {today_somewhere() + timedelta(days=30): "7"}), None),
+        (
+            "fx_rates",
+            pl.DataFrame(
+                {
+                    "base_currency": ["EUR"] * 7,
+                    "quote_currency": ["USD"] * 7,
+                    "rate_date": [date(2099, 3, day) for day in range(1, 8)],
+                    "rate": ["1.5"] * 7,
+                }
+            ),
+            "row 5: EUR USD 2099-03-05 and 2 more",
+        ),
+        ("prices", prices("A", {today_somewhere(): "8"}), None),
+        (
+            "business_dates",
+            pl.DataFrame({"calendar_id": ["XNYS"], "business_date": [date(2099, 3, 4)]}),
+            None,
+        ),
+    ],
+)
+def test_what_may_lie_in_the_future_is_not_told(
+    book: str, tmp_path: Path, kind: str, frame: pl.DataFrame, told: str | None
+) -> None:
+    path = tmp_path / "rows.parquet"
+    frame.write_parquet(path)
+    said = json.loads(call(book, "load", kind, str(path), "--allow-empty", "--json").stdout)
+    assert len(said["warnings"]) == (told is not None)
+    assert told is None or told in said["warnings"][0]
+
+
+def test_today_is_the_latest_date_on_earth() -> None:
+    assert today_somewhere(datetime(2024, 3, 5, 9, 59, tzinfo=UTC)) == date(2024, 3, 5)
+    assert today_somewhere(datetime(2024, 3, 5, 10, 0, tzinfo=UTC)) == date(2024, 3, 6)
