@@ -6,6 +6,7 @@ import typer
 
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.context import CliContext
+from revalue.console.cli.groups import read_unless_called
 from revalue.console.cli.output import out, print_json, print_table
 from revalue.engine.correct.currencies import Currency, add_currency, list_currencies
 from revalue.engine.postgres.database import Database
@@ -19,11 +20,8 @@ def currencies(ctx: typer.Context, as_json: Json = False) -> None:
 
     `revalue currencies add` adds one.
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    found = CliContext.of(ctx).run(list_currencies)
-    if as_json:
-        print_json(found)
+    found = read_unless_called(ctx, list_currencies, as_json=as_json)
+    if found is None:
         return
     units = [each for each in found if each.units_per_major > 1]
     majors = [each.currency for each in found if each.units_per_major == 1]

@@ -16,6 +16,7 @@ from revalue.console.cli.correct import (
     print_correction,
     print_preview,
 )
+from revalue.console.cli.groups import read_unless_called
 from revalue.console.cli.output import err, format_time, out, print_fitting_table, print_json
 from revalue.console.cli.progress import load_line, preview_line
 from revalue.engine.correct import loads as recorded
@@ -49,13 +50,9 @@ def loads(
     The triggers are those that record what a load has corrected. `revalue prune` deletes the
     records of loads that are older than what it keeps. `revalue loads revert` takes a load back.
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    found = CliContext.of(ctx).run(
-        lambda database: recorded.list_loads(database, kind=kind, most=limit)
-    )
-    if as_json:
-        print_json(found)
+    read = partial(recorded.list_loads, kind=kind, most=limit)
+    found = read_unless_called(ctx, read, as_json=as_json)
+    if found is None:
         return
     if not found:
         out.print("no load is recorded")

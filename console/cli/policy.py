@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from revalue.console.cli.arguments import Json
-from revalue.console.cli.context import CliContext
 from revalue.console.cli.correct import DryRun, ShowAll, Why, run_correction
-from revalue.console.cli.output import out, print_json
+from revalue.console.cli.groups import read_unless_called
+from revalue.console.cli.output import out
 from revalue.engine.correct.policy import PolicyCorrection, change_policy, read_policy
 from revalue.engine.postgres.database import Connections
 
@@ -20,11 +20,8 @@ def policy(ctx: typer.Context, as_json: Json = False) -> None:
 
     `revalue policy set` changes it.
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    found = CliContext.of(ctx).run(read_policy)
-    if as_json:
-        print_json(found)
+    found = read_unless_called(ctx, read_policy, as_json=as_json)
+    if found is None:
         return
     out.print(f"pivot of cross rates: {found.pivot}")
     out.print(f"age limit of rates: {found.fx_max_age:,} business days")
