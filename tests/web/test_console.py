@@ -516,6 +516,110 @@ async def test_a_portfolio_of_many_lines_is_shown_in_pages(
     await expect(console.locator("tr[data-security=A]")).to_be_visible()
 
 
+async def many_lines(database: Database) -> None:
+    """Let P1 hold twelve more securities, Z1 to Z12, of which nothing is valued yet."""
+    await execute(
+        database,
+        "INSERT INTO instruments (security_id, currency, max_price_age_sessions) "
+        "SELECT 'Z' || n, 'USD', 3 FROM generate_series(1, 12) n",
+    )
+    await execute(
+        database,
+        "INSERT INTO position_state (portfolio_id, security_id, calendar_no, base_currency_no, "
+        "open_dates, published_open_dates) "
+        "SELECT 'P1', 'Z' || n, calendar_no, base_currency_no, open_dates, open_dates "
+        "FROM position_state, generate_series(1, 12) n "
+        "WHERE portfolio_id = 'P1' AND security_id = 'A'",
+    )
+
+
+SECURITIES = """() => [...document.querySelectorAll('#lines tbody tr')]
+  .map((each) => each.dataset.security)"""
+
+
+async def test_lines_are_sorted_and_filtered_by_keyboard_and_stay_so(
+    console: Page, database: Database, valued: Engine
+) -> None:
+    """A and B are valued, A at more; what has no value is last, whatever the order."""
+    await many_lines(database)
+    await console.goto(f"#/portfolio/P1?date={DAYS[7]}")
+    heading = console.get_by_role("columnheader", name="Market value")
+    await expect(heading).to_have_attribute("aria-sort", "none")
+    served = await console.evaluate(SECURITIES)
+    await heading.get_by_role("button").focus()
+    for order, first in (("descending", ["A", "B"]), ("ascending", ["B", "A"])):
+        await console.keyboard.press("Enter")
+        await expect(heading).to_have_attribute("aria-sort", order)
+        assert (await console.evaluate(SECURITIES))[:2] == first
+        assert await heading.get_by_role("button").evaluate(
+            "each => each === document.activeElement"
+        ), "the focus is lost"
+    # The page asks again each second: the order stays, and the new number stands in it.
+    await corrections.price(database, "B", DAYS[7], Decimal("900"))
+    await valued.settle()
+    await expect(console.locator("#lines tbody tr").nth(0)).to_have_attribute("data-security", "A")
+    await console.keyboard.press("Enter")
+    await expect(heading).to_have_attribute("aria-sort", "none")
+    assert await console.evaluate(SECURITIES) == served
+    await console.get_by_role("columnheader", name="Security").get_by_role("button").click()
+    assert (await console.evaluate(SECURITIES))[1:5] == ["B", "Z1", "Z2", "Z3"]
+
+    await console.get_by_role("searchbox", name="Filter: Positions").fill("z1")
+    assert await console.evaluate(SECURITIES) == ["Z1", "Z10", "Z11", "Z12"]
+    await expect(console.locator("#lines [role=status]")).to_have_text("4 of 14 positions")
+    await console.get_by_role("searchbox").fill("nowhere")
+    await expect(console.locator("#lines")).to_contain_text("No position has “nowhere”.")
+
+
+async def test_cards_of_a_phone_are_sorted_by_a_list(
+    url: str, valued: Engine, database: Database, chrome: Browser
+) -> None:
+    await many_lines(database)
+    with serving(create_app(url, feed=FEED)) as base:
+        async with page(chrome, base, viewport={"width": 390, "height": 800}) as shown:
+            await shown.goto(f"#/portfolio/P1?date={DAYS[7]}")
+            await shown.get_by_label("Sort by").select_option("Market value, smallest first")
+            assert (await shown.evaluate(SECURITIES))[:2] == ["B", "A"]
+            await shown.get_by_label("Sort by").select_option("Security, Z to A")
+            assert (await shown.evaluate(SECURITIES))[:2] == ["Z12", "Z11"]
+            await expect(shown.locator("button.sort").first).to_be_hidden()
+            assert await shown.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+async def test_the_rows_of_a_table_are_straight(console: Page, valued: Engine) -> None:
+    await console.goto(f"#/portfolio/P1?date={DAYS[7]}")
+    await console.locator("button.figure").first.wait_for()
+    edges = await console.evaluate(
+        """() => [...document.querySelectorAll('#lines tbody tr')].map((row) => [...row.cells]
+          .flatMap((cell) => [cell.getBoundingClientRect().top, cell.getBoundingClientRect().height]
+            .concat(getComputedStyle(cell).display))
+          .join())"""
+    )
+    assert edges
+    for row in edges:
+        values = row.split(",")
+        assert len({tuple(values[n : n + 3]) for n in range(0, len(values), 3)}) == 1, row
+
+
+async def test_the_chart_says_where_its_scale_begins(
+    console: Page, database: Database, valued: Engine
+) -> None:
+    """Prices rise by a quarter in the small book; then one of them nearly vanishes."""
+    await console.goto(f"#/portfolio/P1?date={DAYS[7]}")
+    chart = console.locator("#chart")
+    await expect(chart).to_contain_text("The scale does not begin at 0")
+    await expect(chart.locator("polygon.area")).to_have_count(0)
+    dates = await chart.locator("text.date").all_text_contents()
+    assert (dates[0], dates[-1]) == (str(DAYS[0]), str(DAYS[-1]))
+    assert len(dates) == 6
+    assert set(dates) <= {str(day) for day in DAYS}
+    await execute(database, "UPDATE market_prices SET price = 0.01 WHERE price_date = $1", DAYS[7])
+    await valued.settle()
+    await expect(chart.locator("polygon.area")).to_have_count(1)
+    await expect(chart).not_to_contain_text("The scale does not begin at 0")
+    await expect(chart.locator(".grid-line.zero")).to_have_count(1)
+
+
 async def test_a_wrong_address_is_an_error_and_the_page_goes_on(
     console: Page, valued: Engine
 ) -> None:

@@ -106,6 +106,7 @@ function spread(samples) {
   return picked;
 }
 
+const NOT_FROM_ZERO = "The scale does not begin at 0: it shows how the value moves.";
 const H = 260,
   LEFT = 8,
   RIGHT = 8,
@@ -113,15 +114,17 @@ const H = 260,
   BOTTOM = 24;
 
 /** Draw market value by date. A date whose total lacks lines is a hollow point, not on the line. `choose(date)` is
-    called at a click or Enter. `narrow`: for a phone. */
+    called at a click or Enter. `narrow`: for a phone.
+
+    A chart of values over time shows how they move, so the scale begins near the smallest one. It includes 0, and the
+    area up to the line is filled, where that takes at most half of the height; elsewhere the chart says that it does
+    not, and nothing is filled: a filled area would be read from 0. */
 export function valueChart(totals, currency, chosen, choose, { narrow = false } = {}) {
   const W = narrow ? 420 : 900;
   const valued = totals.filter((each) => each.market_value !== null);
   if (!valued.length) return h("p", { class: "empty" }, "No date in this range has a value.");
   const amounts = valued.map((each) => Number(each.market_value));
-  let [low, high] = [Math.min(...amounts), Math.max(...amounts)];
-  const margin = (high - low || Math.abs(high) || 1) * 0.08;
-  [low, high] = [low - margin, high + margin];
+  const { low, high, hasZero } = scale(amounts);
   const x = (n) => LEFT + (totals.length === 1 ? 0.5 : n / (totals.length - 1)) * (W - LEFT - RIGHT);
   const y = (amount) => TOP + (1 - (amount - low) / (high - low)) * (H - TOP - BOTTOM);
   const isPartial = (each) => each.lines_valued < each.lines;
@@ -133,9 +136,15 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
   });
   const path = (points) => points.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" ");
   const base = H - BOTTOM;
+  const rule = (x1, x2, y1, y2, name) => s("line", { x1, x2, y1, y2, class: name });
   const grid = ticks(low, high).map((tick) => [
-    s("line", { x1: LEFT, x2: W - RIGHT, y1: y(tick), y2: y(tick), class: "grid-line" }),
+    rule(LEFT, W - RIGHT, y(tick), y(tick), tick === 0 ? "grid-line zero" : "grid-line"),
     s("text", { x: LEFT + 2, y: y(tick) - 4, class: "tick" }, short(tick)),
+  ]);
+  const last = totals.length - 1;
+  const dates = spreadOver(last, narrow ? 3 : 6).map((n) => [
+    rule(x(n), x(n), base, base + 4, "grid-line"),
+    s("text", { x: x(n), y: H - 6, class: "tick date", "text-anchor": anchor(n, last) }, totals[n].date),
   ]);
   const marks = totals.map((each, n) =>
     each.market_value !== null && isPartial(each)
@@ -180,6 +189,7 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
       data: { key: "chart" },
       "aria-label":
         `Market value from ${totals[0].date} to ${totals.at(-1).date} in ${currency}. ` +
+        (hasZero ? "" : `${NOT_FROM_ZERO} `) +
         "Arrow keys move along the dates, Enter shows the positions of a date.",
       on: {
         pointermove: (event) => point(near(event)),
@@ -196,13 +206,13 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
       },
     },
     grid,
+    dates,
     runs
       .filter((run) => run.length)
       .map((run) => [
-        s("polygon", {
-          points: `${run[0][0].toFixed(1)},${base} ${path(run)} ${run.at(-1)[0].toFixed(1)},${base}`,
-          class: "area",
-        }),
+        hasZero
+          ? s("polygon", { points: path([[run[0][0], y(0)], ...run, [run.at(-1)[0], y(0)]]), class: "area" })
+          : null,
         s("polyline", { points: path(run), class: "line" }),
       ]),
     marks,
@@ -213,19 +223,38 @@ export function valueChart(totals, currency, chosen, choose, { narrow = false } 
   return [
     h("div", { class: "reading-row" }, label),
     h("div", { class: "chart-box" }, svg),
-    h("p", { class: "axis faint" }, h("span", {}, totals[0].date), h("span", {}, totals.at(-1).date)),
+    hasZero ? null : h("p", { class: "faint" }, NOT_FROM_ZERO),
     marks.some(Boolean)
       ? h("p", { class: "faint" }, "○ Some lines have no value on this date; the total does not include them.")
       : null,
   ];
 }
 
+/** From which amount to which the chart reaches, and whether 0 is between. */
+function scale(amounts) {
+  let [low, high] = [Math.min(...amounts), Math.max(...amounts)];
+  const toZero = Math.max(low, -high, 0); // from the amount that is nearest to it
+  const hasZero = toZero <= high - low;
+  const margin = ((hasZero ? high - low + toZero : high - low) || Math.abs(high) || 1) * 0.08;
+  if (!hasZero) return { low: low - margin, high: high + margin, hasZero };
+  return { low: low < 0 ? low - margin : 0, high: high > 0 || low === 0 ? high + margin : 0, hasZero };
+}
+
+/** `most` numbers from 0 to `last`, both included, at equal distances. */
+function spreadOver(last, most) {
+  const parts = Math.min(most - 1, last);
+  return parts ? Array.from({ length: parts + 1 }, (_, n) => Math.round((n * last) / parts)) : [0];
+}
+
+/** Which end of a date stands at its point, so that the first and the last are inside of the chart. */
+const anchor = (n, last) => (last === 0 ? "middle" : n === 0 ? "start" : n === last ? "end" : "middle");
+
 function ticks(low, high) {
-  const raw = (high - low) / 4;
+  const raw = (high - low) / 6;
   const size = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].map((each) => each * size).find((each) => each >= raw);
   const found = [];
-  for (let n = Math.ceil(low / step); n * step <= high; n += 1) found.push(n * step);
+  for (let n = Math.ceil(low / step); n * step <= high; n += 1) found.push(n * step + 0); // no -0
   return found;
 }
 

@@ -45,8 +45,9 @@ export function write(element, text) {
 }
 
 /** Create a table that scrolls in its own box. `numeric`: columns of numbers. `cards`: on a phone every row is a card,
-    and the cells have the titles; the roles keep it a table for screen readers. */
-export function table({ label, titles, numeric = [], more = "", cards = false }, rows) {
+    and the cells have the titles; the roles keep it a table for screen readers. `sort`: the `column` and direction in
+    which it is sorted, which columns `can` be sorted, and what a `press` on a title does. */
+export function table({ label, titles, numeric = [], more = "", cards = false, sort = null }, rows) {
   const found = h(
     "table",
     { class: cards ? "cards" : null },
@@ -56,7 +57,7 @@ export function table({ label, titles, numeric = [], more = "", cards = false },
       h(
         "tr",
         {},
-        titles.map((title, n) => h("th", { scope: "col", class: numeric.includes(n) ? "number" : null }, title)),
+        titles.map((title, n) => heading(title, { scope: "col", class: numeric.includes(n) ? "number" : null }, n, sort)),
       ),
     ),
     h("tbody", {}, rows),
@@ -77,6 +78,13 @@ export function table({ label, titles, numeric = [], more = "", cards = false },
       });
   }
   return h("div", { class: `scroll ${more}`.trim(), tabindex: "0", role: "group", "aria-label": label }, found);
+}
+
+function heading(title, given, n, sort) {
+  if (!sort?.can(n)) return h("th", given, title);
+  const now = sort.column !== n ? "none" : sort.descending ? "descending" : "ascending";
+  const button = { type: "button", class: "sort", data: { key: `sort-${n}` }, on: { click: () => sort.press(n) } };
+  return h("th", { ...given, "aria-sort": now, "aria-label": title }, h("button", button, title));
 }
 
 /** An address of the console that says nothing that can be shown. */

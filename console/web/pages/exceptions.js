@@ -2,8 +2,9 @@
 
 import { get, getCsv, post, Refused } from "./api.js";
 import { address as correctionOf } from "./correct.js";
-import { BadAddress, count, counted, decimal, h, redraw, sentence, table, timeText, write } from "./dom.js";
+import { BadAddress, count, counted, decimal, h, redraw, sentence, timeText, write } from "./dom.js";
 import { search } from "./portfolios.js";
+import { listing } from "./tables.js";
 
 const PAGE = 200;
 const KINDS = {
@@ -39,6 +40,7 @@ export function open(main, query, say, needToken) {
   };
   let requests = 0;
   let cursors = [0]; // of the pages up to the one that is shown
+  const orders = {}; // the order and the filter of the lines of each kind
   const told = h("small", { id: "told", class: "faint" });
   const error = h("div");
   const sums = h("dl", { class: "tiles", id: "kinds" });
@@ -106,7 +108,8 @@ export function open(main, query, say, needToken) {
       redraw(error, "", () => null);
       write(told, `${found.dates.length ? `on ${found.dates.join(", ")}, ` : ""}as of ${timeText(began)}`);
       redraw(sums, found.counts, tiles);
-      redraw(list, [found.items, wanted], ([items]) => kinds(items, { confirm, unconfirm }));
+      const ofPages = cursors.length > 1 || found.next !== null;
+      redraw(list, [found.items, wanted, ofPages], ([items]) => kinds(items, { confirm, unconfirm }, orders, ofPages));
       const all = Object.values(found.counts).reduce((sum, each) => sum + each, 0);
       redraw(pager, [cursors.length, cursors.at(-1), found.items.length, found.next, all], pages);
       say(all ? `${counted(all, "exception")}.` : "Nothing is to be looked at.");
@@ -190,49 +193,51 @@ function nameOf(each) {
   return { kind: "rate", local_currency, base_currency, date };
 }
 
-function kinds(items, acts) {
+function kinds(items, acts, orders, ofPages) {
   if (!items.length) return h("p", { class: "empty" }, "Nothing is to be looked at.");
   const names = [...new Set(items.map((each) => each.kind))];
-  return names.map((kind) =>
-    h(
+  return names.map((kind) => {
+    const found = items.filter((each) => each.kind === kind);
+    const lines = linesOf(kind, found, acts, (orders[kind] ??= {}));
+    lines.show(found, { ofPages });
+    return h(
       "section",
       { class: "panel", "aria-labelledby": `title-${kind}` },
       h("h2", { id: `title-${kind}` }, KINDS[kind][0]),
-      lines(
-        kind,
-        items.filter((each) => each.kind === kind),
-        acts,
-      ),
-    ),
-  );
+      lines.element,
+    );
+  });
 }
 
-function lines(kind, items, acts) {
+function linesOf(kind, items, acts, state) {
   const moves = items.some((each) => each.move_percent !== null);
   const canConfirm = items.some((each) => each.value !== null);
   const isTold = kind !== "VALUE_MOVE"; // of a value, the two last columns say it
-  const numbers = [moves ? "Moved" : null, "Positions", "Market value", "Change"].filter(Boolean);
-  const titles = ["Of", isTold ? "What" : null, ...numbers].filter(Boolean);
-  const numeric = numbers.map((_, n) => titles.length - numbers.length + n);
-  if (canConfirm) titles.push(h("span", { class: "hidden" }, "Confirm"));
-  return table(
-    { label: KINDS[kind][0], titles, numeric, more: "lines", cards: true },
-    items.map((each) =>
-      h(
-        "tr",
-        {},
-        h("th", { scope: "row" }, subject(each)),
-        isTold
-          ? h("td", { class: "wholly" }, h("span", { class: "flag", data: { state: KINDS[kind][1] } }, each.detail))
-          : null,
-        moves ? h("td", { class: "number" }, percent(each.move_percent)) : null,
-        h("td", { class: "number" }, count(each.positions)),
-        h("td", { class: "number value" }, amount(each.market_value), " ", h("small", {}, each.base_currency)),
-        h("td", { class: "number" }, amount(each.change)),
-        canConfirm ? h("td", { class: "wholly" }, confirmation(each, acts)) : null,
-      ),
-    ),
-  );
+  const columns = [
+    { title: "Of", by: (each) => each.subject },
+    isTold ? { title: "What", by: (each) => each.detail } : null,
+    moves ? { title: "Moved", by: (each) => each.move_percent, numeric: true } : null,
+    { title: "Positions", by: (each) => each.positions, numeric: true },
+    { title: "Market value", by: (each) => each.market_value, numeric: true },
+    { title: "Change", by: (each) => each.change, numeric: true },
+    canConfirm ? { title: h("span", { class: "hidden" }, "Confirm") } : null,
+  ].filter(Boolean);
+  const row = (each) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, subject(each)),
+      isTold
+        ? h("td", { class: "wholly" }, h("span", { class: "flag", data: { state: KINDS[kind][1] } }, each.detail))
+        : null,
+      moves ? h("td", { class: "number" }, percent(each.move_percent)) : null,
+      h("td", { class: "number" }, count(each.positions)),
+      h("td", { class: "number value" }, amount(each.market_value), " ", h("small", {}, each.base_currency)),
+      h("td", { class: "number" }, amount(each.change)),
+      canConfirm ? h("td", { class: "wholly" }, confirmation(each, acts)) : null,
+    );
+  const words = (each) => [each.subject, each.detail, each.base_currency].join(" ");
+  return listing({ label: KINDS[kind][0], columns, row, words, state });
 }
 
 /** A button that asks for a reason and confirms; of a confirmed line by whom and why, and the way back. */

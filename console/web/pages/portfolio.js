@@ -16,6 +16,7 @@ import {
   write,
 } from "./dom.js";
 import { explain } from "./explain.js";
+import { listing } from "./tables.js";
 
 const RANGES = [
   ["1 month", 31],
@@ -67,7 +68,15 @@ export function open(main, name, query, say, needToken) {
   const sums = h("dl", { class: "tiles sums" });
   const chart = h("div", { id: "chart" });
   const table = h("div", { id: "totals" });
-  const lines = h("div", { id: "lines" });
+  const lines = listing({
+    label: "Positions",
+    id: "lines",
+    noun: "position",
+    empty: "No position is open on this date.",
+    columns: COLUMNS,
+    row: (each) => line(each, (security, on) => explain(name, security, on)),
+    words: (each) => [each.security_id, each.local_currency, ...states(each)].join(" "),
+  });
   const pager = h("div", { id: "pager" });
   const date = h("input", { type: "date", id: "as-of", on: { change: () => date.value && go(date.value) } });
   const ranges = RANGES.map(([title, size]) =>
@@ -102,7 +111,7 @@ export function open(main, name, query, say, needToken) {
         h("h2", { id: "title-lines" }, "Positions"),
         h("label", { class: "inline" }, "on ", date),
       ),
-      lines,
+      lines.element,
       pager,
     ),
   );
@@ -188,7 +197,7 @@ export function open(main, name, query, say, needToken) {
         : h("p", { class: "empty" }, "This range has no business day."),
     );
     redraw(table, totals.items, totalsTable);
-    redraw(lines, [found.items, day], ([items]) => linesTable(items, (security, on) => explain(name, security, on)));
+    lines.show(found.items, { ofPages: cursors.length > 1 || found.next !== null });
     redraw(pager, [cursors.length, found.items.length, found.next, totals.of?.lines ?? null], pages);
   }
 
@@ -328,13 +337,25 @@ function totalsTable(items) {
   );
 }
 
-function linesTable(items, explainLine) {
-  if (!items.length) return h("p", { class: "empty" }, "No position is open on this date.");
-  const titles = ["Security", "Quantity", "Price", "Rate", "Market value", "Unrealized gain", "State"];
-  return createTable(
-    { label: "Positions", titles, numeric: [1, 2, 3, 4, 5], more: "lines", cards: true },
-    items.map((each) => line(each, explainLine)),
-  );
+const COLUMNS = [
+  { title: "Security", by: (each) => each.security_id },
+  { title: "Quantity", by: (each) => each.quantity, numeric: true },
+  { title: "Price", by: (each) => each.price, numeric: true },
+  { title: "Rate", by: (each) => each.fx_rate, numeric: true },
+  { title: "Market value", by: (each) => each.market_value, numeric: true },
+  { title: "Unrealized gain", by: (each) => each.unrealized_gain, numeric: true },
+  { title: "State", by: (each) => states(each).join(", ") },
+];
+
+/** What the flags of a line say. */
+function states(each) {
+  const why = WHY[each.valuation_status];
+  const found = [
+    each.reprocessing_status === "IN_PROGRESS" ? "being reprocessed" : null,
+    each.valuation_status === "VALUED_STALE" ? "stale" : null,
+    why ?? (each.first_hole ? `no value on ${dateRange(each.first_hole, each.last_hole)}` : null),
+  ].filter(Boolean);
+  return found.length ? found : ["current"];
 }
 
 function line(each, explainLine) {
