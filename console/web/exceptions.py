@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from revalue.console.web.auth import OperateCaller, ReadCaller, TokenFirst
+from revalue.console.web.auth import Caller, OperateCaller, ReadCaller, TokenFirst
 from revalue.console.web.inputs import Body, Currency, DecimalText, SecurityId, Why
 from revalue.console.web.parameters import (
     IsoDate,
@@ -159,10 +159,19 @@ class ConfirmedRate(RateLine, _Confirmed):
     """A rate that is right: `value` is that of the line."""
 
 
+_RESPONSES = responses(400, 403, 404, 413, 422, 503)
+
+
+def _subject_for(caller: Caller, line: PriceLine | RateLine) -> tuple[Confirmable, str]:
+    """Return what a line is of, if the caller may confirm it: a price concerns all portfolios."""
+    caller.require_unlimited()
+    return line.of
+
+
 @router.post(
     "/exceptions:confirm",
     response_model=Confirmation,
-    responses=responses(400, 403, 404, 413, 422, 503),
+    responses=_RESPONSES,
     summary="Confirm a price or rate that moved far",
 )
 async def confirm_exception(
@@ -175,8 +184,7 @@ async def confirm_exception(
     A confirmation of another value is withdrawn. To confirm a value again changes nothing. Refused
     for tokens that are limited to portfolios: a price concerns all of them.
     """
-    caller.require_unlimited()
-    kind, subject = line.of
+    kind, subject = _subject_for(caller, line)
     author = Author(caller.name, None if line.why is None else require_text(line.why))
     is_new = await confirmations.confirm(
         answers.database, kind, subject, line.date, Decimal(line.value), author
@@ -187,7 +195,7 @@ async def confirm_exception(
 @router.post(
     "/exceptions:unconfirm",
     response_model=Confirmation,
-    responses=responses(400, 403, 404, 413, 422, 503),
+    responses=_RESPONSES,
     summary="Withdraw the confirmation of a price or rate",
 )
 async def unconfirm_exception(
@@ -199,8 +207,7 @@ async def unconfirm_exception(
 
     Refused for tokens that are limited to portfolios.
     """
-    caller.require_unlimited()
-    kind, subject = line.of
+    kind, subject = _subject_for(caller, line)
     value = await confirmations.unconfirm(
         answers.database, kind, subject, line.date, Author(caller.name)
     )
