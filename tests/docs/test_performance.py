@@ -137,13 +137,13 @@ def test_a_small_correction_is_shown_with_its_target() -> None:
 
 def test_the_demo_is_shown_with_the_size_of_its_environment() -> None:
     outcome = DemoOutcome("demo", 2_993_026, [61.5, 58.0, 64.0], 61.5, 48.2, 878_000_000)
-    text = page({**RECORDS, "demo": asdict(outcome)})
+    text = page({**OF_TARGETS, "demo": asdict(outcome)})
     assert "to its picture | 100 s or less | 61.5 s | met |" in text
     assert "environment of `make demo` | 900 MB or less | 878 MB | met |" in text
     assert "2,993,026 position-days: 61.5 s (the median of 61.5, 58.0, 64.0)" in text
     assert "takes 878 MB of the disk. Its installation took 48 s" in text
     given = DemoOutcome("demo", 2_993_026, [161.5], 161.5)
-    text = page({**RECORDS, "demo": asdict(given)})
+    text = page({**OF_TARGETS, "demo": asdict(given)})
     assert "to its picture | 100 s or less | 161.5 s | **not met** |" in text
     assert "environment of `make demo`" not in text
 
