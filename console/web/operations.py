@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from revalue.console.web.auth import Caller, OperateCaller, ReadCaller, TokenFirst
-from revalue.console.web.parameters import Limit, Queries
+from revalue.console.web.parameters import Limit, Queries, require_text
 from revalue.console.web.problems import responses
 from revalue.console.web.readiness import Readiness
 from revalue.console.web.responses import json_response, rows_response
@@ -209,7 +209,7 @@ async def open_days(answers: Queries, caller: OperateCaller, wanted: OpenDays) -
     Refused for tokens that are limited to portfolios: a calendar serves many.
     """
     caller.require_unlimited()
-    names = None if wanted.calendar_id is None else [wanted.calendar_id]
+    names = None if wanted.calendar_id is None else [require_text(wanted.calendar_id)]
     opened = await open_calendars(answers.database, wanted.date, names, back=wanted.back)
     return json_response({"items": [asdict(each) for each in opened]})
 

@@ -523,6 +523,7 @@ async def test_days_are_opened_and_closed_again(web: httpx.AsyncClient) -> None:
     assert (moved["opened_through"], moved["business_days"]) == (DAYS[-3].isoformat(), -2)
     for wrong, status in (
         ({"calendar_id": "NONE"}, 404),
+        ({"calendar_id": "C\0L"}, 422),
         ({"date": "2024-01-06", "back": True}, 422),
     ):
         answer = await web.post("/calendars:open", json={**earlier, **wrong})
