@@ -27,14 +27,9 @@ from revalue.engine.correct.authors import local_author
 from revalue.engine.correct.confirmations import Confirmable
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.exceptions import (
-    EXCEPTION_COLUMNS,
-    MOVE_PERCENT,
-    MOVERS,
-    Limits,
-    shown_value,
-)
+from revalue.engine.read.exceptions import EXCEPTION_COLUMNS, MOVE_PERCENT, MOVERS, Limits
 from revalue.engine.read.exceptions import exceptions as read_exceptions
+from revalue.engine.read.moves import shown_move
 from revalue.engine.read.report import Wanted
 
 app = typer.Typer(
@@ -144,6 +139,16 @@ _Value = Annotated[
         help="The value, as the column `value` of the list has it. Default: the one that is shown.",
     ),
 ]
+_ValueBefore = Annotated[
+    Decimal | None,
+    typer.Option(
+        "--value-before",
+        parser=parse_not_negative,
+        metavar="VALUE",
+        help="The value before it that you have seen, as the column `value_before` of the list has "
+        "it: if it is another one now, nothing is confirmed. Default: all that are shown.",
+    ),
+]
 _Why = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Why it is right.")]
 _Local = Annotated[
     str, typer.Argument(metavar="LOCAL", help="Currency of securities, such as USD.")
@@ -159,14 +164,15 @@ def confirm_price(
     security: Security,
     day: Day,
     value: _Value = None,
+    value_before: _ValueBefore = None,
     why: _Why = None,
     as_json: Json = False,
 ) -> None:
     """Confirm the price of SECURITY that is shown on DATE.
 
-    It is listed no more, until another price is shown on that date.
+    It is listed no more, until another price is shown on that date, or before it.
     """
-    _confirm(ctx, Confirmable.PRICE, security, day, value, why, as_json)
+    _confirm(ctx, Confirmable.PRICE, security, day, value, value_before, why, as_json)
 
 
 @_confirm_app.command("rate")
@@ -176,14 +182,15 @@ def confirm_rate(
     base: _Base,
     day: Day,
     value: _Value = None,
+    value_before: _ValueBefore = None,
     why: _Why = None,
     as_json: Json = False,
 ) -> None:
     """Confirm the rate of DATE from LOCAL to BASE, which the list names LOCAL/BASE.
 
-    It is listed no more, until another rate is shown on that date.
+    It is listed no more, until another rate is shown on that date, or before it.
     """
-    _confirm(ctx, Confirmable.RATE, f"{local}/{base}", day, value, why, as_json)
+    _confirm(ctx, Confirmable.RATE, f"{local}/{base}", day, value, value_before, why, as_json)
 
 
 @_unconfirm_app.command("price")
@@ -208,13 +215,16 @@ def _confirm(
     subject: str,
     day: date,
     value: Decimal | None,
+    value_before: Decimal | None,
     why: str | None,
     as_json: bool,
 ) -> None:
     async def run(database: Database) -> tuple[Decimal, bool]:
-        chosen = await shown_value(database, kind, subject, day) if value is None else value
+        shown = await shown_move(database, kind, subject, day)
+        chosen = shown.value if value is None else value
+        against = shown.against(chosen, value_before)
         return chosen, await confirmations.confirm(
-            database, kind, subject, day, chosen, local_author(why)
+            database, kind, subject, day, chosen, against, local_author(why)
         )
 
     chosen, is_new = CliContext.of(ctx).run(run)

@@ -21,9 +21,12 @@ from revalue.console.web.responses import json_response, rows_response
 from revalue.console.web.schemas.exceptions import Confirmation, Exceptions
 from revalue.engine.correct import confirmations
 from revalue.engine.correct.authors import Author
-from revalue.engine.correct.confirmations import Confirmable
+from revalue.engine.correct.confirmations import Against, Confirmable
 from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.errors import ReportTooLargeError
+from revalue.engine.postgres.database import Database
 from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, find_exceptions
+from revalue.engine.read.moves import shown_move
 from revalue.engine.read.report import Wanted
 
 router = APIRouter(route_class=TokenFirst, tags=["exceptions"])
@@ -148,6 +151,11 @@ class RateLine(Body):
 
 class _Confirmed(Body):
     value: DecimalText
+    value_before: DecimalText | None = Field(
+        None,
+        description="The value from which it moved, as the line has it: 409 if it is another one "
+        "now. Null: all from which it moved, as they are now.",
+    )
     why: Why | None = Field(None, description="The reason in words.")
 
 
@@ -171,7 +179,7 @@ def _subject_for(caller: Caller, line: PriceLine | RateLine) -> tuple[Confirmabl
 @router.post(
     "/exceptions:confirm",
     response_model=Confirmation,
-    responses=_RESPONSES,
+    responses=responses(400, 403, 404, 409, 413, 422, 503),
     summary="Confirm a price or rate that moved far",
 )
 async def confirm_exception(
@@ -179,17 +187,42 @@ async def confirm_exception(
     caller: OperateCaller,
     line: Annotated[ConfirmedPrice | ConfirmedRate, Field(discriminator="kind")],
 ) -> Response:
-    """The list leaves the line out, until another value is shown on that date.
+    """The list leaves the line out, until another value is shown on that date, or before it.
 
-    A confirmation of another value is withdrawn. To confirm a value again changes nothing. Refused
-    for tokens that are limited to portfolios: a price concerns all of them.
+    A confirmation of another value is withdrawn. To confirm a value again changes nothing. Of a
+    book with more than 100,000 positions a rate needs `value_before`, which is then not compared
+    with what is shown. Refused for tokens that are limited to portfolios: a price concerns all of
+    them.
     """
     kind, subject = _subject_for(caller, line)
     author = Author(caller.name, None if line.why is None else require_text(line.why))
+    against = await _against(answers.database, line)
     is_new = await confirmations.confirm(
-        answers.database, kind, subject, line.date, Decimal(line.value), author
+        answers.database, kind, subject, line.date, Decimal(line.value), against, author
     )
     return _told(line, Decimal(line.value), is_confirmed=True, is_changed=is_new)
+
+
+async def _against(database: Database, line: ConfirmedPrice | ConfirmedRate) -> Against:
+    """Return the values before, against which a line is confirmed.
+
+    Raises:
+        CorrectionRefusedError: the value before is another one now.
+        NotFoundError: no position shows it, or nothing is before it.
+        ReportTooLargeError: a rate of a large book is confirmed without the value before.
+    """
+    before = None if line.value_before is None else Decimal(line.value_before)
+    try:
+        shown = await shown_move(database, *line.of, line.date, most=MAX_POSITIONS)
+    except ReportTooLargeError as error:
+        if before is None:
+            raise ReportTooLargeError(
+                f"the book has more than {MAX_POSITIONS:,} positions, which are not all read over "
+                "HTTP to find what the rate is compared with: give `value_before`, as the line has "
+                "it"
+            ) from error
+        return Against(frozenset({before}), frozenset({before}))
+    return shown.against(Decimal(line.value), before)
 
 
 @router.post(

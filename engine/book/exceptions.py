@@ -12,13 +12,8 @@ from revalue.engine.book.reads import wanted_report
 from revalue.engine.correct import confirmations
 from revalue.engine.correct.authors import local_author
 from revalue.engine.correct.confirmations import Confirmable
-from revalue.engine.read.exceptions import (
-    MOVE_PERCENT,
-    MOVERS,
-    Limits,
-    exceptions,
-    shown_value,
-)
+from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, exceptions
+from revalue.engine.read.moves import shown_move
 
 
 class Exceptions(Part):
@@ -50,8 +45,8 @@ class Exceptions(Part):
             OLD_RATE, PRICE_MOVE, RATE_MOVE, VALUE_MOVE), subject (a security, a pair of currencies,
             or a portfolio and a security), date, detail (text), move_percent (Float64), positions
             (how many are concerned), base_currency, market_value and change since the business date
-            before (Decimal(38, 10)), value (of a price or rate that moved, Decimal(38, 18)),
-            confirmed_by and why (text): see revalue.engine.read.exceptions.
+            before (Decimal(38, 10)), value and value_before (of a price or rate that moved,
+            Decimal(38, 18)), confirmed_by and why (text): see revalue.engine.read.exceptions.
 
         Raises:
             RevalueError: as of `positions`.
@@ -61,15 +56,25 @@ class Exceptions(Part):
         return self._wait(exceptions(self._database, wanted, limits))
 
     def confirm_price(
-        self, security: str, day: date, value: Decimal | None = None, *, why: str | None = None
+        self,
+        security: str,
+        day: date,
+        value: Decimal | None = None,
+        *,
+        value_before: Decimal | None = None,
+        why: str | None = None,
     ) -> Decimal:
-        """Confirm a price that moved far: `exceptions` lists it no more, until it is corrected.
+        """Confirm a price that moved far: `exceptions` lists it no more.
+
+        It is listed again when another price is shown on that date, or before it.
 
         Args:
             security: the security.
             day: the business date on which it is shown.
             value: the price per unit, as in the column `value` of `exceptions`. None: the one that
                 is shown now.
+            value_before: the price from which it moved, as in the column of that name: if it is
+                another one now, nothing is confirmed. None: all from which it moved, as shown now.
             why: a reason.
 
         Returns:
@@ -78,9 +83,10 @@ class Exceptions(Part):
         Raises:
             NotFoundError: there is no such security, or no position shows a price of it.
             UsageError: positions show different prices, because a correction is in progress.
+            CorrectionRefusedError: it has not moved from `value_before`.
             InvalidInputError: the value cannot be a price.
         """
-        return self._wait(self._confirm(Confirmable.PRICE, security, day, value, why))
+        return self._wait(self._confirm(Confirmable.PRICE, security, day, value, value_before, why))
 
     def confirm_rate(
         self,
@@ -89,6 +95,7 @@ class Exceptions(Part):
         day: date,
         value: Decimal | None = None,
         *,
+        value_before: Decimal | None = None,
         why: str | None = None,
     ) -> Decimal:
         """Confirm a rate that moved far, as `confirm_price`.
@@ -96,9 +103,11 @@ class Exceptions(Part):
         Args:
             local: the currency of securities.
             base: the base currency of portfolios.
-            day, value, why: as of `confirm_price`. The value is base currency per local currency.
+            day, value, value_before, why: as of `confirm_price`. Values are base currency per local
+                currency.
         """
-        return self._wait(self._confirm(Confirmable.RATE, f"{local}/{base}", day, value, why))
+        subject = f"{local}/{base}"
+        return self._wait(self._confirm(Confirmable.RATE, subject, day, value, value_before, why))
 
     def unconfirm_price(self, security: str, day: date) -> Decimal:
         """Withdraw the confirmation of a price: `exceptions` lists it again.
@@ -133,11 +142,21 @@ class Exceptions(Part):
         )
 
     async def _confirm(
-        self, kind: Confirmable, subject: str, day: date, value: Decimal | None, why: str | None
+        self,
+        kind: Confirmable,
+        subject: str,
+        day: date,
+        value: Decimal | None,
+        value_before: Decimal | None,
+        why: str | None,
     ) -> Decimal:
         require_day("day", day)
-        if value is None:
-            value = await shown_value(self._database, kind, subject, day)
-        require_decimal("value", value)
-        await confirmations.confirm(self._database, kind, subject, day, value, local_author(why))
-        return value
+        for name, given in (("value", value), ("value_before", value_before)):
+            if given is not None:
+                require_decimal(name, given)
+        shown = await shown_move(self._database, kind, subject, day)
+        chosen = shown.value if value is None else value
+        against = shown.against(chosen, value_before)
+        author = local_author(why)
+        await confirmations.confirm(self._database, kind, subject, day, chosen, against, author)
+        return chosen

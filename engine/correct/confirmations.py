@@ -1,9 +1,12 @@
 """Confirm a price or rate that moved far, so that it is not told again.
 
 A confirmation is of one value, as readers see it: per unit and in the currency of the security, or
-base currency per local currency. When another value is shown on that date, it is told again.
+base currency per local currency; and of the move from the values before it with which readers saw
+it compared. When another value is shown on that date, or it is compared with another one, it is
+told again.
 """
 
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -27,15 +30,34 @@ class Confirmable(StrEnum):
     RATE = "RATE"
 
 
+@dataclass(frozen=True)
+class Against:
+    """The values before a price or rate, of which a confirmation says that the move is right.
+
+    None stands for a price in another currency, which cannot be compared.
+
+    Attributes:
+        meant: those that are confirmed now.
+        shown: all with which positions are compared, so that what was confirmed of them stays.
+    """
+
+    meant: frozenset[Decimal | None]
+    shown: frozenset[Decimal | None]
+
+
 async def confirm(
     database: Connections,
     kind: Confirmable,
     subject: str,
     day: date,
     value: Decimal,
+    against: Against,
     author: Author,
 ) -> bool:
     """Confirm a price or rate. A confirmation of another value is withdrawn.
+
+    One of the same value against other values before is withdrawn, too. The new one includes those
+    of them that positions are still compared with.
 
     Args:
         database: where it is stored.
@@ -43,6 +65,7 @@ async def confirm(
         subject: a security, or a pair of currencies LOCAL/BASE.
         day: the business date on which it is shown.
         value: the price per unit or the rate, as it is shown.
+        against: the values before it.
         author: who confirms it, and why.
 
     Returns:
@@ -50,26 +73,43 @@ async def confirm(
 
     Raises:
         NotFoundError: there is no such security or currency.
-        InvalidInputError: the value cannot be a price or rate.
+        InvalidInputError: the value, or one before it, cannot be a price or rate.
     """
     _require_storable(value)
+    for each in against.meant:
+        if each is not None:
+            _require_storable(each)
     async with database.transaction() as connection:
         await _require_existing(connection, kind, subject)
-        given = {"kind": kind.value, "subject": subject, "date": day, "who": author.who}
-        await sql("withdraw_confirmation").execute(connection, **given, kept_value=value)
-        added = await sql("insert_confirmation").value(
-            connection, **given, value=value, why=author.why
+        given = {"kind": kind.value, "subject": subject, "date": day}
+        await sql("lock_confirmation").execute(connection, **given)
+        found = await sql("confirmation_in_force").row(connection, **given)
+        before = against.meant
+        if found is not None and found["value"] == value:
+            confirmed = frozenset(found["values_before"] or ())
+            if found["values_before"] is None or before <= confirmed:
+                return False
+            before |= confirmed & against.shown
+        if found is not None:
+            await sql("withdraw_confirmation").value(connection, **given, who=author.who)
+        await sql("insert_confirmation").execute(
+            connection,
+            **given,
+            value=value,
+            values_before=sorted(before, key=lambda each: (each is None, each or 0)),
+            who=author.who,
+            why=author.why,
         )
-    if added is not None:
-        _log.info(
-            "confirmed",
-            kind=kind.value,
-            of=subject,
-            date=str(day),
-            value=f"{value:f}",
-            by=author.who,
-        )
-    return added is not None
+    _log.info(
+        "confirmed",
+        kind=kind.value,
+        of=subject,
+        date=str(day),
+        value=f"{value:f}",
+        before=[None if each is None else f"{each:f}" for each in against.meant],
+        by=author.who,
+    )
+    return True
 
 
 async def unconfirm(
@@ -89,12 +129,7 @@ async def unconfirm(
     """
     async with database.transaction() as connection:
         value: Decimal | None = await sql("withdraw_confirmation").value(
-            connection,
-            kind=kind.value,
-            subject=subject,
-            date=day,
-            who=author.who,
-            kept_value=None,
+            connection, kind=kind.value, subject=subject, date=day, who=author.who
         )
     if value is None:
         raise NotFoundError(f"no {kind.value.lower()} of {subject} on {day} is confirmed")

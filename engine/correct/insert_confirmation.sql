@@ -1,5 +1,4 @@
--- Confirm a price or rate; no row: one of it is in force already, which stays as it is.
-INSERT INTO confirmations (kind, subject, date, value, confirmed_by, why)
-VALUES (:kind, :subject, :date, :value, :who, :why)
-ON CONFLICT (kind, subject, date) WHERE withdrawn_moment IS NULL DO NOTHING
-RETURNING confirmation_id
+-- Confirm a price or rate against the values before it, of which NULL is one that cannot be
+-- compared. None may be in force of it.
+INSERT INTO confirmations (kind, subject, date, value, values_before, confirmed_by, why)
+VALUES (:kind, :subject, :date, :value, :values_before, :who, :why)

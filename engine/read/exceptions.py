@@ -7,18 +7,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from enum import StrEnum
 
 import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.correct.confirmations import Confirmable
-from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read import report
 from revalue.engine.read.last_before import NOTHING_BEFORE, LastBefore, last_before
+from revalue.engine.read.moves import MOVES, with_moves
 from revalue.engine.read.report import Wanted
 
 sql = statements(__package__)
@@ -41,6 +40,7 @@ EXCEPTION_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "market_value": AMOUNT,
     "change": AMOUNT,
     "value": RATE,
+    "value_before": RATE,
     "confirmed_by": pl.String,
     "why": pl.String,
 }
@@ -82,8 +82,10 @@ class Stored:
 
     Attributes:
         limits: security_id (text) and move_limit (Float64), of the instruments that have one.
-        confirmed: kind, subject (text), date, value (RATE), confirmed_by and why (text): the
-            confirmations of the dates of the list.
+        confirmed: kind, subject (text), date, value (RATE), values_before, confirmed_by and why
+            (text): the confirmations of the dates of the list. values_before: a list of texts, each
+            with all of its decimal places, null for one that cannot be compared; a null list: the
+            move from any value is confirmed.
         last: what was stored before the prices and rates that have no number of the business date
             before.
     """
@@ -99,6 +101,7 @@ _CONFIRMED = {
     "subject": pl.String,
     "date": pl.Date,
     "value": pl.String,
+    "values_before": pl.List(pl.String),
     "confirmed_by": pl.String,
     "why": pl.String,
 }
@@ -173,40 +176,6 @@ async def _stored(
     )
 
 
-async def shown_value(database: Database, kind: Confirmable, subject: str, day: date) -> Decimal:
-    """Return the price or rate that readers see on a date, as it can be confirmed.
-
-    Args:
-        database: the database.
-        kind: whether it is a price or a rate.
-        subject: a security, or a pair of currencies LOCAL/BASE.
-        day: a business date.
-
-    Raises:
-        NotFoundError: no position shows it on that date.
-        UsageError: not all positions show the same, because a correction is in progress.
-    """
-    securities = (subject,) if kind is Confirmable.PRICE else None
-    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        read = await report.positions_and_before(connection, Wanted(day, securities=securities))
-    rows = read.rows.filter(pl.col("date") == day).with_columns(pair=_PAIR)
-    if kind is Confirmable.RATE:
-        rows = rows.filter(pl.col("pair") == subject)
-    column = "price" if kind is Confirmable.PRICE else "fx_rate"
-    values = rows[column].drop_nulls().unique().sort().to_list()
-    what = f"{kind.value.lower()} of {subject} on {day}"
-    if not values:
-        raise NotFoundError(f"no position shows a {what}")
-    if len(values) > 1:
-        shown = ", ".join(f"{value.normalize():f}" for value in values)
-        raise UsageError(
-            f"positions do not show the same {what}: {shown}. A correction is in progress: run "
-            "`revalue value`, or say which value it is"
-        )
-    value: Decimal = values[0]
-    return value
-
-
 def exceptions_of(
     rows: pl.DataFrame,
     before: pl.DataFrame,
@@ -216,16 +185,10 @@ def exceptions_of(
 ) -> pl.DataFrame:
     """Return the exceptions among the positions of a date.
 
-    A price or rate is compared with the one that its position showed on the business date before;
-    if it showed none, with the last one that is stored before its own date, however old. A position
-    that was not open then had a value of 0.
-
     Args:
-        rows: of report.positions: the date.
-        before: the same of the business date before, of each calendar.
+        rows, before, first_dates: as of `with_moves`.
         limits: from when on something is listed.
         stored: the limits of instruments, what is confirmed, and what was stored before.
-        first_dates: dates that have no business date before: no position of theirs is new.
 
     Returns:
         EXCEPTION_COLUMNS, one row per kind, subject and base currency, sorted by kind and then by
@@ -243,45 +206,11 @@ def exceptions_of(
           business date before; null: none of them has one on either date;
         * change: of market_value since the business date before;
         * value: the price or rate that moved, which a confirmation names; null: not of one;
+        * value_before: from which it moved; null: not of one, or from one that cannot be compared;
         * confirmed_by, why: who has confirmed it, and the reason; null: it is not confirmed.
     """
-    both = (
-        rows.join(
-            before.select(
-                "portfolio_id",
-                "security_id",
-                price_before="price",
-                rate_before="fx_rate",
-                value_before="market_value",
-                was_open=pl.lit(value=True),
-            ),
-            on=["portfolio_id", "security_id"],
-            how="left",
-        )
-        .join(
-            stored.last.prices.with_columns(is_known=pl.lit(value=True)),
-            on=["security_id", "price_date"],
-            how="left",
-        )
-        .join(stored.last.rates, on=["local_currency", "base_currency", "fx_date"], how="left")
-        .with_columns(
-            price_before=pl.coalesce("price_before", "last_price"),
-            rate_before=pl.coalesce("rate_before", "last_rate"),
-            known_value=pl.coalesce("market_value", "value_before"),
-            value_before=pl.when(pl.col("was_open") | pl.col("date").is_in(list(first_dates)))
-            .then("value_before")
-            .otherwise(pl.lit(0, dtype=AMOUNT)),
-        )
-        .with_columns(
-            change=pl.col("market_value") - pl.col("value_before"),
-            is_incomparable=pl.col("is_known") & pl.col("price_before").is_null(),
-            pair=_PAIR,
-            position=pl.format("{} / {}", "portfolio_id", "security_id"),
-            price_move=_percent("price", "price_before"),
-            rate_move=_percent("fx_rate", "rate_before"),
-            value_move=_percent("market_value", "value_before"),
-        )
-        .join(stored.limits, on="security_id", how="left")
+    both = with_moves(rows, before, stored.last, first_dates).join(
+        stored.limits, on="security_id", how="left"
     )
     status = pl.col("valuation_status")
     is_stale = status == "VALUED_STALE"
@@ -352,31 +281,42 @@ def exceptions_of(
 
 def _moves(rows: pl.DataFrame, kind: Confirmable, limits: Limits, stored: Stored) -> pl.DataFrame:
     """Return the lines of prices or rates that moved far, without those that are confirmed."""
-    subject, now, before, move = {
-        Confirmable.PRICE: ("security_id", "price", "price_before", "price_move"),
-        Confirmable.RATE: ("pair", "fx_rate", "rate_before", "rate_move"),
-    }[kind]
+    of = MOVES[kind]
     confirmed = stored.confirmed.filter(pl.col("kind") == kind.value).select(
-        "confirmed_by", "why", pl.col("subject").alias(subject), "date", _as_text("value")
+        pl.col("subject").alias(of.subject),
+        "date",
+        _as_text("value"),
+        "values_before",
+        "confirmed_by",
+        "why",
     )
-    told = rows.with_columns(_as_text(now).alias("as_text")).join(
-        confirmed,
-        left_on=[subject, "date", "as_text"],
-        right_on=[subject, "date", "value"],
-        how="left",
+    # A corrected price of the date before makes another move of it.
+    is_of_move = pl.col("values_before").is_null() | _as_text(of.before).is_in(
+        pl.col("values_before"), nulls_equal=True
+    )
+    told = (
+        rows.with_columns(_as_text(of.now).alias("as_text"))
+        .join(
+            confirmed,
+            left_on=[of.subject, "date", "as_text"],
+            right_on=[of.subject, "date", "value"],
+            how="left",
+        )
+        .with_columns(pl.when(is_of_move).then(pl.col("confirmed_by", "why")))
     )
     if not limits.confirmed:
         told = told.filter(pl.col("confirmed_by").is_null())
     return _lines(
         told,
         ExceptionKind[f"{kind.value}_MOVE"],
-        pl.col(subject),
+        pl.col(of.subject),
         pl.coalesce(
-            _from_to(before, now),
-            pl.format("{}, after a price in another currency", _tidy(now)),
+            _from_to(of.before, of.now),
+            pl.format("{}, after a price in another currency", _tidy(of.now)),
         ),
-        pl.col(move),
-        pl.col(now),
+        pl.col(of.percent),
+        pl.col(of.now),
+        pl.col(of.before),
     )
 
 
@@ -387,6 +327,7 @@ def _lines(
     detail: pl.Expr,
     move: pl.Expr | None = None,
     value: pl.Expr | None = None,
+    value_before: pl.Expr | None = None,
 ) -> pl.DataFrame:
     """Return one row per subject, with what it concerns."""
     nobody = [
@@ -403,6 +344,7 @@ def _lines(
             detail=detail,
             move=pl.lit(None, dtype=pl.Float64) if move is None else move,
             value=pl.lit(None, dtype=RATE) if value is None else value,
+            from_value=pl.lit(None, dtype=RATE) if value_before is None else value_before,
         )
         .group_by(keys)
         .agg(
@@ -412,6 +354,7 @@ def _lines(
             market_value=pl.when(has_value).then(pl.col("known_value").sum()),
             change=pl.when(has_change).then(pl.col("change").sum()),
             value=pl.col("value").first(),
+            value_before=pl.col("from_value").first(),
             confirmed_by=pl.col("confirmed_by").first(),
             why=pl.col("why").first(),
         )
@@ -426,22 +369,12 @@ def _lines(
     )
 
 
-_PAIR = pl.format("{}/{}", "local_currency", "base_currency")
-
-
 def _of_reason() -> tuple[pl.Expr, pl.Expr]:
     """Return what is missing, and why, of a failure reason: REASON, security or pair, date."""
     parts = pl.col("failure_reason").str.extract_groups(r"^(\S+) (.*) (\S+)$").struct
     reason = pl.format("{} {}", parts.field("1"), parts.field("3"))
     whole = pl.col("failure_reason")
     return pl.coalesce(parts.field("2"), "security_id"), pl.coalesce(reason, whole)
-
-
-def _percent(now: str, before: str) -> pl.Expr:
-    """Return by how much a number moved: a measure to look at, so floats are exact enough."""
-    was = pl.col(before).cast(pl.Float64)
-    moved = (pl.col(now).cast(pl.Float64) / was.abs() - was.sign()) * 100
-    return pl.when(was != 0).then(moved.round(4))
 
 
 def _as_text(name: str) -> pl.Expr:

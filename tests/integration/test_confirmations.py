@@ -1,5 +1,6 @@
 """A price or rate that moved far is confirmed by the command and in Python, for one value."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,8 +11,13 @@ import pytest
 import revalue
 from revalue.engine.correct import confirmations, corrections
 from revalue.engine.correct.authors import Author
-from revalue.engine.correct.confirmations import Confirmable
-from revalue.engine.errors import InvalidInputError, NotFoundError, UsageError
+from revalue.engine.correct.confirmations import Against, Confirmable
+from revalue.engine.errors import (
+    CorrectionRefusedError,
+    InvalidInputError,
+    NotFoundError,
+    UsageError,
+)
 from revalue.engine.operate.prune import CONFIRMATIONS, prune
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.exceptions import Limits, exceptions
@@ -20,7 +26,8 @@ from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
 from tests.support import DAYS, Engine, engine, execute, fetch
 
-DAY = DAYS[7]
+DAY, BEFORE = DAYS[7], DAYS[6]
+OF_ONE = Against(frozenset({Decimal(1)}), frozenset({Decimal(1)}))
 
 
 @pytest.fixture
@@ -102,6 +109,89 @@ async def test_a_corrected_value_is_told_again(
     assert moves(url) == BOTH, "the first confirmation was withdrawn by the second"
 
 
+async def test_a_move_to_the_same_value_from_another_one_is_told_again(
+    url: str, database: Database, valued: Engine
+) -> None:
+    async def correct(price: str) -> None:
+        await corrections.price(database, "A", BEFORE, Decimal(price))
+        await valued.settle()
+
+    with revalue.connect(url) as book:
+        [seen] = book.exceptions(DAY, movers=0).filter(kind="PRICE_MOVE")["value_before"].unique()
+        book.confirm_price("A", DAY, value_before=seen, why="a takeover")
+        book.confirm_rate("USD", "EUR", DAY)
+        assert moves(url) == []
+        await correct("15")
+        assert moves(url) == BOTH[:1], "it is another move"
+        with pytest.raises(CorrectionRefusedError, match=f"with 15 now, .* with {seen:.2f}"):
+            book.confirm_price("A", DAY, value_before=seen)
+        confirm = ("exceptions", "confirm", "price", "A", str(DAY), "--value-before")
+        status, said = code(url, *confirm, f"{seen:f}")
+        assert (status, "is compared with 15 now" in said) == (65, True)
+        assert moves(url) == BOTH[:1], "what was refused confirms nothing"
+        done = run(url, *confirm, "15.0")
+        assert done.output.endswith("150.5: confirmed\n"), "who has confirmed the other move stays"
+        assert moves(url) == []
+        await correct(f"{seen:f}")
+        assert moves(url) == BOTH[:1], "the first move was confirmed before the second"
+
+
+async def test_a_second_move_to_the_same_value_is_confirmed_beside_the_first(
+    url: str, database: Database, valued: Engine
+) -> None:
+    """P1 shows another price of the date before than P2, as if its correction were in progress."""
+    await execute(
+        database,
+        "UPDATE daily_position_snapshots SET price = 7 WHERE date = $1 AND position_id = "
+        "(SELECT position_id FROM position_state WHERE (portfolio_id, security_id) = ('P1', 'A'))",
+        BEFORE,
+    )
+
+    def told(book: revalue.Book) -> list[Decimal]:
+        lines = book.exceptions(DAY, movers=0).filter(kind="PRICE_MOVE")
+        return sorted(lines["value_before"])
+
+    with revalue.connect(url) as book:
+        seven, other = told(book)
+        assert seven == 7
+        for meant, left in ((seven, [other]), (other, [])):
+            book.confirm_price("A", DAY, value_before=meant)
+            assert told(book) == left
+        book.unconfirm_price("A", DAY)
+        book.confirm_price("A", DAY)
+        assert told(book) == [], "without a value before, all are meant"
+        book.unconfirm_price("A", DAY)
+        # As confirmations were before migration 0036.
+        await execute(
+            database,
+            "INSERT INTO confirmations (kind, subject, date, value, confirmed_by) "
+            "VALUES ('PRICE', 'A', $1, 150.5, 'ada')",
+            DAY,
+        )
+        assert told(book) == []
+        book.confirm_price("A", DAY, value_before=seven)
+        listed = book.exceptions(DAY, movers=0, confirmed=True).filter(kind="PRICE_MOVE")
+        assert set(listed["confirmed_by"]) == {"ada"}, "it is confirmed already"
+
+
+async def test_two_who_confirm_a_price_at_once_confirm_both_moves(
+    url: str, database: Database, valued: Engine
+) -> None:
+    before = [frozenset({Decimal(each)}) for each in (10, 11)]
+    of = (Confirmable.PRICE, "A", DAY, Decimal("150.5"))
+    made = await asyncio.gather(
+        *(
+            confirmations.confirm(
+                database, *of, Against(each, before[0] | before[1]), Author("ada")
+            )
+            for each in before
+        )
+    )
+    assert made == [True, True]
+    in_force = "SELECT values_before FROM confirmations WHERE withdrawn_moment IS NULL"
+    assert await fetch(database, in_force) == [([Decimal(10), Decimal(11)],)]
+
+
 async def test_a_list_as_of_an_earlier_time_has_the_confirmations_of_that_time(
     url: str, database: Database, valued: Engine
 ) -> None:
@@ -135,19 +225,20 @@ async def test_what_cannot_be_confirmed_is_refused(
 
     with pytest.raises(NotFoundError, match="no security 'X'"):
         await confirmations.confirm(
-            database, Confirmable.PRICE, "X", DAY, Decimal(1), Author("ada")
+            database, Confirmable.PRICE, "X", DAY, Decimal(1), OF_ONE, Author("ada")
         )
     with pytest.raises(NotFoundError, match="no currency 'XXX'"):
         await confirmations.confirm(
-            database, Confirmable.RATE, "XXX/EUR", DAY, Decimal(1), Author("ada")
+            database, Confirmable.RATE, "XXX/EUR", DAY, Decimal(1), OF_ONE, Author("ada")
         )
     for wrong in ("NaN", "Infinity", "1e-19", "1e20"):
         with pytest.raises(InvalidInputError, match="at most 20 digits before and 18 after"):
             await confirmations.confirm(
-                database, Confirmable.PRICE, "A", DAY, Decimal(wrong), Author("ada")
+                database, Confirmable.PRICE, "A", DAY, Decimal(wrong), OF_ONE, Author("ada")
             )
     assert "no position shows a price of A on 2024-01-06" in refused("price", "A", "2024-01-06")
     assert "no position shows a rate of" in refused("rate", "GBP", "EUR", str(DAY))
+    assert "nothing is stored before the price" in refused("price", "A", str(DAYS[0]))
     assert await fetch(database, "SELECT count(*) FROM confirmations") == [(0,)]
     # One of two positions shows the price of before a correction.
     await execute(

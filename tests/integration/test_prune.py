@@ -17,7 +17,7 @@ import pytest
 from revalue.engine.book import Book
 from revalue.engine.correct import corrections
 from revalue.engine.correct.authors import local_author
-from revalue.engine.correct.confirmations import Confirmable, confirm, unconfirm
+from revalue.engine.correct.confirmations import Against, Confirmable, confirm, unconfirm
 from revalue.engine.correct.ingest import Kind, load
 from revalue.engine.correct.openings import open_calendars
 from revalue.engine.errors import NoLongerKnownError, UsageError, WriteConflictError
@@ -115,7 +115,8 @@ async def live(database: Database, running: Engine) -> None:
     await load(database, Kind.POSITIONS, facts("P3", "B", {DAYS[2]: "4"}))
     await running.settle()
     confirmed = (Confirmable.PRICE, "B", DAYS[2])
-    await confirm(database, *confirmed, Decimal("52.25"), local_author())
+    before = frozenset({Decimal(50)})
+    await confirm(database, *confirmed, Decimal("52.25"), Against(before, before), local_author())
     await unconfirm(database, *confirmed, local_author())
     for new in ("1.6", "1.7"):
         await corrections.rate(database, "EUR", "USD", DAYS[3], Decimal(new))

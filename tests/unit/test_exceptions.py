@@ -5,10 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pytest
 
 from revalue.engine.core.decimals import RATE
 from revalue.engine.read.exceptions import Limits, Stored, exceptions_of
-from revalue.engine.read.last_before import LastBefore
+from revalue.engine.read.last_before import NOTHING_BEFORE, LastBefore
 from revalue.engine.read.report import REPORT_COLUMNS
 
 DAY, BEFORE = date(2024, 3, 6), date(2024, 3, 5)
@@ -133,20 +134,27 @@ def test_moves_beyond_the_limit_are_listed_once_per_price_and_the_largest_change
 def stored(
     limits: dict[str, float] | None = None,
     confirmed: list[tuple[str, str, date, str]] | None = None,
+    values_before: list[str | None] | None = None,
 ) -> Stored:
+    """What is stored; each is confirmed against `values_before`, or (None) against any."""
     own = {} if limits is None else limits
+    texts = (
+        None if values_before is None else [each and f"{each}.{'0' * 18}" for each in values_before]
+    )
     rows = [
         {
             "kind": kind,
             "subject": subject,
             "date": day,
             "value": Decimal(value),
+            "values_before": texts,
             "confirmed_by": "ada",
             "why": "seen",
         }
         for kind, subject, day, value in confirmed or ()
     ]
-    schema = {"kind": pl.String, "subject": pl.String, "date": pl.Date, "value": RATE}
+    schema: dict[str, Any] = {"kind": pl.String, "subject": pl.String, "date": pl.Date}
+    schema |= {"value": RATE, "values_before": pl.List(pl.String)}
     return Stored(
         pl.DataFrame(
             {"security_id": list(own), "move_limit": list(own.values())},
@@ -185,10 +193,10 @@ def test_a_confirmation_is_of_one_value_on_one_date() -> None:
             for portfolio, security in (("P1", "A"), ("P2", "A"), ("P1", "B"))
         )
     )
-    columns = ["kind", "subject", "value", "positions", "confirmed_by", "why"]
-    of_price = ("PRICE_MOVE", "A", Decimal(15), 2)
-    of_rate = ("RATE_MOVE", "USD/EUR", Decimal("0.5"), 3)
-    other = ("PRICE_MOVE", "B", Decimal(15), 1, None, None)
+    columns = ["kind", "subject", "value", "value_before", "positions", "confirmed_by", "why"]
+    of_price = ("PRICE_MOVE", "A", Decimal(15), Decimal(10), 2)
+    of_rate = ("RATE_MOVE", "USD/EUR", Decimal("0.5"), Decimal(1), 3)
+    other = ("PRICE_MOVE", "B", Decimal(15), Decimal(10), 1, None, None)
 
     def listed(*confirmed: tuple[str, str, date, str], also: bool = False) -> list[Any]:
         limits = Limits(movers=0, confirmed=also)
@@ -212,6 +220,45 @@ def test_a_confirmation_is_of_one_value_on_one_date() -> None:
         ("RATE", "EUR/USD", DAY, "0.5"),
     )
     assert listed(*wrong) == [(*of_price, None, None), other, (*of_rate, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "told"),
+    [
+        (None, []),
+        (["10"], ["12 -> 15", "15, after a price in another currency"]),
+        (["10", "12"], ["15, after a price in another currency"]),
+        (["10", None], ["12 -> 15"]),
+        (["11"], ["10 -> 15", "12 -> 15", "15, after a price in another currency"]),
+    ],
+)
+def test_a_confirmation_is_of_the_moves_against_which_it_was_given(
+    confirmed: list[str | None] | None, told: list[str]
+) -> None:
+    rows = frame(*(line(f"P{n}", "A", DAY, price="15", market_value="15") for n in (1, 2, 3)))
+    before = frame(
+        line("P1", "A", BEFORE, price="10"),
+        line("P2", "A", BEFORE, price="12"),
+        line("P3", "A", BEFORE, status="WAITING_FOR_DATA"),
+    )
+    last = LastBefore(
+        pl.DataFrame(
+            [("A", DAY, None)],
+            schema={"security_id": pl.String, "price_date": pl.Date, "last_price": RATE},
+            orient="row",
+        ),
+        NOTHING_BEFORE.rates,
+    )
+    known = stored(confirmed=[("PRICE", "A", DAY, "15")], values_before=confirmed)
+    given = Stored(known.limits, known.confirmed, last)
+
+    def listed(*, also: bool) -> list[Any]:
+        lines = exceptions_of(rows, before, Limits(movers=0, confirmed=also), given)
+        return sorted(lines.select("detail", "confirmed_by").rows())
+
+    every = ["10 -> 15", "12 -> 15", "15, after a price in another currency"]
+    assert listed(also=False) == [(detail, None) for detail in told]
+    assert listed(also=True) == [(each, None if each in told else "ada") for each in every]
 
 
 def test_the_value_of_a_short_position_that_grows_more_negative_moves_down() -> None:

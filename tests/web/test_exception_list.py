@@ -167,6 +167,13 @@ async def test_a_confirmed_price_is_told_again_when_it_is_corrected(
     assert "no security 'X'" in str(
         (await post("confirm", 404, security_id="X", value="1"))["detail"]
     )
+    await corrections.price(database, "A", BEFORE, Decimal("107"))
+    await moved.settle()
+    refused = await post("confirm", 409, value="151", value_before="106.25")
+    assert refused["type"] == "urn:revalue:CorrectionRefusedError"
+    assert "is compared with 107 now, and no longer with 106.25" in str(refused["detail"])
+    await post("confirm", value="151", value_before="107.0")
+    assert await moves() == []
     await post("confirm", 422, value="1e9")
     await post("confirm", 422, value="1", why="")
 
@@ -182,10 +189,27 @@ async def test_a_list_of_too_many_positions_is_refused(
     assert (await got(web, "/exceptions", date=DAY, portfolio="P1"))["counts"]
 
 
-async def test_the_console_lists_the_exceptions_and_downloads_them(url: str, moved: Engine) -> None:
+async def test_a_rate_of_a_large_book_is_confirmed_with_the_value_before_that_was_seen(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_exceptions, "MAX_POSITIONS", 2)
+    rate = {"kind": "rate", "local_currency": "USD", "base_currency": "EUR", "date": str(DAY)}
+    call = {**rate, "value": "0.5"}
+    answer = await web.post("/exceptions:confirm", json=call)
+    assert (answer.status_code, answer.json()["title"]) == (422, "ReportTooLargeError")
+    assert "give `value_before`" in answer.json()["detail"]
+    answer = await web.post("/exceptions:confirm", json={**call, "value_before": "0.9"})
+    assert (answer.status_code, answer.json()["is_changed"]) == (200, True), answer.text
+    of_price = {**PRICE, "value": "150.5"}
+    assert (await web.post("/exceptions:confirm", json=of_price)).status_code == 200, "few show it"
+
+
+async def test_the_console_lists_the_exceptions_and_downloads_them(
+    url: str, database: Database, moved: Engine
+) -> None:
     async with browser() as opened:
         with serving(create_app(url)) as base:
-            async with page(opened, base) as shown:
+            async with page(opened, base, expected="409") as shown:
                 await shown.goto("")
                 await shown.get_by_role("link", name="Exceptions").click()
                 await shown.locator("#of-date").fill(str(DAY))
@@ -202,6 +226,15 @@ async def test_the_console_lists_the_exceptions_and_downloads_them(url: str, mov
                 assert download.suggested_filename == f"exceptions-P1-{DAY}.csv"
                 rows = list(csv.DictReader((await download.path()).open()))
                 assert [row["kind"] for row in rows] == ["OLD_PRICE", "PRICE_MOVE", "VALUE_MOVE"]
+                await moves.get_by_role("button", name="Confirm: A").click()
+                await shown.locator("#confirm-why").fill("a takeover")
+                await corrections.price(database, "A", BEFORE, Decimal(100))
+                await moved.settle()
+                await shown.keyboard.press("Enter")
+                await expect(shown.locator("#confirm-problem")).to_contain_text("with 106.25")
+                await shown.locator("#confirm-cancel").click()
+                await shown.get_by_role("button", name="Refresh").click()
+                await expect(moves).to_contain_text("100 -> 150.5")
                 await moves.get_by_role("button", name="Confirm: A").click()
                 await shown.locator("#confirm-why").fill("a takeover")
                 await shown.keyboard.press("Enter")

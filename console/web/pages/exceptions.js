@@ -119,7 +119,8 @@ export function open(main, query, say, needToken) {
   }
 
   async function confirm(each, why) {
-    await post("./exceptions:confirm", { ...nameOf(each), value: each.value, ...(why ? { why } : {}) });
+    const { value, value_before } = each; // refused if it is compared with another value now
+    await post("./exceptions:confirm", { ...nameOf(each), value, value_before, ...(why ? { why } : {}) });
     await load();
   }
 

@@ -46,6 +46,10 @@ class ExceptionLine(Model):
     value: Rate | None = Field(
         description="The price or rate that moved, which a confirmation names; null: not of one."
     )
+    value_before: Rate | None = Field(
+        description="The value from which it moved; null: not of one, or from a price that cannot "
+        "be compared."
+    )
     confirmed_by: str | None = Field(
         description="Who has confirmed the price or rate; null: it is not confirmed."
     )
