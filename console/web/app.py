@@ -11,12 +11,15 @@ from revalue.console.web import (
     console_feed,
     corrections,
     exceptions,
+    loads,
     made_corrections,
     operations,
     portfolios,
     positions,
+    previews,
     problems,
     reports,
+    splits,
 )
 from revalue.console.web.correlation_id import Correlation
 from revalue.console.web.middleware import BodyLimit, HeadAsGet, HostNames
@@ -97,7 +100,7 @@ def create_app(
         queue = PreviewQueue(max_waiting=preview_queue, keep_seconds=preview_keep_seconds)
         app.state.answers = answers
         app.state.readiness = Readiness(url)
-        app.state.previews = corrections.Previews(for_previews, queue, preview_wait_seconds)
+        app.state.previews = previews.Previews(for_previews, queue, preview_wait_seconds)
         app.state.counter = CountKeeper(app.state.settings, **dict(counter or {}))
         app.state.feed = console_feed.Feed(
             answers.database, app.state.settings, app.state.counter, **dict(feed or {})
@@ -146,7 +149,7 @@ def create_app(
     problems.install(app)
     for each in (
         *(portfolios, positions, reports, exceptions),
-        *(corrections, made_corrections, operations, console_feed),
+        *(corrections, previews, made_corrections, splits, loads, operations, console_feed),
     ):
         app.include_router(each.router)
     return app

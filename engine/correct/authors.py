@@ -62,6 +62,11 @@ def local_author(why: str | None = None) -> Author:
     return Author(client(), why)
 
 
+def as_logged(author: Author | None) -> dict[str, str | None]:
+    """Return the fields of a log line that name an author; None: nobody is named."""
+    return {} if author is None else {"by": author.who, "why": author.why}
+
+
 async def sign(connection: Connection, author: Author) -> datetime:
     """Record the author with every correction of a transaction, unless it has one already.
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from revalue.engine import logs
 from revalue.engine.core.date_ranges import DateRange, date_ranges
-from revalue.engine.correct.authors import Author
+from revalue.engine.correct.authors import Author, as_logged
 from revalue.engine.correct.ingest import COLUMNS, Kind, load
 from revalue.engine.correct.policy import PolicyCorrection
 from revalue.engine.correct.problems import RejectedInputError
@@ -302,21 +302,23 @@ def log_together(made: Together, author: Author) -> None:
         what=[f"{each.what}: {each.old} -> {each.new}" for each in made.made],
         trigger=logs.ranges((trigger, trigger) for trigger in made.trigger_ids),
         positions=made.positions,
-        by=author.who,
-        why=author.why,
+        **as_logged(author),
     )
 
 
 def log_correction(
     made: Correction | FileCorrection | SplitCorrection | PolicyCorrection,
+    author: Author | None = None,
 ) -> None:
-    """Log a committed correction. Later log lines share its trigger ids."""
+    """Log a committed correction, and who has made it. Later log lines share its trigger ids."""
+    by = as_logged(author)
     if isinstance(made, PolicyCorrection):
         _log.info(
             "policy changed",
             pivot=made.new.pivot,
             fx_max_age=made.new.fx_max_age,
             trigger=logs.ranges((trigger, trigger) for trigger in made.trigger_ids),
+            **by,
         )
         return
     if isinstance(made, SplitCorrection):
@@ -328,6 +330,7 @@ def log_correction(
             holders=made.holders,
             load=made.load_id,
             trigger=logs.ranges((trigger, trigger) for trigger in made.trigger_ids),
+            **by,
         )
         return
     if isinstance(made, FileCorrection):
@@ -339,6 +342,7 @@ def log_correction(
             changed=made.changed,
             trigger=triggers,
             positions=made.positions,
+            **by,
         )
         return
     ids = {"portfolio": made.portfolio, "security": made.security, "trigger": made.trigger_id}
@@ -351,6 +355,7 @@ def log_correction(
         positions=made.positions,
         dates=[str(each) for each in made.dates],
         **given,
+        **by,
     )
 
 

@@ -20,7 +20,8 @@ class Load:
         load_id: its number; a later load has a higher one.
         loaded_at: when it was written, by the database's clock.
         database_user: who was signed in to the database.
-        client: which user of the operating system on which machine, as its process said.
+        client: which user of the operating system on which machine, as its process said; over HTTP
+            the name of the token.
         kind: what was loaded.
         source: the name of the file, as it was given; of data in memory, what they were.
         rows, inserted, changed, unchanged, removed, closed: as of `LoadResult`.
@@ -93,14 +94,17 @@ async def record(
 _COUNTS = ("inserted", "changed", "unchanged", "removed", "closed")
 
 
-async def list_loads(database: Connections, *, kind: str | None = None, most: int) -> list[Load]:
+async def list_loads(
+    database: Connections, *, kind: str | None = None, most: int, before: int | None = None
+) -> list[Load]:
     """Return the newest loads, of one kind or of all.
 
     Args:
         database: the database.
         kind: a Kind; None: all.
         most: how many, at most.
+        before: only those that are older than this load. None: all.
     """
     async with database.connection() as connection:
-        rows = await sql("list_loads").fetch(connection, kind=kind, most=most)
+        rows = await sql("list_loads").fetch(connection, kind=kind, most=most, before=before)
     return [Load(**{**row, "trigger_ids": tuple(row["trigger_ids"])}) for row in rows]

@@ -10,6 +10,7 @@ from typing import Any
 
 from revalue.engine import logs
 from revalue.engine.correct import authors, loads, upserts
+from revalue.engine.correct.authors import Author
 from revalue.engine.correct.incoming import Incoming
 from revalue.engine.correct.ingest import COLUMNS, Kind
 from revalue.engine.correct.load_progress import OnProgress, Progress
@@ -201,8 +202,8 @@ async def _require_multipliers(connection: Connection, load_id: int) -> None:
     )
 
 
-def log_revert(done: Revert) -> None:
-    """Log a committed revert. Later log lines share its trigger ids."""
+def log_revert(done: Revert, author: Author | None = None) -> None:
+    """Log a committed revert, and who has asked for it. Later log lines share its trigger ids."""
     _log.info(
         "load reverted",
         load=done.reverts,
@@ -212,6 +213,7 @@ def log_revert(done: Revert) -> None:
         restored=done.restored,
         kept=done.kept,
         trigger=logs.ranges((trigger, trigger) for trigger in done.trigger_ids),
+        **authors.as_logged(author),
     )
 
 
@@ -260,8 +262,8 @@ async def _refusal(
     lines.append(
         "Take the later load back first"
         if count["later"] == count["rows"]
-        else "Take the later load back first, or pass --keep-later (in Python keep_later=True): "
-        "these rows then stay as they are"
+        else "Take the later load back first, or pass --keep-later (in Python keep_later=True, "
+        "over HTTP `keep_later`): these rows then stay as they are"
     )
     return CorrectionRefusedError("\n".join(lines))
 

@@ -26,7 +26,8 @@ _REACH_DAYS = 30
 _MAX_MOVE = math.log(1.5)
 """How far a price may move besides what the split does to it, as a logarithm."""
 
-_RATIO = re.compile(r"([1-9][0-9]{0,8}):([1-9][0-9]{0,8})")
+RATIO_PATTERN = "[1-9][0-9]{0,8}:[1-9][0-9]{0,8}"
+"""How a ratio is written, as a regular expression."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ def parse_ratio(text: str) -> tuple[int, int]:
     Raises:
         InvalidInputError: it is none.
     """
-    found = _RATIO.fullmatch(text)
-    if found is None or found[1] == found[2]:
+    new, _, old = text.partition(":")
+    if re.fullmatch(RATIO_PATTERN, text) is None or new == old:
         raise InvalidInputError(
             f"{text!r} is no ratio of a split: write new for old, as 4:1, or 1:10 of a reverse "
             "split; both are whole numbers of at most nine digits, and they differ"
         )
-    return int(found[1]), int(found[2])
+    return int(new), int(old)
 
 
 async def split(
@@ -179,7 +180,7 @@ async def _require_first(connection: Connection, security: str, day: date, words
     raise CorrectionRefusedError(
         f"a split of {security} was made already within {_REACH_DAYS} days of {day}: {listed}. "
         f"`revalue loads revert {made[-1]['load_id']}` takes it back. If this is another one, pass "
-        "--again (in Python again=True)"
+        "--again (in Python again=True, over HTTP `again`)"
     )
 
 
@@ -192,8 +193,8 @@ async def _split_already(
         f"the quantity of {count:,} records of {security} is already the one before it times "
         f"{ratio}, so a file has probably stated the split; nothing is changed: "
         + _listed(rows, count)
-        + ". To multiply these, too, pass --all-records (in Python all_records=True), and load the "
-        "file that has stated the split again after it"
+        + ". To multiply these, too, pass --all-records (in Python all_records=True, over HTTP "
+        "`all_records`), and load the file that has stated the split again after it"
     )
 
 

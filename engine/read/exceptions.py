@@ -96,7 +96,7 @@ class Stored:
 
 
 _LIMITS = {"security_id": pl.String, "move_limit": pl.Float64}
-_CONFIRMED = {
+_CONFIRMED: dict[str, pl.DataType | type[pl.DataType]] = {
     "kind": pl.String,
     "subject": pl.String,
     "date": pl.Date,

@@ -49,6 +49,7 @@ READS = (
     "/reports/positions",
     "/reports/totals",
     "/exceptions?portfolio=P1",
+    "/loads",
 )
 LISTS = ("/jobs", "/dead-letters", "/positions/stuck")
 OPERATES = (
@@ -59,17 +60,26 @@ OPERATES = (
     "/exceptions:confirm",
     "/exceptions:unconfirm",
     "/corrections",
+    "/splits:preview",
+    "/splits",
+    "/loads/1:preview-revert",
+    "/loads/1:revert",
 )
 BODY = {"kind": "price", "security_id": "A", "date": DAYS[3].isoformat(), "price": "12"}
 OPEN = {"date": DAYS[-1].isoformat()}
 
 
+SPLIT = {"security_id": "A", "date": DAYS[3].isoformat(), "ratio": "4:1"}
 LINE = {"kind": "price", "security_id": "A", "date": DAYS[3].isoformat()}
 BODIES = {
     "/corrections": {"corrections": [BODY], "why": "a test"},
     "/calendars:open": OPEN,
     "/exceptions:confirm": {**LINE, "value": "12"},
     "/exceptions:unconfirm": LINE,
+    "/splits:preview": SPLIT,
+    "/splits": {**SPLIT, "why": "a test"},
+    "/loads/1:preview-revert": {},
+    "/loads/1:revert": {"why": "a test"},
 }
 
 
@@ -168,7 +178,8 @@ async def test_a_limited_token_knows_of_its_portfolios_only(
                 answer.status_code,
                 f"no access to portfolio '{other}'" in answer.json()["detail"],
             ) == (403, True), path
-    assert (await guarded.get("/reprocessing", headers=bearing(mine))).status_code == 403
+    for path in ("/reprocessing", "/loads"):
+        assert (await guarded.get(path, headers=bearing(mine))).status_code == 403
     for path in OPERATES[1:]:
         assert (
             await guarded.post(path, headers=bearing(mine), json=body_of(path))

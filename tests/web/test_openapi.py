@@ -59,6 +59,7 @@ OPERATIONS = (
     *("report_positions", "report_totals"),
     *("list_exceptions", "confirm_exception", "unconfirm_exception"),
     *("make_corrections", "preview_corrections", "preview_file", "get_preview", "cancel_preview"),
+    *("make_split", "preview_split", "list_loads", "revert_load", "preview_revert"),
     *("get_reprocessing", "list_jobs", "retry_job", "list_dead_letters", "list_stuck_positions"),
     *("open_days", "check_liveness", "check_readiness"),
 )

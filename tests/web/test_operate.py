@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from revalue.console.web import corrections as web_corrections
+from revalue.console.web import previews as web_previews
 from revalue.engine.correct import corrections
 from revalue.engine.postgres.database import Database
 from revalue.engine.preview import preview as preview_module
@@ -447,7 +448,7 @@ async def test_a_panic_of_a_library_is_an_error_like_every_other(
 async def test_a_preview_of_too_many_position_days_is_refused(
     web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_corrections, "MAX_POSITION_DAYS", 1)
+    monkeypatch.setattr(web_previews, "MAX_POSITION_DAYS", 1)
     answer = await web.post("/corrections:preview", json=RATE)
     assert (answer.status_code, answer.json()["title"]) == (422, "PreviewTooLargeError")
     assert "position-days, of 1 at most" in answer.json()["detail"]

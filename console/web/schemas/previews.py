@@ -13,6 +13,8 @@ from revalue.console.web.schemas.fields import (
     PortfolioId,
     SecurityId,
 )
+from revalue.console.web.schemas.loads import RevertCounts
+from revalue.console.web.schemas.splits import SplitCounts
 
 
 class PreviewedCorrection(Model):
@@ -112,6 +114,18 @@ class PreviewFile(_Preview):
     correction: CorrectedFile = Field(description="The file of the request.")
 
 
+class PreviewSplit(_Preview):
+    """What a split would do."""
+
+    correction: SplitCounts = Field(description="The split of the request.")
+
+
+class PreviewRevert(_Preview):
+    """What it would do to take a load back."""
+
+    correction: RevertCounts = Field(description="The load of the request.")
+
+
 class PreviewProblem(Model):
     """Why a preview failed: what the call would have returned as a problem."""
 
@@ -137,5 +151,7 @@ class PreviewProgress(Model):
     expires_at: datetime | None = Field(
         description="When the result is forgotten; null: it is not finished."
     )
-    result: Preview | PreviewFile | None = Field(description="What the corrections would do.")
+    result: Preview | PreviewFile | PreviewSplit | PreviewRevert | None = Field(
+        description="What the corrections would do."
+    )
     problem: PreviewProblem | None = Field(description="Why it failed.")

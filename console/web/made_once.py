@@ -1,0 +1,98 @@
+"""Requests that make corrections: once for each key, with who has made them and why."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+
+from revalue.console.web.auth import Caller
+from revalue.console.web.inputs import Body, Why
+from revalue.console.web.parameters import require_text
+from revalue.console.web.responses import json_response, json_text
+from revalue.engine.correct import authors
+from revalue.engine.correct.authors import Author
+from revalue.engine.correct.requests import RequestKey, once
+from revalue.engine.postgres.database import Database, OpenTransaction
+
+
+class Reasoned(Body):
+    """A body of what is to be made, with the reason."""
+
+    why: Why
+
+
+_KEY = "Idempotency-Key"
+_KEY_CHARACTERS = 255
+KEY_PARAMETER = {
+    "name": _KEY,
+    "in": "header",
+    "required": True,
+    "description": "A text of your own, such as a UUID, that names the request: if it is sent "
+    "again, nothing is done again and the response is the same. Kept for 7 days.",
+    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{_KEY_CHARACTERS}}}$"},
+}
+
+
+def _key(request: Request) -> str:
+    """Return the key of a request.
+
+    Raises:
+        HTTPException: 400 without one, or with one that is no key.
+    """
+    given = request.headers.get(_KEY, "").strip()
+    if not given:
+        raise HTTPException(
+            400, f"the header {_KEY} is required: a text of your own, such as a UUID"
+        )
+    if len(given) > _KEY_CHARACTERS or not (given.isascii() and given.isprintable()):
+        raise HTTPException(
+            400, f"the header {_KEY} has at most {_KEY_CHARACTERS} printable ASCII characters"
+        )
+    return given
+
+
+async def make_once(
+    request: Request,
+    database: Database,
+    caller: Caller,
+    asked: dict[str, Any],
+    work: Callable[[OpenTransaction], Awaitable[dict[str, Any]]],
+    log: Callable[[Author], None],
+) -> Response:
+    """Make corrections in one transaction, unless the request has made them already.
+
+    Args:
+        request: for its Idempotency-Key.
+        database: the database.
+        caller: who asks; it may not be limited to portfolios, as corrections concern all.
+        asked: all that the request asks for, and `why`. Another request has other values.
+        work: makes the corrections; returns what the client is told of them.
+        log: called when they are committed.
+
+    Returns:
+        When, by whom and why they were made, and what `work` has returned.
+
+    Raises:
+        HTTPException: 400 without a key, 403 for a limited caller.
+        RevalueError: as `once`, and what `work` raises.
+    """
+    caller.require_unlimited()
+    key = _key(request)
+    author = Author(caller.name, require_text(asked["why"]))
+
+    async def signed(inside: OpenTransaction) -> str:
+        async with inside.connection() as connection:
+            at = await authors.sign(connection, author)
+        made = await work(inside)
+        return json_text(
+            {"corrected_at": at, "corrected_by": author.who, "why": author.why, **made}
+        )
+
+    text = json.dumps(asked, default=str, sort_keys=True).encode()
+    named = RequestKey(key, hashlib.sha256(text).digest())
+    answer, is_new = await once(database, caller.identity, named, signed)
+    if is_new:
+        log(author)
+    return json_response(answer)
