@@ -9,15 +9,11 @@ import typer
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.checks import require_confirmation, require_somebody
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.correct import (
-    ShowAll,
-    describe_revert,
-    movers_of,
-    print_correction,
-    print_preview,
-)
+from revalue.console.cli.correction_output import describe_revert, print_correction
+from revalue.console.cli.correction_run import ShowAll, movers_of
 from revalue.console.cli.groups import read_unless_called
 from revalue.console.cli.output import err, format_time, out, print_fitting_table, print_json
+from revalue.console.cli.preview_output import print_preview
 from revalue.console.cli.progress import load_line, preview_line
 from revalue.engine.correct import loads as recorded
 from revalue.engine.correct.ingest import Kind

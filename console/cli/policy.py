@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from revalue.console.cli.arguments import Json
-from revalue.console.cli.correct import DryRun, ShowAll, Why, run_correction
+from revalue.console.cli.correction_run import DryRun, ShowAll, Why, run_correction
 from revalue.console.cli.groups import read_unless_called
 from revalue.console.cli.output import out
 from revalue.engine.correct.policy import PolicyCorrection, change_policy, read_policy

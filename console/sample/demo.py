@@ -15,7 +15,7 @@ from revalue.actors.choice import choose, host_of
 from revalue.actors.runner import Runner
 from revalue.console import sample
 from revalue.console.cli.connection import database_url, with_database
-from revalue.console.cli.correct import affected, describe
+from revalue.console.cli.correction_output import affected, describe
 from revalue.console.cli.output import counted, err, out, print_table
 from revalue.console.cli.progress import progress_line
 from revalue.console.cli.status import positions_by_state, watermarks, what_is_left

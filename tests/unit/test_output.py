@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from revalue.console.cli.correct import print_correction
+from revalue.console.cli.correction_output import print_correction
 from revalue.console.cli.output import counted, err, on_dates, out, print_table, tidy
 from revalue.console.cli.progress import (
     describe,
