@@ -56,8 +56,9 @@ build/api-client: # the generator of clients for a test; with its own dependenci
 reference: .venv/installed-dev ## Make the reference of the Python API, as HTML in build/reference
 	$(BIN)/pdoc --output-directory $(REFERENCE) --no-show-source \
 		revalue.engine.book revalue.engine.changes revalue.engine.runtime revalue.engine.errors \
-		revalue.engine.settings revalue.engine.correct.corrections revalue.engine.correct.ingest \
-		revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status \
+		revalue.engine.settings revalue.engine.correct.corrections.corrections \
+		revalue.engine.correct.corrections.files revalue.engine.correct.inputs.kinds \
+		revalue.engine.correct.loads.load revalue.engine.preview.preview revalue.engine.read.explain revalue.engine.operate.status \
 		revalue.engine.export.export
 
 docs: .venv/installed-dev ## Build the site of the documents, with the reference, in build/site

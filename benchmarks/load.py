@@ -25,8 +25,8 @@ import polars as pl
 
 from revalue.benchmarks.cost import Meter, anonymous_mib
 from revalue.benchmarks.harness import BenchmarkFailedError, on_fresh_database
-from revalue.engine.correct import ingest
-from revalue.engine.correct.ingest import Kind
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.postgres.database import Database
 
 PRICES = 2_000_000
@@ -197,7 +197,7 @@ async def _load_references(database: Database, securities: int) -> None:
         ).with_columns(currency=pl.lit("USD"), max_price_age_sessions=5),
     }
     for kind, frame in frames.items():
-        await ingest.load(database, kind, frame)
+        await load(database, kind, frame)
 
 
 def _security(number: int) -> str:
@@ -278,7 +278,7 @@ async def _load(url: str, kind: Kind, path: Path) -> dict[str, Any]:
         await meter.start(database)
         with _Peak() as peak:
             begun = perf_counter()
-            loaded = await ingest.load(database, kind, path)
+            loaded = await load(database, kind, path)
             seconds = perf_counter() - begun
         cost = await meter.stop(database)
     microseconds = {

@@ -15,7 +15,7 @@ import polars as pl
 from revalue.actors import cluster
 from revalue.benchmarks.dataset import make_book
 from revalue.benchmarks.harness import quiet_again
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections.files import correct_file
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import preview
 from revalue.engine.settings import Settings
@@ -51,7 +51,7 @@ async def measure(
         )
 
         async def correct(inside: Connections, rates: pl.DataFrame = rates) -> Any:
-            return await corrections.file(inside, rates)
+            return await correct_file(inside, rates)
 
         seconds = []
         for _ in range(2):

@@ -24,8 +24,10 @@ from revalue.benchmarks.cost import Meter
 from revalue.benchmarks.dataset import HOLDERS, make_book
 from revalue.benchmarks.harness import BenchmarkFailedError, all_connected, quiet_again, verify
 from revalue.benchmarks.sizes import others_per_snapshot_byte, table_sizes
-from revalue.engine.correct import corrections, ingest
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 
@@ -210,9 +212,9 @@ class _Book:
             for day in (first + timedelta(n) for n in range(1, (days + _DAYS_AHEAD) * 2))
             if day.isoweekday() < 6
         ][: days + _DAYS_AHEAD]
-        await ingest.load(
+        await load(
             database,
-            ingest.Kind.BUSINESS_DATES,
+            Kind.BUSINESS_DATES,
             pl.DataFrame({"calendar_id": "BENCH", "business_date": weekdays}),
         )
         book = cls(database, weekdays[:days], dict(held), converting)
@@ -226,7 +228,7 @@ class _Book:
         rate = f"{1.05 + 0.1 * self._random.random():.4f}"
         for kind, frame in (
             (
-                ingest.Kind.PRICES,
+                Kind.PRICES,
                 pl.DataFrame(
                     {
                         "security_id": securities,
@@ -238,7 +240,7 @@ class _Book:
                 ),
             ),
             (
-                ingest.Kind.FX_RATES,
+                Kind.FX_RATES,
                 pl.DataFrame(
                     {
                         "base_currency": ["EUR"],
@@ -249,7 +251,7 @@ class _Book:
                 ),
             ),
         ):
-            await ingest.load(self._database, kind, frame)
+            await load(self._database, kind, frame)
         await open_calendars(self._database, day)
         self._stored.append(day)
         self.rows_due += sum(self._holders.values())

@@ -14,9 +14,11 @@ import polars as pl
 import pyarrow as pa
 
 from revalue.engine.argument_types import require_day, require_decimal
-from revalue.engine.correct import corrections, splits
-from revalue.engine.correct.corrections import Correction, FileCorrection
-from revalue.engine.correct.splits import SplitCorrection
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.corrections.corrections import Correction
+from revalue.engine.correct.corrections.files import FileCorrection, correct_file
+from revalue.engine.correct.splits import splits
+from revalue.engine.correct.splits.splits import SplitCorrection
 from revalue.engine.postgres.database import Connections
 
 
@@ -204,7 +206,7 @@ class FileOf:
 
     async def apply(self, database: Connections) -> FileCorrection:
         """Make the corrections."""
-        return await corrections.file(database, self.source)
+        return await correct_file(database, self.source)
 
 
 Change: TypeAlias = Price | Rate | DeletePrice | DeleteRate | Position | Split | FileOf

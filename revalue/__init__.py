@@ -17,11 +17,13 @@ if TYPE_CHECKING:
         Rate,
         Split,
     )
-    from revalue.engine.correct.corrections import Correction, FileCorrection
-    from revalue.engine.correct.ingest import Kind, LoadResult
-    from revalue.engine.correct.openings import Opening
-    from revalue.engine.correct.reverts import Revert
-    from revalue.engine.correct.splits import SplitCorrection
+    from revalue.engine.correct.calendars.openings import Opening
+    from revalue.engine.correct.corrections.corrections import Correction
+    from revalue.engine.correct.corrections.files import FileCorrection
+    from revalue.engine.correct.inputs.kinds import Kind
+    from revalue.engine.correct.loads.load import LoadResult
+    from revalue.engine.correct.reverts.reverts import Revert
+    from revalue.engine.correct.splits.splits import SplitCorrection
     from revalue.engine.errors import RevalueError
     from revalue.engine.runtime import Run
 
@@ -52,11 +54,13 @@ _HOMES = {
         ("DeletePrice", "DeleteRate", "FileOf", "Position", "Price", "Rate", "Split"),
         "revalue.engine.changes",
     ),
-    **dict.fromkeys(("Correction", "FileCorrection"), "revalue.engine.correct.corrections"),
-    **dict.fromkeys(("Kind", "LoadResult"), "revalue.engine.correct.ingest"),
-    "Opening": "revalue.engine.correct.openings",
-    "Revert": "revalue.engine.correct.reverts",
-    "SplitCorrection": "revalue.engine.correct.splits",
+    "Correction": "revalue.engine.correct.corrections.corrections",
+    "FileCorrection": "revalue.engine.correct.corrections.files",
+    "Kind": "revalue.engine.correct.inputs.kinds",
+    "LoadResult": "revalue.engine.correct.loads.load",
+    "Opening": "revalue.engine.correct.calendars.openings",
+    "Revert": "revalue.engine.correct.reverts.reverts",
+    "SplitCorrection": "revalue.engine.correct.splits.splits",
     "RevalueError": "revalue.engine.errors",
     "Run": "revalue.engine.runtime",
 }

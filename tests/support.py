@@ -18,8 +18,9 @@ from revalue.actors.loop import SchedulerLoop
 from revalue.actors.steps import DatabaseSteps
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.lake.ownership import adopt, make_lake, place
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status

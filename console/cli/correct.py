@@ -17,8 +17,9 @@ from revalue.console.cli.arguments import (
 from revalue.console.cli.correct_split import correct_split
 from revalue.console.cli.correction_run import DryRun, ShowAll, Why, run_correction
 from revalue.console.cli.input_files import Format, opened
-from revalue.engine.correct import corrections
-from revalue.engine.correct.corrections import Correction, FileCorrection
+from revalue.engine.correct.corrections import corrections, files
+from revalue.engine.correct.corrections.corrections import Correction
+from revalue.engine.correct.corrections.files import FileCorrection
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Connections
 
@@ -170,7 +171,7 @@ def correct_file(
     with opened(file, file_format) as source:
 
         async def correct(database: Connections) -> FileCorrection:
-            return await corrections.file(database, source)
+            return await files.correct_file(database, source)
 
         run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)
 

@@ -10,7 +10,7 @@ from revalue.console.cli.context import CliContext
 from revalue.console.cli.correction_run import DryRun, ShowAll, Why, run_correction
 from revalue.console.cli.output import err
 from revalue.console.cli.split_output import print_split
-from revalue.engine.correct.splits import SplitCorrection, split
+from revalue.engine.correct.splits.splits import SplitCorrection, split
 from revalue.engine.postgres.database import Connections, Database, rolled_back
 
 

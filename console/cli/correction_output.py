@@ -4,10 +4,11 @@ from typing import TypeAlias
 
 from revalue.console.cli.output import counted, on_dates, out, tidy
 from revalue.console.cli.split_output import print_split
-from revalue.engine.correct.corrections import Correction, FileCorrection
-from revalue.engine.correct.policy import PolicyCorrection
-from revalue.engine.correct.reverts import Revert
-from revalue.engine.correct.splits import SplitCorrection
+from revalue.engine.correct.corrections.corrections import Correction
+from revalue.engine.correct.corrections.files import FileCorrection
+from revalue.engine.correct.policy.policy import PolicyCorrection
+from revalue.engine.correct.reverts.reverts import Revert
+from revalue.engine.correct.splits.splits import SplitCorrection
 
 Corrected: TypeAlias = Correction | FileCorrection | SplitCorrection | PolicyCorrection
 Made: TypeAlias = Corrected | Revert

@@ -12,7 +12,7 @@ from revalue.console.cli.output import print_json
 from revalue.console.cli.preview_output import print_preview
 from revalue.console.cli.progress import preview_line
 from revalue.engine.correct.authors import Signed, local_author
-from revalue.engine.correct.corrections import log_correction
+from revalue.engine.correct.corrections.log import log_correction
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Connections, Database
 from revalue.engine.preview.preview import Preview, preview

@@ -8,7 +8,7 @@ from revalue.console.cli.arguments import Json
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.groups import read_unless_called
 from revalue.console.cli.output import out, print_json, print_table
-from revalue.engine.correct.currencies import Currency, add_currency, list_currencies
+from revalue.engine.correct.policy.currencies import Currency, add_currency, list_currencies
 from revalue.engine.postgres.database import Database
 
 app = typer.Typer(invoke_without_command=True)

@@ -22,9 +22,9 @@ from revalue.console.cli.report_options import (
     wanted_report,
 )
 from revalue.console.cli.report_output import Cells, Target, money, run_report
-from revalue.engine.correct import confirmations
 from revalue.engine.correct.authors import local_author
-from revalue.engine.correct.confirmations import Confirmable
+from revalue.engine.correct.confirmations import confirmations
+from revalue.engine.correct.confirmations.confirmations import Confirmable
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.exceptions import EXCEPTION_COLUMNS, MOVE_PERCENT, MOVERS, Limits

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from revalue.engine.correct.ingest import Kind
-from revalue.engine.correct.parsing import LATEST
-from revalue.engine.correct.sources import Numbering, Source
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.inputs.parsing import LATEST
+from revalue.engine.correct.inputs.sources import Numbering, Source
 
 _SHOWN = 5
 _EARLIEST_ZONE = timedelta(hours=14)  # where a day begins first

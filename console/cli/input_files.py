@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from revalue.console.cli.output import err
-from revalue.engine.correct.sources import CsvSource, ParquetSource, Source, read
+from revalue.engine.correct.inputs.sources import CsvSource, ParquetSource, Source, read
 from revalue.engine.errors import UsageError
 
 FileFormat: TypeAlias = Literal["csv", "parquet"]

@@ -19,11 +19,12 @@ from revalue.console.cli.input_files import FILE_HELP, Format, opened
 from revalue.console.cli.output import counted, err, out, print_json, print_table, tidy
 from revalue.console.cli.progress import load_line
 from revalue.console.cli.stop_signals import told_when_stopped
-from revalue.engine.correct import ingest
-from revalue.engine.correct.ingest import Kind, LoadResult
-from revalue.engine.correct.load_progress import LoadProgress
-from revalue.engine.correct.position_records import PositionRecord
-from revalue.engine.correct.sources import FrameSource
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.inputs.sources import FrameSource
+from revalue.engine.correct.loads.load import LoadResult, require_mode
+from revalue.engine.correct.loads.load import load as load_input
+from revalue.engine.correct.loads.load_progress import LoadProgress
+from revalue.engine.correct.loads.position_records import PositionRecord
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Database, rolled_back
 
@@ -67,7 +68,7 @@ def load(
     Loading the same file again changes nothing. Other values are a correction: the next `revalue
     value` restates what they affect. What FILE does not contain stays as it is.
     """
-    ingest.require_mode(kind, replace=replace, snapshot=snapshot)
+    require_mode(kind, replace=replace, snapshot=snapshot)
     with opened(file, file_format) as source:
         _load(
             CliContext.of(ctx),
@@ -107,7 +108,7 @@ def _load(
                     draw(now)
 
             async with nullcontext(database) if writes else rolled_back(database) as connections:
-                loaded = await ingest.load(
+                loaded = await load_input(
                     connections,
                     kind,
                     source,
@@ -244,7 +245,7 @@ def load_sample(
         results = []
         for kind, frame in sample.frames().items():
             book = FrameSource(frame, "the sample book")
-            results.append(await ingest.load(database, kind, book))
+            results.append(await load_input(database, kind, book))
             if not as_json:
                 out.print(_describe(results[-1]))
         return results

@@ -15,9 +15,9 @@ from revalue.console.cli.groups import read_unless_called
 from revalue.console.cli.output import err, format_time, out, print_fitting_table, print_json
 from revalue.console.cli.preview_output import print_preview
 from revalue.console.cli.progress import load_line, preview_line
-from revalue.engine.correct import loads as recorded
-from revalue.engine.correct.ingest import Kind
-from revalue.engine.correct.reverts import Revert, log_revert, look, revert
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads import recorded
+from revalue.engine.correct.reverts.reverts import Revert, log_revert, look, revert
 from revalue.engine.postgres.database import Database
 from revalue.engine.preview.preview import Preview, preview
 

@@ -9,7 +9,7 @@ import typer
 from revalue.console.cli.arguments import Day, Json
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.output import counted, out, print_json
-from revalue.engine.correct.openings import Opening, open_calendars
+from revalue.engine.correct.calendars.openings import Opening, open_calendars
 from revalue.engine.postgres.database import Database
 
 Calendar = Annotated[

@@ -8,7 +8,7 @@ from revalue.console.cli.arguments import Json
 from revalue.console.cli.correction_run import DryRun, ShowAll, Why, run_correction
 from revalue.console.cli.groups import read_unless_called
 from revalue.console.cli.output import out
-from revalue.engine.correct.policy import PolicyCorrection, change_policy, read_policy
+from revalue.engine.correct.policy.policy import PolicyCorrection, change_policy, read_policy
 from revalue.engine.postgres.database import Connections
 
 app = typer.Typer(invoke_without_command=True)

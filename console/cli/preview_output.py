@@ -5,7 +5,7 @@ from revalue.console.cli.output import counted, on_dates, out, print_table
 from revalue.console.cli.preview_tables import print_changes
 from revalue.console.cli.split_output import print_split
 from revalue.engine.core.date_ranges import DateRange
-from revalue.engine.correct.splits import SplitCorrection
+from revalue.engine.correct.splits.splits import SplitCorrection
 from revalue.engine.preview.preview import Estimate, Preview
 
 

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from revalue.console.cli.output import counted, err
-from revalue.engine.correct.load_progress import LoadProgress
-from revalue.engine.correct.load_progress import OnProgress as OnLoadProgress
+from revalue.engine.correct.loads.load_progress import LoadProgress
+from revalue.engine.correct.loads.load_progress import OnProgress as OnLoadProgress
 from revalue.engine.export.export import ExportProgress
 from revalue.engine.export.export import OnProgress as OnExportProgress
 from revalue.engine.operate.prune import OnProgress as OnPruneProgress

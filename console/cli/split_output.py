@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from revalue.console.cli.output import counted, err, out, print_table, tidy
-from revalue.engine.correct.splits import SplitCorrection
+from revalue.engine.correct.splits.splits import SplitCorrection
 
 
 def print_split(made: SplitCorrection, console: Console | None = None) -> None:

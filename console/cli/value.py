@@ -22,7 +22,7 @@ from revalue.console.cli.output import counted, err, out, print_json
 from revalue.console.cli.progress import progress_line
 from revalue.console.cli.status import as_dict, not_opened, print_status, what_is_left
 from revalue.console.cli.stop_signals import StopSignals
-from revalue.engine.correct.openings import Opening, open_calendars
+from revalue.engine.correct.calendars.openings import Opening, open_calendars
 from revalue.engine.errors import TransientError, ValuationIncompleteError
 from revalue.engine.operate.status import read_status
 from revalue.engine.runtime import OnProgress, Run, RunProgress

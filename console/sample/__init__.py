@@ -18,7 +18,7 @@ CALENDAR, LAST_DAY = "XNYS", date(2022, 12, 28)
 
 
 def frames() -> dict[str, pl.DataFrame]:
-    """Return the book by kind, in loading order; the columns are those of `ingest.COLUMNS`."""
+    """Return the book by kind, in loading order; the columns are those of `kinds.COLUMNS`."""
     found = {}
     for kind in KINDS:
         with as_file(files(__package__) / "data" / f"{kind}.parquet") as path:

@@ -23,10 +23,11 @@ from revalue.console.cli.value import describe_run, run_as_dict
 from revalue.console.cli.verify import Verified, require_agreement, verify_rows
 from revalue.console.cli.verify import describe as describe_verified
 from revalue.console.sample.chart import draw_totals
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, LoadResult, load
-from revalue.engine.correct.openings import open_calendars
-from revalue.engine.correct.sources import FrameSource
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.inputs.sources import FrameSource
+from revalue.engine.correct.loads.load import LoadResult, load
 from revalue.engine.errors import ValuationIncompleteError
 from revalue.engine.operate.status import Status, count_position_days
 from revalue.engine.postgres import schema

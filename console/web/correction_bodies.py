@@ -7,7 +7,7 @@ from pydantic import Field
 
 from revalue.console.web.inputs import Body, Currency, DecimalText, PortfolioId, SecurityId
 from revalue.console.web.parameters import IsoDate, require_text
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.postgres.database import Connections
 
 Day = Annotated[IsoDate, Field(description="Date of the corrected record.")]

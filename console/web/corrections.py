@@ -19,9 +19,9 @@ from revalue.console.web.previews import (
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import CSV, PARQUET
 from revalue.console.web.schemas.previews import Preview, PreviewFile
-from revalue.engine.correct import corrections
-from revalue.engine.correct.limits import Limits
-from revalue.engine.correct.sources import Source, from_csv, from_parquet
+from revalue.engine.correct.corrections.files import correct_file
+from revalue.engine.correct.inputs.limits import Limits
+from revalue.engine.correct.inputs.sources import Source, from_csv, from_parquet
 from revalue.engine.postgres.database import Connections
 from revalue.engine.preview.preview import OnProgress
 
@@ -88,7 +88,7 @@ async def preview_file(request: Request, caller: OperateCaller, previews: UsePre
         given = await asyncio.to_thread(read, content)
 
         async def correct(database: Connections) -> dict[str, Any]:
-            made = vars(await corrections.file(database, given))
+            made = vars(await correct_file(database, given))
             # The triggers are rolled back, so their ids mean nothing to the client.
             return {name: value for name, value in made.items() if name != "trigger_ids"}
 

@@ -19,10 +19,10 @@ from revalue.console.web.parameters import (
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import json_response, rows_response
 from revalue.console.web.schemas.exceptions import Confirmation, Exceptions
-from revalue.engine.correct import confirmations
 from revalue.engine.correct.authors import Author
-from revalue.engine.correct.confirmations import Against, Confirmable
-from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.confirmations import confirmations
+from revalue.engine.correct.confirmations.confirmations import Against, Confirmable
+from revalue.engine.correct.inputs.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import ReportTooLargeError
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, find_exceptions

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from revalue.engine.correct.authors import MAX_CHARACTERS
-from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.inputs.parsing import MAX_ID_CHARACTERS
 
 PortfolioId = Annotated[
     str, Field(min_length=1, max_length=MAX_ID_CHARACTERS, description="Portfolio id.")

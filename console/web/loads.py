@@ -16,9 +16,9 @@ from revalue.console.web.responses import rows_response
 from revalue.console.web.schemas.corrections import RevertMade
 from revalue.console.web.schemas.loads import Loads
 from revalue.console.web.schemas.previews import PreviewRevert
-from revalue.engine.correct import loads
-from revalue.engine.correct.ingest import Kind
-from revalue.engine.correct.reverts import Revert, log_revert, revert
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads import recorded
+from revalue.engine.correct.reverts.reverts import Revert, log_revert, revert
 from revalue.engine.operate.job_list import MAX_ID
 from revalue.engine.postgres.database import Connections, OpenTransaction
 
@@ -63,7 +63,7 @@ async def list_loads(
     old ones. Refused for tokens that are limited to portfolios.
     """
     caller.require_unlimited()
-    found = await loads.list_loads(answers.database, kind=kind, most=limit, before=before)
+    found = await recorded.list_loads(answers.database, kind=kind, most=limit, before=before)
     after = found[-1].load_id if len(found) == limit else None
     return await rows_response(request, Loads, {}, [asdict(each) for each in found], after)
 

@@ -11,8 +11,8 @@ from revalue.console.web.made_once import KEY_PARAMETER, Reasoned, make_once
 from revalue.console.web.parameters import Queries
 from revalue.console.web.problems import responses
 from revalue.console.web.schemas.corrections import CorrectionsMade
-from revalue.engine.correct import corrections
-from revalue.engine.correct.corrections import Change
+from revalue.engine.correct.corrections.log import log_together
+from revalue.engine.correct.corrections.together import Change, Together, together
 from revalue.engine.postgres.database import OpenTransaction
 
 router = APIRouter(route_class=TokenFirst, tags=["corrections"])
@@ -45,12 +45,10 @@ async def make_corrections(
     The values are restated when the engine has run. Refused for tokens that are limited to
     portfolios.
     """
-    done: list[corrections.Together] = []
+    done: list[Together] = []
 
     async def work(inside: OpenTransaction) -> dict[str, Any]:
-        made = await corrections.together(
-            inside, [Change(each.row, each.apply) for each in body.corrections]
-        )
+        made = await together(inside, [Change(each.row, each.apply) for each in body.corrections])
         done.append(made)
         return {
             "corrections": [
@@ -66,5 +64,5 @@ async def make_corrections(
         caller,
         body.model_dump(),
         work,
-        lambda author: corrections.log_together(done[0], author),
+        lambda author: log_together(done[0], author),
     )

@@ -17,7 +17,7 @@ from revalue.console.web.schemas.openings import OpenDays, OpenedCalendars
 from revalue.console.web.schemas.reprocessing import Reprocessing, StuckPositions
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import FailureReason, JobStatus
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
 from revalue.engine.errors import NotFoundError
 from revalue.engine.operate.console_feed import known_left
 from revalue.engine.operate.job_list import (

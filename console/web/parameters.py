@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from revalue.console.web.auth import Caller
 from revalue.console.web.path_ids import decode_id
-from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.inputs.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import UsageError
 from revalue.engine.read.queries import MAX_LIMIT, ReaderQueries
 

@@ -20,7 +20,7 @@ from revalue.console.web.parameters import (
 from revalue.console.web.problems import responses
 from revalue.console.web.responses import rows_response, unchanged_response
 from revalue.console.web.schemas.portfolios import Portfolios, Positions, Totals
-from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.inputs.parsing import MAX_ID_CHARACTERS
 
 router = APIRouter(
     prefix="/portfolios",

@@ -37,7 +37,7 @@ from revalue.console.web.responses import (
 )
 from revalue.console.web.schemas.reports import PositionReport, TotalReport
 from revalue.console.web.turns import give_turn
-from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.inputs.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import report

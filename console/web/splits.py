@@ -13,8 +13,8 @@ from revalue.console.web.previews import ACCEPTED, UsePreviews, preview_of
 from revalue.console.web.problems import responses
 from revalue.console.web.schemas.corrections import SplitMade
 from revalue.console.web.schemas.previews import PreviewSplit
-from revalue.engine.correct.corrections import log_correction
-from revalue.engine.correct.splits import RATIO_PATTERN, SplitCorrection, split
+from revalue.engine.correct.corrections.log import log_correction
+from revalue.engine.correct.splits.splits import RATIO_PATTERN, SplitCorrection, split
 from revalue.engine.postgres.database import Connections, OpenTransaction
 
 router = APIRouter(route_class=TokenFirst, tags=["corrections"])

@@ -16,8 +16,8 @@ from revalue.engine.book.jobs import Job, Jobs
 from revalue.engine.book.loads import Loads
 from revalue.engine.book.reads import Reads
 from revalue.engine.book.writes import Writes
-from revalue.engine.correct.loads import Load
-from revalue.engine.correct.reverts import Revert
+from revalue.engine.correct.loads.recorded import Load
+from revalue.engine.correct.reverts.reverts import Revert
 from revalue.engine.operate.retries import Retried
 
 __all__ = [

@@ -9,9 +9,9 @@ import polars as pl
 from revalue.engine.argument_types import require_day, require_decimal
 from revalue.engine.book.open_database import Part
 from revalue.engine.book.reads import wanted_report
-from revalue.engine.correct import confirmations
 from revalue.engine.correct.authors import local_author
-from revalue.engine.correct.confirmations import Confirmable
+from revalue.engine.correct.confirmations import confirmations
+from revalue.engine.correct.confirmations.confirmations import Confirmable
 from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, exceptions
 from revalue.engine.read.moves import shown_move
 

@@ -5,9 +5,9 @@ from dataclasses import replace as with_changes
 
 from revalue.engine.argument_types import require_limit
 from revalue.engine.book.open_database import Part
-from revalue.engine.correct.ingest import Kind, known_kind
-from revalue.engine.correct.loads import Load, list_loads
-from revalue.engine.correct.reverts import Revert, log_revert, revert
+from revalue.engine.correct.inputs.kinds import Kind, known_kind
+from revalue.engine.correct.loads.recorded import Load, list_loads
+from revalue.engine.correct.reverts.reverts import Revert, log_revert, revert
 from revalue.engine.postgres.database import rolled_back
 
 MAX_LIMIT = 100_000

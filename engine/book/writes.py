@@ -12,12 +12,14 @@ import pyarrow as pa
 from revalue.engine.argument_types import require_day
 from revalue.engine.book.open_database import Part
 from revalue.engine.changes import Change
-from revalue.engine.correct import corrections
 from revalue.engine.correct.authors import Author, Signed, local_author
-from revalue.engine.correct.corrections import Correction, FileCorrection
-from revalue.engine.correct.ingest import Kind, LoadResult, load
-from revalue.engine.correct.openings import Opening, open_calendars
-from revalue.engine.correct.splits import SplitCorrection
+from revalue.engine.correct.calendars.openings import Opening, open_calendars
+from revalue.engine.correct.corrections.corrections import Correction
+from revalue.engine.correct.corrections.files import FileCorrection
+from revalue.engine.correct.corrections.log import log_correction
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import LoadResult, load
+from revalue.engine.correct.splits.splits import SplitCorrection
 from revalue.engine.postgres import embedded
 from revalue.engine.postgres.database import Connections, rolled_back
 from revalue.engine.preview.preview import OnProgress, OnRows, Preview, preview
@@ -43,7 +45,7 @@ class Writes(Part):
 
         Args:
             kind: business_dates, portfolios, instruments, fx_rates, prices or positions, in this
-                order. revalue.engine.correct.ingest.COLUMNS has the columns of each.
+                order. revalue.engine.correct.inputs.kinds.COLUMNS has the columns of each.
             source: the name of a .parquet, .csv or .csv.gz file, a polars frame, or an Arrow table.
             replace: of positions: replace the history of each position from the earliest date that
                 is given for it: later records that the input does not give are removed. Otherwise
@@ -174,5 +176,5 @@ class Writes(Part):
         self, change: Change, author: Author
     ) -> Correction | FileCorrection | SplitCorrection:
         made = await change.apply(Signed(self._database, author))
-        corrections.log_correction(made)
+        log_correction(made)
         return made

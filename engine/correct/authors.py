@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from revalue.engine.correct.problems import is_seen
+from revalue.engine.correct.inputs.problems import is_seen
 from revalue.engine.errors import InvalidInputError
 from revalue.engine.postgres.database import Connections, Isolation
 from revalue.engine.postgres.statement import Connection, statements

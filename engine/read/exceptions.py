@@ -12,7 +12,7 @@ from enum import StrEnum
 import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
-from revalue.engine.correct.confirmations import Confirmable
+from revalue.engine.correct.confirmations.confirmations import Confirmable
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read import report

@@ -8,7 +8,7 @@ from decimal import Decimal
 import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT
-from revalue.engine.correct.confirmations import Against, Confirmable
+from revalue.engine.correct.confirmations.confirmations import Against, Confirmable
 from revalue.engine.errors import CorrectionRefusedError, NotFoundError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import report

@@ -18,14 +18,16 @@ import asyncpg
 import polars as pl
 import pytest
 
-from revalue.engine.correct import corrections, splits
-from revalue.engine.correct.currencies import add_currency
-from revalue.engine.correct.ingest import Kind, LoadResult, load
-from revalue.engine.correct.loads import list_loads
-from revalue.engine.correct.openings import open_calendars
-from revalue.engine.correct.policy import change_policy
-from revalue.engine.correct.problems import RejectedInputError
-from revalue.engine.correct.reverts import revert
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.inputs.problems import RejectedInputError
+from revalue.engine.correct.loads.load import LoadResult, load
+from revalue.engine.correct.loads.recorded import list_loads
+from revalue.engine.correct.policy.currencies import add_currency
+from revalue.engine.correct.policy.policy import change_policy
+from revalue.engine.correct.reverts.reverts import revert
+from revalue.engine.correct.splits import splits
 from revalue.engine.errors import RevalueError
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.status import list_corrections, list_dead_letters

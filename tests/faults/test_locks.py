@@ -13,8 +13,9 @@ import pytest
 
 from revalue.actors import lock_watch
 from revalue.engine.apply import apply
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import StatementCancelledError, WriteConflictError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate.status import read_status

@@ -13,8 +13,9 @@ from typing import Any
 
 import asyncpg
 
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import RevalueError, TransientError
 from revalue.engine.postgres.database import Database
 from tests.faults.checks import check_now

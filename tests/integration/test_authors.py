@@ -12,7 +12,8 @@ import pytest
 import revalue
 from revalue import FileOf, Price
 from revalue.engine.correct.authors import MAX_CHARACTERS, Author, sign
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import InvalidInputError
 from revalue.engine.postgres.database import Database, OpenTransaction
 from tests.conftest import book_template, drop_database, fresh_database

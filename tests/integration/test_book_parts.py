@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 import revalue
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.operate.retries import Retried
 from revalue.engine.postgres.database import Database

@@ -9,9 +9,10 @@ from decimal import Decimal
 import pytest
 
 import revalue
-from revalue.engine.correct import confirmations, corrections
 from revalue.engine.correct.authors import Author
-from revalue.engine.correct.confirmations import Against, Confirmable
+from revalue.engine.correct.confirmations import confirmations
+from revalue.engine.correct.confirmations.confirmations import Against, Confirmable
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.errors import (
     CorrectionRefusedError,
     InvalidInputError,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from revalue.engine.core.date_ranges import DateRange, date_ranges
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import InvalidInputError, NotFoundError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database, rolled_back

@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
 from tests.support import DAYS, dates, engine, execute, facts, fetch, prices

@@ -23,8 +23,9 @@ from pyiceberg.expressions import EqualTo
 from pyiceberg.table import StaticTable
 
 from revalue.actors.steps import DatabaseSteps
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import (
     DataFaultError,
     ExportFaultError,

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import revalue
-from revalue.engine.correct.ingest import load
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database

@@ -11,9 +11,10 @@ import asyncpg
 import polars as pl
 import pytest
 
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import CorrectionRefusedError
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import ReaderQueries, valuations

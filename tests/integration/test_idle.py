@@ -7,8 +7,9 @@ import pytest
 
 from revalue.actors.loop import SchedulerLoop
 from revalue.engine.core.lifecycle import Lane
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.status import retry_jobs

@@ -17,10 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revalue.engine.correct import ingest, new_positions, new_prices, sorted_rows, sources, upserts
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.load_progress import LoadProgress
-from revalue.engine.correct.problems import ProblemKind, RejectedInputError
+from revalue.engine.correct.inputs import sorted_rows, sources
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.inputs.problems import ProblemKind, RejectedInputError
+from revalue.engine.correct.loads import load as load_module
+from revalue.engine.correct.loads.load import load
+from revalue.engine.correct.loads.load_progress import LoadProgress
+from revalue.engine.correct.writes import new_positions, new_prices, upserts
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
 from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.postgres.statement import Connection
@@ -420,7 +423,7 @@ async def both_ways(
         compared = await load(OpenTransaction(connection), kind, frame, replace=is_replaced)
         expected = await written(connection)
         await transaction.rollback()
-        monkeypatch.delattr(ingest, "_check")
+        monkeypatch.delattr(load_module, "check")
         straight = await load(book, kind, frame, replace=is_replaced)
         assert await written(connection) == expected
     own = {"trigger_id": None, "load_id": None}

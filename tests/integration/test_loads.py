@@ -11,10 +11,12 @@ import asyncpg
 import pytest
 
 import revalue
-from revalue.engine.correct import authors, corrections
-from revalue.engine.correct import loads as recorded
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.loads import list_loads
+from revalue.engine.correct import authors
+from revalue.engine.correct.corrections.files import correct_file
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads import recorded
+from revalue.engine.correct.loads.load import load
+from revalue.engine.correct.loads.recorded import list_loads
 from revalue.engine.errors import AccessDeniedError, InvalidInputError, UsageError
 from revalue.engine.operate.prune import LOADS, prune
 from revalue.engine.postgres.database import Database
@@ -91,7 +93,7 @@ async def test_what_is_not_written_is_no_load(url: str, database: Database, tmp_
         book.preview(revalue.FileOf(tmp_path / "prices.csv"))
         book.correct(revalue.Position("P1", "A", DAYS[3], Decimal(1), Decimal(1), Decimal(1)))
     assert await fetch(database, "SELECT count(*) FROM loads") == [(before,)]
-    await corrections.file(database, tmp_path / "prices.csv")
+    await correct_file(database, tmp_path / "prices.csv")
     [listed] = await list_loads(database, most=1)
     assert (listed.source, listed.changed) == (str(tmp_path / "prices.csv"), 1)
 

@@ -13,7 +13,8 @@ import pytest
 from revalue.actors.protocols import TaskLostError
 from revalue.engine import logs
 from revalue.engine.core.tasks import Task, TaskResult
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.corrections.log import log_correction
 from revalue.engine.postgres.database import Database
 from revalue.engine.value import valuer
 from tests.support import DAYS, SETTINGS, engine, execute, load_small_book, settle_until
@@ -71,7 +72,7 @@ async def test_a_correction_can_be_followed_from_the_call_to_its_jobs(
         await running.settle()
         correlation = logs.correlate()
         made = await corrections.price(database, "A", DAYS[3], Decimal(7))
-        corrections.log_correction(made)
+        log_correction(made)
         await running.settle()
     told = {line["event"]: line for line in lines.read_all()}
     line = told["corrected"]

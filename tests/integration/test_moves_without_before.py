@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.exceptions import Limits, exceptions
 from revalue.engine.read.report import Wanted

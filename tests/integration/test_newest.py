@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from revalue.engine.core.lifecycle import Lane
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.database import Database, OpenTransaction, rolled_back
 from revalue.engine.stage import stage

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from revalue.console.reference.reference import compare, read_book
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import Opening, open_calendars
+from revalue.engine.correct.calendars.openings import Opening, open_calendars
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import (
     CorrectionRefusedError,
     InvalidInputError,

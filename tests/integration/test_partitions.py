@@ -12,9 +12,10 @@ import asyncpg
 import polars as pl
 import pytest
 
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import DatabaseSetupError
 from revalue.engine.postgres.arrow import encode_binary_copy
 from revalue.engine.postgres.database import Database

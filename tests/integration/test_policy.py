@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from revalue.engine.correct.currencies import add_currency
-from revalue.engine.correct.policy import Policy, change_policy, read_policy
+from revalue.engine.correct.policy.currencies import add_currency
+from revalue.engine.correct.policy.policy import Policy, change_policy, read_policy
 from revalue.engine.errors import InvalidInputError, UsageError
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database

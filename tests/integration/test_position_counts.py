@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from revalue.console.cli.main import app
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate import database_metrics, position_counts
 from revalue.engine.operate.console_feed import read_console_state

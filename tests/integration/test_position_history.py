@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revalue.console.reference.reference import compare, read_book
-from revalue.engine.correct.ingest import Kind, LoadResult, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import LoadResult, load
 from revalue.engine.postgres.database import Database, OpenTransaction
 from tests.support import (
     DAYS,

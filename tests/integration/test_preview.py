@@ -14,9 +14,11 @@ import polars as pl
 import pytest
 
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.problems import ProblemKind, RejectedInputError
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.corrections.files import correct_file
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.inputs.problems import ProblemKind, RejectedInputError
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import (
     InvalidInputError,
     NotFoundError,
@@ -66,10 +68,10 @@ ACTS: dict[str, Act] = {
     "a position": lambda d: corrections.position(
         d, "P2", "A", DAYS[2], Decimal(3), Decimal(30), Decimal(30)
     ),
-    "a file of prices": lambda d: corrections.file(
+    "a file of prices": lambda d: correct_file(
         d, price_file({DAYS[2]: "7", DAYS[3]: "8.125", DAYS[11]: "9"})
     ),
-    "a file of rates": lambda d: corrections.file(
+    "a file of rates": lambda d: correct_file(
         d,
         pl.DataFrame(
             {
@@ -80,7 +82,7 @@ ACTS: dict[str, Act] = {
             }
         ),
     ),
-    "a file of positions": lambda d: corrections.file(
+    "a file of positions": lambda d: correct_file(
         d, facts("P1", "B", {DAYS[4]: "0", DAYS[9]: "5"})
     ),
     "three positions, two prices and a rate": several,
@@ -256,7 +258,7 @@ async def test_the_time_is_that_of_recorded_work(
     told = await preview(database, ACTS["a price"], SETTINGS)
     assert told.estimate == Estimate(told.position_days / speed, bound, speed, 8)
     every_day = price_file({day: f"{n + 1}" for n, day in enumerate(DAYS)})
-    long = await preview(database, lambda d: corrections.file(d, every_day), SETTINGS)
+    long = await preview(database, lambda d: correct_file(d, every_day), SETTINGS)
     assert long.position_days == 4 * len(DAYS)
     assert long.estimate is not None
     assert long.estimate.bound == {1: "at most", 4: "at most", 500: "at least"}[rows_written]
@@ -470,7 +472,7 @@ async def test_a_preview_in_pages_is_the_same(
     gone = facts("P2", "A", {DAYS[0]: "0"})
 
     async def act(inside: Database) -> Any:
-        await corrections.file(inside, price_file(dict.fromkeys(DAYS[2:7], "3.5")))
+        await correct_file(inside, price_file(dict.fromkeys(DAYS[2:7], "3.5")))
         await corrections.rate(inside, "EUR", "USD", DAYS[3], Decimal("1.2345"))
         return await load(inside, Kind.POSITIONS, gone, replace=True, is_recorded=False)
 
@@ -523,12 +525,12 @@ async def test_a_file_of_corrections_replaces_and_does_not_add(
     with pytest.raises(
         RejectedInputError, match=r"no price is stored for that date.*line 3"
     ) as refused:
-        await corrections.file(database, path)
+        await correct_file(database, path)
     assert [problem.kind for problem in refused.value.problems] == [ProblemKind.NOT_STORED]
     with pytest.raises(InvalidInputError, match="a file of corrections has the columns"):
-        await corrections.file(database, pl.DataFrame({"security_id": ["A"]}))
+        await correct_file(database, pl.DataFrame({"security_id": ["A"]}))
     prices("A", {DAYS[0]: "1", DAYS[1]: "101.25"}).write_csv(path)
-    made = await corrections.file(database, path)
+    made = await correct_file(database, path)
     assert (
         made.kind,
         made.rows,

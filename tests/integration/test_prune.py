@@ -15,11 +15,17 @@ import polars as pl
 import pytest
 
 from revalue.engine.book import Book
-from revalue.engine.correct import corrections
 from revalue.engine.correct.authors import local_author
-from revalue.engine.correct.confirmations import Against, Confirmable, confirm, unconfirm
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.confirmations.confirmations import (
+    Against,
+    Confirmable,
+    confirm,
+    unconfirm,
+)
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import NoLongerKnownError, UsageError, WriteConflictError
 from revalue.engine.operate.prune import (
     FENCED,

@@ -20,8 +20,9 @@ import pytest
 
 from revalue.engine.book import connect
 from revalue.engine.changes import Position, Price
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import DataFaultError, NotFoundError, UsageError
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import excel, report

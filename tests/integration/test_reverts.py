@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 
 import revalue
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.load_progress import LoadProgress
-from revalue.engine.correct.loads import list_loads
-from revalue.engine.correct.reverts import look, revert
-from revalue.engine.correct.splits import split
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
+from revalue.engine.correct.loads.load_progress import LoadProgress
+from revalue.engine.correct.loads.recorded import list_loads
+from revalue.engine.correct.reverts.reverts import look, revert
+from revalue.engine.correct.splits.splits import split
 from revalue.engine.errors import (
     CorrectionRefusedError,
     NotFoundError,

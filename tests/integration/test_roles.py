@@ -21,8 +21,9 @@ import pytest
 
 from revalue.console.cli.verify import verify_rows
 from revalue.engine import logs
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import AccessDeniedError, NotAllInPostgresError, UsageError
 from revalue.engine.lake.check import check
 from revalue.engine.lake.maintain import maintain

@@ -9,8 +9,9 @@ import pytest
 
 from revalue.console import sample
 from revalue.console.cli.verify import verify_rows
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.postgres.database import Database
 from tests.support import engine, fetch
 

@@ -17,7 +17,8 @@ from revalue.actors.protocols import TaskLostError
 from revalue.engine.apply import apply
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task, TaskResult
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import DatabaseUnavailableError, TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term

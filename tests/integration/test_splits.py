@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 
 import revalue
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.loads import list_loads
-from revalue.engine.correct.reverts import revert
-from revalue.engine.correct.splits import SplitCorrection, split
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
+from revalue.engine.correct.loads.recorded import list_loads
+from revalue.engine.correct.reverts.reverts import revert
+from revalue.engine.correct.splits.splits import SplitCorrection, split
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError
 from revalue.engine.postgres.database import Database, rolled_back
 from tests.conftest import book_template, drop_database, fresh_database

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from revalue.engine.correct.sources import read
+from revalue.engine.correct.inputs.sources import read
 from revalue.engine.errors import InvalidInputError
 
 PARSE = """
@@ -18,7 +18,7 @@ import sys
 from io import BytesIO
 from pathlib import Path
 from revalue.console.web.corrections import BODY_LIMITS
-from revalue.engine.correct.sources import from_csv, from_parquet
+from revalue.engine.correct.inputs.sources import from_csv, from_parquet
 from revalue.engine.errors import InvalidInputError
 
 def peak():

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from revalue.console.cli.verify import Verified, describe, verify_rows
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from revalue.console.reference.reference import compare, read_book
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import CorrectionRefusedError, DataFaultError
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database

@@ -11,7 +11,7 @@ from uuid import uuid4
 import polars as pl
 import pytest
 
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.errors import (
     DatabaseSetupError,
     DatabaseUnavailableError,

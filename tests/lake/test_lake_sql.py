@@ -14,7 +14,7 @@ import pytest
 from revalue.console.cli.lake_sql import _ask
 from revalue.engine.core.decimals import AMOUNT
 from revalue.engine.core.valuation import AMOUNT_COLUMNS
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.errors import (
     LakeFaultError,
     NotFoundError,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.errors import DatabaseSetupError, NotFoundError, WriteConflictError
 from revalue.engine.fault_injection import MAINTENANCE_POINTS
 from revalue.engine.lake.check import check, sweep

@@ -12,7 +12,7 @@ import pytest
 from revalue.actors.local import LocalWorker
 from revalue.actors.scheduler import Scheduler
 from revalue.actors.upkeep import Upkeep
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.errors import AccessDeniedError
 from revalue.engine.lake.check import check
 from revalue.engine.lake.maintain import Maintained, OnStep, maintain

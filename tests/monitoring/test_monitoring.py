@@ -19,7 +19,8 @@ from typer.core import TyperGroup
 from revalue.console import monitoring
 from revalue.console.cli.main import app
 from revalue.engine import metrics
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
 from revalue.engine.operate import database_metrics, position_counts

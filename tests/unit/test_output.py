@@ -31,8 +31,8 @@ from revalue.console.cli.status import (
 )
 from revalue.console.cli.value import describe_run
 from revalue.engine.core.date_ranges import DateRange
-from revalue.engine.correct.corrections import FileCorrection
-from revalue.engine.correct.load_progress import LoadProgress
+from revalue.engine.correct.corrections.files import FileCorrection
+from revalue.engine.correct.loads.load_progress import LoadProgress
 from revalue.engine.export.export import ExportProgress
 from revalue.engine.operate.status import Status
 from revalue.engine.runtime import Run, RunProgress

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from revalue.engine.correct import sorted_rows
-from revalue.engine.correct.sorted_rows import SortedRows, in_frames
+from revalue.engine.correct.inputs import sorted_rows
+from revalue.engine.correct.inputs.sorted_rows import SortedRows, in_frames
 from revalue.engine.errors import UsageError
 
 Row = tuple[int, str | None, date | None]

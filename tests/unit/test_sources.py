@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from revalue.engine.correct import csv_blocks, sources, unpacked
-from revalue.engine.correct.parsing import Column, parse_columns
-from revalue.engine.correct.problems import InputProblem, ProblemKind, Problems
-from revalue.engine.correct.sources import Numbering, Source, from_csv, from_parquet, read
+from revalue.engine.correct.inputs import csv_blocks, sources, unpacked
+from revalue.engine.correct.inputs.parsing import Column, parse_columns
+from revalue.engine.correct.inputs.problems import InputProblem, ProblemKind, Problems
+from revalue.engine.correct.inputs.sources import Numbering, Source, from_csv, from_parquet, read
 from revalue.engine.errors import InvalidInputError
 
 CELLS = ("a", "", "1.5", '"q"', '"x,y"', '"two\nlines"', '"a ""quoted"" word"', '"\r\n"', "Ä")

@@ -18,9 +18,10 @@ from playwright.async_api import Browser, Page, expect
 
 from revalue.console import sample
 from revalue.console.web.app import create_app
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.openings import open_calendars
+from revalue.engine.correct.calendars.openings import open_calendars
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.operate.status import list_corrections
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database

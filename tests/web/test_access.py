@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from revalue.console.cli.main import app
 from revalue.console.web.opaque_ids import KINDS, OpaqueIds
 from revalue.console.web.server import application, is_loopback
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.errors import (
     DatabaseUnavailableError,
     NotFoundError,

@@ -13,9 +13,10 @@ import pytest
 
 from revalue.console.reference.reference import ExpectedRow, expected_rows, read_book
 from revalue.console.web.app import create_app
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
-from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.inputs.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.loads.load import load
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
 from tests.support import DAYS, Engine, execute, facts, open_days, prices

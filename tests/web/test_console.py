@@ -13,8 +13,9 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from revalue.console.web.app import create_app
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database

@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from revalue.console.web import exceptions as web_exceptions
 from revalue.console.web.app import create_app
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
 from tests.support import DAYS, Engine, execute

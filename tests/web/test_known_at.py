@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from revalue.console.reference.reference import ExpectedRow, expected_rows, read_book
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.operate.status import retry_jobs
 from revalue.engine.postgres.database import Database
 from tests.conftest import drop_database, fresh_database

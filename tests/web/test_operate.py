@@ -15,7 +15,8 @@ import pytest
 
 from revalue.console.web import corrections as web_corrections
 from revalue.console.web import previews as web_previews
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.corrections.files import correct_file
 from revalue.engine.postgres.database import Database
 from revalue.engine.preview import preview as preview_module
 from revalue.engine.settings import Settings
@@ -145,7 +146,7 @@ async def test_a_preview_of_a_file_is_what_then_happens(
         2,
         2,
     )
-    await corrections.file(database, frame)
+    await correct_file(database, frame)
     await valued.settle()
     after = await values(database)
     for line in told["portfolios"]:

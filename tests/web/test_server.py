@@ -33,7 +33,8 @@ from revalue.console.web.app import create_app
 from revalue.console.web.responses import rows_response
 from revalue.console.web.schemas.jobs import Jobs
 from revalue.console.web.server import Server, listen
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import DatabaseUnavailableError, UsageError
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database

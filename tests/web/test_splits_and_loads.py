@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from revalue.engine.correct import corrections
-from revalue.engine.correct.ingest import Kind, load
+from revalue.engine.correct.corrections import corrections
+from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.loads.load import load
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
 from tests.support import DAYS, Engine, fetch, prices

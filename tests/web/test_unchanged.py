@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.fan_out import fan_out
 from revalue.engine.operate.status import list_failed_jobs, retry_jobs
 from revalue.engine.postgres.database import Database

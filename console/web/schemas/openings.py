@@ -4,7 +4,7 @@ from pydantic import Field
 
 from revalue.console.web.parameters import IsoDate
 from revalue.console.web.schemas.fields import Day, Model
-from revalue.engine.correct.parsing import MAX_ID_CHARACTERS
+from revalue.engine.correct.inputs.parsing import MAX_ID_CHARACTERS
 
 
 class OpenDays(Model):

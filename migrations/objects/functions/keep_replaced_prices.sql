@@ -1,7 +1,8 @@
 -- Keep the prices that a load adds, replaces or removes, so that the load can be taken back.
 --
--- A load turns this on for its transaction (engine/correct/loads.py). What is kept belongs to the
--- moment of the transaction, which no writer can choose: nobody can add to the load of another.
+-- A load turns this on for its transaction (engine/correct/loads/recorded.py). What is kept belongs
+-- to the moment of the transaction, which no writer can choose: nobody can add to the load of
+-- another.
 --
 -- Many prices are one row, with an array per column. As a row per price they would take as much
 -- time and space as the prices themselves. Where a statement has many prices of a security, as in a

@@ -3,7 +3,7 @@
 --
 -- A load or a correction of a position writes its records together with its epoch and its
 -- reprocessing trigger; records alone would revalue nothing. A load sets revalue.loading_positions
--- for its transaction (engine/correct/upserts.py).
+-- for its transaction (engine/correct/writes/upserts.py).
 CREATE OR REPLACE TRIGGER position_history_written
 BEFORE INSERT OR UPDATE OR DELETE ON position_history
 FOR EACH STATEMENT

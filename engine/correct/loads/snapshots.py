@@ -6,7 +6,7 @@ What these portfolios hold on that date, and the file leaves out, is closed on i
 from collections.abc import Set
 from datetime import date
 
-from revalue.engine.correct.position_records import PositionRecord
+from revalue.engine.correct.loads.position_records import PositionRecord
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError
 from revalue.engine.postgres.statement import Connection, statements
 

@@ -5,7 +5,7 @@ from types import TracebackType
 
 import polars as pl
 
-from revalue.engine.correct.parsing import Column
+from revalue.engine.correct.inputs.parsing import Column
 from revalue.engine.postgres.arrow import copy_frames
 from revalue.engine.postgres.statement import Connection
 

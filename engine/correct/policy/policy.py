@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from revalue.engine.correct import currencies
+from revalue.engine.correct.policy import currencies
+from revalue.engine.correct.reach import reach
 from revalue.engine.errors import DatabaseSetupError, InvalidInputError, UsageError
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import statements
@@ -86,8 +87,8 @@ async def change_policy(
             old.fx_max_age if fx_max_age is None else fx_max_age,
         )
         await sql("change_policy").execute(connection, pivot=new.pivot, max_age=new.fx_max_age)
-        reach = await sql("reach").one(connection)
-    return PolicyCorrection(old, new, tuple(reach["trigger_ids"]), reach["positions"])
+        reached = await reach(connection)
+    return PolicyCorrection(old, new, reached.trigger_ids, reached.positions)
 
 
 def _policy(found: Any) -> Policy:

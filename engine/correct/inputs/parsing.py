@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from revalue.engine.correct.problems import (
+from revalue.engine.correct.inputs.problems import (
     UNSEEN,
     InputProblem,
     ProblemKind,

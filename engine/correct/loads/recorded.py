@@ -27,7 +27,7 @@ class Load:
         rows, inserted, changed, unchanged, removed, closed: as of `LoadResult`.
         trigger_ids: the triggers that record what it corrected.
         reverts: the load that it has taken back; None: it was loaded.
-        is_revertible: whether it can be taken back (reverts.py).
+        is_revertible: whether it can be taken back (reverts/).
     """
 
     load_id: int

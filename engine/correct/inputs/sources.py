@@ -10,15 +10,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from revalue.engine.correct.csv_blocks import CsvBlocks, Readable
-from revalue.engine.correct.csv_table import (
+from revalue.engine.correct.inputs.csv_blocks import CsvBlocks, Readable
+from revalue.engine.correct.inputs.csv_table import (
     UNREADABLE,
     CsvTable,
     require_table,
     require_uncompressed,
 )
-from revalue.engine.correct.limits import Limits
-from revalue.engine.correct.unpacked import Unpacked
+from revalue.engine.correct.inputs.limits import Limits
+from revalue.engine.correct.inputs.unpacked import Unpacked
 from revalue.engine.errors import InvalidInputError, UsageError
 
 BATCH_ROWS = 100_000

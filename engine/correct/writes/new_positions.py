@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from revalue.engine.correct import upserts
-from revalue.engine.correct.incoming import Incoming, InTheWayError
-from revalue.engine.correct.sorted_rows import FRAME_ROWS, SortedRows, in_frames
+from revalue.engine.correct.inputs.sorted_rows import FRAME_ROWS, SortedRows, in_frames
+from revalue.engine.correct.writes import upserts
+from revalue.engine.correct.writes.incoming import Incoming, InTheWayError
 from revalue.engine.postgres.ahead import ahead
 from revalue.engine.postgres.arrow import copy_csv, copy_frame
 from revalue.engine.postgres.statement import Connection, statements

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import polars as pl
 
-from revalue.engine.correct.csv_blocks import Block, count_lines, last_row_end
-from revalue.engine.correct.problems import SHOWN_ROWS, shown
+from revalue.engine.correct.inputs.csv_blocks import Block, count_lines, last_row_end
+from revalue.engine.correct.inputs.problems import SHOWN_ROWS, shown
 from revalue.engine.errors import InvalidInputError
 
 _MOST_COLUMNS = 1_000  # polars takes gigabytes for millions of them

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from revalue.engine import logs
 from revalue.engine.correct.authors import Author
+from revalue.engine.correct.securities import require_security
 from revalue.engine.errors import InvalidInputError, NotFoundError
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
@@ -146,8 +147,7 @@ async def unconfirm(
 
 async def _require_existing(connection: Connection, kind: Confirmable, subject: str) -> None:
     if kind is Confirmable.PRICE:
-        if not await sql("security_exists").value(connection, security=subject):
-            raise NotFoundError(f"there is no security {subject!r}")
+        await require_security(connection, subject)
         return
     local, _, base = subject.partition("/")
     unknown = await sql("unknown_currency").value(connection, local=local, base=base)

@@ -8,9 +8,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from revalue.engine.correct import loads, upserts
-from revalue.engine.correct.incoming import Incoming
-from revalue.engine.correct.ingest import COLUMNS, Kind
+from revalue.engine.correct.inputs.kinds import COLUMNS, Kind
+from revalue.engine.correct.loads import recorded
+from revalue.engine.correct.securities import require_security
+from revalue.engine.correct.writes import upserts
+from revalue.engine.correct.writes.incoming import Incoming
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, NotFoundError
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
@@ -118,13 +120,12 @@ async def split(
     numerator, denominator = parse_ratio(ratio)
     words = f"split of {security} on "
     async with database.transaction() as connection:
-        if not await sql("security_exists").value(connection, security=security):
-            raise NotFoundError(f"there is no security {security!r}")
+        await require_security(connection, security)
         await sql("lock_split_positions").value(connection, security=security)
         # Whoever has made the same split meanwhile has held these locks.
         if not again:
             await _require_first(connection, security, day, words)
-        await loads.keep_replaced(connection)
+        await recorded.keep_replaced(connection)
         await sql("split_records").execute(
             connection,
             security=security,
@@ -145,7 +146,7 @@ async def split(
             await incoming.analyze()
             counts = await upserts.write_histories(connection, replace=False)
         await connection.execute("DROP TABLE split_records")
-        load_id = await loads.record(
+        load_id = await recorded.record(
             connection, Kind.POSITIONS.value, f"{words}{day} {ratio}", count["records"], counts
         )
         prices = await sql("prices_around").one(connection, security=security, day=day)

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from revalue.engine import logs
-from revalue.engine.correct import authors, loads, upserts
+from revalue.engine.correct import authors
 from revalue.engine.correct.authors import Author
-from revalue.engine.correct.incoming import Incoming
-from revalue.engine.correct.ingest import COLUMNS, Kind
-from revalue.engine.correct.load_progress import OnProgress, Progress
+from revalue.engine.correct.inputs.kinds import COLUMNS, Kind
+from revalue.engine.correct.loads import recorded
+from revalue.engine.correct.loads.load_progress import OnProgress, Progress
+from revalue.engine.correct.reach import reach
+from revalue.engine.correct.writes import upserts
+from revalue.engine.correct.writes.incoming import Incoming
 from revalue.engine.errors import (
     CorrectionRefusedError,
     NotFoundError,
@@ -95,7 +98,7 @@ async def revert(
         found = await _to_revert(connection, load_id)
         kind = Kind(found["kind"])
         await authors.sign(connection, authors.local_author())
-        await loads.keep_replaced(connection)
+        await recorded.keep_replaced(connection)
         progress.next("checking", 0)
         count = await _compare(connection, load_id, found, keep_later=keep_later)
         progress.next("writing", 0)
@@ -105,7 +108,7 @@ async def revert(
             done = await _restore_market_data(connection, kind, count["inserted"])
         await connection.execute("DROP TABLE reverted")
         progress.next("committing", 0)
-        recorded = await loads.record(
+        as_load = await recorded.record(
             connection,
             kind.value,
             f"revert of load {load_id}",
@@ -123,7 +126,7 @@ async def revert(
         kept=count["later"],
         trigger_ids=done["trigger_ids"],
         positions=done["positions"],
-        load_id=recorded,
+        load_id=as_load,
     )
 
 
@@ -287,13 +290,13 @@ async def _restore_market_data(connection: Connection, kind: Kind, missing: int)
             f"another session has stored {missing - inserted:,} of the {kind.value} meanwhile that "
             "would be restored, nothing is taken back. Try again: the rows are then named"
         )
-    reach = await sql("reach").one(connection)
+    reached = await reach(connection)
     return {
         "inserted": inserted,
         "changed": changed,
         "removed": removed,
-        "trigger_ids": tuple(reach["trigger_ids"]),
-        "positions": reach["positions"],
+        "trigger_ids": reached.trigger_ids,
+        "positions": reached.positions,
     }
 
 

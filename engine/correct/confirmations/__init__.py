@@ -1,0 +1,1 @@
+"""Confirm prices and rates that moved far."""

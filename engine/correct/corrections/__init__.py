@@ -1,0 +1,1 @@
+"""Correct one price, one rate or one position, a file of them, or several together."""

@@ -1,0 +1,1 @@
+"""Read files, frames and tables, parse their columns, and find the rules that rows break."""

@@ -1,0 +1,1 @@
+"""Load files and frames: all of one or nothing; record who has loaded what when."""

@@ -1,0 +1,1 @@
+"""The valuation policy, and the currencies that there are."""

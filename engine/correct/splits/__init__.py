@@ -1,0 +1,1 @@
+"""Correct the quantities of a security for a split."""

@@ -1,0 +1,1 @@
+"""Write validated rows into the tables: by way of the table `incoming`, or straight."""
