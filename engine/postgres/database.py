@@ -19,8 +19,9 @@ from revalue.engine.errors import (
     UsageError,
     WriteConflictError,
 )
+from revalue.engine.postgres.address import asyncpg_address
 from revalue.engine.postgres.blockers import Blocker
-from revalue.engine.postgres.driver_errors import engine_error, unreachable
+from revalue.engine.postgres.driver_errors import engine_error, no_encryption, unreachable
 from revalue.engine.postgres.liveness import CONNECT_SECONDS
 from revalue.engine.postgres.opening import (
     Session,
@@ -74,6 +75,8 @@ def translated_errors() -> Iterator[None]:
     except OSError as error:
         if error.filename is not None:  # of a file, not of a connection
             raise
+        if (refused := no_encryption(error)) is not None:
+            raise refused from error
         raise unreachable(str(error) or type(error).__name__) from error
 
 
@@ -108,7 +111,7 @@ async def require_access(url: str) -> None:
         UsageError: the address cannot be used.
     """
     with translated_errors():
-        connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+        connection = await asyncpg.connect(asyncpg_address(url), timeout=CONNECT_SECONDS)
         await connection.close(timeout=SHORT_SECONDS)
 
 
@@ -261,7 +264,7 @@ class Database:
             settings["statement_timeout"] = _milliseconds(statement_seconds)
         with translated_errors():
             pool = await asyncpg.create_pool(
-                url,
+                asyncpg_address(url),
                 # A pool with a minimum reconnects by itself while the server is down, and logs each
                 # failure.
                 min_size=0,

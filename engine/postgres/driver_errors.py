@@ -10,6 +10,8 @@ An error is of one of three kinds:
   every job, so it stops what is running (DatabaseSetupError, AccessDeniedError).
 """
 
+import ssl
+
 from revalue.engine.errors import (
     AccessDeniedError,
     CorrectionRefusedError,
@@ -71,6 +73,10 @@ _POOLER_HAS_NO_ACCESS = (
 _POOLER_SHARES_SESSIONS = "transaction blocks not allowed"
 # A prepared statement is not there, or that of another client is.
 _LOST_STATEMENTS = ("26000", "42P05")
+_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError)
+_DAMAGED = "RECORD_MAC"
+_NOT_OFFERED = "rejected SSL upgrade"  # of asyncpg
+_OF_CERTIFICATES = ("private key file", "certificate")
 _OTHER_SCHEMA = ("0A", "3F", "42")  # objects that are missing, or have another form
 
 
@@ -172,6 +178,44 @@ def shared_sessions(message: str | None = None) -> DatabaseSetupError:
         "server_reset_query), or give the server's own address"
         f"{f' ({message})' if message else ''}"
     )
+
+
+def no_encryption(error: OSError) -> DatabaseSetupError | None:
+    """Return the error of a connection that cannot be encrypted as the address asks, if it is one.
+
+    Certificates, their names and what both sides offer are the same at each attempt.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return DatabaseSetupError(
+            "the certificate of the PostgreSQL server is not accepted: "
+            f"{error.verify_message.rstrip('.')}. The address names the authorities "
+            "(sslrootcert); sslmode=verify-full compares the certificate with the name of the "
+            "host, too, and verify-ca does not"
+        )
+    if isinstance(error, ssl.SSLError) and not (
+        isinstance(error, _CUT) or _DAMAGED in (error.reason or "")
+    ):
+        return DatabaseSetupError(
+            f"no encrypted connection to PostgreSQL can be made: {error.reason or error}. Check "
+            "the client's certificate and key (sslcert, sslkey, sslpassword), the authorities "
+            "(sslrootcert, sslcrl), and which versions of TLS the server offers"
+        )
+    if _NOT_OFFERED in str(error):
+        return DatabaseSetupError(
+            "the PostgreSQL server offers no encryption, and the address requires it (sslmode): "
+            f"set ssl = on there, or give sslmode=prefer ({error})"
+        )
+    return None
+
+
+def error_of_libpq(message: str) -> RevalueError:
+    """Return the error of a connection that libpq could not open, or has lost: it has no SQLSTATE.
+
+    A key that others may read, for example, is refused by libpq only.
+    """
+    if any(said in message for said in _OF_CERTIFICATES):
+        return DatabaseSetupError(f"no encrypted connection to PostgreSQL can be made: {message}")
+    return unreachable(message)
 
 
 def unreachable(message: str) -> DatabaseUnavailableError:

@@ -6,8 +6,6 @@ proxy that hangs, is noticed by the time limits of Database and ArrowReader.
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from urllib.parse import quote, unquote
 
 import asyncpg
 
@@ -21,13 +19,14 @@ _SOCKET_OPTIONS = {
     "TCP_KEEPCNT": _PROBES,
     "TCP_USER_TIMEOUT": _UNACKNOWLEDGED_MILLISECONDS,
 }
-_LIBPQ_PARAMETERS = {
+LIBPQ_PARAMETERS = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": _IDLE_SECONDS,
     "keepalives_interval": _INTERVAL_SECONDS,
     "keepalives_count": _PROBES,
     "tcp_user_timeout": _UNACKNOWLEDGED_MILLISECONDS,
 }
+"""Parameters of an address of libpq by which this side notices it."""
 
 SERVER_SETTINGS = {
     "tcp_keepalives_idle": str(_IDLE_SECONDS),
@@ -50,19 +49,3 @@ async def keep_alive(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     for name, value in _SOCKET_OPTIONS.items():
         if hasattr(socket, name):  # macOS has other names for some
             found.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def libpq_address(url: str, options: Sequence[str]) -> str:
-    """Return the address for libpq: with keepalives, and with these options of the session.
-
-    What the address says itself about keepalives and timeouts stays. Its own options come first, so
-    that these take precedence.
-    """
-    base, _, query = url.partition("?")
-    parts = [part for part in query.split("&") if part]
-    given = {part.partition("=")[0]: part.partition("=")[2] for part in parts}
-    own = [unquote(given["options"])] if given.get("options") else []
-    kept = [part for part in parts if not part.startswith("options=")]
-    added = [f"{name}={value}" for name, value in _LIBPQ_PARAMETERS.items() if name not in given]
-    session = quote(" ".join([*own, *options]))
-    return f"{base}?{'&'.join([*kept, *added, *([f'options={session}'] if session else [])])}"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from revalue.engine.postgres.address import asyncpg_address
 from revalue.engine.postgres.driver_errors import shared_sessions
 from revalue.engine.postgres.liveness import CONNECT_SECONDS, SERVER_SETTINGS, keep_alive
 from revalue.engine.postgres.statement import Connection, statements
@@ -44,7 +45,7 @@ async def connect(
         DatabaseSetupError: a connection pooler gives sessions to others between transactions.
     """
     connection = await asyncpg.connect(
-        url,
+        asyncpg_address(url),
         timeout=CONNECT_SECONDS,
         command_timeout=seconds,
         server_settings={"application_name": application},
@@ -105,7 +106,9 @@ async def require_own_session(
         return  # the server itself has answered: a pooler gives its clients numbers of its own
     lock = secrets.randbits(62)
     # Named statements are lost between the sessions of such a pooler.
-    other = await asyncpg.connect(url, timeout=CONNECT_SECONDS, statement_cache_size=0)
+    other = await asyncpg.connect(
+        asyncpg_address(url), timeout=CONNECT_SECONDS, statement_cache_size=0
+    )
     try:
         async with _given_in_time(other):
             await other.fetchval(sql("take_probe").positional, lock)
@@ -142,7 +145,9 @@ async def _is_released(
 async def _release(url: str, lock: int) -> None:
     """Release the lock in whichever session it is, if it is found: it ends with that session."""
     with suppress(asyncpg.PostgresError, OSError):
-        other = await asyncpg.connect(url, timeout=CONNECT_SECONDS, statement_cache_size=0)
+        other = await asyncpg.connect(
+            asyncpg_address(url), timeout=CONNECT_SECONDS, statement_cache_size=0
+        )
         for _ in range(_RELEASES):
             if await other.fetchval(sql("release_probe").positional, lock):
                 break

@@ -16,9 +16,10 @@ from revalue.engine.leadership import term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres import database as database_module
 from revalue.engine.postgres import witness
+from revalue.engine.postgres.address import libpq_address
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
-from revalue.engine.postgres.liveness import keep_alive, libpq_address
+from revalue.engine.postgres.liveness import keep_alive
 from revalue.engine.postgres.statement import Statement
 from revalue.engine.read.queries import open_limited
 from revalue.engine.value import commit, valuer

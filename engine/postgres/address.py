@@ -1,0 +1,131 @@
+"""The address of the database as each of the two drivers takes it.
+
+An address is written as for libpq (psql, pg_dump), by which ADBC connects. asyncpg knows most of
+its parameters, and takes a parameter that it does not know for a setting of the server. What it
+cannot keep is refused here: one driver would connect in a way that the address forbids.
+"""
+
+import os
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from revalue.engine.errors import UsageError
+from revalue.engine.postgres.liveness import LIBPQ_PARAMETERS
+
+_OF_LIBPQ_ONLY = {
+    *("connect_timeout", "tcp_user_timeout", "fallback_application_name", "load_balance_hosts"),
+    *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+    *("sslsni", "sslcompression", "gssdelegation"),
+}
+"""What asyncpg does without: it has limits of its own (liveness), or has no such feature."""
+
+_KEPT_BY_LIBPQ_ONLY = {
+    "channel_binding": ("prefer", "disable"),
+    "gssencmode": ("prefer", "disable"),
+    "sslcertmode": ("allow", "disable"),
+    "require_auth": (),
+    "requirepeer": (),
+    "hostaddr": (),
+    "sslcrldir": (),
+}
+"""What asyncpg does not know, and may ignore if it has one of these values."""
+
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Red Hat
+    "/etc/ssl/cert.pem",  # Alpine, macOS
+)
+
+
+def asyncpg_address(url: str) -> str:
+    """Return the address for asyncpg.
+
+    Raises:
+        UsageError: it asks for something that asyncpg cannot keep, or names a file that is not
+            there.
+    """
+    base, given = _parse(url)
+    kept = []
+    for name, value in _checked(given):
+        if name in _OF_LIBPQ_ONLY:
+            continue
+        if name in _KEPT_BY_LIBPQ_ONLY:
+            if value not in _KEPT_BY_LIBPQ_ONLY[name]:
+                raise UsageError(
+                    f"the database's address asks for {name}={value}, which one of the drivers "
+                    "(asyncpg) cannot keep: leave it out. sslmode=verify-full with sslrootcert "
+                    "checks whose server it is"
+                )
+            continue
+        kept.append((name, value))
+    return url if kept == given else _written(base, kept)
+
+
+def libpq_address(url: str, options: Sequence[str]) -> str:
+    """Return the address for libpq: with keepalives, and with these options of the session.
+
+    What the address says itself about keepalives and timeouts stays. Its own options come first, so
+    that these take precedence.
+
+    Raises:
+        UsageError: it names a file that is not there.
+    """
+    base, parameters = _parse(url)
+    parameters = _checked(parameters)
+    given = dict(parameters)
+    own = [given["options"]] if given.get("options") else []
+    kept = [(name, value) for name, value in parameters if name != "options"]
+    kept += [(name, str(value)) for name, value in LIBPQ_PARAMETERS.items() if name not in given]
+    session = " ".join([*own, *options])
+    return _written(base, [*kept, *([("options", session)] if session else [])])
+
+
+def _parse(url: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return what stands before the parameters, and these."""
+    base, _, query = url.partition("?")
+    parts = [part.partition("=") for part in query.split("&") if part]
+    return base, [(name, unquote(value)) for name, _, value in parts]
+
+
+def _checked(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the parameters with the names of files that are there."""
+    if dict(parameters).get("sslrootcert") == "system":
+        parameters = _with_system_certificates(parameters)
+    for name, value in parameters:
+        if name in _FILES and value and not os.access(value, os.R_OK):
+            why = "cannot be read" if Path(value).exists() else "is not there"
+            raise UsageError(f"the database's address names the file {value} ({name}), which {why}")
+    return parameters
+
+
+def _written(base: str, parameters: list[tuple[str, str]]) -> str:
+    if not parameters:
+        return base
+    return f"{base}?{'&'.join(f'{name}={quote(value)}' for name, value in parameters)}"
+
+
+def _with_system_certificates(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Replace `sslrootcert=system` by the file that has the system's certificates.
+
+    asyncpg does not know the word, and libpq would look where the one that ADBC brings was built
+    for. As for libpq, the name of the host is compared, too: anybody can have a certificate of one
+    of these authorities.
+    """
+    mode = dict(parameters).get("sslmode", "verify-full")
+    if mode != "verify-full":
+        raise UsageError(
+            f"the database's address has sslrootcert=system and sslmode={mode}: anybody can have a "
+            "certificate of an authority that the system trusts. Write sslmode=verify-full"
+        )
+    found = [os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *_BUNDLES]
+    bundle = next((each for each in found if each and Path(each).is_file()), None)
+    if bundle is None:
+        raise UsageError(
+            "the database's address has sslrootcert=system, and no file of the system's "
+            "certificates was found: name it by SSL_CERT_FILE, or as sslrootcert"
+        )
+    others = [each for each in parameters if each[0] not in ("sslrootcert", "sslmode")]
+    return [*others, ("sslmode", mode), ("sslrootcert", bundle)]

@@ -1,0 +1,74 @@
+"""One address, as each driver takes it."""
+
+from pathlib import Path
+
+import pytest
+
+from revalue.engine.errors import UsageError
+from revalue.engine.postgres.address import asyncpg_address, libpq_address
+
+HOST = "postgresql://u:p%40ss@h,i:5433/d"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        HOST,
+        "postgresql://u@/d?host=/run/postgresql&port=5432",
+        f"{HOST}?target_session_attrs=read-write&options=-csearch_path%3Dbook",
+        f"{HOST}?sslmode=require&sslnegotiation=direct&ssl_min_protocol_version=TLSv1.3",
+    ],
+)
+def test_what_both_drivers_know_stays_as_it_is_written(address: str) -> None:
+    assert asyncpg_address(address) == address
+    assert libpq_address(f"{HOST}?sslmode=require", []).startswith(f"{HOST}?sslmode=require&")
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        *("connect_timeout=10", "keepalives=1", "keepalives_idle=5", "tcp_user_timeout=1000"),
+        *("sslsni=0", "channel_binding=prefer", "gssencmode=disable", "sslcertmode=allow"),
+    ],
+)
+def test_what_only_libpq_knows_is_not_sent_to_the_server_as_a_setting(parameter: str) -> None:
+    address = f"{HOST}?{parameter}&sslmode=require"
+    assert asyncpg_address(address) == f"{HOST}?sslmode=require"
+    assert f"{parameter}&" in libpq_address(address, [])
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        *("channel_binding=require", "gssencmode=require", "sslcertmode=require", "hostaddr=::1"),
+        *("require_auth=scram-sha-256", "requirepeer=postgres", "sslcrldir=/etc/crl"),
+    ],
+)
+def test_what_one_driver_cannot_keep_is_refused(parameter: str) -> None:
+    with pytest.raises(UsageError, match=f"asks for {parameter}, which one of the drivers"):
+        asyncpg_address(f"{HOST}?{parameter}")
+
+
+@pytest.mark.parametrize("name", ["sslrootcert", "sslcert", "sslkey", "sslcrl"])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    there, missing = tmp_path / "there file.pem", tmp_path / "missing.pem"
+    there.touch()
+    given = f"{HOST}?{name}={str(there).replace(' ', '%20')}"
+    assert asyncpg_address(given) == given
+    for read in (asyncpg_address, lambda address: libpq_address(address, [])):
+        with pytest.raises(UsageError, match=rf"{missing} \({name}\), which is not there"):
+            read(f"{HOST}?{name}={missing}")
+
+
+def test_the_certificates_of_the_system_are_the_same_file_for_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    given = f"{HOST}?sslrootcert=system"
+    expected = f"{HOST}?sslmode=verify-full&sslrootcert={bundle}"
+    assert asyncpg_address(given) == asyncpg_address(f"{given}&sslmode=verify-full") == expected
+    assert libpq_address(given, []).startswith(f"{expected}&")
+    with pytest.raises(UsageError, match="anybody can have a certificate"):
+        asyncpg_address(f"{given}&sslmode=require")
