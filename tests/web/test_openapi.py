@@ -47,6 +47,7 @@ REAL = {
     "to": (DAYS[-1].isoformat(),),
     "known_at": ("2024-01-01T00:00:00Z", "2026-01-01T00:00:00+01:00"),
     "job_id": ("1", "2", "3"),
+    "load_id": ("4", "5", "6"),
     "security_id": ("A", "B"),
     "portfolio_id": ("P1", "P2"),
     "base_currency": ("EUR",),
@@ -162,7 +163,7 @@ def test_every_operation_describes_its_responses(served: str) -> None:
         ), path
         answer = requests.request(
             method,
-            base + path.format(portfolio="P1", security="A", job_id=1, preview_id="x"),
+            base + path.format(portfolio="P1", security="A", job_id=1, load_id=1, preview_id="x"),
             timeout=10,
         )
         assert answer.status_code == (200 if is_open else 401), path

@@ -12,7 +12,7 @@ import pytest
 
 from revalue.console.web import reports
 from revalue.console.web.schemas.reports import ReportedPosition, ReportedTotal
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import report

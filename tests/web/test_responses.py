@@ -14,7 +14,7 @@ import pytest
 from revalue.console.web.arrow_schema import columns
 from revalue.console.web.content_negotiation import choose_media_type
 from revalue.console.web.schemas.portfolios import Positions
-from revalue.engine.correct import corrections
+from revalue.engine.correct.corrections import corrections
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres.database import Database
 from tests.support import DAYS, Engine, execute, open_days

@@ -130,7 +130,7 @@ async def test_what_is_refused_changes_nothing_and_says_why(
         ({"security_id": "X"}, 404),
         ({"ratio": "3:3"}, 422),
         ({"ratio": "1.5"}, 422),
-        ({"ratio": "1:7", "again": True}, 422),
+        ({"ratio": "1:11", "again": True}, 422),  # no exact quantities
     ):
         await post(web, "/splits", status, key="2", **{**SPLIT, **wrong}, why="ex-date")
     assert await fetch(database, HELD) == after
@@ -142,9 +142,11 @@ async def test_what_is_refused_changes_nothing_and_says_why(
     assert "1 of the 2 rows that it has changed were changed since" in refused["detail"]
     back = await post(web, call, key="2", keep_later=True, why="a wrong file")
     assert (back["restored"], back["kept"]) == (1, 1)
-    assert (await post(web, "/loads/999999:revert", 404, why="x"))["title"] == "NotFoundError"
+    assert (await post(web, "/loads/999999:revert", 404, key="3", why="x"))[
+        "title"
+    ] == "NotFoundError"
     [portfolios] = (await got(web, "/loads", kind="portfolios"))["items"]
-    refused = await post(web, f"/loads/{portfolios['load_id']}:revert", 422, why="x")
+    refused = await post(web, f"/loads/{portfolios['load_id']}:revert", 422, key="4", why="x")
     assert refused["type"] == "urn:revalue:UsageError"
     answer = await web.post("/splits", json={**SPLIT, "why": "x"})
     assert (answer.status_code, "Idempotency-Key is required" in answer.text) == (400, True)
