@@ -111,7 +111,7 @@ def test_any_suffix_is_taken_if_the_format_is_given(book: str, tmp_path: Path) -
         (csv_of().replace(b",", b"\t"), "tabs"),
         (csv_of().replace(b",", b";"), "semicolons"),
         (b"PAR1 and nothing else", "standard input cannot be read"),
-        (b"\x1f\x8b and nothing else", "standard input cannot be read"),
+        (b"\x1f\x8b and nothing else", "standard input cannot be unpacked"),
         (b"a picture\n\x00\x01", "standard input"),
     ],
 )
