@@ -112,13 +112,16 @@ class Runner:
     def _move(self, host: Host, mover: Mover) -> None:
         """End the scheduler in order, and start the next one there.
 
-        It works on while a Ray is started, and stays if none can be.
+        It works on while a Ray is started, and stays if none can be, or if an operator has drained
+        it meanwhile.
         """
         with ExitStack() as undo:
             try:
                 connection = undo.enter_context(self._connected(host))
             except UsageError as error:
                 mover.refused(str(error))
+                return
+            if self.progress(idle_seconds=0.0)["ended"]:
                 return
             self._running.close()
             self._host = host
