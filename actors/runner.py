@@ -109,23 +109,28 @@ class Runner:
         self.ended_in_order = False
         self.ended_in_order = self._host.stop()
 
-    def _move(self, host: Host, mover: Mover) -> None:
+    def _move(self, host: Host, mover: Mover) -> dict[str, Any] | None:
         """End the scheduler in order, and start the next one there.
 
         It works on while a Ray is started, and stays if none can be, or if an operator has drained
         it meanwhile.
+
+        Returns:
+            The last progress of the scheduler that has ended; None: it stays.
         """
         with ExitStack() as undo:
             try:
                 connection = undo.enter_context(self._connected(host))
             except UsageError as error:
                 mover.refused(str(error))
-                return
-            if self.progress(idle_seconds=0.0)["ended"]:
-                return
+                return None
+            last = self.progress(idle_seconds=0.0)
+            if last["ended"]:
+                return None
             self._running.close()
             self._host = host
             self._start(connection, take_over=False)
+            return last
 
     def until_quiet(self, on_progress: OnProgress | None = None) -> Run:
         """Wait until every position is current, waits for data, or has failed.
@@ -164,8 +169,8 @@ class Runner:
             if mover is None or host is None:
                 time.sleep(_WATCH_SECONDS)
                 continue
-            before = {name: before[name] - progress[name] for name in _COUNTS}
-            self._move(host, mover)
+            if (last := self._move(host, mover)) is not None:  # the next one counts from zero
+                before = {name: before[name] - last[name] for name in _COUNTS}
 
     def progress(self, *, idle_seconds: float | None = None) -> dict[str, Any]:
         """Ask the scheduler for its progress; wait while Ray restarts it, or while it hangs.

@@ -4,15 +4,20 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from revalue.actors import moves
+from revalue.actors import moves, runner
+from revalue.actors.local import LocalHost
 from revalue.actors.moves import Moves
+from revalue.engine.errors import UsageError
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
+from revalue.engine.runtime import RunProgress
 from revalue.engine.settings import Settings
 from tests.faults.checks import assert_all_correct
 from tests.support import DAYS, execute, fetch, load_small_book, until
@@ -72,6 +77,64 @@ def test_without_a_ray_it_stays_here() -> None:
         "in this process, without Ray: Ray cannot be reached at this machine: no memory"
     ]
     assert runtimes(mover, "local", progress(20), progress(5_000)) == [None, None]
+
+
+class Unreachable(LocalHost):
+    """A place where no scheduler can be started."""
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        raise UsageError("no memory")
+        yield
+
+
+class Restless:
+    """Moves once, as soon as something was valued and nothing is left."""
+
+    def __init__(self, host: LocalHost) -> None:
+        self._host = host
+        self.has_moved = False
+        self.refusals: list[str] = []
+
+    def next(self, runtime: str, progress: dict[str, Any]) -> LocalHost | None:
+        if self.has_moved or not progress["rows_written"] or not progress["idle"]:
+            return None
+        self.has_moved = True
+        return self._host
+
+    def refused(self, why: str) -> None:
+        self.refusals.append(why)
+
+
+class SeenEnough(Exception):
+    """Ends a watch."""
+
+
+@pytest.mark.parametrize("place", [LocalHost, Unreachable])
+async def test_progress_counts_each_row_once_whether_it_moves_or_stays(
+    url: str, database: Database, place: type[LocalHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load_small_book(database, portfolios=1)
+    monkeypatch.setattr(runner, "_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.1)
+    settings = Settings(actors=1)
+    mover = Restless(place(settings))
+    after: list[int] = []
+
+    def look(progress: RunProgress) -> None:
+        if mover.has_moved:
+            after.append(progress.rows_written)
+        if len(after) == 2:
+            raise SeenEnough
+
+    def watch() -> None:
+        with runner.Runner(LocalHost(settings), url, settings) as running:
+            running.watch(look, mover)
+
+    with pytest.raises(SeenEnough):
+        await asyncio.wait_for(asyncio.to_thread(watch), 60)
+    assert after == [2 * len(DAYS)] * 2
+    assert mover.refusals == (["no memory"] if place is Unreachable else [])
 
 
 async def test_a_watch_that_moves_values_all_of_it(url: str, database: Database) -> None:
