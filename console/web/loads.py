@@ -110,12 +110,9 @@ async def revert_load(
     Done once for each `Idempotency-Key`, and signed, as `/corrections`. Refused for tokens that are
     limited to portfolios.
     """
-    done: list[Revert] = []
 
-    async def work(inside: OpenTransaction) -> dict[str, Any]:
-        made = await revert(inside, load_id, keep_later=body.keep_later)
-        done.append(made)
-        return {**_told(made), "trigger_ids": made.trigger_ids, "load_id": made.load_id}
+    async def work(inside: OpenTransaction) -> Revert:
+        return await revert(inside, load_id, keep_later=body.keep_later)
 
     return await make_once(
         request,
@@ -123,7 +120,8 @@ async def revert_load(
         caller,
         {"load": load_id, **body.model_dump()},
         work,
-        lambda author: log_revert(done[0], author),
+        lambda made: {**_told(made), "trigger_ids": made.trigger_ids, "load_id": made.load_id},
+        log_revert,
     )
 
 

@@ -45,24 +45,21 @@ async def make_corrections(
     The values are restated when the engine has run. Refused for tokens that are limited to
     portfolios.
     """
-    done: list[Together] = []
 
-    async def work(inside: OpenTransaction) -> dict[str, Any]:
-        made = await together(inside, [Change(each.row, each.apply) for each in body.corrections])
-        done.append(made)
-        return {
-            "corrections": [
-                {"what": each.what, "old": each.old, "new": each.new} for each in made.made
-            ],
-            "trigger_ids": made.trigger_ids,
-            "positions": made.positions,
-        }
+    async def work(inside: OpenTransaction) -> Together:
+        return await together(inside, [Change(each.row, each.apply) for each in body.corrections])
 
     return await make_once(
-        request,
-        answers.database,
-        caller,
-        body.model_dump(),
-        work,
-        lambda author: log_together(done[0], author),
+        request, answers.database, caller, body.model_dump(), work, _told, log_together
     )
+
+
+def _told(made: Together) -> dict[str, Any]:
+    """Return what a client is told of corrections that were made."""
+    return {
+        "corrections": [
+            {"what": each.what, "old": each.old, "new": each.new} for each in made.made
+        ],
+        "trigger_ids": made.trigger_ids,
+        "positions": made.positions,
+    }

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request, Response
 
@@ -15,6 +15,9 @@ from revalue.engine.correct import authors
 from revalue.engine.correct.authors import Author
 from revalue.engine.correct.requests import RequestKey, once
 from revalue.engine.postgres.database import Database, OpenTransaction
+
+Made = TypeVar("Made")
+"""What has been made, as the engine returns it."""
 
 
 class Reasoned(Body):
@@ -58,8 +61,9 @@ async def make_once(
     database: Database,
     caller: Caller,
     asked: dict[str, Any],
-    work: Callable[[OpenTransaction], Awaitable[dict[str, Any]]],
-    log: Callable[[Author], None],
+    work: Callable[[OpenTransaction], Awaitable[Made]],
+    told: Callable[[Made], dict[str, Any]],
+    log: Callable[[Made, Author], None],
 ) -> Response:
     """Make corrections in one transaction, unless the request has made them already.
 
@@ -68,11 +72,12 @@ async def make_once(
         database: the database.
         caller: who asks; it may not be limited to portfolios, as corrections concern all.
         asked: all that the request asks for, and `why`. Another request has other values.
-        work: makes the corrections; returns what the client is told of them.
+        work: makes the corrections.
+        told: returns what the client is told of them.
         log: called when they are committed.
 
     Returns:
-        When, by whom and why they were made, and what `work` has returned.
+        When, by whom and why they were made, and what is told of them.
 
     Raises:
         HTTPException: 400 without a key, 403 for a limited caller.
@@ -81,18 +86,18 @@ async def make_once(
     caller.require_unlimited()
     key = _key(request)
     author = Author(caller.name, require_text(asked["why"]))
+    made: list[Made] = []  # empty: the request has made them before
 
     async def signed(inside: OpenTransaction) -> str:
         async with inside.connection() as connection:
             at = await authors.sign(connection, author)
-        made = await work(inside)
-        return json_text(
-            {"corrected_at": at, "corrected_by": author.who, "why": author.why, **made}
-        )
+        made.append(await work(inside))
+        signature = {"corrected_at": at, "corrected_by": author.who, "why": author.why}
+        return json_text({**signature, **told(made[0])})
 
     text = json.dumps(asked, default=str, sort_keys=True).encode()
     named = RequestKey(key, hashlib.sha256(text).digest())
     answer, is_new = await once(database, caller.identity, named, signed)
     if is_new:
-        log(author)
+        log(made[0], author)
     return json_response(answer)

@@ -15,7 +15,7 @@ from revalue.console.web.schemas.corrections import SplitMade
 from revalue.console.web.schemas.previews import PreviewSplit
 from revalue.engine.correct.corrections.log import log_correction
 from revalue.engine.correct.splits.splits import RATIO_PATTERN, SplitCorrection, split
-from revalue.engine.postgres.database import Connections, OpenTransaction
+from revalue.engine.postgres.database import Connections
 
 router = APIRouter(route_class=TokenFirst, tags=["corrections"])
 
@@ -99,20 +99,14 @@ async def make_split(
     records seem to have the new quantities already. Done once for each `Idempotency-Key`, and
     signed, as `/corrections`. Refused for tokens that are limited to portfolios.
     """
-    done: list[SplitCorrection] = []
-
-    async def work(inside: OpenTransaction) -> dict[str, Any]:
-        made = await body.apply(inside)
-        done.append(made)
-        return {**_told(made), "trigger_ids": made.trigger_ids, "load_id": made.load_id}
-
     return await make_once(
         request,
         answers.database,
         caller,
         {"split": body.model_dump(), "why": body.why},
-        work,
-        lambda author: log_correction(done[0], author),
+        body.apply,
+        lambda made: {**_told(made), "trigger_ids": made.trigger_ids, "load_id": made.load_id},
+        log_correction,
     )
 
 
