@@ -34,6 +34,12 @@ from tests.lake_rows import rows_in_tables
 IN_LAKE = bool(os.environ.get("TEST_IN_LAKE"))
 """Whether every result of `engine` is a file of a lake: the tests of readers run in both ways."""
 
+
+def examples(usual: int) -> int:
+    """How many examples a property test makes: PROPERTY_EXAMPLES, or its own usual number."""
+    return int(os.environ.get("PROPERTY_EXAMPLES", usual))
+
+
 SETTINGS = Settings(task_starts_per_second=1_000, poll_seconds=0.2, retry_seconds=0.05)
 
 

@@ -21,7 +21,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
 from tests.books import DAYS, ORDINARY_COSTS, ORDINARY_QUANTITIES, book_frames, books, histories
 from tests.conftest import drop_database, fresh_database
-from tests.support import SETTINGS, engine, execute, fetch
+from tests.support import SETTINGS, engine, examples, execute, fetch
 
 pytestmark = pytest.mark.slow
 
@@ -179,7 +179,7 @@ async def check(database: Database) -> None:
     assert behind == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(30))
 @given(book=books(), corrections=CORRECTIONS, task_rows=st.sampled_from([1, 7, 1000]))
 async def test_every_row_is_that_of_the_reference_before_and_after_corrections(
     server_url: str, template: str, book: Book, corrections: list[Sequence[Any]], task_rows: int

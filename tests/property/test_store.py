@@ -2,12 +2,11 @@
 
 After each step the invariants are checked and the rows are compared with the reference valuation.
 A scheduler's memory and the attempts of actors are plain lists here, so that a result can arrive
-late, twice, or from a process that was abandoned. PROPERTY_EXAMPLES is the number of runs (50 in
+late, twice, or from a process that was abandoned. PROPERTY_EXAMPLES is the number of runs (25 in
 CI) of up to 60 steps each.
 """
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -57,7 +56,17 @@ from tests.conftest import drop_database, fresh_database, named
 from tests.faults.checks import VIOLATIONS
 from tests.integration.test_valuation import check
 from tests.lake_rows import rows_in_tables
-from tests.support import IN_LAKE, dates, engine, facts, open_days, own_lake, prices, weekdays
+from tests.support import (
+    IN_LAKE,
+    dates,
+    engine,
+    examples,
+    facts,
+    open_days,
+    own_lake,
+    prices,
+    weekdays,
+)
 
 T = TypeVar("T")
 
@@ -76,7 +85,7 @@ INVARIANTS = {
           AND NOT EXISTS (SELECT FROM queued_positions q WHERE q.position_id = p.position_id)"""
 }
 
-EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "50"))
+EXAMPLES = examples(25)
 STEPS = 60
 MIN_STEPS = 40 * EXAMPLES
 
