@@ -6,57 +6,26 @@ exit codes; each class of engine/errors.py has its own.
 
 import json
 import sys
-from importlib.metadata import version
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
 
-from revalue.console.cli import (
-    bench,
-    books,
-    control,
-    correct,
-    currencies,
-    database,
-    demo,
-    exceptions,
-    explain,
-    export,
-    jobs,
-    lake,
-    load,
-    loads,
-    openings,
-    policy,
-    prune,
-    read,
-    serve,
-    status,
-    tokens,
-    value,
-    verify,
-)
 from revalue.console.cli.global_options import PANEL, GlobalOptionsGroup, remember
 from revalue.console.cli.output import err, out
 from revalue.engine.errors import RevalueError
 
-app = typer.Typer(
-    cls=GlobalOptionsGroup,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Value positions, and restate their history when prices, FX rates or positions are "
-    "corrected.",
-)
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         out.print(f"revalue {version('revalue')}")
         raise typer.Exit
 
 
-@app.callback()
 def options(
     database_url: Annotated[
         str | None,
@@ -117,42 +86,97 @@ def options(
 _START, _DATA, _WORK = "Get started", "Data", "Valuation"
 _OPERATE, _SERVE, _MEASURE = "Operation", "Services", "Benchmarks"
 
-app.command("demo", rich_help_panel=_START)(demo.demo)
-app.command("sample", rich_help_panel=_START)(load.load_sample)
-app.command("migrate", rich_help_panel=_DATA)(database.migrate)
-app.command("load", rich_help_panel=_DATA)(load.load)
-app.add_typer(loads.app, name="loads", rich_help_panel=_DATA)
-app.add_typer(correct.app, name="correct", rich_help_panel=_DATA)
-app.add_typer(currencies.app, name="currencies", rich_help_panel=_DATA)
-app.add_typer(policy.app, name="policy", rich_help_panel=_DATA)
-app.command("open", rich_help_panel=_WORK)(openings.open_days)
-app.command("value", rich_help_panel=_WORK)(value.value)
-app.add_typer(exceptions.app, name="exceptions", rich_help_panel=_WORK)
-app.add_typer(read.app, name="read", rich_help_panel=_WORK)
-app.command("export", rich_help_panel=_WORK)(export.export)
-app.command("explain", rich_help_panel=_WORK)(explain.explain)
-app.command("verify", rich_help_panel=_WORK)(verify.verify)
-app.command("status", rich_help_panel=_OPERATE)(status.status)
-app.add_typer(jobs.app, name="jobs", rich_help_panel=_OPERATE)
-app.command("dead-letters", rich_help_panel=_OPERATE)(jobs.dead_letters)
-app.command("pause", rich_help_panel=_OPERATE)(control.pause)
-app.command("resume", rich_help_panel=_OPERATE)(control.resume)
-app.command("drain", rich_help_panel=_OPERATE)(control.drain)
-app.command("database", rich_help_panel=_OPERATE)(database.database)
-app.command("prune", rich_help_panel=_OPERATE)(prune.prune)
-app.add_typer(lake.app, name="lake", rich_help_panel=_OPERATE)
-app.add_typer(books.app, name="books", rich_help_panel=_OPERATE)
-app.command("down", rich_help_panel=_OPERATE)(database.down)
-app.command("serve", rich_help_panel=_SERVE)(serve.serve)
-app.add_typer(tokens.app, name="tokens", rich_help_panel=_SERVE)
-app.command("serve-metrics", rich_help_panel=_SERVE)(serve.serve_metrics)
-app.command("monitoring", rich_help_panel=_SERVE)(serve.export_monitoring)
-app.command("bench", rich_help_panel=_MEASURE)(bench.bench)
+COMMANDS = {
+    "demo": (_START, "demo.demo"),
+    "sample": (_START, "load.load_sample"),
+    "migrate": (_DATA, "database.migrate"),
+    "load": (_DATA, "load.load"),
+    "loads": (_DATA, "loads.app"),
+    "correct": (_DATA, "correct.app"),
+    "currencies": (_DATA, "currencies.app"),
+    "policy": (_DATA, "policy.app"),
+    "open": (_WORK, "openings.open_days"),
+    "value": (_WORK, "value.value"),
+    "exceptions": (_WORK, "exceptions.app"),
+    "read": (_WORK, "read.app"),
+    "export": (_WORK, "export.export"),
+    "explain": (_WORK, "explain.explain"),
+    "verify": (_WORK, "verify.verify"),
+    "status": (_OPERATE, "status.status"),
+    "jobs": (_OPERATE, "jobs.app"),
+    "dead-letters": (_OPERATE, "jobs.dead_letters"),
+    "pause": (_OPERATE, "control.pause"),
+    "resume": (_OPERATE, "control.resume"),
+    "drain": (_OPERATE, "control.drain"),
+    "database": (_OPERATE, "database.database"),
+    "prune": (_OPERATE, "prune.prune"),
+    "lake": (_OPERATE, "lake.app"),
+    "books": (_OPERATE, "books.app"),
+    "down": (_OPERATE, "database.down"),
+    "serve": (_SERVE, "serve.serve"),
+    "tokens": (_SERVE, "tokens.app"),
+    "serve-metrics": (_SERVE, "serve.serve_metrics"),
+    "monitoring": (_SERVE, "serve.export_monitoring"),
+    "bench": (_MEASURE, "bench.bench"),
+}
+"""Where a command is found: its panel of the help, and its function, or the group `app`, in a
+module of this folder."""
+
+GLOBAL_OPTIONS = ("--database-url", "--data-dir", "--book", "--ray-address", "--log-level")
+"""Those that take a value."""
+
+
+def command_line(*names: str) -> typer.Typer:
+    """Return the command line with some of its commands.
+
+    Their modules are imported: those of all commands take as long as what all of them share.
+    """
+    made = typer.Typer(
+        cls=GlobalOptionsGroup,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Value positions, and restate their history when prices, FX rates or positions are "
+        "corrected.",
+    )
+    made.callback()(options)
+    for name in names:
+        panel, place = COMMANDS[name]
+        module, _, attribute = place.partition(".")
+        found = getattr(import_module(f"revalue.console.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            made.add_typer(found, name=name, rich_help_panel=panel)
+        else:
+            made.command(name, rich_help_panel=panel)(found)
+    return made
+
+
+def named_command(arguments: Sequence[str]) -> str | None:
+    """Return the name of the command that is called.
+
+    None if the line names none for sure: it asks for the help, is to be completed, or is wrong.
+    """
+    words = iter(arguments)
+    for word in words:
+        if word in GLOBAL_OPTIONS:
+            next(words, None)
+        elif not word.startswith(tuple(f"{option}=" for option in GLOBAL_OPTIONS)):
+            return word if word in COMMANDS else None
+    return None
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Make `app`, the command line with all commands, when it is asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = made = command_line(*COMMANDS)
+    return made
 
 
 def main() -> None:
     """Run the command line; print an error of the engine as one message and exit with its code."""
+    name = named_command(sys.argv[1:])
     try:
+        app = command_line(*COMMANDS if name is None else [name])
         if _wants_json():
             # Not in its own mode, in which it prints wrong arguments as text, and exits.
             code = app(standalone_mode=False)

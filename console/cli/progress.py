@@ -3,25 +3,29 @@
 All commands say it in the same form: what, how much, percent, speed, time that is left.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.live import Live
 from rich.text import Text
 
 from revalue.console.cli.output import counted, err
-from revalue.engine.correct.loads.load_progress import LoadProgress
-from revalue.engine.correct.loads.load_progress import OnProgress as OnLoadProgress
-from revalue.engine.export.export import ExportProgress
-from revalue.engine.export.export import OnProgress as OnExportProgress
-from revalue.engine.operate.prune import OnProgress as OnPruneProgress
-from revalue.engine.operate.prune import PruneProgress
-from revalue.engine.postgres.schema import OnMigration
-from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
-from revalue.engine.runtime import OnProgress, RunProgress
+
+if TYPE_CHECKING:  # most commands draw one of these lines or none, and need not load the others
+    from revalue.engine.correct.loads.load_progress import LoadProgress
+    from revalue.engine.correct.loads.load_progress import OnProgress as OnLoadProgress
+    from revalue.engine.export.export import ExportProgress
+    from revalue.engine.export.export import OnProgress as OnExportProgress
+    from revalue.engine.operate.prune import OnProgress as OnPruneProgress
+    from revalue.engine.operate.prune import PruneProgress
+    from revalue.engine.postgres.schema import OnMigration
+    from revalue.engine.preview.preview import OnProgress as OnPreviewProgress
+    from revalue.engine.runtime import OnProgress, RunProgress
 
 OnRows: TypeAlias = Callable[[int, float | None], None]
 """Called with the number of rows that are done, and which part of all that is; None: not known."""

@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from revalue.console.cli.main import app
+from revalue.console.cli.main import GLOBAL_OPTIONS, app, named_command
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
 from tests.conftest import drop_database, fresh_database
@@ -23,7 +23,6 @@ from tests.support import DAYS, fetch, prices
 __all__ = ["valued"]  # a fixture
 
 WIDE = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-GLOBAL_OPTIONS = ("--database-url", "--data-dir", "--book", "--ray-address", "--log-level")
 
 HEAD = schema.head()
 
@@ -340,8 +339,48 @@ def test_the_other_commands_need_no_extra(valued: str) -> None:
 def test_starting_imports_neither_extras_nor_ray_nor_alembic() -> None:
     heavy = (*OPTIONAL, "ray", "alembic", "sqlalchemy")
     look = (
-        "import sys, revalue, revalue.console.cli.main\n"
+        "import sys, revalue\nfrom revalue.console.cli.main import app\n"
         f"print(*(name for name in {heavy} if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("status --json", "status"),
+        ("--book load status", "status"),
+        ("--book=load --log-level ERROR correct price", "correct"),
+        ("status --help", "status"),
+        ("--help status", None),
+        ("--version", None),
+        ("stauts load", None),
+        ("-- status", None),
+        ("--book", None),
+        ("", None),
+    ],
+)
+def test_the_command_that_is_called_is_known_before_it_is_imported(
+    line: str, name: str | None
+) -> None:
+    assert named_command(line.split()) == name
+
+
+def test_the_global_options_that_take_a_value_are_known() -> None:
+    root: Any = typer.main.get_command(app)
+    own = [each for each in root.params if getattr(each, "rich_help_panel", None)]
+    taking = {name for each in own if not each.is_flag for name in each.opts}
+    assert set(GLOBAL_OPTIONS) == taking
+
+
+def test_a_command_does_not_import_what_others_need() -> None:
+    """Arrow, and the driver that reads into it, take longer to import than most commands work."""
+    look = (
+        "import sys\nfrom revalue.console.cli.main import command_line\n"
+        "for names in (['books', 'open', 'migrate', 'prune'], ['status', 'pause', 'verify']):\n"
+        "    command_line(*names)\n"
+        "    print(*(n for n in ('pyarrow', 'adbc_driver_postgresql') if n in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout == "\npyarrow\n"
