@@ -112,18 +112,22 @@ class Turns:
     def _let_work(self) -> None:
         while (client := next(filter(self._may_work, self._lines), None)) is not None:
             line = self._lines.pop(client)
-            self._working[client] += 1
-            line.popleft().set_result(None)
+            turn = line.popleft()
             if line:
                 self._lines[client] = line  # behind those of the other clients
+            if not turn.done():  # cancelled: its request leaves just now
+                self._working[client] += 1
+                turn.set_result(None)
 
     def _leave(self, client: str, turn: asyncio.Future[None]) -> None:
         if turn.done() and not turn.cancelled():
             self.give(client)  # its turn came at the same moment
             return
-        self._lines[client].remove(turn)
-        if not self._lines[client]:
-            del self._lines[client]
+        line = self._lines.get(client, deque())
+        if turn in line:
+            line.remove(turn)
+            if not line:
+                del self._lines[client]
 
 
 class TakeTurns:

@@ -309,6 +309,23 @@ async def test_a_turn_that_comes_as_its_request_is_cancelled_goes_on() -> None:
     await asyncio.wait_for(second, 10)
 
 
+async def test_a_turn_that_is_free_as_a_request_gives_up_goes_to_the_next_one() -> None:
+    queue = turns.Turns(wait_seconds=30)
+    for _ in range(turns.AT_ONCE_PER_CLIENT):
+        await queue.take("a")
+    waiting = [asyncio.create_task(queue.take("a")) for _ in range(3)]
+    await asyncio.sleep(0)
+    for each in waiting[:2]:
+        each.cancel()
+    queue.give("a")
+    await asyncio.wait_for(waiting[2], 10)
+    assert [each.cancelled() for each in waiting] == [True, True, False]
+    for _ in range(turns.AT_ONCE_PER_CLIENT):
+        queue.give("a")
+    for _ in range(turns.AT_ONCE_PER_CLIENT):  # none is lost
+        await asyncio.wait_for(queue.take("a"), 10)
+
+
 def test_a_network_of_ipv6_is_one_client() -> None:
     assert turns.client_of("2001:db8::1") == turns.client_of("2001:db8::ffff:1")
     assert turns.client_of("2001:db8::1") != turns.client_of("2001:db8:0:1::1")
