@@ -1,7 +1,8 @@
 """Reads of a book whose rows are in a lake: files as the tasks wrote them, and merged by month.
 
-Each question is asked of the engine's own readers and of `revalue lake sql`. A time is the shortest
-of five, after one that is dropped: the files are in the memory of the operating system then.
+Each question is asked of the engine's own readers, of `revalue lake sql`, and of the files alone:
+the rows of known position ids, without what the others read from PostgreSQL. A time is the shortest
+of five, after one that is dropped: the operating system then has the files in its memory.
 """
 
 import asyncio
@@ -12,22 +13,28 @@ from datetime import date
 from pathlib import Path
 from time import perf_counter, process_time
 
+import polars as pl
+
 from revalue.actors import local
 from revalue.benchmarks.dataset import make_book
 from revalue.benchmarks.in_lake import with_own_lake
+from revalue.engine.core.valuation import VALUE_COLUMNS
 from revalue.engine.lake.check import summary
+from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.maintain import maintain
 from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.transaction_reader import read_frame
 from revalue.engine.read import report
 from revalue.engine.read.lake_sql import LakeSql
 from revalue.engine.read.queries import ReaderQueries, totals_by_currency
 from revalue.engine.read.report import Wanted
 from revalue.engine.settings import Settings
 
-POSITIONS, DATES = 4_000, 2_500
+POSITIONS, DATES = 40_000, 250
 _CALLS = 5
 _HISTORY = 250
 _TASK_ROWS = 1_000
+_ANY_EPOCH = 2**31 - 1
 
 Read = Callable[[], Awaitable[int]]
 
@@ -99,9 +106,11 @@ async def _read_all(
             "FROM position_state ORDER BY position_id = $1 DESC LIMIT 1",
             outcome.positions // 2,
         )
+        positions = await read_frame(
+            connection, "SELECT position_id, portfolio_id, security_id FROM position_state"
+        )
     names = (portfolio, security)
-    middle = len(days) // 2
-    day, some = days[middle], days[middle : middle + _HISTORY]
+    day, some = days[len(days) // 2], days[-_HISTORY:]
     expected = {
         "total": 2 * len(days),
         "day": outcome.positions,
@@ -109,9 +118,13 @@ async def _read_all(
         "page": held,
     }
     opened = await LakeSql.opened(database)
-    readers = _of_engine(database, names, day, some), _of_sql(opened, names, day, some)
+    readers = {
+        "engine": _of_engine(database, names, day, some),
+        "SQL": _of_sql(opened, names, day, some),
+        "files alone": _of_files(database, positions, names, day, some),
+    }
     try:
-        for who, reads in zip(("engine", "SQL"), readers, strict=True):
+        for who, reads in readers.items():
             for name, read in reads.items():
                 best = min([await _timed(read, expected[name]) for _ in range(1 + _CALLS)][1:])
                 for into, seconds in zip(
@@ -154,6 +167,35 @@ def _of_engine(
         return len(rows)
 
     return {"total": total, "day": of_day, "history": history, "page": page}
+
+
+def _of_files(
+    database: Database,
+    positions: pl.DataFrame,
+    names: tuple[str, str],
+    day: date,
+    some: list[date],
+) -> dict[str, Read]:
+    of_portfolio = positions.filter(pl.col("portfolio_id") == names[0])
+    position = of_portfolio.filter(pl.col("security_id") == names[1])
+
+    def reading(some_positions: pl.DataFrame, first_date: date, last_date: date) -> Read:
+        wanted = some_positions.select("position_id").with_columns(
+            first_date=pl.lit(first_date), last_date=pl.lit(last_date), epoch=pl.lit(_ANY_EPOCH)
+        )
+
+        async def read() -> int:
+            async with database.transaction(readonly=True) as connection:
+                lake = await Lake.existing(connection)
+                return len(await lake.newest(connection, wanted, VALUE_COLUMNS))
+
+        return read
+
+    return {
+        "day": reading(positions, day, day),
+        "history": reading(position, some[0], some[-1]),
+        "page": reading(of_portfolio, day, day),
+    }
 
 
 def _of_sql(

@@ -222,7 +222,7 @@ async def _written(
 
 
 def _stored(storage: LakeStorage, month: date, rows: pl.DataFrame) -> DataFile:
-    data = encode(rows, SCHEMA)
+    data = encode([rows], SCHEMA)
     path = f"data/{MONTH}={month_name(month)}/{uuid4().hex}.parquet"
     storage.put(path, data)
     return DataFile(path, month, len(rows), len(data), pq.read_metadata(BytesIO(data)))

@@ -10,7 +10,7 @@ import polars as pl
 
 from revalue.engine.core.date_ranges import months
 from revalue.engine.errors import LakeFaultError, NotFoundError, UsageError, WriteConflictError
-from revalue.engine.lake.lake import KEY, Lake
+from revalue.engine.lake.lake import KEY, Lake, ListedFile
 from revalue.engine.lake.storage import LakeFile
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
@@ -217,8 +217,8 @@ def _months(files: list[dict[str, Any]]) -> list[tuple[date, date]]:
     return list(months(min(firsts), max(lasts)))
 
 
-def _of_lake(file: dict[str, Any]) -> tuple[str, bool]:
-    return file["path"], file["is_merged"]
+def _of_lake(file: dict[str, Any]) -> ListedFile:
+    return ListedFile(file["path"], file["is_merged"])
 
 
 def _overlaps(file: dict[str, Any], first: date, last: date) -> bool:

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from hashlib import sha256
 from io import BytesIO
 from time import CLOCK_BOOTTIME, clock_gettime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import polars as pl
@@ -88,6 +88,21 @@ class StoredFile:
         return {name: value for name, value in vars(self).items() if name != "stored_at"}
 
 
+class ListedFile(NamedTuple):
+    """A file that may have wanted rows.
+
+    Attributes:
+        path: below the root of the lake.
+        is_merged: its rows have times of their own.
+        is_alone: no other file has rows of any of its positions on any of its dates. False: perhaps
+            one has.
+    """
+
+    path: str
+    is_merged: bool
+    is_alone: bool = False
+
+
 class Lake:
     """The lake of one database."""
 
@@ -132,11 +147,14 @@ class Lake:
         """Require that the lake is this database's own, and at its address. Blocks."""
         self._place.require_writable()
 
-    def store(self, rows: pl.DataFrame, name: str, schema: pa.Schema = SCHEMA) -> StoredFile:
+    def store(
+        self, groups: Sequence[pl.DataFrame], name: str, schema: pa.Schema = SCHEMA
+    ) -> StoredFile:
         """Store snapshots as a new file. It blocks until they would survive a loss of power.
 
         Args:
-            rows: the columns of the schema; at least one row.
+            groups: the rows, with the columns of the schema; at least one. All rows of a position
+                are in one group. Readers leave a group out by its least and greatest values.
             name: the beginning of the name of the file: who has made it.
             schema: SCHEMA or MERGED_SCHEMA.
 
@@ -145,7 +163,11 @@ class Lake:
             TransientError: the lake cannot be reached now.
         """
         self.require_writable()
-        data = encode(rows, schema)
+        for group in groups:
+            if twice := _stored_twice(group):
+                raise AssertionError(f"a row would be stored twice: {twice}")
+        data = encode(groups, schema)
+        rows = pl.concat(groups)
         bounds = rows.select(
             first_position=pl.col("position_id").min(),
             last_position=pl.col("position_id").max(),
@@ -182,6 +204,7 @@ class Lake:
         columns: Sequence[str],
         *,
         known_at: datetime | None = None,
+        kept: Sequence[str] = (),
     ) -> pl.DataFrame:
         """Return of each position and date the row in the lake of the greatest epoch that may be
         read.
@@ -192,25 +215,23 @@ class Lake:
                 that may be read. Ranges of a position do not overlap.
             columns: of SNAPSHOT_COLUMNS, besides KEY.
             known_at: only what was committed by then; None: all.
+            kept: columns of `wanted` that its rows get.
 
         Returns:
-            KEY and the columns, in the types of the core (AMOUNT, RATE), by position_id and date.
+            KEY, the columns and those that are kept, in the types of the core (AMOUNT, RATE), in no
+            order.
 
         Raises:
             LakeFaultError: a file is missing or unreadable, or a row is stored twice.
             TransientError: the lake cannot be reached now.
         """
         files = await self.files_with(connection, wanted, known_at)
-        return await asyncio.to_thread(self._newest, files, wanted, columns, known_at)
+        return await asyncio.to_thread(self._newest, files, wanted, columns, known_at, kept)
 
     async def files_with(
         self, connection: Connection, wanted: pl.DataFrame, known_at: datetime | None
-    ) -> list[tuple[str, bool]]:
-        """Return the files that may have wanted rows: see `newest`.
-
-        Returns:
-            The path of each, and whether it is merged: its rows have times of their own then.
-        """
+    ) -> list[ListedFile]:
+        """Return the files that may have wanted rows: see `newest`."""
         if wanted.is_empty():
             return []
         bounds = wanted.select(
@@ -226,7 +247,7 @@ class Lake:
             positions=ids.to_list() if len(ids) <= _LISTED else None,
             known_at=known_at,
         )
-        return [(path, is_merged) for path, is_merged in found]
+        return [ListedFile(*row) for row in found]
 
     @property
     def storage_options(self) -> dict[str, str] | None:
@@ -239,32 +260,49 @@ class Lake:
 
     def _newest(
         self,
-        files: list[tuple[str, bool]],
+        files: list[ListedFile],
         wanted: pl.DataFrame,
         columns: Sequence[str],
         known_at: datetime | None,
+        kept: Sequence[str],
     ) -> pl.DataFrame:
         names = list(dict.fromkeys((*KEY, *columns)))
-        if not files:
-            return in_core_types(EMPTY.select(names))
-        position, day, epoch = pl.col("position_id"), pl.col("date"), pl.col("epoch")
-        ids = wanted["position_id"].unique()
-        # The range is compared with what a file says of its groups of rows, before they are read.
-        scanned = self._known(files, known_at).filter(
-            position.is_between(ids.min(), ids.max()),
-            position.is_in(ids.implode()),
-            day.is_between(wanted["first_date"].min(), wanted["last_date"].max()),
+        ranges = wanted.select(
+            "position_id", "first_date", "last_date", *kept, readable_epoch="epoch"
         )
-        ranges = wanted.select("position_id", "first_date", "last_date", readable_epoch="epoch")
+        alone, others = (
+            self._in_ranges(some, ranges, names, known_at).select(*names, *kept)
+            for some in (
+                [file for file in files if file.is_alone],
+                [file for file in files if not file.is_alone],
+            )
+        )
+        return in_core_types(pl.concat([_newest_of_once(alone), _newest_of_any(others)]))
+
+    def _in_ranges(
+        self,
+        files: list[ListedFile],
+        ranges: pl.DataFrame,
+        columns: list[str],
+        known_at: datetime | None,
+    ) -> pl.DataFrame:
+        """Return the rows of files that may be read, with the columns of their ranges."""
+        rows = EMPTY.select(columns)
+        if files:
+            position, day, ids = pl.col("position_id"), pl.col("date"), ranges["position_id"]
+            # Compared with what a file says of its groups of rows, before they are read.
+            scanned = self._known(files, known_at).filter(
+                position.is_between(ids.min(), ids.max()),
+                day.is_between(ranges["first_date"].min(), ranges["last_date"].max()),
+            )
+            if len(ids) <= _LISTED:
+                scanned = scanned.filter(position.is_in(ids.unique().implode()))
+            rows = self.read(scanned.select(columns))
         # Joined when they are read: in the same plan it takes twice as long.
-        rows = (
-            self.read(scanned.select(names))
-            .join(ranges, on="position_id")
-            .filter(day.is_between("first_date", "last_date"), epoch <= pl.col("readable_epoch"))
-            .select(names)
-            .sort(KEY)
+        return rows.join(ranges, on="position_id").filter(
+            pl.col("date").is_between("first_date", "last_date"),
+            pl.col("epoch") <= pl.col("readable_epoch"),
         )
-        return in_core_types(_newest_of_sorted(rows))
 
     async def all_epochs(
         self, connection: Connection, position_id: int, day: date
@@ -284,11 +322,11 @@ class Lake:
             ]
         return found
 
-    def _known(self, files: list[tuple[str, bool]], known_at: datetime | None) -> pl.LazyFrame:
+    def _known(self, files: Sequence[ListedFile], known_at: datetime | None) -> pl.LazyFrame:
         """Scan files, without the rows of merged ones that were committed after `known_at`."""
         parts = []
         for is_merged in (False, True):
-            paths = [path for path, merged in files if merged is is_merged]
+            paths = [file.path for file in files if file.is_merged is is_merged]
             if paths:
                 rows = self.scan(paths)
                 if is_merged and known_at is not None:
@@ -322,14 +360,8 @@ class Lake:
         with _translated_reads(self._storage):
             return pl.read_parquet(BytesIO(data))
 
-    def keys(
-        self, files: list[tuple[str, bool]], first_date: date, last_date: date
-    ) -> pl.DataFrame:
-        """Return KEY of every row of files from one date to another (both included).
-
-        Args:
-            files: the path of each, and whether it is merged.
-        """
+    def keys(self, files: list[ListedFile], first_date: date, last_date: date) -> pl.DataFrame:
+        """Return KEY of every row of files from one date to another (both included)."""
         if not files:
             return EMPTY.select(KEY)
         rows = self._known(files, None).filter(pl.col("date").is_between(first_date, last_date))
@@ -385,14 +417,31 @@ def _translated_reads(storage: LakeStorage) -> Iterator[None]:
         raise error_of_s3(error, "read the lake") from error
 
 
-def _newest_of_sorted(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return of each position and date the last row; the rows are sorted by KEY.
+def _newest_of_once(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return of each position and date the row of the greatest epoch, of rows that are there once.
+
+    Most dates have one row, of epoch 0: the newest is looked for among the others only.
+    """
+    later = rows.filter(pl.col("epoch") > 0)
+    if later.is_empty():
+        return rows
+    newest = later.group_by("position_id", "date").agg(newest=pl.col("epoch").max())
+    return (
+        rows.join(newest, on=["position_id", "date"], how="left")
+        .filter(pl.col("newest").is_null() | (pl.col("epoch") == pl.col("newest")))
+        .drop("newest")
+    )
+
+
+def _newest_of_any(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return of each position and date the row of the greatest epoch.
 
     Neighbours are compared: a window, or a hash of all keys, takes several times as long.
 
     Raises:
         LakeFaultError: one of the rows to be returned is there twice.
     """
+    rows = rows.sort(KEY)
     position, day, epoch = (pl.col(name) for name in KEY)
     is_superseded = (position == position.shift(-1)) & (day == day.shift(-1))
     is_twice = (position == position.shift(1)) & (day == day.shift(1)) & (epoch == epoch.shift(1))
@@ -410,14 +459,29 @@ def require_once(rows: pl.DataFrame) -> None:
     Raises:
         LakeFaultError: one is.
     """
-    twice = rows.filter(pl.struct(KEY).is_duplicated()) if len(rows) else rows
-    if len(twice):
-        first = twice.row(0, named=True)
+    if first := _stored_twice(rows):
         raise LakeFaultError(
             f"position {first['position_id']} has two rows of {first['date']} under epoch "
             f"{first['epoch']}: the lake is damaged. Run `revalue lake check`, and restore the "
             "lake and the database from the same time"
         )
+
+
+def _stored_twice(rows: pl.DataFrame) -> dict[str, Any] | None:
+    """Return a position, date and epoch that rows have twice; None: there is none."""
+    position, day, epoch = (pl.col(name) for name in KEY)
+    # As tasks write them they ascend, which takes a hundredth of the time to see.
+    ascends = (day > day.shift(1)) | (
+        (day == day.shift(1))
+        & (
+            (position > position.shift(1))
+            | ((position == position.shift(1)) & (epoch > epoch.shift(1)))
+        )
+    )
+    if rows.select(ascends.all()).item():
+        return None
+    twice = rows.select(KEY).filter(pl.struct(KEY).is_duplicated())
+    return twice.row(0, named=True) if len(twice) else None
 
 
 def in_core_types(rows: pl.DataFrame) -> pl.DataFrame:

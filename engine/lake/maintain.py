@@ -21,7 +21,7 @@ from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.errors import AccessDeniedError, WriteConflictError
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.lake.lake import Lake, StoredFile, in_core_types, require_once
-from revalue.engine.lake.parquet import MERGED_SCHEMA, VALUED_AT
+from revalue.engine.lake.parquet import MERGED_SCHEMA, VALUED_AT, in_blocks
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
@@ -252,8 +252,8 @@ def _without_superseded(rows: pl.DataFrame, epochs: pl.DataFrame, floor: datetim
 
 
 def _stored(lake: Lake, rows: pl.DataFrame, name: str) -> tuple[StoredFile, datetime | None]:
-    """Store rows by position and date; return the file, and when its first row was committed."""
-    stored = lake.store(rows.sort("position_id", "date", "epoch"), name, MERGED_SCHEMA)
+    """Store rows for readers; return the file, and when its first row was committed."""
+    stored = lake.store(in_blocks(rows), name, MERGED_SCHEMA)
     fault_point("maintain.stored")
     first: Any = None if rows[VALUED_AT].null_count() else rows[VALUED_AT].min()
     return stored, first

@@ -4,6 +4,8 @@ Every reader of Parquet has the encodings that are used here: DuckDB and polars 
 that are split into streams of bytes, which would be a tenth smaller.
 """
 
+from collections.abc import Sequence
+
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +35,11 @@ _TYPES: dict[str, pa.DataType] = {
 # Nearly every row has another value: a dictionary of them costs time and saves nothing.
 _DISTINCT = ("market_value_local", "market_value", "unrealized_gain_local", "unrealized_gain")
 
+_PAGE_BYTES = 65_536
+"""Of a column in a group: a reader skips pages that have no row of a date."""
+
+_BLOCK_POSITIONS = 2_048
+
 # A field id names a column for good, whatever it is called later: Iceberg and DuckLake ask for it.
 SCHEMA = pa.schema(
     [
@@ -57,13 +64,42 @@ MERGED_SCHEMA = SCHEMA.append(
 """The columns of a merged file: also when each row was committed; null: it was always known."""
 
 
-def encode(rows: pl.DataFrame, schema: pa.Schema = SCHEMA) -> bytes:
+def in_blocks(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return rows in groups, in an order in which a position and a date are both found quickly.
+
+    A group has all rows of 2,048 neighbouring positions, by date: a reader of a position takes one
+    group, and of a date a part of each. By position alone, a date took six times as long.
+    """
+    blocks = rows.with_columns(block=pl.col("position_id") // _BLOCK_POSITIONS)
+    return blocks.sort("block", "date", "position_id", "epoch").partition_by(
+        "block", maintain_order=True, include_key=False
+    )
+
+
+def encode(groups: Sequence[pl.DataFrame], schema: pa.Schema = SCHEMA) -> bytes:
     """Encode snapshots as a Parquet file.
 
     Args:
-        rows: the columns of the schema.
+        groups: the columns of the schema. Each frame is one group of rows.
         schema: SCHEMA or MERGED_SCHEMA.
     """
+    file = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        data_page_size=_PAGE_BYTES,
+        use_dictionary=[name for name in schema.names if name not in _DISTINCT],
+        store_schema=False,
+    ) as writer:
+        for rows in groups:
+            writer.write_table(_table(rows, schema), row_group_size=len(rows))
+    data: bytes = file.getvalue().to_pybytes()
+    return data
+
+
+def _table(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
     table = rows.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
     columns = [
         _relabelled(table.column(field.name), field.type)
@@ -71,17 +107,7 @@ def encode(rows: pl.DataFrame, schema: pa.Schema = SCHEMA) -> bytes:
         else table.column(field.name).cast(field.type)
         for field in schema
     ]
-    file = pa.BufferOutputStream()
-    pq.write_table(
-        pa.Table.from_arrays(columns, schema=schema),
-        file,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[name for name in schema.names if name not in _DISTINCT],
-        store_schema=False,
-    )
-    data: bytes = file.getvalue().to_pybytes()
-    return data
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _relabelled(column: pa.ChunkedArray, decimal: pa.DataType) -> pa.ChunkedArray:

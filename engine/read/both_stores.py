@@ -131,7 +131,7 @@ async def history(
         known_at=known_at,
     )
     of_date = {row["date"]: row for row in rows}
-    for values in found.head(limit).drop("position_id").iter_rows(named=True):
+    for values in found.sort("date").head(limit).drop("position_id").iter_rows(named=True):
         stored = of_date.get(values["date"])
         if stored is not None and stored["epoch"] == values["epoch"]:
             raise stored_twice(values)
@@ -233,10 +233,9 @@ async def _sums_of_lake(
         pl.col("first_date").clip(begin),
         pl.col("last_date").clip(None, end),
         "epoch",
+        "base_currency",
     )
-    rows = await lake.newest(connection, wanted, _SUMMED)
-    currencies = of_dates.select("position_id", "base_currency").unique("position_id")
-    return _sums(rows.join(currencies, on="position_id"))
+    return _sums(await lake.newest(connection, wanted, _SUMMED, kept=("base_currency",)))
 
 
 def _sums(rows: pl.DataFrame) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from revalue.engine.errors import (
     StorageFileMissingError,
     UsageError,
 )
-from revalue.engine.lake.lake import Lake, in_core_types
+from revalue.engine.lake.lake import Lake, ListedFile, in_core_types
 from revalue.engine.lake.parquet import MERGED_SCHEMA, SCHEMA, VALUED_AT
 from revalue.engine.lake.storage_errors import error_of_s3
 from revalue.engine.postgres.database import Database
@@ -99,7 +99,7 @@ class LakeSql:
             spans = await read_all_spans(reading, known_at)
             files = await lake.files_with(reading, spans, known_at)
             rows = await read_parameters(reading, "stored_in_postgresql", known_at=known_at)
-        opened = cls(connection, lake, [path for path, _ in files])
+        opened = cls(connection, lake, [file.path for file in files])
         opened.rows_from_postgresql = len(rows)
         await asyncio.to_thread(opened._define, spans, files, rows, known_at)
         return opened
@@ -150,7 +150,7 @@ class LakeSql:
     def _define(
         self,
         spans: pl.DataFrame,
-        files: Iterable[tuple[str, bool]],
+        files: Sequence[ListedFile],
         rows: pl.DataFrame,
         known_at: datetime | None,
     ) -> None:
@@ -165,7 +165,7 @@ class LakeSql:
             ):
                 self._read(
                     name,
-                    [path for path, merged in files if merged is is_merged],
+                    [file.path for file in files if file.is_merged is is_merged],
                     schema,
                     known_at if is_merged else None,
                 )

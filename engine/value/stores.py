@@ -97,7 +97,7 @@ class LakeStore:
         """See SnapshotStore."""
         if len(rows) < max(1, self._least_rows):
             return await POSTGRESQL.prepare(rows, task_id)
-        return _RecordedFile(await asyncio.to_thread(self._lake.store, rows, str(task_id)))
+        return _RecordedFile(await asyncio.to_thread(self._lake.store, [rows], str(task_id)))
 
 
 def encode_snapshots(rows: pl.DataFrame) -> list[list[bytes]]:
