@@ -189,10 +189,10 @@ async def confirm_exception(
 ) -> Response:
     """The list leaves the line out, until another value is shown on that date, or before it.
 
-    A confirmation of another value is withdrawn. To confirm a value again changes nothing. Of a
-    book with more than 100,000 positions a rate needs `value_before`, which is then not compared
-    with what is shown. Refused for tokens that are limited to portfolios: a price concerns all of
-    them.
+    409 if another value is shown by now, and no correction is in progress. A confirmation of
+    another value is withdrawn. To confirm a value again changes nothing. Of a book with more than
+    100,000 positions a rate needs `value_before`, and is then not compared with what is shown.
+    Refused for tokens that are limited to portfolios: a price concerns all of them.
     """
     kind, subject = _subject_for(caller, line)
     author = Author(caller.name, None if line.why is None else require_text(line.why))
@@ -207,7 +207,7 @@ async def _against(database: Database, line: ConfirmedPrice | ConfirmedRate) -> 
     """Return the values before, against which a line is confirmed.
 
     Raises:
-        CorrectionRefusedError: the value before is another one now.
+        CorrectionRefusedError: the value, or the one before, is another one now.
         NotFoundError: no position shows it, or nothing is before it.
         ReportTooLargeError: a rate of a large book is confirmed without the value before.
     """

@@ -32,6 +32,7 @@ class RevertLoad(Body):
 
     keep_later: bool = Field(
         False,
+        strict=True,
         description="Leave rows that were changed after the load as they are. Without it they are "
         "an error.",
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -28,13 +29,14 @@ class Reasoned(Body):
 
 _KEY = "Idempotency-Key"
 _KEY_CHARACTERS = 255
+_KEY_PATTERN = f"[!-~]{{1,{_KEY_CHARACTERS}}}"
 KEY_PARAMETER = {
     "name": _KEY,
     "in": "header",
     "required": True,
     "description": "A text of your own, such as a UUID, that names the request: if it is sent "
     "again, nothing is done again and the response is the same. Kept for 7 days.",
-    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{_KEY_CHARACTERS}}}$"},
+    "schema": {"type": "string", "pattern": f"^{_KEY_PATTERN}$"},
 }
 
 
@@ -49,9 +51,11 @@ def _key(request: Request) -> str:
         raise HTTPException(
             400, f"the header {_KEY} is required: a text of your own, such as a UUID"
         )
-    if len(given) > _KEY_CHARACTERS or not (given.isascii() and given.isprintable()):
+    if re.fullmatch(_KEY_PATTERN, given) is None:
         raise HTTPException(
-            400, f"the header {_KEY} has at most {_KEY_CHARACTERS} printable ASCII characters"
+            400,
+            f"the header {_KEY} has at most {_KEY_CHARACTERS} printable ASCII characters, and no "
+            "space between them",
         )
     return given
 

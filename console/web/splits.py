@@ -34,11 +34,13 @@ class Split(Body):
     ]
     again: bool = Field(
         False,
+        strict=True,
         description="Make it though a split of the security was made already, for a date within "
         "30 days.",
     )
     all_records: bool = Field(
         False,
+        strict=True,
         description="Make it though records seem to have the new quantities already: they are "
         "those before them times the ratio.",
     )

@@ -83,7 +83,8 @@ class Exceptions(Part):
         Raises:
             NotFoundError: there is no such security, or no position shows a price of it.
             UsageError: positions show different prices, because a correction is in progress.
-            CorrectionRefusedError: it has not moved from `value_before`.
+            CorrectionRefusedError: `value` is not shown, and no correction is in progress; or it
+                has not moved from `value_before`.
             InvalidInputError: the value cannot be a price.
         """
         return self._wait(self._confirm(Confirmable.PRICE, security, day, value, value_before, why))

@@ -126,11 +126,13 @@ class ShownMove:
         what: which price or rate on which date, in words.
         values: what positions show; more than one while a correction is in progress.
         pairs: each value with a value before it that is compared; None: one that cannot be.
+        is_in_progress: whether positions are being corrected, so that another value may come.
     """
 
     what: str
     values: tuple[Decimal, ...]
     pairs: tuple[tuple[Decimal, Decimal | None], ...]
+    is_in_progress: bool
 
     @property
     def value(self) -> Decimal:
@@ -150,14 +152,19 @@ class ShownMove:
         """Return the values before against which a value is confirmed.
 
         Args:
-            value: the price or rate. One that is not shown is compared with what those that are
-                shown are compared with.
+            value: the price or rate that was looked at. While a correction is in progress, it may
+                be one that is not shown yet, and is then compared with what is before those shown.
             value_before: the value before that was looked at; None: all that are shown.
 
         Raises:
             NotFoundError: there is nothing before it.
-            CorrectionRefusedError: it is not compared with `value_before` any more.
+            CorrectionRefusedError: it is not shown, or not compared with `value_before`, any more.
         """
+        if value not in self.values and not self.is_in_progress:
+            raise CorrectionRefusedError(
+                f"the {self.what} is {_listed(self.values)} now, and not {_plain(value)}: it has "
+                "been corrected meanwhile. Nothing is confirmed: list the exceptions again"
+            )
         of_value = [before for now, before in self.pairs if now == value]
         shown = frozenset(of_value or [before for _, before in self.pairs])
         if not shown:
@@ -216,6 +223,7 @@ async def shown_move(
         what,
         tuple(moved[of.now].unique().sort()),
         tuple(compared.select(of.now, of.before).unique().iter_rows()),
+        bool((moved["reprocessing_status"] == "IN_PROGRESS").any()),
     )
 
 

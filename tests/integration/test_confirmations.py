@@ -20,12 +20,12 @@ from revalue.engine.errors import (
     UsageError,
 )
 from revalue.engine.operate.prune import CONFIRMATIONS, prune
-from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.read.exceptions import Limits, exceptions
 from revalue.engine.read.report import Wanted
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
-from tests.support import DAYS, Engine, engine, execute, fetch
+from tests.support import DAYS, Engine, engine, execute, fetch, until
 
 DAY, BEFORE = DAYS[7], DAYS[6]
 OF_ONE = Against(frozenset({Decimal(1)}), frozenset({Decimal(1)}))
@@ -85,9 +85,11 @@ async def test_what_is_confirmed_is_listed_only_when_it_is_asked_for(
         assert book.unconfirm_price("A", DAY) == Decimal("150.5")
         assert moves(url) == BOTH[:1]
         assert book.confirm_price("A", DAY, why="seen") == Decimal("150.5")
-        assert book.confirm_rate("USD", "EUR", DAY, Decimal("0.4")) == Decimal("0.4")
-        assert moves(url) == BOTH[1:], "another value than the one that is shown"
+        with pytest.raises(CorrectionRefusedError, match=r"now, and not 0\.4"):
+            book.confirm_rate("USD", "EUR", DAY, Decimal("0.4"))
+        assert moves(url) == [], "the one that is shown stays confirmed"
         book.unconfirm_rate("USD", "EUR", DAY)
+        assert moves(url) == BOTH[1:]
         with pytest.raises(NotFoundError, match=f"no rate of USD/EUR on {DAY} is confirmed"):
             book.unconfirm_rate("USD", "EUR", DAY)
         with pytest.raises(InvalidInputError, match="the reason is empty"):
@@ -191,6 +193,41 @@ async def test_two_who_confirm_a_price_at_once_confirm_both_moves(
     assert made == [True, True]
     in_force = "SELECT values_before FROM confirmations WHERE withdrawn_moment IS NULL"
     assert await fetch(database, in_force) == [([Decimal(10), Decimal(11)],)]
+
+
+async def test_a_confirmation_of_a_value_that_is_not_shown_ends_none(
+    url: str, database: Database, valued: Engine
+) -> None:
+    with revalue.connect(url) as book:
+        book.confirm_price("A", DAY, why="a takeover")
+        with pytest.raises(CorrectionRefusedError, match=r"is 150\.5 now, and not 140"):
+            book.confirm_price("A", DAY, Decimal(140))
+        status, said = code(
+            url, "exceptions", "confirm", "rate", "USD", "EUR", str(DAY), "--value", "7"
+        )
+        assert (status, "now, and not 7" in said) == (65, True)
+        assert moves(url) == BOTH[1:], "the price is confirmed still, and no rate"
+
+
+async def test_what_is_confirmed_again_meanwhile_is_withdrawn(
+    url: str, database: Database, valued: Engine
+) -> None:
+    of = (Confirmable.PRICE, "A", DAY)
+    await confirmations.confirm(database, *of, Decimal(140), OF_ONE, Author("ada"))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+    async with database.transaction() as connection:
+        await confirmations.confirm(
+            OpenTransaction(connection), *of, Decimal(150), OF_ONE, Author("ben")
+        )
+        withdrawal = asyncio.create_task(confirmations.unconfirm(database, *of, Author("eve")))
+
+        async def is_waiting() -> bool:
+            return await fetch(database, f"{waiting} current_database()") == [(1,)]
+
+        await until(is_waiting)
+    assert await withdrawal == 150
+    in_force = "SELECT count(*) FROM confirmations WHERE withdrawn_moment IS NULL"
+    assert await fetch(database, in_force) == [(0,)]
 
 
 async def test_a_list_as_of_an_earlier_time_has_the_confirmations_of_that_time(

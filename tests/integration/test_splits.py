@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 import revalue
 from revalue.engine.correct.inputs.kinds import Kind
+from revalue.engine.correct.inputs.sources import CsvSource
 from revalue.engine.correct.loads.load import load
 from revalue.engine.correct.loads.recorded import list_loads
 from revalue.engine.correct.reverts.reverts import revert
@@ -167,6 +169,23 @@ async def test_a_split_on_a_near_date_may_be_the_same_one(database: Database) ->
         assert (await tried(database, "A", DAYS[3] + timedelta(days=days), "3:1")).holders == 2
     assert (await tried(database, "B", DAYS[3])).holders == 2
     assert (await split(database, "A", DAYS[4], "3:1", again=True)).holders == 2
+
+
+async def test_a_date_that_no_record_can_have_is_refused(database: Database) -> None:
+    for day in (date(1899, 12, 31), date(2201, 1, 1), date.max, date.min):
+        with pytest.raises(InvalidInputError, match=r"out of range \(1900-01-01 to 2200-12-31\)"):
+            await split(database, "A", day, "2:1")
+    for day in (date(1900, 1, 1), date(2200, 12, 31)):
+        assert (await tried(database, "A", day)).holders == 2
+
+
+async def test_a_file_with_the_name_of_a_split_that_cannot_be_does_not_end_splits(
+    database: Database, tmp_path: Path
+) -> None:
+    file = tmp_path / "positions.csv"
+    facts("P1", "A", {DAYS[1]: "3"}).write_csv(file)
+    await load(database, Kind.POSITIONS, CsvSource(file, "split of A on 2024-13-45 2:1"))
+    assert (await tried(database, "A", DAYS[3])).holders == 2
 
 
 async def test_records_and_prices_of_new_shares_are_told(database: Database) -> None:

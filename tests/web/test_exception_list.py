@@ -174,6 +174,10 @@ async def test_a_confirmed_price_is_told_again_when_it_is_corrected(
     assert "is compared with 107 now, and no longer with 106.25" in str(refused["detail"])
     await post("confirm", value="151", value_before="107.0")
     assert await moves() == []
+    for gone in ("150.5", "0", "-5", "9" * 18):
+        refused = await post("confirm", 409, value=gone)
+        assert f"is 151 now, and not {gone}: it has been corrected" in str(refused["detail"])
+        assert await moves() == [], "the confirmation in force stays"
     await post("confirm", 422, value="1e9")
     await post("confirm", 422, value="1", why="")
 
@@ -200,6 +204,11 @@ async def test_a_rate_of_a_large_book_is_confirmed_with_the_value_before_that_wa
     assert "give `value_before`" in answer.json()["detail"]
     answer = await web.post("/exceptions:confirm", json={**call, "value_before": "0.9"})
     assert (answer.status_code, answer.json()["is_changed"]) == (200, True), answer.text
+    for wrong in ("0", "-0.5"):
+        answer = await web.post(
+            "/exceptions:confirm", json={**call, "value": wrong, "value_before": "0.9"}
+        )
+        assert (answer.status_code, "is positive" in answer.json()["detail"]) == (422, True)
     of_price = {**PRICE, "value": "150.5"}
     assert (await web.post("/exceptions:confirm", json=of_price)).status_code == 200, "few show it"
 

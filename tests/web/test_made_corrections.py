@@ -232,7 +232,8 @@ async def test_a_request_without_a_key_or_a_reason_is_refused(web: httpx.AsyncCl
         400,
         True,
     )
-    assert (await post(web, PRICE, key="x" * 256)).status_code == 400
+    for wrong in ("x" * 256, "a b", "a\tb", "\x7f"):
+        assert (await post(web, PRICE, key=wrong)).status_code == 400, "as the document says"
     for unseen in (" ", "\u200b", " \t\u2800\u3164\n\u00a0"):
         assert (await post(web, PRICE, why=unseen)).status_code == 422
     assert (await post(web, PRICE, why="x" * 1001)).status_code == 422

@@ -131,6 +131,9 @@ async def test_what_is_refused_changes_nothing_and_says_why(
         ({"ratio": "3:3"}, 422),
         ({"ratio": "1.5"}, 422),
         ({"ratio": "1:11", "again": True}, 422),  # no exact quantities
+        ({"date": "9999-12-31"}, 422),
+        ({"date": str(DAYS[5]), "again": "yes"}, 422),
+        ({"date": str(DAYS[5]), "again": 1}, 422),
     ):
         await post(web, "/splits", status, key="2", **{**SPLIT, **wrong}, why="ex-date")
     assert await fetch(database, HELD) == after
@@ -140,6 +143,7 @@ async def test_what_is_refused_changes_nothing_and_says_why(
     call = f"/loads/{loaded.load_id}:revert"
     refused = await post(web, call, 409, key="2", why="a wrong file")
     assert "1 of the 2 rows that it has changed were changed since" in refused["detail"]
+    await post(web, call, 422, key="2", keep_later="on", why="a wrong file")
     back = await post(web, call, key="2", keep_later=True, why="a wrong file")
     assert (back["restored"], back["kept"]) == (1, 1)
     assert (await post(web, "/loads/999999:revert", 404, key="3", why="x"))[

@@ -128,9 +128,12 @@ async def unconfirm(
     Raises:
         NotFoundError: none is in force.
     """
+    given = {"kind": kind.value, "subject": subject, "date": day}
     async with database.transaction() as connection:
+        # Who confirms it again meanwhile ends one confirmation and begins another one.
+        await sql("lock_confirmation").execute(connection, **given)
         value: Decimal | None = await sql("withdraw_confirmation").value(
-            connection, kind=kind.value, subject=subject, date=day, who=author.who
+            connection, **given, who=author.who
         )
     if value is None:
         raise NotFoundError(f"no {kind.value.lower()} of {subject} on {day} is confirmed")
@@ -157,8 +160,13 @@ async def _require_existing(connection: Connection, kind: Confirmable, subject: 
 
 def _require_storable(value: Decimal) -> None:
     exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or -exponent > _PLACES or value.adjusted() >= 38 - _PLACES:
+    if (
+        not isinstance(exponent, int)
+        or -exponent > _PLACES
+        or value.adjusted() >= 38 - _PLACES
+        or value <= 0
+    ):
         raise InvalidInputError(
-            f"a price or rate has at most {38 - _PLACES} digits before and {_PLACES} after the "
-            f"point, not {value}"
+            f"a price or rate is positive and has at most {38 - _PLACES} digits before and "
+            f"{_PLACES} after the point, not {value}"
         )

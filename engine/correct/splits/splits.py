@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from revalue.engine.correct.inputs.kinds import COLUMNS, Kind
+from revalue.engine.correct.inputs.parsing import EARLIEST, LATEST
 from revalue.engine.correct.loads import recorded
 from revalue.engine.correct.securities import require_security
 from revalue.engine.correct.writes import upserts
@@ -112,12 +113,14 @@ async def split(
 
     Raises:
         NotFoundError: there is no such security, or nobody holds it on the date or later.
-        InvalidInputError: the ratio is none, or a new quantity does not come out exactly at 10
-            places, or does not fit.
+        InvalidInputError: the ratio or the date is none, or a new quantity does not come out
+            exactly at 10 places, or does not fit.
         CorrectionRefusedError: a split of this security was made already for a date within 30
             days; or the quantity of a record is the one before it times the ratio.
     """
     numerator, denominator = parse_ratio(ratio)
+    if not EARLIEST <= day <= LATEST:
+        raise InvalidInputError(f"{day} is out of range ({EARLIEST} to {LATEST})")
     words = f"split of {security} on "
     async with database.transaction() as connection:
         await require_security(connection, security)

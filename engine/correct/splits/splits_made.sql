@@ -2,13 +2,14 @@
 -- date, ratio, load, by date.
 --
 -- A load of this name that has written no record is none: anybody who may load could record it.
+-- Dates are compared as text: a file may have a name like one with a date that there is not.
 --
 -- A split can be taken back, that can be taken back, and so on. Each such load leaves either the
 -- split quantities or those of before it, in turn; the newest one that counts says which. One that
 -- has kept rows that were changed since has taken back a part only: it does not count where it
 -- takes quantities of the split away, and it counts where it brings them back.
 WITH RECURSIVE made AS (
-    SELECT l.load_id, substr(l.source, length(:words) + 1, 10)::date AS day,
+    SELECT l.load_id, substr(l.source, length(:words) + 1, 10) AS day,
            substr(l.source, length(:words) + 12) AS ratio
     FROM loads l
     WHERE l.kind = 'positions' AND l.moment_id IS NOT NULL AND starts_with(l.source, :words)
@@ -16,7 +17,8 @@ WITH RECURSIVE made AS (
 ), follows (split_id, load_id, is_split, is_whole) AS (
     SELECT load_id, load_id, true, true
     FROM made
-    WHERE day BETWEEN :day::date - :reach::integer AND :day::date + :reach::integer
+    WHERE day BETWEEN to_char(:day::date - :reach::integer, 'YYYY-MM-DD')
+                  AND to_char(:day::date + :reach::integer, 'YYYY-MM-DD')
     UNION ALL
     SELECT f.split_id, r.load_id, NOT f.is_split,
            f.is_whole AND (r.unchanged = 0 OR NOT f.is_split)
