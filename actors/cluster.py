@@ -5,10 +5,10 @@ import os
 import secrets
 import socket
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from hashlib import sha256
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -18,6 +18,7 @@ from revalue.actors import log_relay
 from revalue.actors.ray_scheduler import NAMESPACE, ValuationScheduler
 from revalue.actors.runner import STOP_SECONDS
 from revalue.engine.errors import LeaderActiveError, UsageError
+from revalue.engine.leadership.term import new_holder
 from revalue.engine.settings import Settings, ray_cluster
 
 _REACH_SECONDS = 10
@@ -118,13 +119,16 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
-def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) -> ActorHandle:
+def start_scheduler(
+    url: str, settings: Settings, *, holder: str | None = None, take_over: bool = False
+) -> ActorHandle:
     """Start the scheduler of a database, with one valuation actor per CPU unless settings say.
 
     It lives as long as the driver that started it: Ray restarts it when it dies, and ends it when
     the driver is gone.
 
     Args:
+        holder: under which it leads; None: a new name.
         take_over: end another scheduler of this address on this cluster first.
 
     Raises:
@@ -134,7 +138,6 @@ def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) ->
     name = f"revalue-scheduler-{sha256(url.encode()).hexdigest()[:12]}"
     _wait_for_name(name, settings.lease_seconds, take_over=take_over)
     actors = settings.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    holder = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
     actor = ray.remote(ValuationScheduler).options(
         num_cpus=0,
         max_restarts=-1,
@@ -144,7 +147,7 @@ def start_scheduler(url: str, settings: Settings, *, take_over: bool = False) ->
         namespace=NAMESPACE,
     )
     try:
-        return actor.remote(url, settings, actors, holder, take_over)
+        return actor.remote(url, settings, actors, holder or new_holder(), take_over)
     except ValueError as error:  # the name is taken: another command was faster
         raise LeaderActiveError(_RUNS_ALREADY) from error
 
@@ -175,10 +178,27 @@ def stop_scheduler(scheduler: ActorHandle, *, seconds: float = STOP_SECONDS) -> 
         Whether the tasks in flight were finished and applied within `seconds`. The next scheduler
         releases those that were not.
     """
+    has_ended = True
     try:
         ray.get(scheduler.drain.remote(), timeout=seconds)
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-        return False
-    finally:
+        has_ended = False
+    ray.kill(scheduler, no_restart=True)
+    return has_ended
+
+
+def hand_over(scheduler: ActorHandle, *, seconds: float = STOP_SECONDS) -> dict[str, Any] | None:
+    """Drain the scheduler and end its actor, but keep its term for the next one of its holder.
+
+    Returns:
+        Its last progress; nothing, if it does not answer within `seconds`. None: see
+        Scheduler.hand_over; the actor is not ended.
+    """
+    last: dict[str, Any] | None
+    try:
+        last = ray.get(scheduler.hand_over.remote(), timeout=seconds)
+    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        last = {}
+    if last is not None:
         ray.kill(scheduler, no_restart=True)
-    return True
+    return last

@@ -10,7 +10,6 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
@@ -215,14 +214,14 @@ class LocalHost:
             for worker in self._workers:
                 worker.join(until)
 
-    def start(self, url: str, settings: Settings, *, take_over: bool) -> None:
+    def start(self, url: str, settings: Settings, *, holder: str, take_over: bool) -> None:
         async def begin() -> Scheduler:
             return Scheduler(
                 url,
                 settings,
                 actors=_most_actors(settings),
                 takes_fewer_actors=True,
-                holder=f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
+                holder=holder,
                 take_over=take_over,
                 start_valuer=self._start_worker,
             )
@@ -249,15 +248,26 @@ class LocalHost:
         self._silent = 0.0
         return progress
 
+    def hand_over(self) -> dict[str, Any] | None:
+        assert self._scheduler is not None
+        try:
+            return self._answer(self._scheduler.hand_over(), STOP_SECONDS)
+        except _SilentError:
+            self._abandon(self._scheduler)
+            return {}
+
     def stop(self) -> bool:
         assert self._scheduler is not None
         try:
             self._answer(self._scheduler.drain(), STOP_SECONDS)
         except _SilentError:
-            with suppress(_SilentError):
-                self._answer(self._scheduler.abandon(), _END_SECONDS)
+            self._abandon(self._scheduler)
             return False
         return True
+
+    def _abandon(self, scheduler: Scheduler) -> None:
+        with suppress(_SilentError):
+            self._answer(scheduler.abandon(), _END_SECONDS)
 
     def _answer(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """Run a coroutine of the scheduler, and wait for its end.

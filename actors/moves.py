@@ -18,7 +18,7 @@ MUCH_POSITION_DAYS = 500_000
 REST_SECONDS = 300.0
 """A Ray that has had nothing to do for so long is ended."""
 
-_HERE = "in this process, without Ray"
+_PLACES = {"ray": "on Ray", "local": "in this process, without Ray"}
 
 _log = logs.logger("runtime")
 
@@ -52,23 +52,25 @@ class Moves:
         self._written_at_rest = 0
         self._seen: tuple[Any, ...] = ()
         self._seen_at = time.monotonic()
-        self._may_leave = True
+        self._may_move = True
 
     def next(self, runtime: str, progress: dict[str, Any]) -> Host | None:
+        if not self._may_move:
+            return None
         if runtime == "local":
             return self._next_from_here(progress)
         return self._next_from_ray(progress)
 
-    def refused(self, why: str) -> None:
-        self._may_leave = False
-        self._tell(f"{_HERE}: {why}")
-        _log.warning("the watch stays in this process", trouble=why)
+    def refused(self, runtime: str, why: str) -> None:
+        self._may_move = False
+        self._tell(f"{_PLACES[runtime]}: {why}")
+        _log.warning("the watch stays where it is", runtime=runtime, trouble=why)
 
     def _next_from_here(self, progress: dict[str, Any]) -> Host | None:
         written = progress["rows_written"]
         if progress["idle"]:
             self._written_at_rest = written
-        if not self._may_leave or written - self._written_at_rest < self._much:
+        if written - self._written_at_rest < self._much:
             return None
         return self._go("ray", f"{self._much:,} position-days are valued, and more are due")
 
@@ -84,6 +86,6 @@ class Moves:
 
     def _go(self, runtime: str, reason: str) -> Host:
         self._written_at_rest, self._seen = 0, ()
-        self._tell(f"{'on Ray' if runtime == 'ray' else _HERE}: {reason}")
+        self._tell(f"{_PLACES[runtime]}: {reason}")
         _log.info("the watch moves", runtime=runtime, reason=reason)
         return host_of(runtime, self._settings)

@@ -238,8 +238,11 @@ class Host(Protocol):
             UsageError: that cannot be done.
         """
 
-    def start(self, url: str, settings: Settings, *, take_over: bool) -> None:
+    def start(self, url: str, settings: Settings, *, holder: str, take_over: bool) -> None:
         """Start the scheduler.
+
+        Args:
+            holder: under which it leads; it succeeds another one of that holder at once.
 
         Raises:
             LeaderActiveError: it is known already that another one leads.
@@ -251,6 +254,13 @@ class Host(Protocol):
         Raises:
             SchedulerStartError, TermLostError, OutageError: it cannot begin, is gone, or is silent.
             RevalueError: what ended it.
+        """
+
+    def hand_over(self) -> dict[str, Any] | None:
+        """Drain the scheduler, and end it, but keep its term for the next one of its holder.
+
+        Returns:
+            Its last progress, as far as it is known; None: see Scheduler.hand_over.
         """
 
     def stop(self) -> bool:
@@ -268,5 +278,9 @@ class Mover(Protocol):
             progress: what Scheduler.progress has said just now.
         """
 
-    def refused(self, why: str) -> None:
-        """Take note that the place which `next` has returned cannot be had."""
+    def refused(self, runtime: str, why: str) -> None:
+        """Take note that the place which `next` has returned cannot be had.
+
+        Args:
+            runtime: where the scheduler stays.
+        """

@@ -59,8 +59,8 @@ class RayHost:
     def connected(self) -> AbstractContextManager[None]:
         return cluster.connected(self._settings)
 
-    def start(self, url: str, settings: Settings, *, take_over: bool) -> None:
-        self._scheduler = cluster.start_scheduler(url, settings, take_over=take_over)
+    def start(self, url: str, settings: Settings, *, holder: str, take_over: bool) -> None:
+        self._scheduler = cluster.start_scheduler(url, settings, holder=holder, take_over=take_over)
 
     def ask(self, idle_seconds: float | None) -> dict[str, Any] | None:
         assert self._scheduler is not None
@@ -97,6 +97,14 @@ class RayHost:
             self._deaths, self._silent = 0, 0.0
         return progress
 
-    def stop(self) -> bool:
+    def hand_over(self) -> dict[str, Any] | None:
         assert self._scheduler is not None
+        last = cluster.hand_over(self._scheduler)
+        if last is not None:
+            self._scheduler = None
+        return last
+
+    def stop(self) -> bool:
+        if self._scheduler is None:  # it was handed over
+            return True
         return cluster.stop_scheduler(self._scheduler)

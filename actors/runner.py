@@ -11,11 +11,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from revalue.actors.protocols import Host, Mover
+from revalue.actors.protocols import Host, Mover, SchedulerStartError
 from revalue.actors.work_left import WorkLeft
 from revalue.engine import logs, metrics
-from revalue.engine.errors import TransientError, UsageError
+from revalue.engine.errors import RevalueError, TransientError, UsageError
 from revalue.engine.leadership.lease import require_no_leader
+from revalue.engine.leadership.term import Term, new_holder
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.runtime import OnProgress, Run, RunProgress
@@ -63,6 +64,8 @@ class Runner:
         self._url = url
         self._settings = settings
         self._take_over = take_over
+        self._holder = new_holder()
+        self._term_kept: int | None = None  # by a scheduler that has ended, for the next one
         self._running = ExitStack()
         self._on_connected = on_connected
         self._on_wait = on_wait
@@ -78,7 +81,7 @@ class Runner:
             with ThreadPoolExecutor(1) as thread:  # this one may run an event loop
                 thread.submit(asyncio.run, self._require_no_leader()).result()
         with self._connected(self._host) as undo:
-            self._start(undo, take_over=self._take_over)
+            self._start(self._host, undo, take_over=self._take_over)
         return self
 
     @contextmanager
@@ -88,13 +91,15 @@ class Runner:
             self._on_connected()
             yield undo
 
-    def _start(self, undo: ExitStack, *, take_over: bool) -> None:
+    def _start(self, host: Host, undo: ExitStack, *, take_over: bool = False) -> None:
         """Start the scheduler. What `undo` has to undo is left to the end of the run."""
-        self._host.start(self._url, self._settings, take_over=take_over)
+        self._host = host
+        host.start(self._url, self._settings, holder=self._holder, take_over=take_over)
         # A Ray that is the user's own would keep it, and refuse the next one. It is stopped in
         # order, as it may have its term already.
-        undo.callback(self._stop)
+        undo.callback(self._stop, host)
         self.progress()
+        self._term_kept = None
         self._running = undo.pop_all()
 
     def __exit__(
@@ -104,33 +109,59 @@ class Runner:
         trace: TracebackType | None,
     ) -> None:
         self._running.close()
+        if self._term_kept is not None:
+            self._give_back(self._term_kept)
 
-    def _stop(self) -> None:
+    def _stop(self, host: Host) -> None:
         self.ended_in_order = False
-        self.ended_in_order = self._host.stop()
+        self.ended_in_order = host.stop()
+
+    def _give_back(self, term: int) -> None:
+        """Give back what a scheduler has kept for one that has not come to lead."""
+
+        async def release() -> None:
+            async with await Database.open(self._url, connections=1) as database:
+                own = Term(database, term, self._holder, lease_seconds=self._settings.lease_seconds)
+                await own.release()
+
+        with suppress(RevalueError):  # the next one waits for the end of the lease
+            asyncio.run(release())
 
     def _move(self, host: Host, mover: Mover) -> dict[str, Any] | None:
-        """End the scheduler in order, and start the next one there.
+        """End the scheduler in order, and let the next one there succeed it.
 
-        It works on while a Ray is started, and stays if none can be, or if an operator has drained
-        it meanwhile.
+        It works on while a Ray is started, and until the next one leads nobody else can. It stays
+        if none can be started there, or if an operator has drained it meanwhile.
 
         Returns:
             The last progress of the scheduler that has ended; None: it stays.
         """
-        with ExitStack() as undo:
-            try:
-                connection = undo.enter_context(self._connected(host))
-            except UsageError as error:
-                mover.refused(str(error))
-                return None
-            last = self.progress(idle_seconds=0.0)
-            if last["ended"]:
-                return None
-            self._running.close()
-            self._host = host
-            self._start(connection, take_over=False)
-            return last
+        here, left = self._host, self._running
+        last: dict[str, Any] | None = None
+        try:
+            with self._connected(host) as there:
+                if (last := self._hand_over()) is None:
+                    return None
+                self._start(host, there)
+        except (UsageError, SchedulerStartError) as error:
+            mover.refused(here.runtime, str(error))
+            if last is not None:
+                self._start(here, left)
+        else:
+            left.close()
+        return last
+
+    def _hand_over(self) -> dict[str, Any] | None:
+        """End the scheduler in order; return its last progress. None: see Host.hand_over."""
+        before = self.progress(idle_seconds=0.0)
+        if before["ended"]:
+            return None
+        self._term_kept = before["term"]
+        if (last := self._host.hand_over()) is None:
+            self._term_kept = None
+            return None
+        self._on_wait()
+        return {**before, **last}
 
     def until_quiet(self, on_progress: OnProgress | None = None) -> Run:
         """Wait until every position is current, waits for data, or has failed.

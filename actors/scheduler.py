@@ -75,6 +75,7 @@ class Scheduler:
         self._pool: ActorPool | None = None
         self._metrics_port: int | None = None
         self._trouble: str | None = None  # before it leads
+        self._keeps_term = False  # for the next scheduler of its holder
         self._sent_before = Statement.sent
         self._running = asyncio.get_event_loop().create_task(self._run())
 
@@ -90,11 +91,15 @@ class Scheduler:
                 term = await retry(lambda: self._acquire(database))
                 try:
                     await self._lead(database, term)
+                except BaseException:
+                    self._keeps_term = False
+                    raise
                 finally:
                     # After an error too. If it fails, the next scheduler waits for the lease to
                     # end.
-                    with suppress(RevalueError):
-                        await term.release()
+                    if not self._keeps_term:
+                        with suppress(RevalueError):
+                            await term.release()
         finally:
             stop_serving()
 
@@ -231,6 +236,21 @@ class Scheduler:
 
     async def ping(self) -> None:
         """Return, which shows that it is alive."""
+
+    async def hand_over(self) -> dict[str, Any] | None:
+        """End as `drain` does, but leave the term to the next scheduler of this holder.
+
+        Nobody else leads in between, and a drain that is asked for is asked of the next one.
+
+        Returns:
+            The fields of actors.progress.Progress at the end. None: it has ended or is ending
+            already, as an operator has asked or by an error, and nobody is to go on.
+        """
+        if self._loop is None or self._loop.is_stopping or self._running.done():
+            return None
+        self._keeps_term = True
+        await self.drain()
+        return asdict(self._loop.progress) if self._keeps_term else None
 
     async def drain(self) -> None:
         """Start nothing new, wait until the tasks in flight are applied, give the term back."""

@@ -2,6 +2,8 @@
 -- itself, it is the one of :dead_term, whose heartbeat is still :dead_heartbeat, or :take_over is
 -- true. Returns the new term's number, or no row.
 --
+-- A drain was asked of a holder: its next term is drained too, if one begins before the other ends.
+--
 -- FOR UPDATE waits for the transactions of the term that ends, which hold FOR KEY SHARE
 -- (lock_term). Heartbeats and operators' requests do not wait for those.
 WITH succeeded AS (
@@ -14,7 +16,9 @@ WITH succeeded AS (
 )
 UPDATE scheduler_term t
 SET term = t.term + 1, holder = :holder, acquired_at = clock_timestamp(),
-    heartbeat_at = clock_timestamp()
+    heartbeat_at = clock_timestamp(),
+    drain_term = CASE WHEN t.holder = :holder AND t.drain_term = t.term THEN t.term + 1
+                      ELSE t.drain_term END
 FROM succeeded s
 WHERE t.singleton = s.singleton
 RETURNING t.term

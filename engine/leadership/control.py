@@ -75,6 +75,7 @@ async def drain(database: Connections, *, seconds: float, lease_seconds: float) 
     """Ask the leader to finish what is in flight and to end, and wait until it has.
 
     A leader that is considered dead is not waited for: the next scheduler releases what it began.
+    One that begins another term meanwhile, because it is restarted or moves, ends that one, too.
 
     Returns:
         The scheduler that was asked; its holder is None when nobody led.
@@ -86,13 +87,13 @@ async def drain(database: Connections, *, seconds: float, lease_seconds: float) 
     if found.holder is None:
         return found
     async with database.transaction(seconds=SHORT_SECONDS) as connection:
-        await sql("drain").execute(connection, term=found.term)
+        await sql("drain").execute(connection, holder=found.holder)
         await connection.execute("NOTIFY revalue_wake")
     end = monotonic() + seconds
     lease = Lease(lease_seconds)
     while True:
         now = await leader(database, lease)
-        if now.holder is None or now.term != found.term:
+        if now.holder != found.holder:
             return found
         if now.is_dead:
             return now

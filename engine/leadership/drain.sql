@@ -1,2 +1,3 @@
--- Ask the scheduler of this term to finish what is in flight and end.
-UPDATE scheduler_term SET drain_term = term WHERE term = :term
+-- Ask this scheduler to finish what is in flight and end. By its holder: it may begin another term
+-- just now, as one that Ray restarts does, and one that moves.
+UPDATE scheduler_term SET drain_term = term WHERE holder = :holder

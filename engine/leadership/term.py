@@ -1,6 +1,8 @@
 """Leadership: the database issues terms, and each transaction of a scheduler locks its own term."""
 
 import asyncio
+import socket
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +19,11 @@ sql = statements(__package__)
 
 _TELL_SECONDS = 1
 _ACQUIRE_SECONDS = 60  # it may end several database sessions of the leader before
+
+
+def new_holder() -> str:
+    """Return a name that is never used again: of one command, wherever its schedulers run."""
+    return f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,30 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from revalue.actors import moves, runner
 from revalue.actors.local import LocalHost
 from revalue.actors.moves import Moves
-from revalue.engine.errors import UsageError
+from revalue.engine.errors import LeaderActiveError, UsageError
+from revalue.engine.leadership import control
+from revalue.engine.leadership.term import Term
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.runtime import RunProgress
 from revalue.engine.settings import Settings
 from tests.faults.checks import assert_all_correct
 from tests.support import DAYS, execute, fetch, load_small_book, until
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +79,7 @@ def test_without_a_ray_it_stays_here() -> None:
     told: list[str] = []
     mover = Moves(Settings(), much=10, tell=told.append)
     assert runtimes(mover, "local", progress(10)) == ["ray"]
-    mover.refused("Ray cannot be reached at this machine: no memory")
+    mover.refused("local", "Ray cannot be reached at this machine: no memory")
     assert told[1:] == [
         "in this process, without Ray: Ray cannot be reached at this machine: no memory"
     ]
@@ -86,6 +93,35 @@ class Unreachable(LocalHost):
     def connected(self) -> Iterator[None]:
         raise UsageError("no memory")
         yield
+
+
+class TooSmall(LocalHost):
+    """A place whose scheduler finds that it cannot work, when the one before has ended."""
+
+    def ask(self, idle_seconds: float | None) -> dict[str, Any] | None:
+        raise UsageError("3 valuation actors need 19 database sessions")
+
+
+class Between(LocalHost):
+    """A place where something happens before the scheduler starts: between two terms."""
+
+    def __init__(self, settings: Settings, happen: Callable[[], None]) -> None:
+        super().__init__(settings)
+        self._happen = happen
+
+    def start(self, url: str, settings: Settings, *, holder: str, take_over: bool) -> None:
+        self._happen()
+        super().start(url, settings, holder=holder, take_over=take_over)
+
+
+class Interrupted(LocalHost):
+    """A place where a signal comes while its scheduler ends for the next one."""
+
+    def hand_over(self) -> dict[str, Any] | None:
+        assert self._thread is not None
+        assert self._scheduler is not None
+        self._thread.submit(self._scheduler.hand_over())
+        raise SeenEnough
 
 
 class Restless:
@@ -102,17 +138,28 @@ class Restless:
         self.has_moved = True
         return self._host
 
-    def refused(self, why: str) -> None:
-        self.refusals.append(why)
+    def refused(self, runtime: str, why: str) -> None:
+        self.refusals.append(f"{runtime}: {why}")
 
 
 class SeenEnough(Exception):
     """Ends a watch."""
 
 
-@pytest.mark.parametrize("place", [LocalHost, Unreachable])
+@pytest.mark.parametrize(
+    ("place", "refusals"),
+    [
+        (LocalHost, []),
+        (Unreachable, ["local: no memory"]),
+        (TooSmall, ["local: 3 valuation actors need 19 database sessions"]),
+    ],
+)
 async def test_progress_counts_each_row_once_whether_it_moves_or_stays(
-    url: str, database: Database, place: type[LocalHost], monkeypatch: pytest.MonkeyPatch
+    url: str,
+    database: Database,
+    place: type[LocalHost],
+    refusals: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await load_small_book(database, portfolios=1)
     monkeypatch.setattr(runner, "_IDLE_SECONDS", 0.1)
@@ -134,7 +181,122 @@ async def test_progress_counts_each_row_once_whether_it_moves_or_stays(
     with pytest.raises(SeenEnough):
         await asyncio.wait_for(asyncio.to_thread(watch), 60)
     assert after == [2 * len(DAYS)] * 2
-    assert mover.refusals == (["no memory"] if place is Unreachable else [])
+    assert mover.refusals == refusals
+
+
+async def moved_once(
+    url: str,
+    database: Database,
+    between: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    **options: Any,
+) -> list[int]:
+    """Watch with one move, between whose terms something happens, until it is drained.
+
+    Returns:
+        The terms that were seen to lead.
+    """
+    await load_small_book(database, portfolios=1)
+    monkeypatch.setattr(runner, "_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.1)
+    settings = Settings(actors=1)
+    mover = Restless(Between(settings, between))
+    terms: list[int] = []
+
+    def watch() -> None:
+        with runner.Runner(LocalHost(settings), url, settings, **options) as running:
+            running.watch(lambda _: terms.append(running.progress()["term"]), mover)
+
+    await asyncio.wait_for(asyncio.to_thread(watch), 60)
+    assert mover.has_moved
+    return terms
+
+
+def in_a_loop(work: Callable[[Database], Awaitable[T]], url: str) -> T:
+    async def with_database() -> T:
+        async with await Database.open(url, connections=1) as database:
+            return await work(database)
+
+    return asyncio.run(with_database())
+
+
+async def test_a_drain_between_the_terms_of_a_move_ends_the_watch(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drained: list[Future[list[str | None]]] = []
+    with ThreadPoolExecutor(1) as thread:
+
+        async def drain_and_look(database: Database) -> list[str | None]:
+            asked = await control.drain(database, seconds=30, lease_seconds=30)
+            return [asked.holder, (await control.leader(database)).holder]
+
+        def drain() -> None:
+            drained.append(thread.submit(in_a_loop, drain_and_look, url))
+            in_a_loop(lambda database: until(lambda: is_asked(database)), url)
+
+        async def is_asked(database: Database) -> bool:
+            [[asked]] = await fetch(database, "SELECT drain_term = term FROM scheduler_term")
+            return bool(asked)
+
+        await moved_once(url, database, drain, monkeypatch)
+    asked, left = drained[0].result()
+    assert asked is not None
+    assert left is None
+    [[holder, term]] = await fetch(database, "SELECT holder, term FROM scheduler_term")
+    assert (holder, term) == (None, 2)
+
+
+async def test_nobody_else_leads_between_the_terms_of_a_move(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rival: list[Future[object]] = []
+    with ThreadPoolExecutor(1) as thread:
+
+        def compete() -> None:
+            acquire = partial(Term.acquire, holder="rival", lease_seconds=30)
+            rival.append(thread.submit(in_a_loop, acquire, url))
+            rival[0].add_done_callback(
+                lambda _: in_a_loop(partial(control.drain, seconds=30, lease_seconds=30), url)
+            )
+
+        terms = await moved_once(url, database, compete, monkeypatch)
+    assert set(terms) == {1, 2}
+    with pytest.raises(LeaderActiveError):
+        rival[0].result()
+
+
+async def test_a_signal_between_the_terms_of_a_move_gives_the_term_back(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_signalled = threading.Event()
+
+    def check() -> None:
+        if is_signalled.is_set():
+            raise SeenEnough
+
+    with pytest.raises(SeenEnough):
+        await moved_once(url, database, is_signalled.set, monkeypatch, on_wait=check)
+    [[holder, term]] = await fetch(database, "SELECT holder, term FROM scheduler_term")
+    assert (holder, term <= 2) == (None, True)
+
+
+async def test_a_signal_while_a_scheduler_ends_for_the_next_one_lets_it_end(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load_small_book(database, portfolios=1)
+    monkeypatch.setattr(runner, "_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.1)
+    settings = Settings(actors=1)
+    run = runner.Runner(Interrupted(settings), url, settings)
+
+    def watch() -> None:
+        with run:
+            run.watch(mover=Restless(LocalHost(settings)))
+
+    with pytest.raises(SeenEnough):
+        await asyncio.wait_for(asyncio.to_thread(watch), 60)
+    assert run.ended_in_order
+    assert (await control.leader(database)).holder is None
 
 
 async def test_a_watch_that_moves_values_all_of_it(url: str, database: Database) -> None:
