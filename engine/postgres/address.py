@@ -32,6 +32,7 @@ _KEPT_BY_LIBPQ_ONLY = {
 }
 """What asyncpg does not know, and may ignore if it has one of these values."""
 
+_ENCRYPTED = ("require", "verify-ca", "verify-full")
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian
@@ -61,7 +62,7 @@ def asyncpg_address(url: str) -> str:
                 )
             continue
         kept.append((name, value))
-    return url if kept == given else _written(base, kept)
+    return _written(base, kept)  # as it was, asyncpg would take a plus sign for a blank
 
 
 def libpq_address(url: str, options: Sequence[str]) -> str:
@@ -91,14 +92,30 @@ def _parse(url: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _checked(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the parameters with the names of files that are there."""
-    if dict(parameters).get("sslrootcert") == "system":
+    """Return the parameters with the names of files that are there.
+
+    Both drivers take from the environment what the parameters do not say. What it says of TLS has
+    no effect on a socket of this machine.
+    """
+    given = dict(parameters)
+    environment = {} if given.get("host", "").startswith("/") else os.environ
+    if given.get("sslrootcert", environment.get("PGSSLROOTCERT")) == "system":
         parameters = _with_system_certificates(parameters)
-    for name, value in parameters:
-        if name in _FILES and value and not os.access(value, os.R_OK):
-            why = "cannot be read" if Path(value).exists() else "is not there"
-            raise UsageError(f"the database's address names the file {value} ({name}), which {why}")
+        given = dict(parameters)
+    is_encrypted = (given.get("sslmode") or environment.get("PGSSLMODE")) in _ENCRYPTED
+    for name in _FILES:
+        variable = f"PG{name.upper()}"
+        if name in given:
+            _require_file(given[name], f"the database's address names the file {{}} ({name})")
+        elif is_encrypted and variable in environment:
+            _require_file(environment[variable], f"{variable} names the file {{}}")
     return parameters
+
+
+def _require_file(path: str, words: str) -> None:
+    if path and not (Path(path).is_file() and os.access(path, os.R_OK)):
+        why = "cannot be read as a file" if Path(path).exists() else "is not there"
+        raise UsageError(f"{words.format(path)}, which {why}")
 
 
 def _written(base: str, parameters: list[tuple[str, str]]) -> str:
@@ -114,7 +131,7 @@ def _with_system_certificates(parameters: list[tuple[str, str]]) -> list[tuple[s
     for. As for libpq, the name of the host is compared, too: anybody can have a certificate of one
     of these authorities.
     """
-    mode = dict(parameters).get("sslmode", "verify-full")
+    mode = dict(parameters).get("sslmode") or os.environ.get("PGSSLMODE") or "verify-full"
     if mode != "verify-full":
         raise UsageError(
             f"the database's address has sslrootcert=system and sslmode={mode}: anybody can have a "

@@ -1,6 +1,8 @@
 """One address, as each driver takes it."""
 
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -58,6 +60,45 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     for read in (asyncpg_address, lambda address: libpq_address(address, [])):
         with pytest.raises(UsageError, match=rf"{missing} \({name}\), which is not there"):
             read(f"{HOST}?{name}={missing}")
+
+
+@pytest.mark.parametrize("read", [asyncpg_address, lambda address: libpq_address(address, [])])
+def test_a_file_of_the_environment_that_is_not_there_is_named(
+    read: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PGSSLROOTCERT", str(tmp_path / "missing.pem"))
+    with pytest.raises(UsageError, match=r"PGSSLROOTCERT names the file .*, which is not there"):
+        read(f"{HOST}?sslmode=verify-ca")
+    read("postgresql://u@/d?host=/run/postgresql&sslmode=verify-ca")
+    read(HOST)
+    there = tmp_path / "there.pem"
+    there.touch()
+    read(f"{HOST}?sslmode=verify-ca&sslrootcert={there}")
+    with pytest.raises(UsageError, match=rf"{tmp_path} \(sslkey\), which cannot be read as a file"):
+        read(f"{HOST}?sslrootcert={there}&sslkey={tmp_path}")
+
+
+def test_a_plus_sign_is_no_blank_for_any_driver(tmp_path: Path) -> None:
+    there = tmp_path / "a+b.pem"
+    there.touch()
+    address = asyncpg_address(f"{HOST}?sslrootcert={there}&application_name=a+b")
+    assert parse_qs(urlsplit(address).query) == {
+        "sslrootcert": [str(there)],
+        "application_name": ["a+b"],
+    }
+
+
+def test_the_certificates_of_the_system_are_asked_for_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setenv("PGSSLROOTCERT", "system")
+    assert asyncpg_address(HOST) == f"{HOST}?sslmode=verify-full&sslrootcert={bundle}"
+    monkeypatch.setenv("PGSSLMODE", "require")
+    with pytest.raises(UsageError, match="anybody can have a certificate"):
+        asyncpg_address(HOST)
 
 
 def test_the_certificates_of_the_system_are_the_same_file_for_both(
