@@ -12,7 +12,7 @@ from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
-from tests.support import DAYS, Engine, fetch, prices
+from tests.support import DAYS, Engine, facts, fetch, prices
 from tests.web.test_access import bearing
 from tests.web.test_api import client, got
 
@@ -142,6 +142,8 @@ async def test_what_is_refused_changes_nothing_and_says_why(
     await corrections.price(database, "A", DAYS[6], Decimal(57))
     call = f"/loads/{loaded.load_id}:revert"
     refused = await post(web, call, 409, key="2", why="a wrong file")
+    preview = f"/loads/{loaded.load_id}:preview-revert"
+    assert (await post(web, preview, 409))["detail"] == refused["detail"]
     assert "1 of the 2 rows that it has changed were changed since" in refused["detail"]
     await post(web, call, 422, key="2", keep_later="on", why="a wrong file")
     back = await post(web, call, key="2", keep_later=True, why="a wrong file")
@@ -154,6 +156,21 @@ async def test_what_is_refused_changes_nothing_and_says_why(
     assert refused["type"] == "urn:revalue:UsageError"
     answer = await web.post("/splits", json={**SPLIT, "why": "x"})
     assert (answer.status_code, "Idempotency-Key is required" in answer.text) == (400, True)
+
+
+async def test_records_that_have_the_new_quantities_are_multiplied_only_if_one_says_so(
+    web: httpx.AsyncClient, database: Database
+) -> None:
+    await load(database, Kind.POSITIONS, facts("P1", "A", {DAYS[6]: "14"}))
+    before = await fetch(database, HELD)
+    stated = {"security_id": "A", "date": str(DAYS[6]), "ratio": "2:1"}
+    refused = await post(web, "/splits", 409, **stated, why="ex-date")
+    assert f"P1 on {DAYS[6]} (14)" in refused["detail"]
+    assert (await post(web, "/splits:preview", 409, **stated))["detail"] == refused["detail"]
+    assert await fetch(database, HELD) == before
+    made = await post(web, "/splits", **stated, all_records=True, why="ex-date")
+    assert made["records"] == 2
+    assert ("P1", DAYS[6], Decimal(28)) in await fetch(database, HELD)
 
 
 async def test_loads_are_listed_in_pages(web: httpx.AsyncClient, database: Database) -> None:
