@@ -25,7 +25,7 @@ from revalue.engine.operate import tokens
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from tests.conftest import drop_database, fresh_database
-from tests.support import DAYS, engine, load_small_book
+from tests.support import DAYS, engine, examples, load_small_book
 
 DESCRIBED = create_app("postgresql://nowhere").openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIBED)
@@ -113,7 +113,7 @@ def real(values: Any) -> None:
 
 @SCHEMA.parametrize()
 @settings(
-    max_examples=60,
+    max_examples=examples(30),
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],
