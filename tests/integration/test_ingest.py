@@ -1,6 +1,6 @@
 """Loads report all problems at once, write all or nothing, and change nothing when repeated."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -28,7 +28,7 @@ from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, Usa
 from revalue.engine.postgres.database import Database, OpenTransaction
 from revalue.engine.postgres.statement import Connection
 from tests.conftest import book_template, drop_database, fresh_database
-from tests.support import DAYS, execute, facts, fetch, load_small_book, prices, state_of
+from tests.support import DAYS, examples, execute, facts, fetch, prices, state_of
 
 GOOD = {
     "business_dates": {"calendar_id": ["CAL"], "business_date": ["2024-02-01"]},
@@ -67,9 +67,12 @@ TABLES = {
 
 
 @pytest.fixture
-async def book(database: Database) -> Database:
-    await load_small_book(database, portfolios=1)
-    return database
+async def book(server_url: str, template: str) -> AsyncIterator[Database]:
+    loaded = await book_template(server_url, template, 1, valued=False)
+    url = await fresh_database(server_url, loaded)
+    async with await Database.open(url) as opened:
+        yield opened
+    await drop_database(server_url, url)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -614,7 +617,7 @@ loaded_records = st.dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 @given(
     st.lists(
         st.tuples(loaded_records, st.booleans(), st.one_of(st.none(), st.integers(0, LAST))),
@@ -1120,7 +1123,7 @@ steps = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=examples(30))
 @given(st.lists(steps, min_size=1, max_size=6))
 async def test_any_sequence_of_loads_of_two_positions_follows_the_model(
     server_url: str, template: str, sequence: list[tuple[dict[str, Model], int | None, bool]]
