@@ -13,6 +13,7 @@ from functools import partial
 from io import BytesIO
 from threading import Thread
 from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
@@ -53,6 +54,9 @@ _LOST = (
 # When it connects, the driver compares names of types and functions with what the server writes
 # without quotes.
 _UNQUOTED = "-c quote_all_identifiers=off"
+
+_connections: WeakValueDictionary[str, adbc.Connection] = WeakValueDictionary()
+"""The last connection to an address that was opened in this process, while it lives."""
 
 _awaited: ContextVar[Awaited | None] = ContextVar("awaited", default=None)
 """What notes that a read of this thread awaits an answer."""
@@ -229,13 +233,13 @@ class ArrowReader:
     def _connected(self) -> adbc.Connection:
         """Connect, without options if they are refused, as by PgBouncer."""
         try:
-            return adbc.connect(self._url)
+            return _connected(self._url)
         except AdbcError as error:
             without = libpq_address(self._address, [])
             if STARTUP_REFUSED not in str(error) or self._url == without:
                 raise
             self._url = without
-            return adbc.connect(self._url)
+            return _connected(self._url)
 
     def close(self) -> None:
         """Close the connection, if there is one. One that is in use is closed after its use."""
@@ -245,11 +249,27 @@ class ArrowReader:
             _close(opened[0])
 
 
+def _connected(address: str) -> adbc.Connection:
+    """Connect: with what the driver knows by an open connection to this address, if there is one.
+
+    Of a database of which it knows nothing, the driver reads all types first, by a connection of
+    its own. That takes far longer than to connect.
+    """
+    connection = None
+    if (known := _connections.get(address)) is not None:
+        with suppress(adbc.ProgrammingError):  # it has been closed since
+            connection = known.adbc_clone()
+    if connection is None:
+        connection = adbc.connect(address)
+    _connections[address] = connection
+    return connection
+
+
 def _close(connection: adbc.Connection) -> None:
-    try:
+    # It may be broken: then nothing is left to close. Or another is made of it at this moment,
+    # which needs what both have in common.
+    with suppress(AdbcError, RuntimeError):
         connection.close()
-    except AdbcError:
-        return  # it was already broken: nothing is left to close
 
 
 def _raise_translated(error: AdbcError, statement: str | None = None) -> NoReturn:
