@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from revalue.engine.postgres import embedded
+from tests.conftest import in_memory
 from tests.faults.campaign import campaign
 
 
 @pytest.mark.parametrize(("faults", "in_lake"), [(12, False), (5, True)])
 async def test_a_short_campaign_violates_nothing(faults: int, in_lake: bool) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="revalue-"))  # short: it holds a socket
+    folder = Path(tempfile.mkdtemp(prefix="revalue-", dir=in_memory()))  # short: it holds a socket
     lake = str(folder / "lake") if in_lake else None
     try:
         seen, happened, rows, report = await campaign(7, faults, folder, lake=lake, say=False)

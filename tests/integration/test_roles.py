@@ -33,7 +33,7 @@ from revalue.engine.operate import tokens
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import valuations
-from tests.conftest import named
+from tests.conftest import in_memory, named
 from tests.support import (
     DAYS,
     SETTINGS,
@@ -379,7 +379,7 @@ async def test_every_table_is_open_to_both_roles_or_closed_on_purpose(database: 
 @pytest.fixture(scope="module")
 def other_server() -> Iterator[str]:
     """A separate server, which has no roles yet."""
-    folder = Path(tempfile.mkdtemp(prefix="revalue-"))
+    folder = Path(tempfile.mkdtemp(prefix="revalue-", dir=in_memory()))
     yield embedded.start(folder)
     embedded.stop(folder)
     shutil.rmtree(folder, ignore_errors=True)
