@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from revalue.console.cli.output import counted, on_dates, out, tidy
+from revalue.console.cli.output import counted, on_dates, out, print_warnings, tidy
 from revalue.console.cli.split_output import print_split
 from revalue.engine.correct.corrections.corrections import Correction
 from revalue.engine.correct.corrections.files import FileCorrection
@@ -19,13 +19,20 @@ _MAX_TRIGGERS = 5
 def print_correction(made: Made) -> None:
     """Print what was corrected and which positions and dates it can affect."""
     out.print(describe(made))
-    if isinstance(made, SplitCorrection):
-        print_split(made)
+    print_strange(made)
     triggers = _triggers(made)
     if not triggers:
         out.print("no valued position-day is affected")
         return
     out.print(f"{triggers}: {affected(made)}; run `revalue value`")
+
+
+def print_strange(made: Made) -> None:
+    """Print what one should look at of a correction: warnings, and the quantities of a split."""
+    if isinstance(made, SplitCorrection):
+        print_split(made)
+    elif isinstance(made, Correction | FileCorrection):
+        print_warnings(made.warnings)
 
 
 def describe(made: Made) -> str:

@@ -14,13 +14,20 @@ from revalue.console import sample
 from revalue.console.cli.arguments import Json
 from revalue.console.cli.checks import require_confirmation, require_somebody, writable_folder
 from revalue.console.cli.context import CliContext
-from revalue.console.cli.future_dates import LookedAt, today_somewhere
 from revalue.console.cli.input_files import FILE_HELP, Format, opened
-from revalue.console.cli.output import counted, err, out, print_json, print_table, tidy
+from revalue.console.cli.output import (
+    counted,
+    err,
+    out,
+    print_json,
+    print_table,
+    print_warnings,
+    tidy,
+)
 from revalue.console.cli.progress import load_line
 from revalue.console.cli.stop_signals import told_when_stopped
 from revalue.engine.correct.inputs.kinds import Kind
-from revalue.engine.correct.inputs.sources import FrameSource
+from revalue.engine.correct.inputs.sources import FrameSource, Source
 from revalue.engine.correct.loads.load import LoadResult, require_mode
 from revalue.engine.correct.loads.load import load as load_input
 from revalue.engine.correct.loads.load_progress import LoadProgress
@@ -73,7 +80,7 @@ def load(
         _load(
             CliContext.of(ctx),
             kind,
-            LookedAt(source, kind, today_somewhere()),
+            source,
             replace=replace,
             snapshot=snapshot,
             allow_empty=allow_empty,
@@ -86,7 +93,7 @@ def load(
 def _load(
     context: CliContext,
     kind: Kind,
-    source: LookedAt,
+    source: Source,
     *,
     replace: bool,
     snapshot: bool,
@@ -140,14 +147,10 @@ def _load(
     if as_json:
         # The number of what is rolled back is not that of a load.
         load_id = None if dry_run else result.load_id
-        warnings = [warning] if (warning := source.warning()) else []
-        print_json(
-            {**vars(result), "load_id": load_id, "is_dry_run": dry_run, "warnings": warnings}
-        )
+        print_json({**vars(result), "load_id": load_id, "is_dry_run": dry_run})
         return
     _print(result, is_dry_run=dry_run)
-    if warning := source.warning():
-        err.print(f"warning: {warning}")
+    print_warnings(result.warnings)
 
 
 @dataclass

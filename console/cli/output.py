@@ -82,6 +82,12 @@ def on_dates(ranges: Sequence[DateRange]) -> str:
     return text if first is None else f"on {text}" if first == last else f"from {text}"
 
 
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print what was done and is strange, on standard error."""
+    for warning in warnings:
+        err.print(f"warning: {warning}")
+
+
 def _cell(name: str, value: Any) -> str:
     """Format a cell. Ids have no thousands separators: they are copied into other commands."""
     if value is None:

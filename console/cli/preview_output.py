@@ -1,11 +1,9 @@
 """How a preview is printed: what would be restated, how values would change, how long it takes."""
 
-from revalue.console.cli.correction_output import describe
+from revalue.console.cli.correction_output import describe, print_strange
 from revalue.console.cli.output import counted, on_dates, out, print_table
 from revalue.console.cli.preview_tables import print_changes
-from revalue.console.cli.split_output import print_split
 from revalue.engine.core.date_ranges import DateRange
-from revalue.engine.correct.splits.splits import SplitCorrection
 from revalue.engine.preview.preview import Estimate, Preview
 
 
@@ -17,8 +15,7 @@ def print_preview(told: Preview, *, show_all: bool = False) -> None:
         show_all: print each portfolio, and all positions that the preview has.
     """
     out.print(f"{describe(told.correction)} (not written)")
-    if isinstance(told.correction, SplitCorrection):
-        print_split(told.correction)
+    print_strange(told.correction)
     if not told.positions:
         out.print("no valued position-day would change")
         return

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from revalue.console.cli.output import counted, err, out, print_table, tidy
+from revalue.console.cli.output import counted, out, print_table, print_warnings, tidy
 from revalue.engine.correct.splits.splits import SplitCorrection
 
 
@@ -14,8 +14,8 @@ def print_split(made: SplitCorrection, console: Console | None = None) -> None:
             f"{counted(made.begin_later, 'position')} of these begin after {made.date}, and are "
             "multiplied too: are their quantities of old shares?"
         )
-    if made.price_warning is not None:
-        err.print(f"warning: {made.price_warning}")
+    print_warnings([] if made.price_warning is None else [made.price_warning])
+    print_warnings(made.warnings)
 
 
 def _print_quantities(made: SplitCorrection, console: Console | None) -> None:

@@ -1,7 +1,7 @@
 """Corrections in the body of a request, one or up to 100, and how each is made."""
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -122,3 +122,8 @@ AnyCorrection = Annotated[
     Field(discriminator="kind"),
 ]
 Corrections = Annotated[list[AnyCorrection], Field(min_length=1, max_length=MAX_CORRECTIONS)]
+
+
+def told(made: corrections.Correction) -> dict[str, Any]:
+    """Return what a client is told of a correction, made or rolled back."""
+    return {"what": made.what, "old": made.old, "new": made.new, "warnings": made.warnings}

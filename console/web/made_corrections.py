@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from revalue.console.web.auth import OperateCaller, TokenFirst
-from revalue.console.web.correction_bodies import Corrections
+from revalue.console.web.correction_bodies import Corrections, told
 from revalue.console.web.made_once import KEY_PARAMETER, Reasoned, make_once
 from revalue.console.web.parameters import Queries
 from revalue.console.web.problems import responses
@@ -57,9 +57,7 @@ async def make_corrections(
 def _told(made: Together) -> dict[str, Any]:
     """Return what a client is told of corrections that were made."""
     return {
-        "corrections": [
-            {"what": each.what, "old": each.old, "new": each.new} for each in made.made
-        ],
+        "corrections": [told(each) for each in made.made],
         "trigger_ids": made.trigger_ids,
         "positions": made.positions,
     }

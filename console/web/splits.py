@@ -124,4 +124,5 @@ def _told(made: SplitCorrection) -> dict[str, Any]:
         "quantities": made.quantities,
         "positions": made.positions,
         "price_warning": made.price_warning,
+        "warnings": made.warnings,
     }

@@ -57,7 +57,7 @@ class Writes(Part):
 
         Returns:
             How many rows were inserted, changed and unchanged, which position records were removed,
-            and which positions were closed.
+            and which positions were closed; under `warnings`, which dates are in the future.
 
         Raises:
             UsageError: there is no such kind, or `replace` or `snapshot` does not go with it.
@@ -116,7 +116,8 @@ class Writes(Part):
             why: the reason. It is shown, with who has made the correction, where its changes are.
 
         Returns:
-            What was corrected, and how many positions and which dates it affects at most.
+            What was corrected, and how many positions and which dates it affects at most; under
+            `warnings`, that a date is in the future.
 
         Raises:
             NotFoundError: the price or rate is not stored; nobody holds what is split.

@@ -6,14 +6,16 @@ import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from revalue.console.cli.future_dates import today_somewhere
+import revalue
 from revalue.console.cli.main import app
+from revalue.engine.correct.inputs.future_dates import today_somewhere
 from revalue.engine.postgres.database import Database
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, facts, fetch, prices
@@ -175,6 +177,58 @@ def test_what_may_lie_in_the_future_is_not_told(
     said = json.loads(call(book, "load", kind, str(path), "--allow-empty", "--json").stdout)
     assert len(said["warnings"]) == (told is not None)
     assert told is None or told in said["warnings"][0]
+
+
+FAR = date(2099, 3, 4)
+
+
+def of_price(day: date) -> str:
+    said = f"price_date {day} is later than {today_somewhere()}"
+    return f"{said}: what has this date changes no number before its day is opened"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("price", "A", f"{FAR}", "8"), of_price(FAR)),
+        (("price", "A", f"{FAR}", "--delete"), None),
+        (("price", "A", f"{DAYS[3]}", "8"), None),
+        (("rate", "EUR", "USD", f"{FAR}", "1.5"), f"rate_date {FAR} is later than"),
+        (("position", "P1", "A", f"{FAR}", "8", "1", "1"), f"position_date {FAR} is later than"),
+        (("split", "A", f"{FAR}", "4:1", "--yes"), f"position_date {FAR} is later than"),
+        (("file", "-"), f"row 1: A {FAR}). Such a row changes no number"),
+    ],
+    ids=lambda given: given[0] if isinstance(given, tuple) else "",
+)
+def test_a_correction_of_a_day_to_come_is_told_on_the_command_line(
+    book: str, tmp_path: Path, arguments: tuple[str, ...], told: str | None
+) -> None:
+    rates = {"base_currency": "EUR", "quote_currency": "USD", "rate_date": FAR, "rate": "1.4"}
+    with revalue.connect(book) as opened:
+        opened.load("prices", prices("A", {FAR: "7"}))
+        opened.load("fx_rates", pl.DataFrame(rates))
+    given = parquet_of(prices("A", {FAR: "9"}))
+    dry_run = ("correct", *arguments, "--dry-run")
+    as_json = json.loads(call(book, *dry_run, "--json", given=given).stdout)
+    warnings = as_json["correction"]["warnings"]
+    assert [told is not None and told in each for each in warnings] == [True] * (told is not None)
+    for command in (dry_run, ("correct", *arguments)):
+        said = call(book, *command, given=given).output.splitlines()
+        of_dates = [line for line in said if line.startswith("warning") and "_date" in line]
+        assert of_dates == [f"warning: {each}" for each in warnings]
+
+
+def test_a_day_to_come_is_told_in_python(book: str) -> None:
+    with revalue.connect(book) as opened:
+        [told] = opened.load("prices", prices("A", {FAR: "7"})).warnings
+        assert told.startswith("the frame: price_date is later than ")
+        assert f"(row 1: A {FAR})" in told
+        corrected = opened.correct(revalue.Price("A", FAR, Decimal(8)))
+        assert not isinstance(corrected, revalue.SplitCorrection)
+        assert corrected.warnings == (of_price(FAR),)
+        [told] = opened.correct(revalue.FileOf(prices("A", {FAR: "9"}))).warnings
+        assert f"(row 1: A {FAR})" in told
+        assert opened.load("prices", prices("A", {DAYS[3]: "7"})).warnings == ()
 
 
 def test_today_is_the_latest_date_on_earth() -> None:

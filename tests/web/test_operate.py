@@ -17,6 +17,7 @@ from revalue.console.web import corrections as web_corrections
 from revalue.console.web import previews as web_previews
 from revalue.engine.correct.corrections import corrections
 from revalue.engine.correct.corrections.files import correct_file
+from revalue.engine.correct.loads.load import load
 from revalue.engine.postgres.database import Database
 from revalue.engine.preview import preview as preview_module
 from revalue.engine.settings import Settings
@@ -153,6 +154,41 @@ async def test_a_preview_of_a_file_is_what_then_happens(
         position = (line["portfolio_id"], line["date"])
         assert Decimal(line["change"]) == after[position] - before[position] != 0
     assert {line["portfolio_id"] for line in told["portfolios"]} == {"P1", "P2"}
+
+
+async def test_a_date_in_the_future_is_told_in_each_response(
+    web: httpx.AsyncClient, database: Database
+) -> None:
+    far = date(2099, 3, 4)
+    frame = prices("A", {far: "7", DAYS[3]: "8"})
+    await load(database, "prices", frame)
+    answer = await web.post(
+        "/corrections:preview-file",
+        content=frame.write_csv().encode(),
+        headers={"content-type": "text/csv"},
+    )
+    [told] = answer.json()["correction"]["warnings"]
+    assert "the body: price_date is later than " in told
+    assert f"(line 2: A {far})" in told
+    price = {**PRICE, "date": f"{far}"}
+    asked = [PRICE, price, {**CLOSE, "date": f"{far}"}, {**DELETED[0], "date": f"{DAYS[12]}"}]
+    previewed = (await web.post("/corrections:preview", json=asked)).json()["correction"]
+    answer = await web.post(
+        "/corrections",
+        json={"corrections": asked, "why": "a test"},
+        headers={"Idempotency-Key": "k"},
+    )
+    made = answer.json()["corrections"]
+    assert [each["warnings"] for each in made] == [each["warnings"] for each in previewed]
+    assert [[text.split(" is later than ")[0] for text in each["warnings"]] for each in made] == [
+        [],
+        [f"price_date {far}"],
+        [f"position_date {far}"],
+        [],
+    ]
+    split = {"security_id": "A", "date": f"{far}", "ratio": "2:1"}
+    previewed = (await web.post("/splits:preview", json=split)).json()["correction"]
+    assert previewed["warnings"][0].startswith(f"position_date {far} is later than ")
 
 
 async def test_a_wrong_file_is_a_problem(web: httpx.AsyncClient) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from revalue.console.web.schemas.fields import Model
+from revalue.console.web.schemas.fields import Model, Warnings
 from revalue.console.web.schemas.loads import RevertCounts
 from revalue.console.web.schemas.splits import SplitCounts
 
@@ -17,6 +17,7 @@ class MadeCorrection(Model):
         description="The value before; of a position the record in force. Null: there was none."
     )
     new: str | None = Field(description="The value now. Null: it is deleted.")
+    warnings: Warnings
 
 
 class _Made(Model):

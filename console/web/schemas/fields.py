@@ -77,6 +77,11 @@ CorrectedWhy = Annotated[
     str | None, Field(description="The reason of the correction; null: none was given.")
 ]
 
+Warnings = Annotated[
+    list[str],
+    Field(description="What is strange and was accepted, such as a date in the future."),
+]
+
 
 class Model(BaseModel):
     """The base of all models: a field that it does not have is an error."""

@@ -12,6 +12,7 @@ from revalue.console.web.schemas.fields import (
     Model,
     PortfolioId,
     SecurityId,
+    Warnings,
 )
 from revalue.console.web.schemas.loads import RevertCounts
 from revalue.console.web.schemas.splits import SplitCounts
@@ -27,6 +28,7 @@ class PreviewedCorrection(Model):
     new: str | None = Field(
         description="The value that would replace it. Null: it would be deleted."
     )
+    warnings: Warnings
 
 
 class PreviewedPortfolio(Model):
@@ -76,6 +78,7 @@ class CorrectedFile(Model):
     changed: int = Field(description="Rows that differ from the stored data.")
     unchanged: int = Field(description="Rows that are stored already.")
     positions: int = Field(description="Positions that the file can affect, at most.")
+    warnings: Warnings
 
 
 class _Preview(Model):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from revalue.console.web.schemas.fields import Amount, Day, Model, PortfolioId, SecurityId
+from revalue.console.web.schemas.fields import Amount, Day, Model, PortfolioId, SecurityId, Warnings
 
 
 class SplitQuantity(Model):
@@ -30,3 +30,4 @@ class SplitCounts(Model):
     price_warning: str | None = Field(
         description="What is strange about the prices around that date. Null: nothing is."
     )
+    warnings: Warnings

@@ -11,6 +11,7 @@ from decimal import Context, Decimal
 import polars as pl
 
 from revalue.engine.core.date_ranges import DateRange
+from revalue.engine.correct.inputs.future_dates import future_date_warnings
 from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.inputs.problems import RejectedInputError
 from revalue.engine.correct.loads.load import load
@@ -41,6 +42,7 @@ class Correction:
         dates: the dates that it affects, both ends of each range included; empty without a trigger.
         portfolio: the portfolio of a corrected position.
         security: the security of a corrected price or position.
+        warnings: what is strange about the new value, in words: a date in the future.
     """
 
     what: str
@@ -51,6 +53,7 @@ class Correction:
     dates: tuple[DateRange, ...] = ()
     portfolio: str | None = None
     security: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 async def price(database: Connections, security: str, day: date, new: Decimal) -> Correction:
@@ -70,7 +73,8 @@ async def price(database: Connections, security: str, day: date, new: Decimal) -
     async with database.transaction() as connection:
         what, old = await _locked_price(connection, security, day, _LOAD_PRICE)
         await sql("replace_price").execute(connection, security=security, date=day, price=new)
-        return await _correction(connection, what, old, new, security=security)
+        warnings = future_date_warnings(Kind.PRICES, day)
+        return await _correction(connection, what, old, new, security=security, warnings=warnings)
 
 
 async def delete_price(database: Connections, security: str, day: date) -> Correction:
@@ -108,7 +112,8 @@ async def rate(database: Connections, base: str, quote: str, day: date, new: Dec
     async with database.transaction() as connection:
         what, old = await _locked_rate(connection, base, quote, day, _LOAD_RATE)
         await sql("replace_rate").execute(connection, base=base, quote=quote, date=day, rate=new)
-        return await _correction(connection, what, old, new)
+        warnings = future_date_warnings(Kind.FX_RATES, day)
+        return await _correction(connection, what, old, new, warnings=warnings)
 
 
 async def delete_rate(database: Connections, base: str, quote: str, day: date) -> Correction:
@@ -175,10 +180,18 @@ async def position(
             wrong = (f"{each.column} {record[each.column]}: {each.hint}" for each in error.problems)
             raise InvalidInputError(f"{what}: {'; '.join(wrong)}") from error
         trigger = loaded.trigger_id
-        if trigger is None:
-            return Correction(what, old, new, None, 0, portfolio=portfolio, security=security)
-        dates = await dates_of(connection, trigger)
-    return Correction(what, old, new, trigger, 1, dates, portfolio, security)
+        dates = () if trigger is None else await dates_of(connection, trigger)
+    return Correction(
+        what,
+        old,
+        new,
+        trigger,
+        positions=0 if trigger is None else 1,
+        dates=dates,
+        portfolio=portfolio,
+        security=security,
+        warnings=future_date_warnings(Kind.POSITIONS, day),
+    )
 
 
 async def _locked_price(
@@ -229,6 +242,7 @@ async def _correction(
     new: Decimal | None,
     *,
     security: str | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> Correction:
     """Return the correction of a price or rate, with the trigger that this transaction wrote."""
     was, becomes = f"{old:f}", None if new is None else f"{new:f}"
@@ -243,8 +257,9 @@ async def _correction(
                 found.positions,
                 found.dates,
                 security=security,
+                warnings=warnings,
             )
-    return Correction(what, was, becomes, None, 0, security=security)
+    return Correction(what, was, becomes, None, 0, security=security, warnings=warnings)
 
 
 def _require_positive(number: Decimal, what: str, places: int) -> None:

@@ -22,6 +22,7 @@ class FileCorrection:
         trigger_ids: the triggers that record the corrections.
         positions: how many positions they affect at most; of a file of positions: how many
             positions were corrected.
+        warnings: what is strange about the file, in words: dates in the future.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class FileCorrection:
     unchanged: int
     trigger_ids: tuple[int, ...]
     positions: int
+    warnings: tuple[str, ...] = ()
 
 
 async def correct_file(database: Connections, source: Input) -> FileCorrection:
@@ -60,6 +62,7 @@ async def correct_file(database: Connections, source: Input) -> FileCorrection:
         unchanged=loaded.unchanged,
         trigger_ids=triggers,
         positions=reached,
+        warnings=loaded.warnings,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from revalue.engine.correct.inputs.future_dates import FutureDates
 from revalue.engine.correct.inputs.kinds import COLUMNS, Kind
 from revalue.engine.correct.inputs.parsing import parse_columns
 from revalue.engine.correct.inputs.problems import Problems
@@ -18,6 +19,7 @@ class Batches:
     Attributes:
         rows: how many rows were read.
         problems: the rules that they break, of those that need no other rows.
+        future_dates: those whose date is in the future.
     """
 
     def __init__(self, kind: Kind, source: Source, progress: Progress) -> None:
@@ -33,6 +35,7 @@ class Batches:
         self._progress = progress
         self.rows = 0
         self.problems = Problems()
+        self.future_dates = FutureDates(kind)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         """Yield the typed columns, with the number of each row in the input."""
@@ -41,6 +44,7 @@ class Batches:
             frame, problems = parse_columns(given, COLUMNS[self._kind])
             self.problems.add(problems, self.rows)
             self.problems.add(rule_problems(self._kind, given, frame), self.rows)
+            self.future_dates.note(frame)
             yield frame.select(
                 pl.int_range(self.rows, self.rows + len(frame), dtype=pl.Int64).alias("row_no"),
                 pl.all(),

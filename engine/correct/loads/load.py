@@ -63,6 +63,7 @@ class LoadResult:
             force on the date of the snapshot.
         closed_on: the date of the snapshot; None: the load was none.
         load_id: under which number the load is recorded (recorded.py); None: it is not.
+        warnings: what is strange about the input and was loaded, in words: dates in the future.
     """
 
     kind: str
@@ -79,6 +80,7 @@ class LoadResult:
     closed_records: tuple[PositionRecord, ...] = ()
     closed_on: date | None = None
     load_id: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 _KEPT = {"contract_multiplier": "keep_multipliers", "move_limit_percent": "keep_move_limits"}
@@ -180,7 +182,9 @@ async def load(
     done["removed_records"] = tuple(
         PositionRecord(**record) for record in done.get("removed_records", ())
     )
-    return LoadResult(kind.value, batches.rows, **done)
+    return LoadResult(
+        kind.value, batches.rows, **done, warnings=batches.future_dates.warnings(given)
+    )
 
 
 def _require_rows(given: Source, *, is_correction: bool) -> None:

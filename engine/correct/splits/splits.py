@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from revalue.engine.correct.inputs.future_dates import future_date_warnings
 from revalue.engine.correct.inputs.kinds import COLUMNS, Kind
 from revalue.engine.correct.inputs.parsing import EARLIEST, LATEST
 from revalue.engine.correct.loads import recorded
@@ -59,6 +60,7 @@ class SplitCorrection:
         positions: how many positions were corrected: those that are scheduled on these dates.
         load_id: under which number it is recorded, so that it can be taken back.
         price_warning: what is strange about the prices around that date; None: nothing is.
+        warnings: what else is strange, in words: a date in the future.
     """
 
     security: str
@@ -72,6 +74,7 @@ class SplitCorrection:
     positions: int
     load_id: int | None
     price_warning: str | None
+    warnings: tuple[str, ...] = ()
 
 
 def parse_ratio(text: str) -> tuple[int, int]:
@@ -166,6 +169,7 @@ async def split(
         positions=counts["positions_corrected"],
         load_id=load_id,
         price_warning=_price_warning(prices, security, day, numerator, denominator),
+        warnings=future_date_warnings(Kind.POSITIONS, day),
     )
 
 
