@@ -229,29 +229,22 @@ class Jobs(Part):
     async def _list(
         self, status: str | None, portfolio: str | None, security: str | None, limit: int
     ) -> pl.DataFrame:
-        await self._require_existing(portfolio, security)
         rows = await list_jobs(
             self._database, status=status, portfolio=portfolio, security=security, limit=limit
         )
         return _frame(rows, _JOB_COLUMNS)
 
     async def _dead_letters(self, portfolio: str | None, every: bool, limit: int) -> pl.DataFrame:
-        await self._require_existing(portfolio, None)
+        named = None if portfolio is None else [portfolio]
+        async with self._database.connection() as connection:
+            await require_existing(connection, portfolios=named, securities=None)
         rows = await list_dead_letters(
             self._database,
             still_failed=not every,
-            portfolios=None if portfolio is None else [portfolio],
+            portfolios=named,
             limit=limit,
         )
         return _frame(rows, _DEAD_LETTER_COLUMNS)
-
-    async def _require_existing(self, portfolio: str | None, security: str | None) -> None:
-        async with self._database.connection() as connection:
-            await require_existing(
-                connection,
-                portfolios=None if portfolio is None else [portfolio],
-                securities=None if security is None else [security],
-            )
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], columns: _Columns) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.read.queries import require_existing
 
 sql = statements(__package__)
 
@@ -195,8 +196,15 @@ async def list_jobs(
 
     Raises:
         UsageError: there is no such status.
+        NotFoundError: there is no such portfolio or security.
     """
     wanted = JobFilter(status, portfolio, portfolios, security)
+    async with database.connection() as connection:
+        await require_existing(
+            connection,
+            portfolios=None if portfolio is None else [portfolio],
+            securities=None if security is None else [security],
+        )
     rows, _ = await page_of_jobs(database, wanted, limit=limit, is_full=True)
     return rows
 
