@@ -191,8 +191,9 @@ def exceptions_of(
         stored: the limits of instruments, what is confirmed, and what was stored before.
 
     Returns:
-        EXCEPTION_COLUMNS, one row per kind, subject and base currency, sorted by kind and then by
-        the market value that is concerned, the largest first:
+        EXCEPTION_COLUMNS, one row per kind, subject and base currency, sorted by kind, base
+        currency and then by the market value that is concerned, of VALUE_MOVE by its change, the
+        largest first. (Amounts of two currencies cannot be compared.)
 
         * subject: a security, or a pair of currencies LOCAL/BASE; of VALUE_MOVE and NOT_VALUED a
           portfolio and a security;
@@ -360,10 +361,10 @@ def _lines(
         )
         .select(pl.col(name).cast(of) for name, of in EXCEPTION_COLUMNS.items())
         .sort(
-            pl.col("market_value").abs(),
-            "subject",
             "base_currency",
-            descending=[True, False, False],
+            pl.col("change" if kind is ExceptionKind.VALUE_MOVE else "market_value").abs(),
+            "subject",
+            descending=[False, True, False],
             nulls_last=True,
         )
     )

@@ -119,8 +119,8 @@ def test_moves_beyond_the_limit_are_listed_once_per_price_and_the_largest_change
     assert found(*columns, rows=rows, before=before, movers=2) == [
         ("PRICE_MOVE", "A", "10 -> 12.01", 2, Decimal("108.09"), Decimal("18.09")),
         ("RATE_MOVE", "GBP/EUR", "1 -> 0.5", 1, Decimal(40), Decimal(-40)),
-        ("VALUE_MOVE", "P1 / A", "100 -> 120.1", 1, Decimal("120.1"), Decimal("20.1")),
         ("VALUE_MOVE", "P1 / C", "80 -> 40", 1, Decimal(40), Decimal(-40)),
+        ("VALUE_MOVE", "P1 / A", "100 -> 120.1", 1, Decimal("120.1"), Decimal("20.1")),
     ]
     moves = found("kind", "move_percent", rows=rows, before=before, movers=0)
     assert [(kind, round(move, 6)) for kind, move in moves] == [
@@ -129,6 +129,41 @@ def test_moves_beyond_the_limit_are_listed_once_per_price_and_the_largest_change
     ]
     assert found("kind", rows=rows, before=before, movers=0, move_percent=50) == []
     assert len(found("kind", rows=rows, before=before, movers=0, move_percent=19.9)) == 3
+
+
+def test_amounts_are_compared_within_a_currency_and_value_moves_by_their_change() -> None:
+    values = [  # portfolio, base currency, before, now
+        ("E1", "EUR", "100", "110"),
+        ("E2", "EUR", "500", "505"),
+        ("J1", "JPY", "9000", "9500"),
+        ("J2", "JPY", "20000", "20010"),
+        ("U1", "USD", "100", "60"),
+    ]
+    rows = [
+        line(name, "A", DAY, base_currency=currency, market_value=now, price_date=BEFORE)
+        | {"valuation_status": "VALUED_STALE"}
+        for name, currency, _, now in values
+    ]
+    before = [
+        line(name, "A", BEFORE, base_currency=currency, market_value=was)
+        for name, currency, was, _ in values
+    ]
+    lines = found(
+        "kind", "subject", "base_currency", rows=frame(*rows), before=frame(*before), movers=5
+    )
+    assert lines == [
+        *(("OLD_PRICE", "A", currency) for currency in ("EUR", "JPY", "USD")),
+        ("VALUE_MOVE", "E1 / A", "EUR"),
+        ("VALUE_MOVE", "E2 / A", "EUR"),
+        ("VALUE_MOVE", "J1 / A", "JPY"),
+        ("VALUE_MOVE", "J2 / A", "JPY"),
+        ("VALUE_MOVE", "U1 / A", "USD"),
+    ]
+    as_not_valued = [
+        {**row, "valuation_status": "NOT_VALUED", "market_value": None} for row in rows
+    ]
+    lines = found("subject", rows=frame(*as_not_valued), before=frame(*before))
+    assert [name for (name,) in lines] == [f"{name} / A" for name in ("E2", "E1", "J2", "J1", "U1")]
 
 
 def stored(

@@ -258,6 +258,20 @@ async def test_the_console_lists_the_exceptions_and_downloads_them(
                 await expect(shown.get_by_role("heading", name="P1")).to_be_visible()
             async with page(opened, base, viewport={"width": 375, "height": 700}) as shown:
                 await _is_readable_on_a_phone(shown)
+            async with page(opened, base) as shown:
+                await _sorts_amounts_within_a_currency(shown)
+
+
+async def _sorts_amounts_within_a_currency(shown: Page) -> None:
+    await shown.goto(f"#/exceptions?date={DAY}")
+    moved_most = shown.locator("section", has_text="Value moved most")
+    by_change = moved_most.get_by_role("columnheader", name="Change").get_by_role("button")
+    changes = moved_most.locator("tbody tr")
+    await expect(changes).to_have_count(3)
+    for lines in (["EUR", "USD"], ["EUR", "USD"]):
+        await by_change.click()
+        await expect(changes.nth(0)).to_contain_text(lines[0])
+        await expect(changes.nth(2)).to_contain_text(lines[1])
 
 
 async def _is_readable_on_a_phone(shown: Page) -> None:

@@ -206,6 +206,7 @@ function told(found) {
       { class: "panel", id: "told", "aria-label": "Preview" },
       h("h2", {}, "What it would do ", h("small", {}, "nothing is written yet")),
       found.correction.map((each) => h("p", {}, h("strong", {}, change(each)))),
+      found.correction.flatMap((each) => each.warnings.map((text) => h("p", { class: "banner" }, sentence(text)))),
       h(
         "p",
         {},
@@ -226,9 +227,17 @@ function told(found) {
         ? h("p", { class: "faint" }, `and ${count(found.portfolios.length - MOST_LINES)} more`)
         : null,
       found.movers.length ? h("h3", {}, "Largest changes of a position") : null,
-      values(found.movers.slice(0, MOST_LINES), (each) => `${each.portfolio_id} / ${each.security_id}`, "Largest changes"),
+      values(largest(found.movers), (each) => `${each.portfolio_id} / ${each.security_id}`, "Largest changes"),
     ),
   ];
+}
+
+/** The largest changes of each currency, which `movers` are sorted by: amounts of two cannot be compared. */
+function largest(movers) {
+  const counts = {};
+  const ranked = movers.map((each) => [(counts[each.base_currency] = (counts[each.base_currency] ?? 0) + 1), each]);
+  const shown = new Set([...ranked].sort(([a], [b]) => a - b).slice(0, MOST_LINES).map(([, each]) => each));
+  return movers.filter((each) => shown.has(each));
 }
 
 function values(items, name, label) {

@@ -211,6 +211,7 @@ function kinds(items, acts, orders, ofPages) {
 }
 
 function linesOf(kind, items, acts, state) {
+  const currency = (each) => each.base_currency;
   const moves = items.some((each) => each.move_percent !== null);
   const canConfirm = items.some((each) => each.value !== null);
   const isTold = kind !== "VALUE_MOVE"; // of a value, the two last columns say it
@@ -219,8 +220,8 @@ function linesOf(kind, items, acts, state) {
     isTold ? { title: "What", by: (each) => each.detail } : null,
     moves ? { title: "Moved", by: (each) => each.move_percent, numeric: true } : null,
     { title: "Positions", by: (each) => each.positions, numeric: true },
-    { title: "Market value", by: (each) => each.market_value, numeric: true },
-    { title: "Change", by: (each) => each.change, numeric: true },
+    { title: "Market value", by: (each) => each.market_value, numeric: true, within: currency },
+    { title: "Change", by: (each) => each.change, numeric: true, within: currency },
     canConfirm ? { title: h("span", { class: "hidden" }, "Confirm") } : null,
   ].filter(Boolean);
   const row = (each) =>

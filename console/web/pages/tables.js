@@ -8,7 +8,8 @@ const NAMES = new Intl.Collator("en", { numeric: true });
 /** Create a table that can be sorted and filtered: its `element`, and `show(items)`.
 
     columns: of each the title, whether it is `numeric`, and `by`: the number, decimal text or text of an item by which
-    it sorts (null is last); without `by` it does not. `row` makes the row of an item, `words` the text in which the
+    it sorts (null is last); without `by` it does not. `within`: what items have in common that can be compared, such as
+    the currency of an amount: they are sorted by it first, and then by the number. `row` makes the row of an item, `words` the text in which the
     filter looks. `state` is the order and the filter, for whoever makes the table again. */
 export function listing({ label, columns, row, words, empty = "", noun = "line", id = null, state = {} }) {
   let items = [];
@@ -55,7 +56,7 @@ export function listing({ label, columns, row, words, empty = "", noun = "line",
     tools.hidden = items.length < LONG && !filter;
     orders.value = JSON.stringify(order(column, state.descending));
     const of = `${counted(items.length, noun)}${isPart ? " of this page" : ""}`;
-    write(told, filter ? `${count(found.length)} of ${of}` : isPart && column !== null ? "Only this page is sorted." : "");
+    write(told, filter ? `${count(found.length)} of ${of}` : column === null ? "" : howSorted(columns[column], found));
     redraw(list, [shown, column, state.descending, filter], () => {
       if (!items.length) return h("p", { class: "empty" }, empty);
       if (!shown.length) return h("p", { class: "empty" }, `No ${noun} has “${filter}”.`);
@@ -64,6 +65,12 @@ export function listing({ label, columns, row, words, empty = "", noun = "line",
       const titles = columns.map((each) => each.title);
       return table({ label, titles, numeric, more: "lines", cards: true, sort }, shown.map(row));
     });
+  }
+
+  /** Say what the order is not: of all pages, or of amounts that cannot be compared. */
+  function howSorted({ within }, found) {
+    const isMixed = within && new Set(found.map(within)).size > 1;
+    return [isPart && "Only this page is sorted.", isMixed && "Sorted within each currency."].filter(Boolean).join(" ");
   }
 
   return {
@@ -91,10 +98,12 @@ function options(columns) {
 }
 
 /** Sort items. Floats are used for the order only. */
-function sorted(items, { by, numeric }, descending) {
+function sorted(items, { by, numeric, within = () => "" }, descending) {
   const compare = numeric ? (a, b) => Number(a) - Number(b) : NAMES.compare;
   const keyed = items.map((each) => [by(each) ?? null, each]);
-  keyed.sort(([a], [b]) => {
+  keyed.sort(([a, one], [b, other]) => {
+    const apart = NAMES.compare(within(one), within(other));
+    if (apart) return apart;
     if (a === null || b === null) return (a === null) - (b === null);
     return (descending ? -1 : 1) * compare(a, b);
   });
