@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from revalue.engine.correct.inputs.kinds import Kind
+
 
 def parse_date(text: str) -> date:
     """Read YYYY-MM-DD."""
@@ -32,6 +34,19 @@ def parse_not_negative(text: str) -> Decimal:
     if number < 0:
         raise typer.BadParameter(f"{text} is negative")
     return number
+
+
+def parse_kind(text: str) -> Kind:
+    """Read what a file contains; FX rates have several names."""
+    try:
+        return Kind(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(Kind)}") from None
+
+
+def kinds_that_begin(text: str) -> list[str]:
+    """Return what completes the name of a kind."""
+    return [kind for kind in Kind if kind.startswith(text)]
 
 
 Json = Annotated[

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from revalue.console import sample
-from revalue.console.cli.arguments import Json
+from revalue.console.cli.arguments import Json, kinds_that_begin, parse_kind
 from revalue.console.cli.checks import require_confirmation, require_somebody, writable_folder
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.input_files import FILE_HELP, Format, opened
@@ -40,7 +40,15 @@ _SHOWN_RECORDS = 10
 
 def load(
     ctx: typer.Context,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What the file contains.")],
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            metavar="KIND",
+            parser=parse_kind,
+            autocompletion=kinds_that_begin,
+            help="What the file contains.",
+        ),
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help=FILE_HELP)],
     file_format: Format = None,
     replace: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from revalue.console.cli.arguments import Json
+from revalue.console.cli.arguments import Json, kinds_that_begin, parse_kind
 from revalue.console.cli.checks import require_confirmation, require_somebody
 from revalue.console.cli.context import CliContext
 from revalue.console.cli.correction_output import describe_revert, print_correction
@@ -36,7 +36,13 @@ app = typer.Typer(invoke_without_command=True)
 def loads(
     ctx: typer.Context,
     kind: Annotated[
-        Kind | None, typer.Option(metavar="KIND", help="Only loads of this kind.")
+        Kind | None,
+        typer.Option(
+            metavar="KIND",
+            parser=parse_kind,
+            autocompletion=kinds_that_begin,
+            help="Only loads of this kind.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many loads to list.")] = 20,
     as_json: Json = False,

@@ -206,13 +206,17 @@ def _print_json_error(name: str, message: str, exit_code: int) -> None:
 
 
 def _print_error(error: RevalueError) -> None:
-    """Print an error on standard error: as one JSON document if the result was to be one."""
+    """Print an error on standard error: as one JSON document if the result was to be one.
+
+    What is wrong comes first, and the name of the error, which the runbook explains, behind it.
+    """
     name = type(error).__name__
     if _wants_json():
         _print_json_error(name, str(error), error.exit_code)
-    else:
-        err.print("error: ", style="bold red", end="")
-        err.print(f"{name}: {error}")
+        return
+    first, *others = str(error).splitlines() or [""]
+    err.print("error: ", style="bold red", end="")
+    err.print("\n".join([f"{first} ({name})", *others]))
 
 
 if __name__ == "__main__":

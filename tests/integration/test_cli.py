@@ -348,7 +348,10 @@ def test_errors_become_a_message_and_an_exit_code(
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    assert "write postgresql://user@host/database" in capsys.readouterr().err.replace("\n", " ")
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert said.startswith("error: the database's address ")
+    assert "write postgresql://user@host/database" in said
+    assert said.endswith("(UsageError) ")
     monkeypatch.setattr(
         "sys.argv", ["revalue", "--database-url", "postgresql://nobody@127.0.0.1:1/none", "status"]
     )

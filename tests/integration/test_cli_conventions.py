@@ -325,8 +325,8 @@ def test_a_command_without_its_extra_names_it(
     done = without((package,), *arguments, *where, "--database-url", url)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"error: UsageError: this command needs the package '{package}', which is not installed: "
-        f"install revalue with its extra '{extra}', as `revalue[{extra}]`\n"
+        f"error: this command needs the package '{package}', which is not installed: "
+        f"install revalue with its extra '{extra}', as `revalue[{extra}]` (UsageError)\n"
     )
 
 

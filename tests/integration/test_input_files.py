@@ -94,6 +94,18 @@ def test_the_content_of_a_text_file_says_what_it_is(book: str, tmp_path: Path) -
     assert "0 changed, 2 unchanged" in call(book, "load", "prices", str(path)).output
 
 
+@pytest.mark.parametrize("name", ["fx_rates", "fx-rates", "rates", "fx"])
+def test_rates_are_loaded_by_each_of_their_names(book: str, name: str) -> None:
+    rows = b"base_currency,quote_currency,rate_date,rate\nEUR,USD,2024-01-02,1.25\n"
+    loaded = json.loads(call(book, "load", name, "-", "--json", given=rows).stdout)
+    assert (loaded["kind"], loaded["rows"]) == ("fx_rates", 1)
+    [listed] = json.loads(call(book, "loads", "--kind", name, "--limit", "1", "--json").stdout)
+    assert listed["load_id"] == loaded["load_id"]
+    with revalue.connect(book) as opened:
+        [found] = opened.loads.list(name, limit=1)
+        assert found.load_id == loaded["load_id"]
+
+
 def test_any_suffix_is_taken_if_the_format_is_given(book: str, tmp_path: Path) -> None:
     path = tmp_path / "prices.dat"
     path.write_bytes(csv_of())

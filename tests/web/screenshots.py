@@ -112,7 +112,7 @@ async def take_pictures(running: Engine, opened: Browser, base: str) -> None:
         await expect(shown.locator("#as-of")).to_have_value("2021-06-15")
         await shown.locator("button.figure").nth(1).click()
         await expect(shown.get_by_role("dialog")).to_contain_text(
-            "correction of the exchange rate, shown from"
+            "correction of the FX rate, shown from"
         )
         await write_picture(shown, "console-explanation")
     async with page(opened, base, **desk, color_scheme="dark") as shown:

@@ -5,10 +5,10 @@ import { count, counted, dateRange, decimal, h, sentence, table, timeText } from
 
 const KINDS = {
   price: ["Price", ["security_id", "date", "price"]],
-  rate: ["Exchange rate", ["base_currency", "quote_currency", "date", "rate"]],
+  rate: ["FX rate", ["base_currency", "quote_currency", "date", "rate"]],
   position: ["Position", ["portfolio_id", "security_id", "date", "quantity", "cost_basis_local", "cost_basis"]],
   delete_price: ["Delete a price", ["security_id", "date"]],
-  delete_rate: ["Delete an exchange rate", ["base_currency", "quote_currency", "date"]],
+  delete_rate: ["Delete an FX rate", ["base_currency", "quote_currency", "date"]],
 };
 const FIELDS = {
   portfolio_id: "Portfolio",

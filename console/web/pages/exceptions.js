@@ -13,9 +13,9 @@ const KINDS = {
   NOT_VALUED: ["Not valued yet", "BEHIND"],
   REPROCESSING: ["Being reprocessed", "REPROCESSING"],
   OLD_PRICE: ["Valued at an old price", "STALE"],
-  OLD_RATE: ["Valued at an old exchange rate", "STALE"],
+  OLD_RATE: ["Valued at an old FX rate", "STALE"],
   PRICE_MOVE: ["Price moved far", "WAITING_FOR_DATA"],
-  RATE_MOVE: ["Exchange rate moved far", "WAITING_FOR_DATA"],
+  RATE_MOVE: ["FX rate moved far", "WAITING_FOR_DATA"],
   VALUE_MOVE: ["Value moved most", "BEHIND"],
 };
 

@@ -25,7 +25,7 @@ const NAMES = {
 };
 const CAUSES = {
   PRICE: "price",
-  FX: "exchange rate",
+  FX: "FX rate",
   INSTRUMENT: "instrument",
   CALENDAR: "calendar",
   POLICY: "policy",

@@ -14,7 +14,7 @@ export const STATES = {
 };
 const KINDS = {
   PRICE: "Price",
-  FX: "Exchange rate",
+  FX: "FX rate",
   INSTRUMENT: "Instrument",
   CALENDAR: "Calendar",
   POLICY: "Policy",

@@ -16,7 +16,16 @@ class Kind(StrEnum):
     PRICES = "prices"
     POSITIONS = "positions"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Kind | None":
+        """Accept what FX rates are called elsewhere, and dashes."""
+        name = str(value).replace("-", "_")
+        if name in _FX_RATES:
+            return cls.FX_RATES
+        return next((kind for kind in cls if kind.value == name), None)
 
+
+_FX_RATES = ("rates", "rate", "fx", "fx_rate")
 _CURRENCY = Column("currency", "text")
 COLUMNS: dict[Kind, tuple[Column, ...]] = {
     Kind.BUSINESS_DATES: (
@@ -81,6 +90,7 @@ def known_kind(kind: Kind | str) -> Kind:
     Raises:
         UsageError: there is none.
     """
-    if kind not in list(Kind):
-        raise UsageError(f"{kind!r} cannot be loaded: give one of {', '.join(Kind)}")
-    return Kind(kind)
+    try:
+        return Kind(kind)
+    except ValueError:
+        raise UsageError(f"{str(kind)!r} cannot be loaded: give one of {', '.join(Kind)}") from None
