@@ -3,6 +3,38 @@
 from revalue.benchmarks.report.form import PROCESSES, Record, Target, table
 
 
+def lake_values(lake: list[Record], cores: int) -> dict[str, str]:
+    """Return the table of the runs, and what a lake could reach on this machine at most."""
+    return {"lake": lake_table(lake), "lake_limit": _limit(lake, cores)}
+
+
+def _limit(lake: list[Record], cores: int) -> str:
+    """Say how fast cores would be that never rest, and what spends their time."""
+    in_table, files = _by_two_actors(lake)
+    bound = in_table and in_table["baselines"].get("upper-bound, 2 connections")
+    if not (in_table and files and bound):
+        return ""
+    spent = sum(files["cost"]["cpu_seconds"].values()) / files["rows"] * 1e6
+    most = cores / spent * 1e6
+    return (
+        f"Two actors, the scheduler and PostgreSQL spend {spent:.1f} µs of CPU on a row of the "
+        f"lake: {cores} cores that never rest would make {most:,.0f} rows/s, {most / bound:.1f} "
+        f"times what two connections could send to the table. {_us(files, 'actors'):.1f} µs of it "
+        "are the actors', who read the inputs, compute and encode. PostgreSQL's part is "
+        f"{_us(files, 'postgresql'):.1f} µs, where the table takes "
+        f"{_us(in_table, 'postgresql'):.1f}: with more actors on other machines it is what is left."
+    )
+
+
+def _by_two_actors(lake: list[Record]) -> tuple[Record | None, Record | None]:
+    """Return the runs of two actors without a lake, and with one."""
+    two = [run for run in lake if run["actors"] == 2]
+    return (
+        next((run for run in two if run["lake"] is None), None),
+        next((run for run in two if run["lake"] is not None), None),
+    )
+
+
 def lake_table(lake: list[Record]) -> str:
     """Return a row per run: store, actors, speed, CPU of each kind of process, log, bytes kept."""
     rows = [
@@ -39,9 +71,7 @@ def targets(lake: list[Record], slower: float | None) -> list[Target]:
         slower: see form.times_slower.
     """
     rows: list[Target] = []
-    two = [run for run in lake if run["actors"] == 2]
-    rows_in_table = next((run for run in two if run["lake"] is None), None)
-    files = next((run for run in two if run["lake"] is not None), None)
+    rows_in_table, files = _by_two_actors(lake)
     if rows_in_table is None or files is None:
         return rows
 

@@ -13,7 +13,7 @@ from revalue.benchmarks.report.costs import (
     table_variants_table,
 )
 from revalue.benchmarks.report.form import Record, correction_day
-from revalue.benchmarks.report.lake import lake_reads_values, lake_table
+from revalue.benchmarks.report.lake import lake_reads_values, lake_values
 from revalue.benchmarks.report.readers import (
     demo_text,
     herd_values,
@@ -111,7 +111,7 @@ def _values(records: Record) -> dict[str, str]:
         **of("demo", lambda found: {"demo": demo_text(found)}),
         **of("load", lambda found: {"load": load_table(found)}),
         **of("scheduler_limit", scheduler_limit_values),
-        **of("lake", lambda found: {"lake": lake_table(found)}),
+        **of("lake", lambda found: lake_values(found, records["machine"]["cores"])),
         **of("lake_reads", lake_reads_values),
         **preview_values(records["preview"]),
         **estimate(records),
