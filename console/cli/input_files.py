@@ -1,4 +1,4 @@
-"""The file that a command loads: by its suffix, by --format, or what comes on standard input."""
+"""The file that a command loads: by its suffix, by --format, or what comes through a pipe."""
 
 import shutil
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, BinaryIO, Literal, TypeAlias
 
 import typer
 
@@ -25,7 +25,7 @@ Format = Annotated[
     ),
 ]
 
-FILE_HELP = "Parquet or CSV (see --format); - reads standard input."
+FILE_HELP = "Parquet or CSV (see --format); - reads standard input. It may be a pipe."
 
 _PLACE = "standard input"
 _PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
@@ -33,7 +33,7 @@ _PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
 
 @contextmanager
 def opened(file: Path, given: FileFormat | None) -> Iterator[Source]:
-    """Open a file for the time of the block. Standard input is read up to its end before.
+    """Open a file for the time of the block. A pipe is read up to its end before.
 
     Args:
         file: its name; `-`: standard input.
@@ -41,13 +41,17 @@ def opened(file: Path, given: FileFormat | None) -> Iterator[Source]:
 
     Raises:
         InvalidInputError: it cannot be read.
-        UsageError: standard input cannot be kept.
+        UsageError: what comes through a pipe cannot be kept.
     """
-    if str(file) != "-":
+    is_standard_input = str(file) == "-"
+    if not is_standard_input and not file.is_fifo():
         yield _opened(file, given)
         return
+    place = _PLACE if is_standard_input else str(file)
     with TemporaryDirectory(prefix="revalue-input-") as folder:
-        yield _opened(_copied(Path(folder)), given, _PLACE)
+        with _standard_input() if is_standard_input else file.open("rb") as pipe:
+            copy = _copied(pipe, Path(folder), place)
+        yield _opened(copy, given, place)
 
 
 def _opened(path: Path, given: FileFormat | None, place: str | None = None) -> Source:
@@ -65,21 +69,26 @@ def _found(path: Path) -> FileFormat:
         return "parquet" if file.read(len(_PARQUET)) == _PARQUET else "csv"
 
 
-def _copied(folder: Path) -> Path:
-    """Copy standard input to a file: an input is read more than once, and from its beginning."""
+@contextmanager
+def _standard_input() -> Iterator[BinaryIO]:
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError("there is no standard input: give the name of a file")
     if sys.stdin.isatty():
         err.print("reading standard input up to its end (Ctrl-D)")
+    yield sys.stdin.buffer
+
+
+def _copied(pipe: BinaryIO, folder: Path, place: str) -> Path:
+    """Copy a pipe to a file: an input is read more than once, and from its beginning."""
     path = folder / "input"
     try:
         with path.open("wb") as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
+            shutil.copyfileobj(pipe, copy)
         with path.open("rb") as file:
             is_packed = file.read(len(_GZIP)) == _GZIP
     except OSError as error:
         raise UsageError(
-            f"standard input cannot be kept in {folder}: {error.strerror}. TMPDIR names another "
-            "place for it"
+            f"{place} cannot be kept in {folder}: {error.strerror}. TMPDIR names another place for "
+            "it"
         ) from error
     return path.rename(path.with_suffix(".gz")) if is_packed else path

@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import os
+import subprocess
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -92,6 +94,25 @@ def test_the_content_of_a_text_file_says_what_it_is(book: str, tmp_path: Path) -
     path = tmp_path / "packed.txt.gz"
     path.write_bytes(gzip.compress(csv_of()))
     assert "0 changed, 2 unchanged" in call(book, "load", "prices", str(path)).output
+
+
+@pytest.mark.parametrize("content", [csv_of(), parquet_of(FRAME)], ids=["csv", "parquet"])
+def test_a_pipe_with_a_name_is_read_as_standard_input_is(
+    book: str, tmp_path: Path, content: bytes
+) -> None:
+    """As a shell gives it for `<(zcat feed.gz)`."""
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    file.write_bytes(content)
+    writing = subprocess.Popen(["sh", "-c", f"cat {file} > {pipe}"])
+    try:
+        told = json.loads(call(book, "load", "prices", str(pipe), "--json").stdout)
+    finally:
+        writing.kill()  # it waits for a reader, if there was none
+        writing.wait()
+    assert (told["rows"], told["changed"]) == (2, 2)
+    [load] = json.loads(call(book, "loads", "--limit", "1", "--json").stdout)
+    assert load["source"] == str(pipe)
 
 
 @pytest.mark.parametrize("name", ["fx_rates", "fx-rates", "rates", "fx"])
