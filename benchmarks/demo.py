@@ -19,7 +19,7 @@ from revalue.benchmarks.harness import BenchmarkFailedError
 from revalue.benchmarks.small import own_environment
 from revalue.engine.postgres import embedded
 
-_REPOSITORY = Path(__file__).parents[1]
+_REPOSITORY = Path(__file__).resolve().parents[1]  # through the link in the package
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,7 @@ def test_the_demo_is_timed_in_an_empty_folder_each_time(
     assert (done.rows, len(done.seconds), len(said)) == (12, 2, 2)
     assert min(done.seconds) <= done.median_seconds <= max(done.seconds)
     assert (done.install_seconds, done.environment_bytes) == (None, None)
+    assert (demo._REPOSITORY / "pyproject.toml").is_file(), "what is cloned to be installed"
 
 
 @pytest.mark.parametrize(
