@@ -9,7 +9,7 @@ import polars as pl
 
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.lake.check import summary
-from revalue.engine.lake.lake import in_core_types
+from revalue.engine.lake.snapshot_rows import in_core_types
 from revalue.engine.lake.storage import LakeStorage, open_storage
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
-from revalue.engine.lake.lake import in_core_types
+from revalue.engine.lake.snapshot_rows import in_core_types
 from revalue.engine.lake.storage import open_storage
 from revalue.engine.postgres.arrow import copy_frame
 

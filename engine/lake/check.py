@@ -10,7 +10,8 @@ import polars as pl
 
 from revalue.engine.core.date_ranges import months
 from revalue.engine.errors import LakeFaultError, NotFoundError, UsageError, WriteConflictError
-from revalue.engine.lake.lake import KEY, Lake, ListedFile
+from revalue.engine.lake.lake import Lake, ListedFile
+from revalue.engine.lake.snapshot_rows import KEY
 from revalue.engine.lake.storage import LakeFile
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements

@@ -14,7 +14,8 @@ import polars as pl
 from revalue.engine.core.decimals import AMOUNT, product
 from revalue.engine.core.valuation import VALUATION_STATUS
 from revalue.engine.errors import DataFaultError, LakeFaultError
-from revalue.engine.lake.lake import KEY, Lake
+from revalue.engine.lake.lake import Lake
+from revalue.engine.lake.snapshot_rows import KEY
 from revalue.engine.postgres.statement import Connection
 
 READABLE = "readable_epoch"

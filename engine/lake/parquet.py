@@ -68,7 +68,7 @@ def in_blocks(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """Return rows in groups, in an order in which a position and a date are both found quickly.
 
     A group has all rows of 2,048 neighbouring positions, by date: a reader of a position takes one
-    group, and of a date a part of each. By position alone, a date took six times as long.
+    group, and of a date a part of each. By position alone, a date takes several times as long.
     """
     blocks = rows.with_columns(block=pl.col("position_id") // _BLOCK_POSITIONS)
     return blocks.sort("block", "date", "position_id", "epoch").partition_by(

@@ -14,8 +14,9 @@ import polars as pl
 from revalue.engine.core.date_ranges import months
 from revalue.engine.core.decimals import AMOUNT
 from revalue.engine.core.valuation import VALUATION_STATUS, VALUE_COLUMNS
-from revalue.engine.lake.lake import Lake, in_core_types
+from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.overlay import newest_of_both, overlay, stored_twice
+from revalue.engine.lake.snapshot_rows import in_core_types
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
 from revalue.engine.read.row_valuation import (

@@ -22,8 +22,9 @@ from revalue.engine.errors import (
     StorageFileMissingError,
     UsageError,
 )
-from revalue.engine.lake.lake import Lake, ListedFile, in_core_types
+from revalue.engine.lake.lake import Lake, ListedFile
 from revalue.engine.lake.parquet import MERGED_SCHEMA, SCHEMA, VALUED_AT
+from revalue.engine.lake.snapshot_rows import in_core_types
 from revalue.engine.lake.storage_errors import error_of_s3
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements

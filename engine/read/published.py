@@ -8,8 +8,9 @@ import polars as pl
 from revalue.engine.core.date_ranges import months
 from revalue.engine.core.decimals import AMOUNT
 from revalue.engine.core.valuation import VALUATION_STATUS, VALUE_COLUMNS
-from revalue.engine.lake.lake import Lake, in_core_types
+from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.overlay import newest_of_both, price_effect
+from revalue.engine.lake.snapshot_rows import in_core_types
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read.both_stores import read_parameters
 from revalue.engine.read.report import REPORT_COLUMNS
