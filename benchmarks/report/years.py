@@ -53,9 +53,20 @@ def year_values(year: Record) -> dict[str, str]:
         f"before each day, took {last['loop_ms'] / first['loop_ms']:.2f} times as long: that is "
         "the machine's part. All other tables "
         f"and indexes take {year['others_per_snapshot_byte']:.2f} bytes for one byte of "
-        f"snapshots. {year['rows']:,} position-days were written, {year['rows_due']:,} were due.",
+        f"snapshots. {year['rows']:,} position-days were written, {year['rows_due']:,} were due."
+        + _written_again(year),
         "year_verified": year["verified"],
     }
+
+
+def _written_again(year: Record) -> str:
+    if year["rows"] <= year["rows_due"]:
+        return ""
+    return (
+        f" The other {year['rows'] - year['rows_due']:,} are of positions that a second correction "
+        "of the day reached before the values of the first were published: such a position is "
+        "valued again for the dates of both."
+    )
 
 
 def _bytes(size: Record) -> int:

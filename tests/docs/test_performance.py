@@ -173,7 +173,7 @@ def test_a_year_and_an_idle_scheduler_are_shown_with_their_targets() -> None:
     idles = [asdict(each) for each in (idle, local, alone)]
     text = page({**OF_TARGETS, "year": asdict(year), "idle": idles})
     assert "The last days take 1.20 times as long as the first, and 1.50 times PostgreSQL" in text
-    assert "5,600,000 position-days were written, 5,500,000 were due" in text
+    assert "5,600,000 position-days were written, 5,500,000 were due. The other 100,000 are" in text
     assert "| `jobs` | 2 | 90.0 | 10.0 | 0.100 |" in text
     assert "`small`" not in text
     assert "| last 20 days | 1.200 | 0.750 | 5.0 | 44.0 |" in text
