@@ -85,11 +85,13 @@ class IcebergTable:
         """Replace the files of months, as `Table.commit`."""
         table = self._table or self._loaded(_new_metadata(self._target), "", 0)
         transaction = table.transaction()
+        says = {_MOMENT: moment.isoformat(), _DATABASE: self._database}
+        transaction.set_properties(says)
         with _Replacement(
             operation=Operation.APPEND if self._table is None else Operation.OVERWRITE,
             transaction=transaction,
             io=self._io,
-            snapshot_properties={_MOMENT: moment.isoformat(), _DATABASE: self._database},
+            snapshot_properties=says,
         ) as replacement:
             for month in months:
                 for listed in self._files.get(month, ()):
@@ -120,14 +122,11 @@ class IcebergTable:
         for manifest in snapshot.manifests(self._io):
             for entry in manifest.fetch_manifest_entry(self._io, discard_deleted=True):
                 self._files.setdefault(_month(entry.data_file), []).append(entry.data_file)
-        name, moment = str(snapshot.snapshot_id), None
-        while moment is None:  # another program may have merged files since the last export
-            moment = snapshot.summary.additional_properties.get(_MOMENT)
-            if moment is None:
-                snapshot = self._table.metadata.snapshot_by_id(snapshot.parent_snapshot_id)
-                if snapshot is None:
-                    raise ValueError("no snapshot says which moment it stands for")
-        return Version(name, datetime.fromisoformat(moment), frozenset(self._files))
+        return Version(
+            str(snapshot.snapshot_id),
+            datetime.fromisoformat(_moment(self._table.metadata)),
+            frozenset(self._files),
+        )
 
     def _listed(self, table: Loaded, file: DataFile) -> IcebergFile:
         schema = table.schema()
@@ -289,6 +288,23 @@ def _fields() -> Iterator[NestedField]:
                 pa.int32(): IntegerType(),
             }[kind]
         yield NestedField(number, name, iceberg_type, required=False, doc=doc)
+
+
+def _moment(metadata: Any) -> str:
+    """Return which moment a table stands for.
+
+    Another program may have merged files since the last export: then an earlier snapshot says it.
+    When that has expired, the table's own properties do. They come last: a program that goes back
+    to an older snapshot leaves them as they are.
+    """
+    snapshot = metadata.current_snapshot()
+    while snapshot is not None:
+        if moment := snapshot.summary.additional_properties.get(_MOMENT):
+            return str(moment)
+        snapshot = metadata.snapshot_by_id(snapshot.parent_snapshot_id)
+    if moment := metadata.properties.get(_MOMENT):
+        return str(moment)
+    raise ValueError("no snapshot says which moment it stands for")
 
 
 def _month(file: IcebergFile) -> date:

@@ -17,9 +17,12 @@ from uuid import uuid4
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
-from pyiceberg.expressions import EqualTo
+from pyiceberg.catalog.memory import InMemoryCatalog
+from pyiceberg.expressions import AlwaysTrue, EqualTo
 from pyiceberg.table import StaticTable
 
 from revalue.actors.steps import DatabaseSteps
@@ -417,6 +420,49 @@ async def test_files_that_delta_has_merged_are_replaced_too(
         await running.settle()
     assert (await export(database, target, format="delta")).months == (JANUARY,)
     assert_read_as(target, "delta", await fetch(database, PUBLISHED))
+
+
+@pytest.mark.parametrize("expires", [False, True], ids=["merged", "merged and expired"])
+async def test_files_that_another_program_has_merged_in_iceberg_are_replaced_too(
+    url: str, database: Database, tmp_path: Path, expires: bool
+) -> None:
+    """As Spark does it with a table in a folder; here by pyiceberg with a catalogue of its own."""
+    await load_small_book(database, portfolios=2, days=DAYS_OF_TWO_MONTHS)
+    target = str(tmp_path / "table")
+    async with engine(url) as running:
+        await running.settle()
+        await export(database, target, format="iceberg")
+        _merge_in_iceberg(target, tmp_path, expires=expires)
+        assert not (await export(database, target, format="iceberg")).is_new
+        assert_read_as(target, "iceberg", await fetch(database, PUBLISHED))
+        await corrections.price(database, "A", DAYS_OF_TWO_MONTHS[0], Decimal(66))
+        await running.settle()
+    assert (await export(database, target, format="iceberg")).months == (JANUARY,)
+    assert_read_as(target, "iceberg", await fetch(database, PUBLISHED))
+
+
+def _merge_in_iceberg(target: str, tmp_path: Path, *, expires: bool) -> None:
+    catalog = InMemoryCatalog("other", warehouse=str(tmp_path))
+    catalog.create_namespace("other")
+    before = iceberg(target)
+    table = catalog.register_table("other.table", before.metadata_location)
+    rows = table.scan().to_arrow()
+    merged = [f"{target}/data/merged-{month}.parquet" for month in (JANUARY, FEBRUARY)]
+    for month, path in zip((1, 2), merged, strict=True):
+        pq.write_table(rows.filter(pc.equal(pc.month(rows["date"]), month)), path)
+    with table.transaction() as transaction:
+        transaction.delete(AlwaysTrue())
+        transaction.add_files(merged)
+    if expires:
+        table.maintenance.expire_snapshots().older_than(datetime.now()).commit()
+        assert len(table.refresh().snapshots()) == 1
+    number = int(re.findall(r"v(\d+)\.metadata", before.metadata_location)[0]) + 1
+    folder = Path(target) / "metadata"
+    (folder / f"v{number}.metadata.json").write_bytes(
+        Path(table.metadata_location.removeprefix("file://")).read_bytes()
+    )
+    (folder / "version-hint.text").write_text(str(number))
+    assert sorted(_paths(target, "iceberg")) == sorted(merged)
 
 
 async def test_a_table_of_which_nothing_is_left(
