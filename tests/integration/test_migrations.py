@@ -38,9 +38,17 @@ async def empty_url(server_url: str):  # type: ignore[no-untyped-def]
     await drop_database(server_url, url)
 
 
+SCRIPTS = ScriptDirectory.from_config(schema.alembic_config())
+
+
+@pytest.fixture(autouse=True)
+def scripts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of migrations run here, and for each one Alembic would read the files of all."""
+    monkeypatch.setattr(ScriptDirectory, "from_config", lambda config: SCRIPTS)
+
+
 def revisions() -> list[str]:
-    script = ScriptDirectory.from_config(schema.alembic_config())
-    return [revision.revision for revision in reversed(list(script.walk_revisions()))]
+    return [revision.revision for revision in reversed(list(SCRIPTS.walk_revisions()))]
 
 
 async def test_every_revision_goes_up_and_down_and_leaves_nothing(empty_url: str) -> None:
