@@ -16,7 +16,7 @@ from revalue.engine.stage.stage import Among
 from tests.simulation.history import simulate, simulate_all
 from tests.simulation.store import Store
 
-HISTORIES = 2_000
+HISTORIES = 1_000
 _PARTS = 8
 
 
