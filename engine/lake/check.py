@@ -1,16 +1,16 @@
-"""Look after the lake: is all of it there, is every row there once, what is not needed."""
+"""Check the lake (every file is there, every row once), and delete files that nothing needs."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import polars as pl
 
 from revalue.engine.core.date_ranges import months
 from revalue.engine.errors import LakeFaultError, NotFoundError, UsageError, WriteConflictError
-from revalue.engine.lake.lake import Lake, ListedFile
+from revalue.engine.lake.lake import Lake
+from revalue.engine.lake.recorded_files import RecordedFile, recorded_files
 from revalue.engine.lake.snapshot_rows import KEY
 from revalue.engine.lake.storage import LakeFile
 from revalue.engine.postgres.database import Database
@@ -108,28 +108,28 @@ async def check(
         isolation="repeatable_read", readonly=True, seconds=_CHECK_SECONDS
     ) as connection:
         lake = await Lake.existing(connection)
-        recorded = await _recorded(connection)
+        recorded = await recorded_files(connection)
         found.files = len(recorded)
         stored = {file.path: file for file in await asyncio.to_thread(lambda: list(lake.files()))}
         for file in recorded:
-            there = stored.pop(file["path"], None)
-            if there is None or there.size != file["byte_count"]:
-                found.missing.append(file["path"])
+            there = stored.pop(file.path, None)
+            if there is None or there.size != file.byte_count:
+                found.missing.append(file.path)
         found.orphans = sorted(stored.values())
         sound = []
         for number, file in enumerate(recorded, 1):
-            if file["path"] in found.missing:
+            if file.path in found.missing:
                 continue
             try:
-                rows = await asyncio.to_thread(lake.whole, file["path"], file["sha256"])
+                rows = await asyncio.to_thread(lake.whole, file.path, file.sha256)
             except LakeFaultError:
-                found.damaged.append(file["path"])
+                found.damaged.append(file.path)
                 continue
             found.rows += len(rows)
             sound.append(file)
             on_progress(number / (len(recorded) + 1))
         for first, last in _months(sound):
-            paths = [_of_lake(file) for file in sound if _overlaps(file, first, last)]
+            paths = [file.listed for file in sound if file.overlaps(first, last)]
             in_lake = await asyncio.to_thread(lake.keys, paths, first, last)
             statement = sql("keys_in_table").rendered(first_date=first, last_date=last)
             in_table = await read_frame(connection, statement)
@@ -147,9 +147,9 @@ async def count_position_days(connection: Connection, lake: Lake | None) -> int:
     total = int(await sql("days_in_table").value(connection))
     if lake is None:
         return total
-    recorded = await _recorded(connection)
+    recorded = await recorded_files(connection)
     for first, last in _months(recorded):
-        paths = [_of_lake(file) for file in recorded if _overlaps(file, first, last)]
+        paths = [file.listed for file in recorded if file.overlaps(first, last)]
         in_lake = await asyncio.to_thread(lake.keys, paths, first, last)
         days = in_lake.select(_DAY).unique()
         statement = sql("keys_in_table").rendered(first_date=first, last_date=last)
@@ -186,7 +186,7 @@ async def sweep(
             raise WriteConflictError("a maintenance of the lake is at work: wait for its end")
         # Listed first: a file that is recorded meanwhile is then known to be.
         stored = await asyncio.to_thread(lambda: list(lake.files()))
-        recorded = {row["path"] for row in await sql("recorded_files").fetch(connection)}
+        recorded = {file.path for file in await recorded_files(connection)}
         replaced = {
             row["path"]: row["is_old"]
             for row in await sql("unused_files").fetch(connection, hours=hours)
@@ -206,24 +206,12 @@ async def sweep(
     return unused
 
 
-async def _recorded(connection: Connection) -> list[dict[str, Any]]:
-    return [dict(row) for row in await sql("recorded_files").fetch(connection)]
-
-
-def _months(files: list[dict[str, Any]]) -> list[tuple[date, date]]:
+def _months(files: list[RecordedFile]) -> list[tuple[date, date]]:
     """Return the first and the last day of each month in which files may have rows."""
     if not files:
         return []
-    firsts, lasts = ([file[name] for file in files] for name in ("first_date", "last_date"))
-    return list(months(min(firsts), max(lasts)))
-
-
-def _of_lake(file: dict[str, Any]) -> ListedFile:
-    return ListedFile(file["path"], file["is_merged"])
-
-
-def _overlaps(file: dict[str, Any], first: date, last: date) -> bool:
-    return bool(file["first_date"] <= last and file["last_date"] >= first)
+    first = min(file.first_date for file in files)
+    return list(months(first, max(file.last_date for file in files)))
 
 
 def _count_twice(found: LakeCheck, keys: pl.DataFrame) -> None:

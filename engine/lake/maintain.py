@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
-from typing import Any
+from operator import attrgetter
+from typing import cast
 
 import polars as pl
 
@@ -22,6 +23,7 @@ from revalue.engine.errors import AccessDeniedError, WriteConflictError
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.lake.lake import Lake, StoredFile
 from revalue.engine.lake.parquet import MERGED_SCHEMA, VALUED_AT, in_blocks
+from revalue.engine.lake.recorded_files import RecordedFile, recorded_files
 from revalue.engine.lake.snapshot_rows import in_core_types, require_once
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
@@ -40,6 +42,7 @@ _FILES_OF_LAST_MONTH = 8
 
 _STEP_SECONDS = 1800.0
 _VALUED_US = "valued_us"
+_MONTH = attrgetter("month")
 
 
 @dataclass
@@ -95,7 +98,8 @@ async def maintain(
         in_table = await sql("rows_by_month").fetch(connection)
     for month in in_table:
         if month["rows"] >= least_moved:
-            for first, last in _ranges(month, merged_rows):
+            positions = month["first_position"], month["last_position"]
+            for first, last in _ranges(*positions, month["rows"], merged_rows):
                 await _move(database, month["month"], first, last, done)
                 on_step(done)
     while await _merge_next(database, merged_rows, done):
@@ -103,10 +107,9 @@ async def maintain(
     return done
 
 
-def _ranges(month: Any, merged_rows: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of positions that have about `merged_rows` rows of the month each."""
-    parts = -(-month["rows"] // merged_rows)
-    first, last = month["first_position"], month["last_position"]
+def _ranges(first: int, last: int, rows: int, merged_rows: int) -> Iterator[tuple[int, int]]:
+    """Cut the range of positions that has so many rows into ranges of about `merged_rows` each."""
+    parts = -(-rows // merged_rows)
     size = -(-(last - first + 1) // parts)
     for begin in range(first, last + 1, size):
         yield begin, min(begin + size - 1, last)
@@ -117,7 +120,7 @@ async def _move(
 ) -> None:
     """Move the rows of some positions and one month from PostgreSQL into a file."""
     [(first_date, last_date)] = months(month, month)
-    given: dict[str, Any] = {
+    given: dict[str, date | int] = {
         "first_date": first_date,
         "last_date": last_date,
         "first_position": first_position,
@@ -140,7 +143,7 @@ async def _move(
 async def _merge_next(database: Database, merged_rows: int, done: Maintained) -> bool:
     """Merge one group of files; return whether there was one."""
     async with _step(database) as (connection, lake):
-        files = [dict(row) for row in await sql("files_to_maintain").fetch(connection)]
+        files = await recorded_files(connection)
         floor = await sql("floor").value(connection)
         group = _next_group(files, merged_rows, floor)
         if not group:
@@ -149,7 +152,7 @@ async def _merge_next(database: Database, merged_rows: int, done: Maintained) ->
         made, dropped = await asyncio.to_thread(_merged, lake, group, epochs, floor)
         for each in made:
             await _record(connection, each, floor)
-        paths = [file["path"] for file in group]
+        paths = [file.path for file in group]
         if await sql("replace_files").execute(connection, paths=paths) != len(paths):
             raise WriteConflictError("files were replaced while they were merged: run it again")
         fault_point("maintain.recorded")
@@ -171,33 +174,33 @@ async def _step(database: Database) -> AsyncIterator[tuple[Connection, Lake]]:
 
 
 def _next_group(
-    files: list[dict[str, Any]], merged_rows: int, floor: datetime | None
-) -> list[dict[str, Any]]:
+    files: list[RecordedFile], merged_rows: int, floor: datetime | None
+) -> list[RecordedFile]:
     """Return files to merge: first those of several months, then small ones of one month, then
     those of a month from which nothing was left out since the retention floor was raised."""
-    of_several = [file for file in files if not _is_of_one_month(file)]
+    of_several = [file for file in files if not file.is_of_one_month]
     if of_several:
         return _up_to(of_several, merged_rows)
-    small = [file for file in files if file["row_count"] < merged_rows // 2]
-    newest = max((_month(file) for file in files), default=None)
-    for month, of_month in groupby(sorted(small, key=_month), key=_month):
+    small = [file for file in files if file.row_count < merged_rows // 2]
+    newest = max((file.month for file in files), default=None)
+    for month, of_month in groupby(sorted(small, key=_MONTH), key=_MONTH):
         group = _up_to(list(of_month), merged_rows)
         if len(group) >= (_FILES_OF_LAST_MONTH if month == newest else 2):
             return group
     if floor is not None:
-        corrected = [file for file in files if file["max_epoch"] and file["is_merged"]]
-        for _, of_month in groupby(sorted(corrected, key=_month), key=_month):
+        corrected = [file for file in files if file.max_epoch and file.is_merged]
+        for _, of_month in groupby(sorted(corrected, key=_MONTH), key=_MONTH):
             group = list(of_month)
-            if any(file["floor"] is None or file["floor"] < floor for file in group):
+            if any(file.floor is None or file.floor < floor for file in group):
                 return group
     return []
 
 
-def _up_to(files: list[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
+def _up_to(files: list[RecordedFile], rows: int) -> list[RecordedFile]:
     """Return the first files that have together no more than so many rows; at least one."""
-    group: list[dict[str, Any]] = []
+    group: list[RecordedFile] = []
     for file in files:
-        rows -= file["row_count"]
+        rows -= file.row_count
         if group and rows < 0:
             break
         group.append(file)
@@ -205,7 +208,7 @@ def _up_to(files: list[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
 
 
 def _merged(
-    lake: Lake, group: list[dict[str, Any]], epochs: pl.DataFrame, floor: datetime | None
+    lake: Lake, group: list[RecordedFile], epochs: pl.DataFrame, floor: datetime | None
 ) -> tuple[list[tuple[StoredFile, datetime | None]], int]:
     """Store the rows of files anew, a file for each month.
 
@@ -221,12 +224,12 @@ def _merged(
     return [_stored(lake, part, "merged") for part in by_month], len(rows) - len(kept)
 
 
-def _dated(lake: Lake, file: dict[str, Any]) -> pl.DataFrame:
+def _dated(lake: Lake, file: RecordedFile) -> pl.DataFrame:
     """Return the rows of a file. They are compared with what was stored: a merged file has no other
     bytes to compare with later."""
-    rows = lake.whole(file["path"], file["sha256"])
-    if not file["is_merged"]:
-        valued_at = pl.lit(file["valued_at"]).cast(pl.Datetime("us", "UTC"))
+    rows = lake.whole(file.path, file.sha256)
+    if not file.is_merged:
+        valued_at = pl.lit(file.valued_at).cast(pl.Datetime("us", "UTC"))
         rows = rows.with_columns(valued_at.alias(VALUED_AT))
     return in_core_types(rows.select(*SNAPSHOT_COLUMNS, VALUED_AT))
 
@@ -256,8 +259,8 @@ def _stored(lake: Lake, rows: pl.DataFrame, name: str) -> tuple[StoredFile, date
     """Store rows for readers; return the file, and when its first row was committed."""
     stored = lake.store(in_blocks(rows), name, MERGED_SCHEMA)
     fault_point("maintain.stored")
-    first: Any = None if rows[VALUED_AT].null_count() else rows[VALUED_AT].min()
-    return stored, first
+    first = None if rows[VALUED_AT].null_count() else rows[VALUED_AT].min()
+    return stored, cast("datetime | None", first)
 
 
 async def _record(
@@ -269,12 +272,3 @@ async def _record(
     await sql("record_merged").execute(
         connection, **file.recorded, valued_from=valued_from, floor=floor
     )
-
-
-def _is_of_one_month(file: dict[str, Any]) -> bool:
-    return _month(file) == _month({"first_date": file["last_date"]})
-
-
-def _month(file: dict[str, Any]) -> date:
-    first: date = file["first_date"]
-    return first.replace(day=1)
