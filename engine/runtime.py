@@ -49,7 +49,7 @@ class RunProgress:
 
     seconds: since its start.
     rows_written: committed position-days.
-    spans_finished: as of Run.
+    spans_finished: as in Run.
     positions_invalidated: how often a correction raised a position's epoch.
     idle: nothing is left to do now.
     paused: an operator has paused the engine.

@@ -46,7 +46,7 @@ def require_somebody(loss: str) -> None:
     """Require a terminal, on which somebody can be asked.
 
     Args:
-        loss: as of `require_confirmation`.
+        loss: as for `require_confirmation`.
 
     Raises:
         UsageError: nobody can be asked.

@@ -70,7 +70,7 @@ async def release(
             may hold locks on its jobs.
         max_deaths: set if the attempt's process died. A job whose process died that often fails,
             with a dead letter.
-        leave_locked: as of `apply`.
+        leave_locked: as for `apply`.
 
     Returns:
         The number of jobs that failed, and whether all that was committed is applied. Otherwise

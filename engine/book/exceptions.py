@@ -33,7 +33,7 @@ class Exceptions(Part):
         """Return what of a date is not right yet, or wants a look.
 
         Args:
-            last_date, portfolios, securities, known_at: as of `positions`.
+            last_date, portfolios, securities, known_at: as for `positions`.
             move_percent: list prices and rates that moved by more than this percentage. An
                 instrument with a move_limit_percent has its own.
             movers: list so many positions whose value moved most, per base currency.
@@ -49,7 +49,7 @@ class Exceptions(Part):
             Decimal(38, 18)), confirmed_by and why (text): see revalue.engine.read.exceptions.
 
         Raises:
-            RevalueError: as of `positions`.
+            RevalueError: as for `positions`.
         """
         wanted = wanted_report(last_date, None, portfolios, securities, known_at)
         limits = Limits(move_percent, movers, confirmed)
@@ -104,8 +104,8 @@ class Exceptions(Part):
         Args:
             local: the currency of securities.
             base: the base currency of portfolios.
-            day, value, value_before, why: as of `confirm_price`. Values are base currency per local
-                currency.
+            day, value, value_before, why: as for `confirm_price`. Values are base currency per
+                local currency.
         """
         subject = f"{local}/{base}"
         return self._wait(self._confirm(Confirmable.RATE, subject, day, value, value_before, why))
@@ -114,7 +114,7 @@ class Exceptions(Part):
         """Withdraw the confirmation of a price: `exceptions` lists it again.
 
         Args:
-            security, day: as of `confirm_price`.
+            security, day: as for `confirm_price`.
 
         Returns:
             The value that was confirmed.
@@ -133,7 +133,7 @@ class Exceptions(Part):
         """Withdraw the confirmation of a rate, as `unconfirm_price`.
 
         Args:
-            local, base, day: as of `confirm_rate`.
+            local, base, day: as for `confirm_rate`.
         """
         require_day("day", day)
         return self._wait(

@@ -105,14 +105,14 @@ class Reads(Part):
 
         Args:
             portfolio, security: the position.
-            first_date, last_date, known_at: as of `valuations`; both dates are included.
+            first_date, last_date, known_at: as for `valuations`; both dates are included.
 
         Returns:
             One row per date: the columns of `valuations`. No row: no date is valued yet.
 
         Raises:
             NotFoundError: the portfolio has never held the security.
-            RevalueError: as of `valuations`.
+            RevalueError: as for `valuations`.
         """
         require_day_or_none("first_date", first_date)
         require_day_or_none("last_date", last_date)
@@ -146,7 +146,7 @@ class Reads(Part):
             first_date: every opened business date from it to last_date (both included).
             portfolios: only these. None: all.
             securities: only these. None: all.
-            known_at: as of `valuations`.
+            known_at: as for `valuations`.
 
         Returns:
             One row per open position and date, ordered by date, portfolio_id and security_id: the
@@ -157,7 +157,7 @@ class Reads(Part):
 
         Raises:
             NotFoundError: there is no such portfolio or security, or nothing is opened.
-            UsageError: as of `valuations`; or first_date is after last_date.
+            UsageError: as for `valuations`; or first_date is after last_date.
         """
         wanted = wanted_report(last_date, first_date, portfolios, securities, known_at)
         return self._wait(_all(report.positions(self._database, wanted)))
@@ -175,7 +175,7 @@ class Reads(Part):
         """Return sums of `positions`, per portfolio or base currency and date.
 
         Args:
-            last_date, first_date, portfolios, securities, known_at: as of `positions`.
+            last_date, first_date, portfolios, securities, known_at: as for `positions`.
             by: "portfolio", or "currency": one sum over all portfolios of a base currency.
 
         Returns:
@@ -187,7 +187,7 @@ class Reads(Part):
             valued yet) and lines_reprocessing. A position without a value is in no sum.
 
         Raises:
-            RevalueError: as of `positions`.
+            RevalueError: as for `positions`.
         """
         wanted = wanted_report(last_date, first_date, portfolios, securities, known_at)
         return self._wait(_all(report.totals(self._database, wanted, by=by)))
@@ -206,14 +206,14 @@ class Reads(Part):
 
         Args:
             file: .csv, .parquet, .arrow or .xlsx; one of that name is replaced when all is written.
-            last_date, first_date, portfolios, securities, known_at: as of `positions`.
+            last_date, first_date, portfolios, securities, known_at: as for `positions`.
 
         Returns:
             The number of rows.
 
         Raises:
             UsageError: there is no such format, or the file cannot be written.
-            RevalueError: as of `positions`.
+            RevalueError: as for `positions`.
         """
         wanted = wanted_report(last_date, first_date, portfolios, securities, known_at)
         frames = report.positions(self._database, wanted)

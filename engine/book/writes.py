@@ -138,7 +138,7 @@ class Writes(Part):
         """Return what `correct` would do: it is made and rolled back, and valued.
 
         Args:
-            change: as of `correct`.
+            change: as for `correct`.
             movers: how many movers per base currency, at most.
             on_rows: called, in another thread, with each page of rows that would be written: the
                 columns of daily_position_snapshots without job_id and epoch.

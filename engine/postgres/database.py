@@ -140,7 +140,7 @@ class Connections(Protocol):
         Args:
             isolation: the isolation level.
             readonly: the transaction writes nothing.
-            seconds: as of `connection`.
+            seconds: as for `connection`.
         """
 
 

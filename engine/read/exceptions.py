@@ -186,7 +186,7 @@ def exceptions_of(
     """Return the exceptions among the positions of a date.
 
     Args:
-        rows, before, first_dates: as of `with_moves`.
+        rows, before, first_dates: as for `with_moves`.
         limits: from when on something is listed.
         stored: the limits of instruments, what is confirmed, and what was stored before.
 

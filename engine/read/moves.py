@@ -66,7 +66,7 @@ def with_moves(
     Returns:
         The rows, and:
 
-        * price_before, rate_before: as of `price` and `fx_rate`; null: there is none, or it is
+        * price_before, rate_before: as for `price` and `fx_rate`; null: there is none, or it is
           quoted in another currency (is_incomparable);
         * value_before, change: of market_value; known_value: market_value, or that of before;
         * price_move, rate_move, value_move: in percent, to four decimals (Float64); null: from 0;

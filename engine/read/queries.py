@@ -384,7 +384,7 @@ async def valuations_of_position(
 
     Raises:
         NotFoundError: the portfolio has never held the security.
-        RevalueError: as of `valuations`.
+        RevalueError: as for `valuations`.
     """
     async with database.connection() as connection:
         found = await sql("position_id").value(connection, portfolio=portfolio, security=security)

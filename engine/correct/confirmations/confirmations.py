@@ -119,7 +119,7 @@ async def unconfirm(
     """Withdraw a confirmation: the price or rate is told again.
 
     Args:
-        database, kind, subject, day: as of `confirm`.
+        database, kind, subject, day: as for `confirm`.
         author: who withdraws it.
 
     Returns:

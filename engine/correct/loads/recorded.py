@@ -24,7 +24,7 @@ class Load:
             the name of the token.
         kind: what was loaded.
         source: the name of the file, as it was given; of data in memory, what they were.
-        rows, inserted, changed, unchanged, removed, closed: as of `LoadResult`.
+        rows, inserted, changed, unchanged, removed, closed: as for `LoadResult`.
         trigger_ids: the triggers that record what it corrected.
         reverts: the load that it has taken back; None: it was loaded.
         is_revertible: whether it can be taken back (reverts/).
