@@ -92,7 +92,7 @@ class LaneSteps:
         )
         if applied and work.lane is Lane.LIVE:
             self._lanes[Lane.HISTORY].wake.set()  # it retries the jobs of both lanes
-        if work.lane is Lane.HISTORY and self.unapplied and not self.locks.is_told(_UNAPPLIED):
+        if work.lane is Lane.HISTORY and self.unapplied and not self.locks.is_explained(_UNAPPLIED):
             recovered = await self._take_unless_held_up(work, "recover", self._apply_left)
             return applied or recovered
         return applied

@@ -17,7 +17,7 @@ from revalue.engine.postgres.blockers import Blocker
 _log = logs.logger("scheduler")
 
 _LOOK_SECONDS = 1.0
-_TOLD = 3  # so many sessions are named
+_MOST_NAMED = 3  # sessions, in `trouble`
 
 Find = Callable[[], Awaitable[list[Blocker]]]
 """Finds who holds the locks because of which something is left."""
@@ -76,8 +76,8 @@ class LockWatch:
         """Whether a transaction that made the step give up is still open."""
         return bool(self._of_steps.get(step))
 
-    def is_told(self, because: LeftBecause) -> bool:
-        """Whether a transaction that is the reason is known, and still open."""
+    def is_explained(self, because: LeftBecause) -> bool:
+        """Whether the transaction that is the reason is known, and still open."""
         return bool(self._of_left.get(because))
 
     async def look(self) -> None:
@@ -106,8 +106,8 @@ class LockWatch:
 
     async def _report(self) -> None:
         found = self._descriptions()
-        more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-        trouble = "; ".join(found[:_TOLD]) + more if found else None
+        more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        trouble = "; ".join(found[:_MOST_NAMED]) + more if found else None
         if trouble and not self.trouble:
             _log.warning("held up by the locks of another database session", trouble=trouble)
         self.trouble = trouble

@@ -261,7 +261,7 @@ class Runner:
         """Refuse a taken port before Ray is started. On a cluster only the node knows."""
         port, host = self._settings.metrics_port, self._settings.metrics_host
         if port and self._host.is_here:
-            with metrics.told_port(host, port, "--metrics-port"):
+            with metrics.translated_port_errors(host, port, "--metrics-port"):
                 socket.create_server((host, port)).close()
 
     async def _require_no_leader(self) -> None:

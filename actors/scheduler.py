@@ -152,7 +152,7 @@ class Scheduler:
         port = self._settings.metrics_port
         if port is None:
             return lambda: None
-        with metrics.told_port(self._settings.metrics_host, port, "--metrics-port"):
+        with metrics.translated_port_errors(self._settings.metrics_host, port, "--metrics-port"):
             server, _ = start_http_server(
                 port, addr=self._settings.metrics_host, registry=metrics.REGISTRY
             )
@@ -227,10 +227,13 @@ class Scheduler:
         return {**progress, "quiet": quiet, "ended": False, "metrics_port": self._metrics_port}
 
     def _count_sent(self, of_actors: int) -> int:
-        """Return how many statements were sent in all. Actors in this process are counted with it.
+        """Return how many statements the scheduler and its actors have sent.
+
+        The actors run in this process, so its counter has theirs too. On Ray they do not, and
+        ValuationScheduler adds them.
 
         Args:
-            of_actors: those that the results of the actors tell.
+            of_actors: the number that the results of the actors report.
         """
         return Statement.sent - self._sent_before
 

@@ -144,14 +144,14 @@ def begin_again() -> None:
 
 
 @contextmanager
-def told_port(host: str, port: int, option: str) -> Iterator[None]:
-    """Tell a port on which the block cannot listen as such.
+def translated_port_errors(host: str, port: int, option: str) -> Iterator[None]:
+    """Raise a UsageError that names the port if the block cannot listen on it.
 
     Args:
-        option: by which another is chosen.
+        option: the option of the command line that chooses another port.
 
     Raises:
-        UsageError: the port is taken, for example.
+        UsageError: the block cannot listen there, for example because the port is taken.
     """
     try:
         yield

@@ -50,7 +50,7 @@ def export(
     if as_json:
         print_json(asdict(done))
     else:
-        out.print(_said(done))
+        out.print(_describe(done))
 
 
 def _so_far(written: ExportProgress) -> str:
@@ -60,7 +60,7 @@ def _so_far(written: ExportProgress) -> str:
     return "the table is as it was before; files that it does not list may be left there"
 
 
-def _said(done: Exported) -> str:
+def _describe(done: Exported) -> str:
     table = f"version {done.version} of {done.target}"
     at = format_time(done.moment)
     if not done.is_new:

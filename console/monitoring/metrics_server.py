@@ -15,7 +15,7 @@ def serve(url: str, host: str, port: int) -> None:
     """
     registry = CollectorRegistry()
     registry.register(DatabaseCollector(url))
-    with metrics.told_port(host, port, "--port"):
+    with metrics.translated_port_errors(host, port, "--port"):
         server, thread = start_http_server(port, addr=host, registry=registry)
     err.print(f"serving metrics on http://{host}:{server.server_port}/metrics")
     thread.join()

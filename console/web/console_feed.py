@@ -98,7 +98,7 @@ class Feed:
         self._poll_number, self._last_event = 0, b""
         self._listening: Counter[str] = Counter()
         self._ended = False
-        self._told: str | None = None  # the last error that was logged
+        self._last_logged: str | None = None  # the last error that was logged
         self._poller: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -171,11 +171,11 @@ class Feed:
             return _event("unavailable", {"message": _UNAVAILABLE})
         except Exception as error:  # if the poller ended, no listener would get another event
             told = f"{type(error).__name__}: {error}"
-            if told != self._told:
+            if told != self._last_logged:
                 _log.error("console query failed", error=told)
-                self._told = told
+                self._last_logged = told
             return _event("unavailable", {"message": _FAILED})
-        self._told = None
+        self._last_logged = None
         sample = {"at": time(), "lags": found.lags, "rows_per_second": found.rows_per_second}
         self._samples.append(sample)
         return _event("state", {**found.state, "sample": sample})

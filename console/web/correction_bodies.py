@@ -124,6 +124,6 @@ AnyCorrection = Annotated[
 Corrections = Annotated[list[AnyCorrection], Field(min_length=1, max_length=MAX_CORRECTIONS)]
 
 
-def told(made: corrections.Correction) -> dict[str, Any]:
-    """Return what a client is told of a correction, made or rolled back."""
+def correction_body(made: corrections.Correction) -> dict[str, Any]:
+    """Return the response to a correction, made or rolled back."""
     return {"what": made.what, "old": made.old, "new": made.new, "warnings": made.warnings}

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from revalue.console.web.auth import OperateCaller, TokenFirst
-from revalue.console.web.correction_bodies import AnyCorrection, Corrections, told
+from revalue.console.web.correction_bodies import AnyCorrection, Corrections, correction_body
 from revalue.console.web.previews import (
     ACCEPTED,
     UsePreviews,
@@ -53,7 +53,7 @@ async def preview_corrections(
     wanted = body if isinstance(body, list) else [body]
 
     async def correct(database: Connections) -> list[dict[str, Any]]:
-        return [told(await each.apply(database)) for each in wanted]
+        return [correction_body(await each.apply(database)) for each in wanted]
 
     return await preview_of(request, previews, correct)
 

@@ -200,7 +200,7 @@ async def confirm_exception(
     is_new = await confirmations.confirm(
         answers.database, kind, subject, line.date, Decimal(line.value), against, author
     )
-    return _told(line, Decimal(line.value), is_confirmed=True, is_changed=is_new)
+    return _body(line, Decimal(line.value), is_confirmed=True, is_changed=is_new)
 
 
 async def _against(database: Database, line: ConfirmedPrice | ConfirmedRate) -> Against:
@@ -244,10 +244,10 @@ async def unconfirm_exception(
     value = await confirmations.unconfirm(
         answers.database, kind, subject, line.date, Author(caller.name)
     )
-    return _told(line, value, is_confirmed=False, is_changed=True)
+    return _body(line, value, is_confirmed=False, is_changed=True)
 
 
-def _told(
+def _body(
     line: PriceLine | RateLine, value: Decimal, *, is_confirmed: bool, is_changed: bool
 ) -> Response:
     return json_response(

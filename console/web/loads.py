@@ -89,7 +89,7 @@ async def preview_revert(
     caller.require_unlimited()
 
     async def correct(database: Connections) -> dict[str, Any]:
-        return _told(await revert(database, load_id, keep_later=body.keep_later))
+        return _body(await revert(database, load_id, keep_later=body.keep_later))
 
     return await preview_of(request, previews, correct)
 
@@ -121,13 +121,13 @@ async def revert_load(
         caller,
         {"load": load_id, **body.model_dump()},
         work,
-        lambda made: {**_told(made), "trigger_ids": made.trigger_ids, "load_id": made.load_id},
+        lambda made: {**_body(made), "trigger_ids": made.trigger_ids, "load_id": made.load_id},
         log_revert,
     )
 
 
-def _told(made: Revert) -> dict[str, Any]:
-    """Return what a client is told of a revert, made or rolled back."""
+def _body(made: Revert) -> dict[str, Any]:
+    """Return the response to a revert, made or rolled back."""
     return {
         "reverts": made.reverts,
         "kind": made.kind,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from revalue.console.web.auth import OperateCaller, TokenFirst
-from revalue.console.web.correction_bodies import Corrections, told
+from revalue.console.web.correction_bodies import Corrections, correction_body
 from revalue.console.web.made_once import KEY_PARAMETER, Reasoned, make_once
 from revalue.console.web.parameters import Queries
 from revalue.console.web.problems import responses
@@ -50,14 +50,14 @@ async def make_corrections(
         return await together(inside, [Change(each.row, each.apply) for each in body.corrections])
 
     return await make_once(
-        request, answers.database, caller, body.model_dump(), work, _told, log_together
+        request, answers.database, caller, body.model_dump(), work, _body, log_together
     )
 
 
-def _told(made: Together) -> dict[str, Any]:
-    """Return what a client is told of corrections that were made."""
+def _body(made: Together) -> dict[str, Any]:
+    """Return the response to corrections that were made."""
     return {
-        "corrections": [told(each) for each in made.made],
+        "corrections": [correction_body(each) for each in made.made],
         "trigger_ids": made.trigger_ids,
         "positions": made.positions,
     }

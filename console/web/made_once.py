@@ -66,7 +66,7 @@ async def make_once(
     caller: Caller,
     asked: dict[str, Any],
     work: Callable[[OpenTransaction], Awaitable[Made]],
-    told: Callable[[Made], dict[str, Any]],
+    body: Callable[[Made], dict[str, Any]],
     log: Callable[[Made, Author], None],
 ) -> Response:
     """Make corrections in one transaction, unless the request has made them already.
@@ -77,11 +77,11 @@ async def make_once(
         caller: who asks; it may not be limited to portfolios, as corrections concern all.
         asked: all that the request asks for, and `why`. Another request has other values.
         work: makes the corrections.
-        told: returns what the client is told of them.
+        body: returns the response to them.
         log: called when they are committed.
 
     Returns:
-        When, by whom and why they were made, and what is told of them.
+        When, by whom and why they were made, and the response to them.
 
     Raises:
         HTTPException: 400 without a key, 403 for a limited caller.
@@ -97,7 +97,7 @@ async def make_once(
             at = await authors.sign(connection, author)
         made.append(await work(inside))
         signature = {"corrected_at": at, "corrected_by": author.who, "why": author.why}
-        return json_text({**signature, **told(made[0])})
+        return json_text({**signature, **body(made[0])})
 
     text = json.dumps(asked, default=str, sort_keys=True).encode()
     named = RequestKey(key, hashlib.sha256(text).digest())

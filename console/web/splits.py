@@ -78,7 +78,7 @@ async def preview_split(
     caller.require_unlimited()
 
     async def correct(database: Connections) -> dict[str, Any]:
-        return _told(await body.apply(database))
+        return _body(await body.apply(database))
 
     return await preview_of(request, previews, correct)
 
@@ -107,13 +107,13 @@ async def make_split(
         caller,
         {"split": body.model_dump(), "why": body.why},
         body.apply,
-        lambda made: {**_told(made), "trigger_ids": made.trigger_ids, "load_id": made.load_id},
+        lambda made: {**_body(made), "trigger_ids": made.trigger_ids, "load_id": made.load_id},
         log_correction,
     )
 
 
-def _told(made: SplitCorrection) -> dict[str, Any]:
-    """Return what a client is told of a split, made or rolled back."""
+def _body(made: SplitCorrection) -> dict[str, Any]:
+    """Return the response to a split, made or rolled back."""
     return {
         "security_id": made.security,
         "date": made.date,

@@ -114,7 +114,7 @@ def error_of_s3(error: Exception, doing: str) -> RevalueError:
     status = found[1] if found else None
     codes = _CODE.search(text)
     code = (codes[1] or codes[2]) if codes else None
-    said = f"cannot {doing}: {_said(text, code)}"
+    said = f"cannot {doing}: {_in_one_line(text, code)}"
     if code in _PASSING_CODES or status in _PASSING_STATUS:
         return StorageUnavailableError(f"{said}. Look at the store and the network if this lasts")
     if code in _DENIED_CODES or status in ("401", "403"):
@@ -152,7 +152,7 @@ def is_missing_file(error: FileNotFoundError) -> bool:
     return found is not None and found[1] == "NoSuchKey"
 
 
-def _said(text: str, code: str | None) -> str:
+def _in_one_line(text: str, code: str | None) -> str:
     """Return in one line what the client says, and what the server or the network told it."""
     line, _, details = text.partition("\n\nDebug source:")
     line = line.partition("<")[0].partition("\n")[0].strip(" :-")

@@ -81,8 +81,11 @@ def translated_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _misuse_told(connection: Connection) -> Iterator[None]:
-    """Tell a wrong use of the driver as such: a lost connection is told by the same class."""
+def _translated_misuse(connection: Connection) -> Iterator[None]:
+    """Raise RuntimeError for a wrong use of the driver.
+
+    The driver raises the same class of error for it as for a lost connection.
+    """
     try:
         yield
     except asyncpg.InterfaceError as error:
@@ -323,7 +326,7 @@ class Database:
                     limit.begin(connection)
                     use = Use(_awaited_of(connection), partial(limit.close, connection, LOST))
                     self._witness.begin(use)
-                    with _misuse_told(connection):
+                    with _translated_misuse(connection):
                         yield connection
         except DatabaseUnavailableError as error:
             # What happened to one connection has often happened to all: a failover, a server that

@@ -34,7 +34,7 @@ class Progress:
     def __init__(self, on_progress: OnProgress | None) -> None:
         self._on_progress = on_progress
         self._step, self._size = "", 0
-        self._began = self._told = 0.0
+        self._began = self._reported_at = 0.0
 
     def next(self, step: str, size: int) -> None:
         """Begin a step.
@@ -54,10 +54,12 @@ class Progress:
             done: how much of the size is done.
             rows: how many rows that is.
         """
-        if time.monotonic() - self._told >= self._PAUSE_SECONDS:
+        if time.monotonic() - self._reported_at >= self._PAUSE_SECONDS:
             self._tell(rows, done / self._size if self._size else None)
 
     def _tell(self, rows: int, fraction: float | None) -> None:
-        self._told = time.monotonic()
+        self._reported_at = time.monotonic()
         if self._on_progress is not None:
-            self._on_progress(LoadProgress(self._step, rows, fraction, self._told - self._began))
+            self._on_progress(
+                LoadProgress(self._step, rows, fraction, self._reported_at - self._began)
+            )

@@ -102,9 +102,9 @@ async def write_histories(connection: Connection, *, replace: bool) -> dict[str,
     await sql("changed_positions").execute(connection)
     await connection.execute("ANALYZE changed_positions")
     counts = await sql("count_changes").one(connection)
-    # Without `replace` only a load that is taken back removes any; they are not told one by one.
-    is_told = replace and counts["removed"]
-    removed = await sql("removed_records").fetch(connection) if is_told else []
+    # Without `replace` only a load that is taken back removes any; they are not listed.
+    lists_removed = replace and counts["removed"]
+    removed = await sql("removed_records").fetch(connection) if lists_removed else []
     corrected = await sql("correct_histories").one(connection)
     if corrected["trigger_id"]:
         await sql("supersede_corrected").execute(connection)
