@@ -1,7 +1,7 @@
 """The corrections that a book can make, as values. `Book.preview` and `Book.correct` take them.
 
-The types of dates and numbers are checked when a value is made: what the database would say of a
-wrong one helps nobody, and a float is no exact number.
+The types of dates and numbers are checked when a value is made: an error of the database would not
+name the argument, and a float is not exact.
 """
 
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ async def apply(
         leave_locked: leave positions that another session has locked. Otherwise wait for them.
 
     Returns:
-        The tasks of which positions were left: they have to be applied again.
+        The tasks that still have locked positions. Apply these tasks again.
 
     Raises:
         WriteConflictError: another session holds the lock of a position for too long.
@@ -65,15 +65,15 @@ async def release(
 
     Args:
         reason: stored with the requeued jobs.
-        pause_seconds: after which their next attempt may begin.
+        pause_seconds: how long to wait before their next attempt.
         worker: name of the lost valuer. Its database sessions are ended first: a stopped process
             may hold locks on its jobs.
-        max_deaths: set if the attempt's process died. A job whose process died that often fails,
-            with a dead letter.
+        max_deaths: set if the attempt's process died. A job that has lost its process this many
+            times fails, with a dead letter.
         leave_locked: as for `apply`.
 
     Returns:
-        The number of jobs that failed, and whether all that was committed is applied. Otherwise
+        The number of jobs that failed, and whether everything committed has been applied. If not,
         release the attempt again.
     """
     async with term.transaction("release") as connection:
@@ -93,10 +93,10 @@ async def release(
 async def recover(
     term: Term, known: Sequence[Task] = (), *, leave_locked: bool = False
 ) -> list[int]:
-    """Apply results that nobody applied, and requeue the jobs of attempts that nobody waits for.
+    """Apply results that are not applied yet, and requeue the jobs of forgotten attempts.
 
-    A scheduler runs it first, and again after it has lost its connection. The attempts are those of
-    earlier terms, and those begun by a commit whose answer was lost.
+    A scheduler runs it first, and again after it has lost its connection. Forgotten attempts are
+    those of earlier terms, and those created by a commit whose reply was lost.
 
     Args:
         known: tasks whose results this scheduler still expects.
@@ -158,7 +158,7 @@ async def retry_due(term: Term, *, max_jobs: int, task_rows: int, capacity: int)
 
 
 async def _apply_open(connection: Connection, *, leave_locked: bool) -> list[int]:
-    """Apply all results that are not applied, of this and of earlier terms.
+    """Apply all results that are not applied yet, of this term and of earlier ones.
 
     Returns:
         The positions that were left, because another session has locked them.

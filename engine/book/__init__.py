@@ -1,8 +1,8 @@
 """The public Python API. A book is a database of positions: load, correct, value and read it.
 
 `connect` opens a book. Its everyday calls are methods of it: those of `Writes` change it, those of
-`Reads` give its numbers, those of `Exceptions` tell what wants a look. `Book.loads` and `Book.jobs`
-have the rest.
+`Reads` return its numbers, and those of `Exceptions` list what needs attention. `Book.loads` and
+`Book.jobs` have the rest.
 
 All calls block. Dates are datetime.date, amounts decimal.Decimal, frames polars. Every error is a
 RevalueError: a PermanentError is the same when the call is repeated without a change, after a

@@ -136,7 +136,7 @@ class Book(Reads, Exceptions, Writes):
         dry_run: bool = False,
         on_progress: OnPruneProgress | None = None,
     ) -> Pruned:
-        """Delete what only readers of earlier times need. What is deleted cannot be had back.
+        """Delete what only readers of earlier times need. It cannot be restored.
 
         The retention floor is raised to a time, and only rises: `known_at` before it is an error
         from then on. All answers since the floor stay what they were. A scheduler and readers may

@@ -1,4 +1,4 @@
-"""What of a date wants a look, and the confirmations of what is right."""
+"""The exceptions of a date, and the confirmation of prices and rates that are right."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -17,7 +17,7 @@ from revalue.engine.read.moves import shown_move
 
 
 class Exceptions(Part):
-    """The calls of a book about what wants a look."""
+    """The calls of a book that list exceptions and confirm prices and rates."""
 
     def exceptions(
         self,
@@ -30,13 +30,13 @@ class Exceptions(Part):
         movers: int = MOVERS,
         confirmed: bool = False,
     ) -> pl.DataFrame:
-        """Return what of a date is not right yet, or wants a look.
+        """Return the exceptions of a date: what has no value, is old, or has moved far.
 
         Args:
             last_date, portfolios, securities, known_at: as for `positions`.
             move_percent: list prices and rates that moved by more than this percentage. An
                 instrument with a move_limit_percent has its own.
-            movers: list so many positions whose value moved most, per base currency.
+            movers: how many of the positions whose value moved most to list, per base currency.
             confirmed: also list the prices and rates that are confirmed (see `confirm_price`).
 
         Returns:
@@ -64,7 +64,7 @@ class Exceptions(Part):
         value_before: Decimal | None = None,
         why: str | None = None,
     ) -> Decimal:
-        """Confirm a price that moved far: `exceptions` lists it no more.
+        """Confirm a price that moved far, so that `exceptions` no longer lists it.
 
         It is listed again when another price is shown on that date, or before it.
 

@@ -1,4 +1,4 @@
-"""Valuation jobs: what they are at, which failed for good, and trying one again."""
+"""Valuation jobs: their state, those that failed for good, and how to retry them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,7 +122,7 @@ class Job:
 
 
 class Jobs(Part):
-    """`Book.jobs`: valuation jobs, those that failed for good, and trying one again."""
+    """`Book.jobs`: valuation jobs, those that failed for good, and how to retry them."""
 
     def list(
         self,
@@ -252,10 +252,10 @@ def _frame(rows: Sequence[Mapping[str, Any]], columns: _Columns) -> pl.DataFrame
 
 
 def _job_id(value: object) -> int:
-    """Return the id of a job; an integer of numpy is one, too.
+    """Return the id of a job as an int. Integers of numpy are accepted too.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it cannot be the id of a job.
     """
     try:
         number = index(value)  # type: ignore[arg-type]

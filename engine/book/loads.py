@@ -1,4 +1,4 @@
-"""The record of loads, and how one is taken back."""
+"""The record of loads, and how to take a load back."""
 
 from collections.abc import Sequence
 from dataclasses import replace as with_changes
@@ -15,17 +15,17 @@ MAX_LIMIT = 100_000
 
 
 class Loads(Part):
-    """`Book.loads`: what is recorded of loads, and taking one back."""
+    """`Book.loads`: the record of loads, and how to take a load back."""
 
     def list(self, kind: Kind | str | None = None, *, limit: int = 20) -> Sequence[Load]:
-        """Return what is recorded of the newest loads, the newest first.
+        """Return the records of the newest loads, the newest first.
 
         Args:
             kind: only loads of this kind. None: all.
             limit: how many, at most; from 1 to 100,000.
 
         Returns:
-            Of each its number, who has loaded which file when, and what became of its rows.
+            For each load its number, who loaded which file and when, and what became of its rows.
 
         Raises:
             UsageError: there is no such kind, or no such limit.

@@ -1,4 +1,4 @@
-"""The database of an open book, and the thread in which what is asked of it runs."""
+"""The database of an open book, and the thread that runs the engine's coroutines on it."""
 
 import asyncio
 import threading
@@ -16,7 +16,8 @@ T = TypeVar("T")
 class OpenDatabase:
     """An open database, and a thread whose event loop runs coroutines on it.
 
-    So the calls of a book block, and work where an event loop runs already, as in a notebook.
+    Because of the thread, the calls of a book can block, even where an event loop runs already, as
+    in a notebook.
 
     Attributes:
         url: the address of the database.
@@ -50,7 +51,7 @@ class OpenDatabase:
             raise
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the thread, and block until it ends.
+        """Run a coroutine in the thread; block until it ends, and return its result.
 
         Raises:
             UsageError: the database is closed.
@@ -73,7 +74,7 @@ class OpenDatabase:
 
 
 class Part:
-    """A part of the API of an open book: its calls run coroutines of the engine, and wait."""
+    """A part of the API of an open book: each call runs a coroutine of the engine, and waits."""
 
     def __init__(self, opened: OpenDatabase) -> None:
         self._opened = opened

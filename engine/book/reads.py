@@ -138,7 +138,7 @@ class Reads(Part):
     ) -> pl.DataFrame:
         """Return the open positions of a date, or of every date of a range.
 
-        A position without a value is a row too, so that nothing is left out without a word.
+        A position without a value is a row too, so that nothing is left out silently.
 
         Args:
             last_date: without first_date: of each portfolio the last opened business date at or
@@ -226,7 +226,7 @@ class Reads(Part):
         format: Format,
         on_progress: OnExportProgress | None = None,
     ) -> Exported:
-        """Write all published numbers as a table for other engines, or bring that table in step.
+        """Write all published numbers as a table for other engines, or update that table.
 
         The table has what `valuations` gives at one moment, without reprocessing_status, and
         price_effect and fx_effect of `positions`. Only months in which a number changed since the
@@ -269,7 +269,7 @@ class Reads(Part):
 
         Returns:
             One row per number: published_at and superseded_at (Datetime in UTC; from when to when
-            it was shown; null: not known, or it is shown still), is_shown (Boolean), the inputs
+            it was shown; null: not known, or it is still shown), is_shown (Boolean), the inputs
             and values of `valuations` in the same units, and of the correction that caused it
             cause (text: PRICE, FX, POSITION, ...; null: none), corrected_at (Datetime in UTC),
             changed (text: the inputs that differ), corrected_by and why (text).

@@ -1,4 +1,4 @@
-"""A task: one attempt at a job, or at several small ones: the unit of work of a valuation actor.
+"""A task: one attempt at a job or at several small jobs; the unit of work of a valuation actor.
 
 Tasks exist in memory only; the jobs in the database carry their ids.
 """
@@ -29,12 +29,12 @@ class Task:
 
     @property
     def is_dense(self) -> bool:
-        """Whether at least about one in eight position ids of its range belongs to it."""
+        """Whether about one in eight position ids of its range, or more, belong to the task."""
         return self.last_position_id - self.first_position_id < 8 * self.spans
 
     @property
     def parameters(self) -> dict[str, int]:
-        """The parameters by which statements find its jobs and their positions."""
+        """The parameters with which statements find the task's jobs and positions."""
         return {
             "task": self.task_id,
             "first_position": self.first_position_id,

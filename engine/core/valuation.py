@@ -108,12 +108,13 @@ def value(spans: pl.DataFrame, history: pl.DataFrame, market: Market) -> Valued:
 
 
 def in_storage_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return snapshot rows by date and position, as their primary key and partitions have them.
+    """Return snapshot rows sorted by date and position, the order of their primary key.
 
-    So each date of a task is one run of neighbours in the index and in the table.
+    Each date of a task is then contiguous in the index and in the table.
 
     Args:
-        rows: sorted by position_id and date; to sort by both again would take five times as long.
+        rows: sorted by position_id and date, so that a stable sort by date is enough. To sort by
+            both columns takes five times as long.
     """
     return rows.sort("date", maintain_order=True)
 
@@ -221,7 +222,7 @@ def _runs(lacking: pl.DataFrame) -> pl.DataFrame:
         pl.col(name).eq_missing(pl.col(name).shift(1)) for name in ("span_no", "problem", "pair")
     )
     next_day = pl.col("day_no") == pl.col("day_no").shift(1) + 1
-    # The pair matters to a missing rate only: other reasons have any.
+    # Only a missing rate concerns a pair: with other reasons the pair is arbitrary.
     of_pair = pl.col("problem") == FailureReason.FX_MISSING.value
     return (
         lacking.with_columns(pair=pl.when(of_pair).then("problem_pair"))
@@ -242,7 +243,7 @@ def _runs(lacking: pl.DataFrame) -> pl.DataFrame:
 def _outcomes(spans: pl.DataFrame, rows: pl.DataFrame, holes: pl.DataFrame) -> pl.DataFrame:
     counts = rows.group_by("span_no").agg(rows_written=pl.len().cast(pl.Int32))
     waits = pl.col("reason").is_in([reason.value for reason in FailureReason if reason.waits])
-    # A hole that waits for data fills by itself; one that does not is told first.
+    # A hole that waits for data fills by itself, so one that does not decides the status.
     deciding = (
         holes.sort("span_no", waits, "first_date")
         .group_by("span_no", maintain_order=True)
