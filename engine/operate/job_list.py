@@ -11,6 +11,8 @@ from datetime import date
 from itertools import pairwise
 from typing import Any
 
+import asyncpg
+
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.postgres.database import Connections
@@ -123,6 +125,20 @@ class JobFilter:
         return (self.portfolio, self.portfolios, self.security) != (None, None, None)
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Which spans of which jobs a page reads.
+
+    Attributes:
+        jobs: the ids of the jobs.
+        firsts: for each job the place of its first span to read, from 1; lasts: of its last one.
+    """
+
+    jobs: Sequence[int]
+    firsts: Sequence[int]
+    lasts: Sequence[int]
+
+
 _ALL = JobFilter()
 _UNFINISHED = (JobStatus.PENDING, JobStatus.PROCESSING, JobStatus.SUPERSEDED)
 """The states of spans of jobs that are, or can be, unfinished."""
@@ -169,10 +185,11 @@ async def _part(
     positions: list[int] | None,
     before: JobCursor,
     limit: int,
-) -> tuple[list[Any], JobCursor | None]:
-    """Return what is found in a bounded number of jobs and spans; see page_of_jobs."""
+) -> tuple[list[asyncpg.Record], JobCursor | None]:
+    """Return the spans found in a bounded number of jobs and spans, and the next cursor."""
     found = await _jobs(connection, wanted, positions, before, limit)
-    rows = await _spans(connection, found, wanted, positions=positions, limit=limit)
+    places = _Places(found["jobs"], found["first_places"], found["last_places"])
+    rows = await _spans(connection, places, wanted, positions=positions, limit=limit)
     end = JobCursor(found["since"], found["since_position"], found["since_date"])
     after = None if found["since"] is None else end
     if len(rows) == limit:
@@ -228,7 +245,7 @@ async def read_job(database: Connections, job_id: int, *, spans: int = 1) -> dic
         found = await sql("job").row(connection, job=job_id)
         if found is None:
             raise NotFoundError(f"there is no valuation job {job_id}")
-        first = {"jobs": [job_id], "first_places": [1], "last_places": [spans]}
+        first = _Places([job_id], [1], [spans])
         rows = await _spans(connection, first, _ALL, positions=None, limit=spans)
         letters = await sql("job_dead_letters").fetch(connection, job=job_id)
     return {
@@ -261,14 +278,14 @@ _OF_A_SPAN = (
 
 
 async def portfolios_of_job(database: Connections, job_id: int) -> list[str]:
-    """Return the portfolios of which a job covers positions; none: there is no such job."""
+    """Return the portfolios whose positions a job covers; empty: there is no such job."""
     async with database.connection() as connection:
         rows = await sql("portfolios_of_job").fetch(connection, job=job_id)
     return [row["portfolio_id"] for row in rows]
 
 
 async def _positions(connection: Connection, wanted: JobFilter, most: int) -> list[int] | None:
-    """Return the positions of a filter, if they are at most so many; None: more, or all."""
+    """Return the positions of a filter; None: all positions fit, or more than `most` do."""
     if not wanted.by_portfolio:
         return None
     given = asdict(wanted)
@@ -284,7 +301,7 @@ async def _jobs(
     positions: list[int] | None,
     before: JobCursor,
     limit: int,
-) -> Any:
+) -> asyncpg.Record:
     """Return what the page looks at; see jobs_to_list.sql."""
     match wanted.status:
         case JobStatus.PENDING | JobStatus.PROCESSING:
@@ -329,17 +346,17 @@ def _ranges(positions: list[int]) -> tuple[list[int], list[int]]:
 
 async def _spans(
     connection: Connection,
-    found: Any,
+    places: _Places,
     wanted: JobFilter,
     *,
     positions: list[int] | None,
     limit: int,
-) -> list[Any]:
+) -> list[asyncpg.Record]:
     return await sql("spans_of_jobs").fetch(
         connection,
-        jobs=found["jobs"],
-        first_places=found["first_places"],
-        last_places=found["last_places"],
+        jobs=places.jobs,
+        first_places=places.firsts,
+        last_places=places.lasts,
         positions=positions,
         by_portfolio=wanted.by_portfolio and positions is None,
         limit=limit,
@@ -347,8 +364,8 @@ async def _spans(
     )
 
 
-def _shown(rows: list[Any]) -> Rows:
-    """Return rows without what only the cursor needs."""
+def _shown(rows: list[asyncpg.Record]) -> Rows:
+    """Return rows without the columns that only the cursor needs."""
     return [
         {name: value for name, value in row.items() if name not in ("position_id", "is_last")}
         for row in rows
