@@ -137,7 +137,7 @@ class ExportFaultError(PermanentError):
 
 
 class NotAllInPostgresError(PermanentError):
-    """A view of the database cannot show what is in the lake. Read by the engine's own readers."""
+    """A view of the database cannot show what is in the lake. Use the engine's own readers."""
 
 
 class DatabaseUnavailableError(TransientError):

@@ -125,8 +125,8 @@ def observe_gaps(business_days: pl.Series) -> None:
 def begin_again() -> None:
     """Count from zero, as in a new process: one process may have schedulers after each other.
 
-    While another one, elsewhere, served the same address, a series that went on here would be
-    counted twice.
+    If the counters went on, what another process has counted at the same address in between would
+    be counted twice.
     """
     for labelled in (
         JOBS_CREATED,

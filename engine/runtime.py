@@ -89,7 +89,7 @@ def runtime(name: str = "auto") -> Runtime:
     """Return the runtime of that name.
 
     Raises:
-        UsageError: none of that name is installed.
+        UsageError: no runtime of that name is installed.
     """
     found = entry_points(group=GROUP, name=name)
     if not found:

@@ -1,4 +1,4 @@
-"""Packing: how due ranges become jobs, as many as there is capacity for."""
+"""Pack due ranges into jobs, as many as there is capacity for."""
 
 import polars as pl
 

@@ -11,7 +11,7 @@ sql = statements(__package__)
 
 @dataclass(frozen=True)
 class Reach:
-    """What the prices and rates affect that a transaction has corrected.
+    """What the corrected prices and rates of a transaction affect.
 
     Attributes:
         trigger_ids: the triggers that record them.
@@ -25,7 +25,7 @@ class Reach:
 
 
 async def reach(connection: Connection) -> Reach:
-    """Return what the prices and rates affect that this transaction has corrected."""
+    """Return what the prices and rates that this transaction has corrected affect."""
     found = await sql("reach").one(connection)
     dates = date_ranges(found["dates"]) if found["positions"] else ()
     return Reach(tuple(found["trigger_ids"]), found["positions"], dates)
@@ -38,7 +38,7 @@ async def reach_together(
 
     Args:
         connection: in the transaction that has corrected them.
-        positions: portfolio and security of those whose records it has corrected.
+        positions: portfolio and security of each position whose records it has corrected.
 
     Returns:
         The triggers of the prices and rates, and the number of positions. Each counts once.

@@ -92,11 +92,11 @@ class StoredFile:
 
 
 class ListedFile(NamedTuple):
-    """A file that may have wanted rows.
+    """A file that may have some of the rows that a reader wants.
 
     Attributes:
         path: below the root of the lake.
-        is_merged: its rows have times of their own.
+        is_merged: each of its rows has its own time of commit.
         is_alone: no other file has rows of any of its positions on any of its dates. False: perhaps
             one has.
     """
@@ -135,7 +135,7 @@ class Lake:
 
     @classmethod
     async def writable(cls, connection: Connection) -> "Lake":
-        """Return the lake of a database, after a look whether it may be written to from here.
+        """Return the lake of a database, and require that it may be written to from here.
 
         Raises:
             NotFoundError: the database has no lake.
@@ -389,7 +389,7 @@ async def record(connection: Connection, file: StoredFile) -> None:
 
 
 def _now() -> float:
-    """Return seconds that go on while a process is stopped or the machine is suspended."""
+    """Return seconds of a clock that runs even while the process or the machine is stopped."""
     return clock_gettime(CLOCK_BOOTTIME)
 
 

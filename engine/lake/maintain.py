@@ -1,4 +1,4 @@
-"""Keep the lake in the shape that readers like: few files, each of one month, and old rows in it.
+"""Keep the lake fast to read: few files, each of one month, with the rows of closed months.
 
 Each step makes new files, and replaces in one transaction what they were made of: before it readers
 see the old files (or the rows in PostgreSQL), after it the new ones, and each row once. A step that
@@ -77,7 +77,7 @@ async def maintain(
 
     Args:
         merged_rows: about how many rows of a month are one file.
-        least_moved: of how many rows of a month in PostgreSQL on they are moved.
+        least_moved: rows of a month are moved if PostgreSQL has at least so many.
         on_step: called after each step. What it raises ends the maintenance.
 
     Raises:
@@ -164,7 +164,7 @@ async def _merge_next(database: Database, merged_rows: int, done: Maintained) ->
 
 @asynccontextmanager
 async def _step(database: Database) -> AsyncIterator[tuple[Connection, Lake]]:
-    """A transaction that sees one state of the database, and is the only one of maintenance."""
+    """Give a transaction that sees one state of the database and excludes other maintenance."""
     async with database.transaction(
         isolation="repeatable_read", seconds=_STEP_SECONDS
     ) as connection:

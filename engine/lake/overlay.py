@@ -1,7 +1,7 @@
-"""Answers of which PostgreSQL has some rows and the lake others: the greatest epoch wins.
+"""Put rows of the lake over rows of PostgreSQL: of each position and date the greatest epoch wins.
 
-A statement gives each position and date what PostgreSQL has. What the lake has for it is read in
-the same transaction, so both are of one moment.
+A statement gives what PostgreSQL has for each position and date. What the lake has is read in the
+same transaction, so both are of one moment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ async def newer_rows(
             readable_epoch (the greatest that may be read; null: none). A position and date is there
             once.
         columns: of SNAPSHOT_COLUMNS, besides KEY.
-        known_at: as of the statement that gave the keys.
+        known_at: that of the statement which gave the keys.
 
     Returns:
         KEY and the columns; no row for what PostgreSQL has already.

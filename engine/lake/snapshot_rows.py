@@ -1,4 +1,4 @@
-"""Rows of the lake: which one of a position and date is newest, and that none is there twice."""
+"""Find the newest row of each position and date in the lake; require that none is there twice."""
 
 from typing import Any
 

@@ -19,7 +19,8 @@ async def blockers_met_by(
 ) -> list[Blocker]:
     """Return who blocks `wait`, which takes locks; it is run for this, and rolled back.
 
-    A row tells only that it is locked: who has locked it is known of a session that waits for it.
+    PostgreSQL says of a row only that it is locked. Who has locked it can be found only for a
+        session that waits for the row.
     """
     found: list[Blocker] = []
     async with database.connection(seconds=SHORT_SECONDS) as asking:

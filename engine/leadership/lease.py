@@ -1,4 +1,4 @@
-"""Whether a leader is alive, judged by the watch of who asks.
+"""Whether a leader is alive, judged by the observer's own clock.
 
 A heartbeat is a time of the database's clock, which can be set back or forward: then a dead leader
 would count as alive until the clock gets there, and a live one as dead.
@@ -23,7 +23,7 @@ class Lease:
     """Watches the leader. Show it the row of `leader.sql` again and again.
 
     Attributes:
-        changes: how often the row was another one than at the look before.
+        changes: how often the row differed from the row seen before.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class Lease:
 
     @property
     def unchanged_seconds(self) -> float:
-        """For how long the row has been the same."""
+        """For how long the row has not changed, in seconds."""
         return monotonic() - self._since
 
     def look(self, leader: asyncpg.Record) -> None:

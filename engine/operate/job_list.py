@@ -1,7 +1,7 @@
 """Lists of jobs, span by span and page by page, each page in a bounded time.
 
 A job can cover tens of thousands of positions, and be one of millions. A page looks at a bounded
-number of jobs and of their spans. So it can be shorter than its limit and yet have a next one.
+number of jobs and of their spans, so it can be shorter than its limit although more pages follow.
 """
 
 import re
@@ -67,7 +67,7 @@ class JobCursor:
         """Read the text of a cursor.
 
         Raises:
-            UsageError: it is none.
+            UsageError: the text is not a cursor.
         """
         try:
             if not re.fullmatch(cls.PATTERN, text):
@@ -83,7 +83,7 @@ class JobCursor:
         return cursor
 
     def with_ids(self, changed: Callable[[str, int], int]) -> "JobCursor":
-        """Return this cursor with other numbers for its ids: changed(field, id)."""
+        """Return this cursor with each id replaced by changed(field, id)."""
         return replace(
             self,
             job_id=changed("job_id", self.job_id),
@@ -163,7 +163,7 @@ async def page_of_jobs(
         wanted: which spans.
         before: the cursor of the page before; None: from the newest job on.
         limit: at most this many spans.
-        is_full: look on until there are as many, or no more. That has no bounded time.
+        is_full: read on until the page is full, or no spans are left. This takes an unbounded time.
     """
     after = before or JobCursor(MAX_ID)
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:

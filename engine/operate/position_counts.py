@@ -1,11 +1,11 @@
-"""Positions counted by state, by portfolio and by correction, and when that was.
+"""Counts of positions by state, by portfolio and by correction, and the time of each count.
 
-To count a million positions takes most of a second. Few positions are counted for every question.
-Of many, the last count is kept in the database for all who ask, whichever process they ask in, and
-everything made of it says when it was counted. It is that of now as long as nothing can have
-changed it, which costs a look-up to know. While there is work it is made again so seldom that it
-takes a twentieth of the time. Whether every position is current is answered for now all the same:
-what makes one stop being current leaves a mark (last_change.sql).
+To count a million positions takes most of a second. A small book is counted for every request. Of a
+large book, the database keeps the last count for all processes, and everything derived from it says
+when it was counted. A count is up to date as long as nothing can have changed it, which one look-up
+tells. While there is work, counts are so far apart that they take a twentieth of the time. Whether
+every position is current is answered as of now all the same: what makes a position stop being
+current leaves a mark (last_change.sql).
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Delete what only readers of the distant past need: retention.
 
-There is a floor, a time of the past. What is asked about a time at or after it, and about the
-present, has the same answer as before; what is asked about an earlier time is an error. The floor
-is raised first, and then nobody can tell how much is deleted already. So the rest is done in short
-transactions, which can end anywhere and be run again.
+The retention floor is a time in the past. Questions about that time, a later time or the present
+have the same answers as before the prune; questions about an earlier time are errors. The floor is
+raised first: from then on no reader can see how much is deleted already. So the rest is done in
+short transactions, which can stop anywhere and be run again.
 """
 
 from collections.abc import AsyncIterator, Callable

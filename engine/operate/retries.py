@@ -1,4 +1,4 @@
-"""Retry jobs by hand: those that failed for good, and those that wait for data."""
+"""Retry jobs on request: those that failed for good, and those that wait for data."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

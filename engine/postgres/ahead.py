@@ -1,4 +1,4 @@
-"""Make the next item of an iterator in a thread, while the one before is used."""
+"""Compute the next item of an iterator in a thread, while the one before is used."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator

@@ -1,6 +1,6 @@
-"""Answers that are not a row per open position: what PostgreSQL has is merged with the lake's rows.
+"""Merge the rows of PostgreSQL and of the lake, for answers that are not a row per open position.
 
-Each function is given what a statement has read of PostgreSQL, in the transaction that is open.
+Each function is given what a statement has read from PostgreSQL, in the transaction that is open.
 """
 
 import json

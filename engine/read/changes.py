@@ -44,9 +44,9 @@ async def changes(database: Database, portfolio: str, security: str, day: date) 
     """Return every number that readers have seen of a position on a date, the oldest first.
 
     Returns:
-        CHANGE_COLUMNS: from when to when a number was shown (null: it is not known, or it is shown
-        still), its inputs and values, the kind of the correction that caused it (null: none), when
-        it was committed, which inputs it changed (text), who has made it and why.
+        CHANGE_COLUMNS: from when to when a number was shown (null: not known, or still shown), its
+        inputs and values, the kind of the correction that caused it (null: none), when that was
+        committed, which inputs it changed (text), who has made it and why.
 
     Raises:
         NotFoundError: the portfolio has never held the security.

@@ -1,4 +1,4 @@
-"""What of a date is not right yet, or wants a look: what has no value, is old, or moved far.
+"""The exceptions of a date: what has no value, is old, or moved far, and needs attention.
 
 A line of the list is one thing to look at, such as a price, and not each position that it concerns.
 """
@@ -62,7 +62,7 @@ class ExceptionKind(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """From when on something is listed.
+    """The limits beyond which something is listed.
 
     Attributes:
         move_percent: a rate that moved by more than this, and a price whose instrument has no
@@ -127,7 +127,7 @@ async def exceptions(
 
 @dataclass(frozen=True)
 class FoundExceptions:
-    """What is to be looked at, and of which state of the database.
+    """The exceptions found, and the state of the database that they are of.
 
     Attributes:
         lines: see `exceptions_of`.

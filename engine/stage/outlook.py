@@ -1,4 +1,4 @@
-"""What there is to do, asked in one statement that costs the same for any number of positions."""
+"""What there is to do, read by one statement that costs the same for any number of positions."""
 
 from dataclasses import dataclass
 

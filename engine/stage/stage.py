@@ -118,7 +118,7 @@ def scan(
         cursor: the page begins after this position_id.
         page_positions: largest number of positions of the page.
         live_business_days: a position at most this many business days behind is in the live lane.
-        among: which positions are looked at. Those that are noted are in the history lane.
+        among: which positions to read. Those in unstaged_positions are in the history lane.
     """
     page = {"cursor": cursor, "limit": page_positions, "business_days": live_business_days}
     with reader.snapshot() as snapshot:
@@ -159,7 +159,7 @@ def _runs(ids: pl.Series) -> dict[str, pl.Series]:
 
 
 async def forget_staged(term: Term) -> None:
-    """Take the positions out of unstaged_positions that are staged."""
+    """Delete from unstaged_positions the positions that are staged."""
     async with term.transaction("forget_staged") as connection:
         await sql("forget_staged").execute(connection)
 
@@ -167,7 +167,7 @@ async def forget_staged(term: Term) -> None:
 async def live_lane_is_held(database: Connections, *, live_business_days: int) -> bool:
     """Return whether a queued trigger affects dates of the live lane.
 
-    Staging them before the trigger's fan-out would stage them twice.
+    If these dates were staged before the fan-out, they would be staged twice.
     """
     async with database.connection(seconds=SHORT_SECONDS) as connection:
         return bool(

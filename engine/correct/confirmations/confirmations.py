@@ -1,9 +1,8 @@
-"""Confirm a price or rate that moved far, so that it is not told again.
+"""Confirm a price or rate that moved far, so that it is no longer listed.
 
-A confirmation is of one value, as readers see it: per unit and in the currency of the security, or
-base currency per local currency; and of the move from the values before it with which readers saw
-it compared. When another value is shown on that date, or it is compared with another one, it is
-told again.
+A confirmation is of one value, as readers see it (per unit and in the currency of the security, or
+base currency per local currency), and of the move from the values that it was compared with. When
+another value is shown on that date, or the value is compared with another one, it is listed again.
 """
 
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ class Confirmable(StrEnum):
 
 @dataclass(frozen=True)
 class Against:
-    """The values before a price or rate, of which a confirmation says that the move is right.
+    """The values before a price or rate from which a confirmation says that the move is right.
 
     None stands for a price in another currency, which cannot be compared.
 
@@ -70,7 +69,7 @@ async def confirm(
         author: who confirms it, and why.
 
     Returns:
-        Whether it was not confirmed before. Who has confirmed it first, and why, stays.
+        Whether it was not confirmed before. The first confirmation keeps its author and reason.
 
     Raises:
         NotFoundError: there is no such security or currency.
@@ -116,7 +115,7 @@ async def confirm(
 async def unconfirm(
     database: Connections, kind: Confirmable, subject: str, day: date, author: Author
 ) -> Decimal:
-    """Withdraw a confirmation: the price or rate is told again.
+    """Withdraw a confirmation: the price or rate is listed again.
 
     Args:
         database, kind, subject, day: as for `confirm`.

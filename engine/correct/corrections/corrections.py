@@ -197,7 +197,7 @@ async def position(
 async def _locked_price(
     connection: Connection, security: str, day: date, what_to_do: str
 ) -> tuple[str, Decimal]:
-    """Lock a stored price; return what it is, in words, and the price."""
+    """Lock a stored price; return its description and the price."""
     old = await sql("lock_price").row(connection, security=security, date=day)
     if old is None:
         await require_security(connection, security)
@@ -209,7 +209,7 @@ async def _locked_price(
 async def _locked_rate(
     connection: Connection, base: str, quote: str, day: date, what_to_do: str
 ) -> tuple[str, Decimal]:
-    """Lock a stored rate; return what it is, in words, and the rate."""
+    """Lock a stored rate; return its description and the rate."""
     old = await sql("lock_rate").value(connection, base=base, quote=quote, date=day)
     if old is None:
         raise NotFoundError(f"pair {base}/{quote} has no rate dated {day}: {what_to_do}")

@@ -13,8 +13,8 @@ class Together:
     """Corrections that were made in one transaction.
 
     Attributes:
-        made: what was corrected, in the order in which it was asked for. Of these, `trigger_id`,
-            `positions` and `dates` are of all corrections that were made before it, too.
+        made: what was corrected, in the order in which it was asked for. The `trigger_id`,
+            `positions` and `dates` of each also cover the corrections made before it.
         trigger_ids: the triggers that record them; empty: no value that exists can have changed.
         positions: how many positions they affect at most. Each counts once.
     """

@@ -32,8 +32,8 @@ class Block(NamedTuple):
 class CsvBlocks:
     """The blocks of a CSV file, and its header.
 
-    A row ends at a line break before which the number of quotes is even: others are inside of a
-    quoted cell. This is how polars cuts a file too. A byte order mark, blank lines before the
+    A row ends at a line break with an even number of quotes before it: other line breaks are inside
+    a quoted cell. This is how polars cuts a file too. A byte order mark, blank lines before the
     header, and lines without any value at the end of the file are in no block.
 
     Attributes:

@@ -16,7 +16,8 @@ class Limits:
     A Parquet file of a few kilobytes can hold billions of equal rows, or one cell of a gigabyte.
 
     Attributes:
-        rows: number of rows, at most; of values in a column too, which is more if it has lists.
+        rows: number of rows, at most; also of values in a column, which are more than rows if it
+            has lists.
         columns: number of columns, at most.
         cells: number of rows times columns, at most.
         uncompressed_bytes: size of the columns of a Parquet file before compression, at most.

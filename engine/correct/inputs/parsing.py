@@ -153,10 +153,10 @@ def _text(column: Column, raw: pl.Series, empty: pl.Series) -> tuple[pl.Series, 
 def _look_alikes(
     column: Column, raw: pl.Series, empty: pl.Series
 ) -> tuple[pl.Series, list[InputProblem]]:
-    """Find new ids that nobody can tell from others by looking at them.
+    """Find new ids that look like other ids but differ from them.
 
-    Only where an id is defined: what refers to it has to be equal to it anyway, and a book may have
-    such ids from before this rule.
+    Only ids that the rows define are checked: a reference has to be equal to its id anyway, and a
+    book may have such ids from before this rule.
     """
     invisible = raw.str.contains(_INVISIBLE)
     composed = raw

@@ -1,4 +1,4 @@
-"""What is checked of all rows together, and against what is stored, in the loading transaction."""
+"""Checks of all rows together and against stored data, in the loading transaction."""
 
 from collections.abc import Iterator
 from itertools import groupby

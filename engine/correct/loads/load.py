@@ -4,9 +4,10 @@ An input of any size takes little memory here: it is read and parsed in batches,
 key. There are two ways from there into the tables:
 
 * New prices and new positions go straight into their tables (`new_prices`, `new_positions`).
-* All else goes into the temporary table `incoming`. What concerns all rows, and what is stored, is
-  checked and written by the database. So are prices and positions too if anything is in the way of
-  the first one, such as a row that breaks a rule: every problem is said at once.
+* All else goes into the temporary table `incoming`. The database then checks the rows against each
+  other and against stored data, and writes them. Prices and positions also go this way when
+  something prevents the first way, such as a row that breaks a rule, so that all problems are
+  reported together.
 """
 
 import asyncio
@@ -62,8 +63,10 @@ class LoadResult:
         closed_records: what was held of these, by portfolio and security: the records that were in
             force on the date of the snapshot.
         closed_on: the date of the snapshot; None: the load was none.
-        load_id: under which number the load is recorded (recorded.py); None: it is not.
-        warnings: what is strange about the input and was loaded, in words: dates in the future.
+        load_id: the number under which the load is recorded (recorded.py); None: it is not
+            recorded.
+        warnings: what looks wrong in the input and was loaded all the same, in words: dates in the
+            future.
     """
 
     kind: str
@@ -191,7 +194,7 @@ def _require_rows(given: Source, *, is_correction: bool) -> None:
     """Refuse a file without rows.
 
     Raises:
-        InvalidInputError: it is one.
+        InvalidInputError: the file has no rows.
     """
     if given.is_file:
         advice = ""
@@ -204,7 +207,7 @@ def _require_rows(given: Source, *, is_correction: bool) -> None:
 
 
 def require_mode(kind: Kind, *, replace: bool, snapshot: bool) -> None:
-    """Refuse what does not go together, before anything is read.
+    """Refuse options that do not go together, before anything is read.
 
     Raises:
         UsageError: `replace` or `snapshot` does not go with the kind, or with the other.
@@ -225,8 +228,7 @@ async def _write_straight(
     replace: bool,
     progress: Progress,
 ) -> dict[str, Any] | None:
-    """Write what is new straight into the tables; None: something was in the way, and nothing is
-    written."""
+    """Write new rows directly into the tables; return None, with nothing written, if that fails."""
     if kind not in (Kind.PRICES, Kind.POSITIONS):
         return None
     progress.next("checking", rows.rows)

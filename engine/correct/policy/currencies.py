@@ -50,8 +50,8 @@ async def add_currency(
         Whether it is new.
 
     Raises:
-        InvalidInputError: the code or the number is none, or `unit_of` is no currency.
-        CorrectionRefusedError: the code is there with another meaning.
+        InvalidInputError: `code` or `units` is invalid, or `unit_of` is not a currency.
+        CorrectionRefusedError: the code exists with another meaning.
         AccessDeniedError: only the owner of the tables may add one.
     """
     _require_code(code)
@@ -84,7 +84,7 @@ async def require_major(connection: Connection, code: str, what: str) -> None:
         what: what it is to be, for the message.
 
     Raises:
-        InvalidInputError: it is none.
+        InvalidInputError: the code is unknown, or is that of a quotation unit.
     """
     found = await sql("read_currency").row(connection, currency=code)
     if found is None:

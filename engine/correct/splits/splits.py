@@ -81,7 +81,7 @@ def parse_ratio(text: str) -> tuple[int, int]:
     """Read a ratio: `4:1` is four new ones for one old one, `1:10` is a reverse split.
 
     Raises:
-        InvalidInputError: it is none.
+        InvalidInputError: the text is not a ratio.
     """
     new, _, old = text.partition(":")
     if re.fullmatch(RATIO_PATTERN, text) is None or new == old:
@@ -116,8 +116,8 @@ async def split(
 
     Raises:
         NotFoundError: there is no such security, or nobody holds it on the date or later.
-        InvalidInputError: the ratio or the date is none, or a new quantity does not come out
-            exactly at 10 places, or does not fit.
+        InvalidInputError: the ratio or the date is invalid, or a new quantity is not exact at 10
+            decimal places or does not fit.
         CorrectionRefusedError: a split of this security was made already for a date within 30
             days; or the quantity of a record is the one before it times the ratio.
     """
@@ -174,7 +174,7 @@ async def split(
 
 
 async def _require_first(connection: Connection, security: str, day: date, words: str) -> None:
-    """Require that no split of the security is in force whose date is near.
+    """Require that no other split of the security with a near date is in force.
 
     Raises:
         CorrectionRefusedError: there is one; the message names all.
@@ -195,7 +195,7 @@ async def _require_first(connection: Connection, security: str, day: date, words
 async def _split_already(
     connection: Connection, security: str, ratio: str, count: int
 ) -> CorrectionRefusedError:
-    """Name the positions that have records in new shares, as it seems."""
+    """Name the positions whose records seem to be in new shares already."""
     rows = await sql("split_already").fetch(connection, most=_SHOWN_ROWS)
     return CorrectionRefusedError(
         f"the quantity of {count:,} records of {security} is already the one before it times "
@@ -222,7 +222,7 @@ def _plain(number: Decimal) -> str:
 def _price_warning(
     prices: Any, security: str, day: date, numerator: int, denominator: int
 ) -> str | None:
-    """Say what is strange about the prices around a split; None: they show it, or seem to.
+    """Say what looks wrong in the prices around a split; None: they show the split, or seem to.
 
     A price shows a split if it is nearer to the former one of a new share than to that of an old
     one, and has not moved far besides.

@@ -11,7 +11,7 @@ from revalue.engine.postgres.statement import Connection
 
 
 class InTheWayError(Exception):
-    """Rows cannot go straight into the tables: they have to go by way of `incoming`."""
+    """Rows cannot be written directly into the tables: they have to go through `incoming`."""
 
 
 class Incoming:

@@ -71,7 +71,7 @@ async def allow_records(connection: Connection) -> None:
 
 
 async def analyze_positions(connection: Connection, created: int) -> None:
-    """Take the statistics of position_state anew after so many new positions, if they are many."""
+    """Renew the statistics of position_state if so many new positions make them wrong."""
     if created > _MANY_POSITIONS:
         await connection.execute("ANALYZE position_state")
 
