@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from revalue.engine.core.valuation import VALUE_COLUMNS
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.read.report import REPORT_COLUMNS
@@ -15,23 +16,7 @@ CHANGE_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "superseded_at": pl.Datetime("us", "UTC"),
     "is_shown": pl.Boolean,
     "valuation_status": pl.String,
-    **{
-        name: REPORT_COLUMNS[name]
-        for name in (
-            "quantity",
-            "cost_basis_local",
-            "cost_basis",
-            "price",
-            "price_date",
-            "fx_rate",
-            "fx_date",
-            "market_value_local",
-            "market_value",
-            "unrealized_gain_local",
-            "unrealized_gain",
-            "epoch",
-        )
-    },
+    **{name: REPORT_COLUMNS[name] for name in (*VALUE_COLUMNS, "epoch")},
     "cause": pl.String,
     "corrected_at": pl.Datetime("us", "UTC"),
     "changed": pl.String,
