@@ -1,1 +1,1 @@
-"""Ray: the scheduler and its loop, the pool of valuation actors, the runs of commands."""
+"""The scheduler and its loop, the pool of valuation actors, and runs; on Ray and without it."""

@@ -61,7 +61,7 @@ class Attempt:
         """Move to another state.
 
         Raises:
-            RuntimeError: it may not follow the present one: an error of the scheduler.
+            RuntimeError: the state may not follow the present one: a fault of the scheduler.
         """
         if state not in _NEXT.get(self.state, ()):
             raise RuntimeError(
@@ -92,17 +92,17 @@ class Attempt:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error that came in place of a result; of one that has ended."""
+        """The error that came in place of a result. Only for an attempt that has ended."""
         assert self.answer is not None
         return self.answer.exception()
 
     @property
     def result(self) -> TaskResult:
-        """The result; of one that has ended without an error."""
+        """The result. Only for an attempt that has ended without an error."""
         assert self.answer is not None
         return self.answer.result()
 
     @property
     def seconds(self) -> float:
-        """How long ago it was given to the pool."""
+        """How long ago the attempt was given to the pool."""
         return 0.0 if self.begun is None else now() - self.begun

@@ -45,7 +45,7 @@ class Attempts:
         """Create an empty table.
 
         Args:
-            ended: is called with its lane each time an attempt has ended.
+            ended: called with the lane of an attempt each time one has ended.
         """
         self._steps = steps
         self._pool = pool
@@ -70,30 +70,30 @@ class Attempts:
         self._start_soon()
 
     def hold(self, is_held: bool) -> None:
-        """Give no queued attempt to the pool while this is so."""
+        """Give no queued attempt to the pool while `is_held`."""
         self._is_held = is_held
         if not is_held:
             self._start_soon()
 
     def tasks(self) -> list[Task]:
-        """The tasks of all attempts: their jobs are not to be given to others."""
+        """The tasks of all attempts. Their jobs must not be given to other tasks."""
         return [attempt.task for attempt in self._attempts]
 
     def capacity(self, lane: Lane) -> int:
-        """How many more tasks may be created: as many as the pool takes, and one to follow."""
+        """How many more tasks may be created: as many as the pool takes, and one that follows."""
         waiting_or_at_work = self._among(lane, (AttemptState.QUEUED, *_AT_WORK))
         return self._pool.capacity(lane) + 1 - len(waiting_or_at_work)
 
     def count(self, lane: Lane | None = None) -> int:
-        """How many there are, of a lane or of all."""
+        """The number of attempts of a lane; without one, of all lanes."""
         return len(self._among(lane, tuple(AttemptState)))
 
     def in_flight(self, lane: Lane | None = None) -> int:
-        """How many were given to the pool and are not applied; of all lanes, if none is given."""
+        """The number of attempts that were given to the pool and are not applied yet."""
         return len(self._among(lane, _IN_FLIGHT))
 
     def queued(self, lane: Lane | None = None) -> int:
-        """How many are not yet given to the pool."""
+        """The number of attempts that are not given to the pool yet."""
         return len(self._among(lane, (AttemptState.QUEUED,)))
 
     def _among(self, lane: Lane | None, states: tuple[AttemptState, ...]) -> list[Attempt]:
@@ -226,9 +226,9 @@ class Attempts:
             metrics.TASKS_LOST.inc()
 
     def _pause_seconds(self) -> float:
-        """Return how long jobs wait of which an attempt has failed just now.
+        """Return how long the jobs of an attempt that has just failed wait.
 
-        The pause grows from one end to the next, not with every attempt that fails during it.
+        The pause grows each time it is over, not with every attempt that fails during it.
         """
         if now() >= self._setback_until:
             self._setback_until = now() + self._setbacks.next_seconds()
@@ -241,16 +241,16 @@ class Attempts:
         self.trouble = trouble
 
     def require_no_outage(self, most_seconds: float) -> None:
-        """Raise OutageError if no attempt has succeeded for longer, though some were made."""
+        """Raise OutageError if attempts were made and none has succeeded for longer."""
         if self.trouble is not None:
             require_within(most_seconds, now() - self._trouble_since, self.trouble)
 
     def forget_trouble(self) -> None:
-        """No job waits for a further attempt: nothing is left of what went wrong."""
+        """Forget the trouble, when no job waits for another attempt."""
         self.trouble = None
 
     def withdraw(self) -> None:
-        """Give no further attempt to the pool, and take back those that no actor has taken."""
+        """Give no more attempts to the pool, and take back those that no actor has taken."""
         self._is_closed = True
         for attempt in self._among(None, (AttemptState.OFFERED,)):
             attempt.withdraw()

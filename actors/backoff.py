@@ -49,8 +49,8 @@ async def retry_transient(
     """Return the result of `work`, retried after each TransientError. Warns once.
 
     Args:
-        tell: is called with what it waits for, and with None at the end.
-        seconds: for how long it is tried.
+        tell: called with what the work waits for, and with None at the end.
+        seconds: how long to try.
 
     Raises:
         OutageError: it has not succeeded for longer.
@@ -74,9 +74,7 @@ def require_within(most_seconds: float, seconds: float, error: TransientError | 
     """Raise OutageError if something has been tried for longer than it may.
 
     Args:
-        most_seconds: REVALUE_OUTAGE_SECONDS.
-        seconds: since when it fails.
-        error: how it fails.
+        most_seconds: REVALUE_OUTAGE_SECONDS. seconds: how long it has failed. error: how it fails.
     """
     if seconds > most_seconds:
         raise OutageError(

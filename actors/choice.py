@@ -1,6 +1,6 @@
-"""Which runtime runs what is due: Ray, or this process, which is done with little before Ray is up.
+"""Choose the runtime of a run: Ray, or this process, which ends small work before Ray is up.
 
-Nothing of Ray is imported here, unless a run takes it.
+Nothing of Ray is imported here unless a run takes Ray.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Choice:
 
     Attributes:
         runtime: `ray` or `local`.
-        reason: why, in words; None: it was asked for.
+        reason: why, in words; None: the user asked for it.
     is_for_now: another one may suit what becomes due later.
     """
 
@@ -57,8 +57,8 @@ def choose(url: str, settings: Settings, *, watch: bool = False) -> Choice:
     """Choose the runtime. Call it where no event loop runs.
 
     Args:
-        watch: the run goes on until it is stopped: the choice is for now, unless there is a reason
-            that lasts.
+        watch: the run continues until it is stopped, so the choice is for now, unless its reason
+            lasts.
     """
     if settings.runtime != "auto":
         return Choice(settings.runtime, None)

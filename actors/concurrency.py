@@ -29,7 +29,7 @@ def raise_most_serious(errors: Iterable[BaseException | None]) -> None:
 
 
 async def arrives_within(what: Callable[[], Awaitable[object]], seconds: float) -> bool:
-    """Await `what()` for at most `seconds`; return whether it arrived in time."""
+    """Await `what()` for at most `seconds`; return whether it ended in time."""
     try:
         await asyncio.wait_for(what(), seconds)
     except TimeoutError:

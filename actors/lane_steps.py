@@ -1,7 +1,7 @@
 """The steps that a lane takes in its turn: apply, look, fan out, retry, stage.
 
-A step that waits too long for rows that another database session has locked is given up, and only
-this step is: the others go on.
+A step that waits too long for rows that another database session has locked is abandoned; the other
+steps continue.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -37,7 +37,7 @@ class LaneSteps:
     """Takes the steps of both lanes. What a lane itself remembers is in its LaneWork.
 
     Attributes:
-        locks: of other database sessions, that hold up steps.
+        locks: the locks of other database sessions that hold up steps.
         unapplied: the positions whose results recovery has left, because of locks.
         next_retry: when a deferred job is due (the event loop's clock); None: none is deferred.
     """
@@ -52,7 +52,7 @@ class LaneSteps:
         wake: Callable[[], None],
         tell: Callable[[], Awaitable[None]],
     ) -> None:
-        """Create what takes the steps of one scheduler.
+        """Create the steps of one scheduler.
 
         Args:
             wake: is called when a transaction that held up something has ended.
@@ -134,7 +134,8 @@ class LaneSteps:
         return staged
 
     async def _look(self, work: LaneWork) -> Outlook:
-        """Return what there is to do; UNKNOWN while another session locks what tells it."""
+        """Return what there is to do; UNKNOWN while another session has locked what it is read
+        from."""
         found = UNKNOWN
 
         async def look() -> bool:

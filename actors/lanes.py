@@ -1,4 +1,4 @@
-"""One lane of the scheduler: the state that its last turn has left, and how far its scan is."""
+"""One lane of the scheduler: the state after its last turn, and the position of its scan."""
 
 import asyncio
 from enum import StrEnum
@@ -103,7 +103,7 @@ class LaneWork:
         self._cursor, self._rest, self._ahead = 0, None, None
 
     def forget_passes(self) -> None:
-        """Know nothing of what is due: the next pass is over all positions."""
+        """Forget what is known to be due: the next pass is over all positions."""
         self.forget_scan()
         self._clean = self._newest_over = None
         self._newest_cursor = 0
@@ -173,7 +173,7 @@ class LaneWork:
         return worked, staged.tasks, staged.spans
 
     def _has_newest(self, outlook: Outlook) -> bool:
-        """Whether days may have been opened since the newest days were staged."""
+        """Whether days may have been opened since the newest days were last staged."""
         return self.lane is Lane.LIVE and outlook.calendars not in (None, self._newest_over)
 
     async def _stage_newest(self, capacity: int, outlook: Outlook) -> tuple[bool, list[Task], int]:
@@ -194,8 +194,8 @@ class LaneWork:
     async def _end_pass(self, outlook: Outlook) -> bool:
         """Return whether to scan again at once: not if nothing was found, or all of it is locked.
 
-        It is found again until a pass finds nothing: a position can have been skipped, or have
-        become due behind the cursor.
+        Passes follow each other until one finds nothing, because a pass can have skipped a
+        position, or one can have become due behind the cursor.
         """
         self.locked_calendars = self._locked
         self._has_left = self._left > 0 and not self._has_staged

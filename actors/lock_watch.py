@@ -1,7 +1,8 @@
 """Locks of other database sessions that hold up the scheduler: whose they are, and since when.
 
 A step that waits too long for a row gives up (REVALUE_LOCK_SECONDS). While the transaction that
-holds the row is open it leaves what is locked, or is not tried again; everything else continues.
+holds the row is open, the step leaves what is locked, or is not tried again; everything else
+continues.
 """
 
 import asyncio
@@ -69,7 +70,7 @@ class LockWatch:
                 await self.look()
 
     def gave_up(self, step: str) -> None:
-        """Note that a step has given up: it is held up by who was found while it waited."""
+        """Note that a step has given up; the sessions found while it waited hold it up."""
         self._of_steps.setdefault(step, set()).update(self._met)
 
     def holds_up(self, step: str) -> bool:

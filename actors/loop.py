@@ -216,7 +216,7 @@ class SchedulerLoop:
             raise DatabaseUnavailableError("the database session that listens for changes was lost")
 
     async def woken(self) -> None:
-        """Return when something may have changed since the last call: a commit, a finished task."""
+        """Wait until something may have changed since the last call: a commit, a finished task."""
         await self._woken.wait()
         self._woken.clear()
 
@@ -284,7 +284,8 @@ class SchedulerLoop:
         return await self._lane_steps.create_jobs(work)
 
     async def _give_way(self) -> None:
-        """Let the live lane finish its turn before a page of history, which would slow it down."""
+        """Let the live lane finish its turn before a page of history, which would slow that turn
+        down."""
         live = self._lanes[Lane.LIVE]
         async with self._turned:
             until = now() + _MAX_GIVE_WAY_SECONDS
@@ -321,9 +322,9 @@ class SchedulerLoop:
         return self._is_idle() and is_between_turns and not any(depth.values())
 
     async def busy_within(self, seconds: float) -> None:
-        """Return when something is done or has changed, at the latest after so many seconds.
+        """Wait until something is done or has changed, for at most `seconds`.
 
-        An idle scheduler is not disturbed by it, as it is by `is_quiet`.
+        Unlike `is_quiet`, this does not disturb an idle scheduler.
         """
 
         def shown() -> tuple[bool, bool, str | None]:
@@ -387,9 +388,10 @@ class SchedulerLoop:
         return inf if due is None else max(due, 0.05)
 
     async def _listen(self) -> None:
-        """Wake the loop at every commit of data. While nothing can be heard, the poll finds it.
+        """Wake the loop at every commit of data.
 
-        When the session that listens is lost, the loop recovers.
+        While no notifications arrive, polling finds the commits. When the session that listens is
+        lost, the loop recovers.
         """
         failures = 0
         while True:
@@ -417,7 +419,7 @@ class SchedulerLoop:
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _beat(self) -> None:
-        """Send heartbeats, and wake the loop if it has to know what they were answered.
+        """Send heartbeats, and wake the loop if their answer concerns it.
 
         Raises TermLostError once another scheduler leads.
         """

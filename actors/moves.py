@@ -26,9 +26,9 @@ _log = logs.logger("runtime")
 class Moves:
     """Decides when a watch moves, by the progress that it sees. See actors.protocols.Mover.
 
-    A Ray costs several seconds to start, and CPU while it rests; a process has threads enough for
-    little work only. Each move ends one scheduler in order and starts another one under the next
-    term, as two commands after each other would.
+    To start a Ray takes several seconds, and it costs CPU even when idle; one process has only
+    enough threads for little work. Each move ends one scheduler in order and starts another one
+    under the next term, as two commands one after another would.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Moves:
 
         Args:
             much: position-days.
-            tell: is called with where the watch goes on, and why.
+            tell: called with where the watch continues, and why.
         """
         self._settings = settings
         self._much = much

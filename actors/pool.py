@@ -224,7 +224,7 @@ class ActorPool:
             self._replace(member)
 
     def _rest(self, member: _Member) -> None:
-        """Give the actor no task for some time; replace it if it alone fails again and again."""
+        """Give the actor no task for some time; replace it if no other actor fails as often."""
         if member.state is MemberState.LOST:
             return
         if not member.failures:

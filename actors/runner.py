@@ -56,9 +56,9 @@ class Runner:
         Args:
             host: where the scheduler runs.
             take_over: succeed a scheduler that is still alive.
-            on_connected: is called when this process has connected to Ray, which installs handlers
-                of signals.
-            on_wait: is called again and again while it waits; what it raises ends that.
+            on_connected: called when this process has connected to Ray, which installs handlers of
+                signals.
+            on_wait: called again and again while the runner waits; what it raises ends the wait.
         """
         self._host = host
         self._url = url
@@ -117,7 +117,7 @@ class Runner:
         self.ended_in_order = host.stop()
 
     def _give_back(self, term: int) -> None:
-        """Give back what a scheduler has kept for one that has not come to lead."""
+        """Give back the term that a scheduler has kept for a successor that never led."""
 
         async def release() -> None:
             async with await Database.open(self._url, connections=1) as database:
@@ -235,7 +235,7 @@ class Runner:
         return self._last is not None
 
     def what_it_leaves(self) -> str:
-        """Say what a process leaves that ends now, and who goes on with it."""
+        """Say what this process leaves behind if it ends now, and who continues it."""
         place = self._host.place
         if self._last is None:
             return f"no scheduler of this command has led yet; what was started {place} ends"

@@ -131,7 +131,8 @@ class Scheduler:
             await self._pool.close()
 
     async def _keep_lake(self, loop: SchedulerLoop) -> None:
-        """Maintain the lake while nothing is to be done, if there is one and that is asked for."""
+        """Maintain the lake while there is nothing to do, if there is a lake and settings ask for
+        it."""
         seconds = self._settings.lake_maintenance_seconds
         if self._settings.lake is None or not seconds:
             return
@@ -148,7 +149,7 @@ class Scheduler:
         self._trouble = trouble
 
     def _serve_metrics(self) -> Callable[[], None]:
-        """Serve the metrics if that is asked for; return what ends it."""
+        """Serve the metrics if a port is set; return a function that ends the server."""
         port = self._settings.metrics_port
         if port is None:
             return lambda: None
@@ -199,8 +200,8 @@ class Scheduler:
         """The fields of actors.progress.Progress, and whether there is more to do.
 
         Args:
-            idle_seconds: do not look whether there is, and answer so much later at the latest if
-                nothing is done until then. None: look, and answer at once.
+            idle_seconds: do not look whether there is more to do; answer when something is done, or
+                after this time. None: look, and answer at once.
 
         Returns:
             With `quiet` (nothing is left to do now; False if not looked for), `ended` (an operator
@@ -238,7 +239,7 @@ class Scheduler:
         return Statement.sent - self._sent_before
 
     async def ping(self) -> None:
-        """Return, which shows that it is alive."""
+        """Return at once, which shows that the scheduler is alive."""
 
     async def hand_over(self) -> dict[str, Any] | None:
         """End as `drain` does, but leave the term to the next scheduler of this holder.
@@ -264,6 +265,7 @@ class Scheduler:
         await asyncio.wait([self._running])
 
     async def abandon(self) -> None:
-        """End it as its process would: what is in flight is left to the next scheduler."""
+        """End it as the death of its process would: what is in flight is left to the next
+        scheduler."""
         self._running.cancel()
         await asyncio.wait([self._running])

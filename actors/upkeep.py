@@ -1,4 +1,4 @@
-"""Maintain the lake by itself, while the scheduler has nothing to do."""
+"""Maintain the lake without being asked, while the scheduler has nothing to do."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -12,7 +12,7 @@ _log = logs.logger("scheduler")
 
 
 class Rester(Protocol):
-    """What tells when there is nothing to do: the scheduler's loop."""
+    """Says when there is nothing to do: the scheduler's loop."""
 
     def is_resting(self) -> bool:
         """Whether there is nothing to do now."""
@@ -30,18 +30,18 @@ class _WorkCameError(Exception):
 
 
 class Upkeep:
-    """Maintains the lake once after each time of work.
+    """Maintains the lake once after each period of work.
 
     A lake that nothing was written to needs no maintenance, so an idle scheduler looks once, and
-    not again before it has worked. What it is about to store when work comes is finished first,
-    one file, in a thread: the scheduler goes on meanwhile.
+    not again before it has worked. When work arrives, the file in progress is finished first, in a
+    thread, and the scheduler continues meanwhile.
     """
 
     def __init__(self, loop: Rester, maintain: Maintain, *, rest_seconds: float) -> None:
         """Create it.
 
         Args:
-            rest_seconds: how long there has to be nothing to do before it begins.
+            rest_seconds: how long the scheduler has to be idle before maintenance begins.
         """
         self._loop = loop
         self._maintain = maintain

@@ -1,4 +1,4 @@
-"""How much of a run is left: asked of the database now and then, beside the run."""
+"""How much of a run is left: read from the database now and then, concurrently with the run."""
 
 import asyncio
 import threading

@@ -29,7 +29,7 @@ def parse_decimal(text: str) -> Decimal:
 
 
 def parse_not_negative(text: str) -> Decimal:
-    """Read a decimal number of 0 or more; which numbers can be stored is for the engine to say."""
+    """Read a decimal number of 0 or more. The engine decides which numbers can be stored."""
     number = parse_decimal(text)
     if number < 0:
         raise typer.BadParameter(f"{text} is negative")

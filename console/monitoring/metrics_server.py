@@ -1,4 +1,4 @@
-"""Metrics of the database for Prometheus; a scheduler need not run."""
+"""Serve the metrics of the database to Prometheus, whether or not a scheduler runs."""
 
 from prometheus_client import CollectorRegistry, start_http_server
 

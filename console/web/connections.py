@@ -1,4 +1,4 @@
-"""The open connections of `revalue serve`: no client keeps one for nothing, or all of them.
+"""The open connections of `revalue serve`: no client can keep idle connections, or take all.
 
 uvicorn limits neither how long a client may send nothing or read nothing, nor how many connections
 one client may have; above its `limit_concurrency` it refuses everybody. So connections are accepted
@@ -37,7 +37,7 @@ _log = logs.logger("web")
 
 
 class HttpProtocol(H11Protocol):
-    """uvicorn's protocol of a connection, which knows for how long it waits for its client.
+    """uvicorn's protocol for one connection; it knows how long it has waited for its client.
 
     Attributes:
         idle_since: when it began to wait for a request.
@@ -71,7 +71,7 @@ class HttpProtocol(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in the form of every other error."""
+        """Answer a request that is not HTTP with a problem document, like every other error."""
         if not self.is_idle:
             self.cycle.disconnected = True  # the request in progress cannot be answered any more
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):

@@ -1,6 +1,6 @@
 """Content negotiation: the media type that a request prefers, by its header Accept.
 
-RFC 9110, section 12.5.1. Neither Starlette nor FastAPI has it.
+RFC 9110, section 12.5.1. Neither Starlette nor FastAPI implements it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Requests that make corrections: once for each key, with who has made them and why."""
+"""Make corrections once for each key of a request, and record who made them and why."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Whether this server can answer: asked by probes without a token, so it costs next to nothing."""
+"""Whether this server can answer. Probes ask without a token, so that has to cost little."""
 
 import asyncio
 import time

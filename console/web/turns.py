@@ -1,4 +1,4 @@
-"""Turns: so many requests are worked at, at once; the others wait, each client in its own line.
+"""Turns: a limited number of requests is worked on at once; the others wait, in a line per client.
 
 The statements of all requests share a few database connections. A client that sends hundreds of
 requests at once delays the others by a few of them, not by all.
@@ -50,7 +50,7 @@ def give_turn(request: Request) -> None:
 
 
 class NoTurnError(Exception):
-    """A request cannot be worked at: its client or all clients have too many, or it took long.
+    """A request gets no turn: its client or all clients have too many, or it has waited too long.
 
     Attributes:
         status: 429 if the client has too many requests, else 503.
