@@ -21,7 +21,7 @@ _LOOK_SECONDS = 1.0
 _MOST_NAMED = 3  # sessions, in `trouble`
 
 Find = Callable[[], Awaitable[list[Blocker]]]
-"""Finds who holds the locks because of which something is left."""
+"""Finds who holds the locks that are the reason why something is left."""
 
 
 class LeftBecause(NamedTuple):

@@ -33,7 +33,7 @@ from revalue.engine.settings import Settings
 
 _log = logs.logger("scheduler")
 
-# While it is notified of every commit, an idle lane looks for work so many times as seldom.
+# While it is notified of every commit, an idle lane polls this many times less often.
 _IDLE_POLLS = 12
 _MAX_IDLE_SECONDS = 60.0
 _MAX_GIVE_WAY_SECONDS = 0.25

@@ -163,11 +163,11 @@ class Steps(Protocol):
     ) -> StagedNewest:
         """Create jobs for the newest days of the live lane's positions after `cursor`.
 
-        It leaves positions of which something else is due, and what others have locked, to a scan.
+        Positions on which something else is due, or that others have locked, are left to a scan.
         """
 
     async def apply(self, tasks: Sequence[Task], *, leave_locked: bool) -> list[Task]:
-        """Apply the results of tasks; return those of which locked positions were left."""
+        """Apply the results of tasks; return the tasks that still have locked positions."""
 
     async def release(
         self,

@@ -11,7 +11,7 @@ from revalue.engine.settings import Settings
 
 _FIRST_SECONDS = 1.0  # a run that ends before is not asked for
 _PAUSE_SECONDS = 10.0
-_SHARE = 20  # of many positions the answer takes seconds: ask so many times as seldom
+_SHARE = 20  # for a large book the answer takes seconds: asking takes at most 1/20 of the time
 
 
 class WorkLeft:

@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-_SHOWN = 5  # a line shows so many names of a long list, and counts the rest
+_SHOWN = 5  # the names of a long list that a line shows; the rest is counted
 
 P = TypeVar("P", int, date)
 

@@ -1,4 +1,4 @@
--- Lock the positions of which finished attempts have valued something, until the end of the
+-- Lock the positions on which finished attempts have valued something, until the end of the
 -- transaction. Returns those that another transaction has locked, with the task: they are left.
 WITH valued AS (
     SELECT DISTINCT s.task_id, s.position_id

@@ -25,8 +25,8 @@ class Author:
 
     Attributes:
         who: the name of the token by which it was asked for over HTTP, else the user of the
-            operating system and the machine. It is what the client says; the database records who
-            was signed in to it besides.
+            operating system and the machine. The client says this; the database also records its
+            own user.
         why: the reason in words; None: none is given.
     """
 

@@ -1,8 +1,9 @@
-"""Keep a table of the published numbers in step with the database.
+"""Keep a table of the published numbers up to date with the database.
 
-A run writes the data files of the months in which numbers changed, and then lists them in place of
-the files of before, in one commit that says which moment the table stands for. The next run goes on
-from there. So a run that dies leaves files that nothing lists, and a file is never listed twice.
+A run writes data files for the months in which numbers changed, and then replaces the old files by
+them, in one commit that records the moment that the table stands for. The next run continues from
+that moment. So a run that dies leaves only files that nothing lists, and no file is ever listed
+twice.
 """
 
 import asyncio
@@ -109,7 +110,7 @@ async def export(
     format: Format,
     on_progress: OnProgress = lambda _: None,
 ) -> Exported:
-    """Bring a table in step with what readers see now: see Book.export.
+    """Update a table to what readers see now: see Book.export.
 
     Args:
         on_progress: called after each month. What it raises ends the export, before its commit.
@@ -176,8 +177,8 @@ async def _months_to_write(
 ) -> tuple[Sequence[Month], bool]:
     """Return the months in which numbers may differ from the table, and whether it is rewritten.
 
-    A table that stands for a time before the retention floor is written anew: what happened since
-    then is not known any more.
+    A table that stands for a time before the retention floor is written again as a whole, because
+    what happened since then is no longer known.
     """
     every = await months_of_snapshots(connection)
     if newest is None:

@@ -15,7 +15,7 @@ POINTER = "current.json"
 
 
 class ParquetTable:
-    """A `Table` as lists of files: versions/NUMBER.json, of which current.json is the newest."""
+    """A `Table` as lists of files, versions/NUMBER.json; current.json is the newest of them."""
 
     def __init__(self, storage: LakeStorage, _target: str, database: str) -> None:
         self._storage, self._database = storage, database

@@ -77,11 +77,11 @@ class Table(Protocol):
 
 
 class Versions:
-    """Numbered files, of which the newest one is the table: writing one is a commit.
+    """Numbered files, the newest of which describes the table: writing one is a commit.
 
-    A file is written once, so of two programs that commit at the same time one fails. A pointer,
-    one file that is replaced, tells it to readers that cannot list files; it may lag behind for as
-    long as it takes to write it.
+    A file is written once, so of two programs that commit at the same time one fails. For readers
+    that cannot list files, a pointer (one file that is replaced) names the newest; it lags behind
+    for as long as it takes to write it.
     """
 
     def __init__(self, storage: LakeStorage, folder: str, name: str, pointer: str) -> None:

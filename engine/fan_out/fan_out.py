@@ -106,7 +106,7 @@ async def fan_out(
             "last": _NO_END if finished else end,
         }
         positions, ranges, task_rows = _NO_POSITIONS, NO_RANGES, 1
-        # Positions of which dates are withdrawn are left to the scan: their frontiers may go back.
+        # Positions with withdrawn dates are left to the scan: their frontiers may go back.
         withdraws = any(row["withdraws"] for row in queue)
         if capacity is not None and capacity.rows > 0 and not withdraws:
             positions, ranges = await capacity.reader.run(_plan_jobs, capacity, page)

@@ -32,13 +32,13 @@ from revalue.engine.postgres.transaction_reader import read_frame
 sql = statements(__package__)
 
 MERGED_ROWS = 2_000_000
-"""About so many rows are one file: 60 MB, and about 1 GB of memory while it is made."""
+"""The approximate number of rows of a merged file: 60 MB, and 1 GB of memory to make it."""
 
 LEAST_MOVED = 10_000
-"""So many rows of a month have to be in PostgreSQL before they are moved into a file."""
+"""The least number of rows of a month in PostgreSQL that are moved into a file."""
 
 _FILES_OF_LAST_MONTH = 8
-"""The month that still grows is merged at so many small files; others when they have two."""
+"""The month that still grows is merged when it has so many small files; other months at two."""
 
 _STEP_SECONDS = 1800.0
 _VALUED_US = "valued_us"
@@ -77,7 +77,7 @@ async def maintain(
 
     Args:
         merged_rows: about how many rows of a month are one file.
-        least_moved: rows of a month are moved if PostgreSQL has at least so many.
+        least_moved: rows of a month are moved if PostgreSQL has at least this many.
         on_step: called after each step. What it raises ends the maintenance.
 
     Raises:
@@ -108,7 +108,7 @@ async def maintain(
 
 
 def _ranges(first: int, last: int, rows: int, merged_rows: int) -> Iterator[tuple[int, int]]:
-    """Cut the range of positions that has so many rows into ranges of about `merged_rows` each."""
+    """Cut a range of positions with `rows` rows into ranges of about `merged_rows` rows each."""
     parts = -(-rows // merged_rows)
     size = -(-(last - first + 1) // parts)
     for begin in range(first, last + 1, size):
@@ -197,7 +197,7 @@ def _next_group(
 
 
 def _up_to(files: list[RecordedFile], rows: int) -> list[RecordedFile]:
-    """Return the first files that have together no more than so many rows; at least one."""
+    """Return the first files that together have no more than `rows` rows; at least one."""
     group: list[RecordedFile] = []
     for file in files:
         rows -= file.row_count

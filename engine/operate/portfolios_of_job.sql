@@ -1,4 +1,4 @@
--- The portfolios of which a job covers positions.
+-- The portfolios whose positions a job covers.
 SELECT DISTINCT p.portfolio_id
 FROM job_spans s
 JOIN position_state p USING (position_id)

@@ -44,9 +44,9 @@ _log = logs.logger("counts")
 
 @dataclass(frozen=True)
 class LastChange:
-    """What tells whether a position can have stopped being current; see last_change.sql.
+    """What shows whether a position can have stopped being current; see last_change.sql.
 
-    Two are equal if none can have between them.
+    Two are equal if no position can have stopped being current between them.
     """
 
     read_at: datetime = field(compare=False)
@@ -77,7 +77,7 @@ class PositionCounts:
     """All positions, counted in one snapshot.
 
     Attributes:
-        counted_at: of which time they are, by the database's clock.
+        counted_at: the time that they are of, by the database's clock.
         made_at: when they were counted; before counted_at if nothing has changed them in between.
         seconds: how long the count took.
         change: the last change that was counted.
@@ -137,7 +137,7 @@ class PositionCounts:
         )
 
     def is_unchanged(self, change: LastChange) -> bool:
-        """Whether a count would give the same, by what tells of the last change now."""
+        """Whether a count would give the same, judging by the last change now."""
         return (
             self.is_settled
             and (change, change.last_job) == (self.change, self.change.last_job)
@@ -146,7 +146,7 @@ class PositionCounts:
         )
 
     def is_young(self, change: LastChange, share: float) -> bool:
-        """Whether it is too early to count again. It is not once all work has ended."""
+        """Whether it is too early to count again. Once all work has ended, it never is."""
         same = (change, change.last_job) == (self.change, self.change.last_job)
         goes_on = change.is_at_work or change.is_queued or (same and not self.change.is_at_work)
         return goes_on and 0 <= self.age(change) < self.seconds / share
@@ -202,9 +202,8 @@ async def shared_counts(
         database: the database to ask.
         settings: count the work that is left with these; None: it may be left out.
         last: what the caller had before; of use to one who may not keep anything.
-        few_positions: so many are counted now. None: FEW_POSITIONS.
-        share: while they change, more are counted so seldom that it takes this share of the time.
-            None: SHARE.
+        few_positions: up to this many are counted now. None: FEW_POSITIONS.
+        share: while a larger book changes, counts take this share of the time. None: SHARE.
         exact: count them now, unless nothing can have changed them.
     """
     few = FEW_POSITIONS if few_positions is None else few_positions

@@ -13,7 +13,7 @@ class Retried:
     """What a retry did.
 
     Attributes:
-        requeued: the ids of the jobs of which something is valued again.
+        requeued: the ids of the jobs whose dates are valued again, in part or as a whole.
         not_requeued: those of the others: they are complete, in flight or superseded.
     """
 

@@ -22,7 +22,7 @@ sql = statements(__package__)
 
 Rows = list[dict[str, Any]]
 
-# One page of stuck positions looks at so many positions, and at the states of so many.
+# One page of stuck positions looks at this many positions, and at the states of this many.
 _WINDOW_POSITIONS, _CANDIDATES = 100_000, 2_000
 
 
@@ -232,7 +232,7 @@ async def retry_jobs(database: Connections, job_ids: list[int]) -> list[int]:
     """Requeue failed jobs, with their attempt count reset, and make holes due again.
 
     Returns:
-        The ids of the jobs of which something is valued again: not those that are complete, in
+        The ids of the jobs whose dates are valued again, without those that are complete, in
         flight, superseded or unknown.
     """
     async with database.transaction() as connection:

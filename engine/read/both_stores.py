@@ -39,14 +39,14 @@ _SUMS = {
 }
 _SUMMED = ("market_value", "unrealized_gain")
 _SUMMED_ROWS = 2_000_000
-"""About so many rows of the lake are in memory while they are summed: 100 MB."""
+"""About how many rows of the lake are in memory while they are summed: 100 MB."""
 _NAMES = ["portfolio_id", "security_id"]
 _EFFECTS = ("price_effect", "fx_effect")
 _OF_POSITION = ("base_currency", "local_currency", "reprocessing_status", "watermark_date")
 _POSITIONS_AT_ONCE = 500
 _FIRST_DAY, _LAST_DAY = date(1, 1, 2), date(9999, 12, 30)  # the very first and last are infinities
 _NAMED = 20
-"""So many securities are named that have no value, or a stale one."""
+"""How many securities without a value, or with a stale one, are named at most."""
 
 
 async def readable_rows(

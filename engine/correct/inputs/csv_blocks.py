@@ -14,7 +14,7 @@ class Readable(Protocol):
     """Bytes that are read one after the other."""
 
     def read(self, size: int, /) -> bytes:
-        """Return the next bytes, up to so many; none: they have ended."""
+        """Return at most this many of the next bytes; b"" at the end."""
 
 
 class Block(NamedTuple):

@@ -262,7 +262,7 @@ def _require_not_utf16(head: bytes, place: str) -> None:
 
 
 def _require_header(text: str, line: int, place: str) -> None:
-    """Refuse a first line of which it can be said what it is in place of a header."""
+    """Refuse a first line that is recognisably something else than a header."""
     if text.startswith("#"):
         raise _unreadable(
             place,

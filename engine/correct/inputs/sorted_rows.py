@@ -124,7 +124,7 @@ class SortedRows:
 
 
 class _Run:
-    """Sorted rows, of which one batch is in memory."""
+    """Sorted rows in a file; one batch of them is in memory."""
 
     def __init__(self, batches: Iterator[pl.DataFrame], key: tuple[str, ...]) -> None:
         self._batches = batches
@@ -170,12 +170,12 @@ def _read(file: BinaryIO) -> Iterator[pl.DataFrame]:
 def in_frames(
     frames: Iterable[pl.DataFrame], rows: int, whole: tuple[str, ...] = ()
 ) -> Iterator[pl.DataFrame]:
-    """Join small frames to frames of at least so many rows, but for the last one.
+    """Join small frames into frames of at least `rows` rows, except for the last one.
 
     Args:
         frames: what to join.
         rows: how many rows a frame has at least.
-        whole: rows that are equal in these columns, which are neighbours, come in one frame.
+        whole: rows that are equal in these columns, which are neighbours, stay in one frame.
     """
     kept: list[pl.DataFrame] = []
     count = 0

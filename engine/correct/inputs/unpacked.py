@@ -31,7 +31,7 @@ class Unpacked:
         self._read = 0
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, up to so many; none: it has ended.
+        """Return at most this many of the next bytes; b"" at the end.
 
         Raises:
             InvalidInputError: it cannot be unpacked, or it is too large.

@@ -19,7 +19,7 @@ class Currency:
 
     Attributes:
         currency: its code.
-        major_currency: the currency of which it is a unit; of a currency, itself.
+        major_currency: the currency that it is a unit of; of a currency, itself.
         units_per_major: how many of it are one unit of that currency; of a currency, 1.
     """
 

@@ -1,4 +1,4 @@
--- Of each incoming position of which a number can change: the first date that changes, the dates
+-- For each incoming position whose numbers can change: the first date that changes, the dates
 -- whose values can change, and the dates on which it is open from now on.
 --
 -- What counts is the record in force on each date, before and after. A record that only repeats the
