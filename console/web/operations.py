@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
@@ -36,6 +36,7 @@ from revalue.engine.operate.status import (
     retry_jobs,
 )
 from revalue.engine.operate.status import list_dead_letters as newest_dead_letters
+from revalue.engine.postgres.statement import Rows
 
 router = APIRouter(route_class=TokenFirst, tags=["operations"])
 _log = logs.logger("web")
@@ -55,9 +56,6 @@ After = Annotated[
 ]
 Status = Annotated[JobStatus | None, Query(description="Only jobs with this status.")]
 JobId = Annotated[int, Path(ge=0, le=MAX_ID, description="Job id.")]
-
-
-Rows = list[dict[str, Any]]
 Cursor = TypeVar("Cursor", int, JobCursor)
 
 

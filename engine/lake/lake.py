@@ -36,7 +36,7 @@ from revalue.engine.lake.snapshot_rows import (
 )
 from revalue.engine.lake.storage import LakeFile, LakeStorage
 from revalue.engine.lake.storage_errors import error_of_folder, error_of_s3
-from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.postgres.statement import Connection, Rows, statements
 
 sql = statements(__package__)
 
@@ -307,9 +307,7 @@ class Lake:
             pl.col("epoch") <= pl.col("readable_epoch"),
         )
 
-    async def all_epochs(
-        self, connection: Connection, position_id: int, day: date
-    ) -> list[dict[str, Any]]:
+    async def all_epochs(self, connection: Connection, position_id: int, day: date) -> Rows:
         """Return every row of a position and date, whether or not it is published.
 
         Returns:

@@ -16,7 +16,7 @@ from revalue.engine.core.valuation import VALUATION_STATUS
 from revalue.engine.errors import DataFaultError, LakeFaultError
 from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.snapshot_rows import KEY
-from revalue.engine.postgres.statement import Connection
+from revalue.engine.postgres.statement import Connection, Rows
 
 READABLE = "readable_epoch"
 """The column of a statement that says up to which epoch a row may be read; null: none may."""
@@ -111,7 +111,7 @@ async def overlay(
 
 async def overlay_dicts(
     connection: Connection,
-    rows: list[dict[str, Any]],
+    rows: Rows,
     columns: Sequence[str],
     *,
     known_at: datetime | None,

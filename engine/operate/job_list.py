@@ -16,7 +16,7 @@ import asyncpg
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.postgres.database import Connections
-from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.postgres.statement import Connection, Rows, statements
 from revalue.engine.read.queries import require_existing
 
 sql = statements(__package__)
@@ -34,8 +34,6 @@ _READ_SPANS = 250_000
 _FEW_POSITIONS = 2_000
 _SOME_POSITIONS = 25_000
 _FEW_RANGES = 50
-
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

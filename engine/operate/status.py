@@ -16,11 +16,9 @@ from revalue.engine.operate.position_counts import (
     shared_counts,
 )
 from revalue.engine.postgres.database import Connections
-from revalue.engine.postgres.statement import statements
+from revalue.engine.postgres.statement import Rows, statements
 
 sql = statements(__package__)
-
-Rows = list[dict[str, Any]]
 
 # One page of stuck positions looks at this many positions, and at the states of this many.
 _WINDOW_POSITIONS, _CANDIDATES = 100_000, 2_000

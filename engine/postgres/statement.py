@@ -16,6 +16,9 @@ from revalue.engine.errors import IncompleteInstallationError
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
+Rows: TypeAlias = list[dict[str, Any]]
+"""Rows of a statement, by column: for answers of bounded size, as each is a Python object."""
+
 Literal: TypeAlias = int | date | list[int] | pl.Series
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")

@@ -17,7 +17,7 @@ from revalue.engine.core.valuation import VALUATION_STATUS, VALUE_COLUMNS
 from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.overlay import newest_of_both, overlay, stored_twice
 from revalue.engine.lake.snapshot_rows import in_core_types
-from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.postgres.statement import Connection, Rows, statements
 from revalue.engine.postgres.transaction_reader import read_frame
 from revalue.engine.read.row_valuation import (
     EXACT,
@@ -28,8 +28,6 @@ from revalue.engine.read.row_valuation import (
 )
 
 sql = statements(__package__)
-
-Rows = list[dict[str, Any]]
 
 _SUMS = {
     "base_currency": pl.String(),

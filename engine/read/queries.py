@@ -25,7 +25,7 @@ from revalue.engine.errors import (
 from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.overlay import READABLE, overlay_dicts, stored_twice
 from revalue.engine.postgres.database import Database
-from revalue.engine.postgres.statement import Connection, statements
+from revalue.engine.postgres.statement import Connection, Rows, statements
 from revalue.engine.postgres.transaction_reader import read_frame
 from revalue.engine.read import both_stores
 
@@ -33,8 +33,6 @@ sql = statements(__package__)
 
 MAX_LIMIT = 1_000
 """The greatest `limit`: rows of one page."""
-
-Rows = list[dict[str, Any]]
 
 # So many of its longest statements may be sent in one use of a limited connection.
 _STATEMENTS = 60
