@@ -155,7 +155,7 @@ class LaneSteps:
         What it stages before them would be valued twice. It waits as long as the fan-out advances,
         and not for ever: triggers may be queued again and again.
         """
-        may_wait = (outlook.has_triggers or live.owes(outlook)) and not self.locks.holds_up(
+        may_wait = (outlook.has_triggers or live.may_have_due(outlook)) and not self.locks.holds_up(
             "fan out"
         )
         if not may_wait or not await self._steps.is_live_held():

@@ -108,15 +108,15 @@ class LaneWork:
         self._clean = self._newest_over = None
         self._newest_cursor = 0
 
-    def owes(self, outlook: Outlook) -> bool:
+    def may_have_due(self, outlook: Outlook) -> bool:
         """Whether positions of the lane may have due dates."""
-        return self._is_midway() or self._owed(outlook) is not None
+        return self._is_midway() or self._where_to_look(outlook) is not None
 
     def _is_midway(self) -> bool:
         return self._rest is not None or self._cursor > 0
 
-    def _owed(self, outlook: Outlook) -> Among | None:
-        """Return among which positions to look for due dates; None: there are none.
+    def _where_to_look(self, outlook: Outlook) -> Among | None:
+        """Return which positions to read for due dates; None: no position can have any.
 
         See docs/protocol.md: while the calendars are as they were before a pass that found nothing,
         only positions that are noted can have any, and those are in the history lane.
@@ -142,7 +142,7 @@ class LaneWork:
         if capacity <= 0:
             return False, [], 0
         if not self._is_midway():
-            among = self._owed(outlook)
+            among = self._where_to_look(outlook)
             if among is None:
                 return False, [], 0
             if self._has_newest(outlook) and not leave_locked:

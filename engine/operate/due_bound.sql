@@ -1,11 +1,11 @@
--- At most how many position-days are due; if it is :enough or more, only that it is so.
+-- An upper bound of the number of due position-days; if it is :enough or more, :enough.
 --
--- Asked before each run, so it has to be cheap: it ends with :enough rows, and looks for
--- corrections only if less is owed without them. Each position that owes something counts at least
--- once, so that :enough of them are enough. Days that two corrections reach count twice.
--- The reach of a correction ends with what is scheduled: what is opened after it is owed anyway.
+-- Asked before each run, so it has to be cheap: it stops at :enough positions, and looks for
+-- corrections only if fewer positions are due without them. Each due position counts at least once,
+-- so that :enough of them suffice. Days that two corrections affect count twice. Of a correction
+-- only scheduled dates count here: dates that are opened after them are due without it.
 -- Dates of jobs that failed for good are not due: see due_work.sql.
-WITH owed AS MATERIALIZED (
+WITH due_now AS MATERIALIZED (
     SELECT p.calendar_no,
            p.pending + p.open_dates * datemultirange(daterange(
                p.frontier_date, h.horizon,
@@ -26,7 +26,7 @@ WITH owed AS MATERIALIZED (
            * datemultirange(daterange(NULL, COALESCE(p.frontier_date, '-infinity'), '(]')) AS dates
     FROM trigger_reach r
     JOIN position_state p USING (position_id)
-    WHERE (SELECT count(*) FROM owed) < :enough
+    WHERE (SELECT count(*) FROM due_now) < :enough
       AND r.fanned_out_at IS NULL
       AND COALESCE(lower(r.dates), '-infinity') <= (SELECT max(opened_through) FROM calendars)
       AND NOT isempty(
@@ -35,7 +35,7 @@ WITH owed AS MATERIALIZED (
     LIMIT :enough
 ), alike AS (
     SELECT calendar_no, dates, count(*) AS positions
-    FROM (SELECT * FROM owed UNION ALL SELECT * FROM reached) due
+    FROM (SELECT * FROM due_now UNION ALL SELECT * FROM reached) due
     WHERE NOT isempty(dates)
     GROUP BY calendar_no, dates
 ), counted AS (

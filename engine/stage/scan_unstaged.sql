@@ -1,5 +1,5 @@
--- As scan_positions, but only of positions that are noted in unstaged_positions: they alone can owe
--- something while the calendars are as they were when all positions were scanned.
+-- As scan_positions, but only of positions that are noted in unstaged_positions. While the
+-- calendars are as they were when all positions were scanned, only these can have due dates.
 --
 -- Each run of noted positions is read by the primary key, and no further than a page: one run can
 -- be as long as the table.

@@ -91,7 +91,7 @@ def _nothing_is_looked_for_without_a_notification(patch: pytest.MonkeyPatch) -> 
 def _noted_positions_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         lanes.LaneWork,
-        "_owed",
+        "_where_to_look",
         lambda self, outlook: Among.ALL if outlook.calendars != self._clean else None,
     )
 
@@ -99,7 +99,7 @@ def _noted_positions_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
 def _a_new_term_looks_at_noted_positions_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         lanes.LaneWork,
-        "_owed",
+        "_where_to_look",
         lambda self, outlook: (
             Among.UNSTAGED if self.lane is Lane.HISTORY and outlook.has_unstaged else None
         ),
