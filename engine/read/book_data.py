@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from revalue.engine.core.date_ranges import DateRange, date_ranges
 from revalue.engine.lake.lake import Lake
 from revalue.engine.postgres.statement import statements
-from revalue.engine.read.both_stores import published_rows_of_both
 from revalue.engine.read.row_valuation import Book, ExpectedRow, PositionKey
+from revalue.engine.read.rows_of_both_stores import published_rows_of_both
 
 if TYPE_CHECKING:
     import asyncpg

@@ -14,7 +14,6 @@ from revalue.engine.lake.lake import Lake
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read.book_data import read_date
-from revalue.engine.read.both_stores import row_of_both
 from revalue.engine.read.row_valuation import (
     DIRECT,
     Book,
@@ -24,6 +23,7 @@ from revalue.engine.read.row_valuation import (
     Rates,
     position_rows,
 )
+from revalue.engine.read.rows_of_both_stores import row_of_both
 
 sql = statements(__package__)
 
