@@ -15,7 +15,8 @@ import pyarrow as pa
 from revalue.benchmarks.baselines import Timed, empty_copy
 from revalue.benchmarks.dataset import COLUMNS
 from revalue.engine.errors import UsageError
-from revalue.engine.postgres.arrow import ArrowReader, copy_encoded, encode_binary_copy
+from revalue.engine.postgres.arrow import ArrowReader
+from revalue.engine.postgres.bulk_copy import copy_encoded, encode_binary_copy
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 

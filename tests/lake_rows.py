@@ -10,7 +10,7 @@ import polars as pl
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.lake.snapshot_rows import in_core_types
 from revalue.engine.lake.storage import open_storage
-from revalue.engine.postgres.arrow import copy_frame
+from revalue.engine.postgres.bulk_copy import copy_frame
 
 _OF_SNAPSHOTS = (
     "daily_position_snapshots",

@@ -9,8 +9,8 @@ import polars as pl
 
 from revalue.engine.core.date_ranges import months
 from revalue.engine.errors import LakeFaultError, NotFoundError, UsageError, WriteConflictError
+from revalue.engine.lake.files import RecordedFile, recorded_files
 from revalue.engine.lake.lake import Lake
-from revalue.engine.lake.recorded_files import RecordedFile, recorded_files
 from revalue.engine.lake.snapshot_rows import KEY
 from revalue.engine.lake.storage import LakeFile
 from revalue.engine.postgres.database import Database

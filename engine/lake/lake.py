@@ -7,12 +7,9 @@ PostgreSQL, whatever its own settings are.
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
 from io import BytesIO
-from time import CLOCK_BOOTTIME, clock_gettime
-from typing import Any, NamedTuple
 from uuid import uuid4
 
 import polars as pl
@@ -23,8 +20,8 @@ from revalue.engine.errors import (
     LakeFaultError,
     NotFoundError,
     StorageFileMissingError,
-    StorageUnavailableError,
 )
+from revalue.engine.lake.files import ListedFile, StoredFile, since_start
 from revalue.engine.lake.ownership import SNAPSHOTS, Place, place
 from revalue.engine.lake.parquet import EMPTY, SCHEMA, VALUED_AT, encode
 from revalue.engine.lake.snapshot_rows import (
@@ -40,70 +37,9 @@ from revalue.engine.postgres.statement import Connection, Rows, statements
 
 sql = statements(__package__)
 
-LONGEST_UNRECORDED_SECONDS = 3600
-"""A file that is not recorded after this time never is: sweeping begins much later."""
-
 _SUFFIX = ".parquet"
 _LISTED = 2_000
 """So many positions are looked for one by one in the ranges of the files; more by their range."""
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file that is stored and not recorded yet.
-
-    Attributes:
-        path: below the root of the lake.
-        row_count: number of rows.
-        byte_count: size of the file.
-        first_position: the smallest position_id in it; last_position: the greatest.
-        first_date: the first date in it; last_date: the last one.
-        max_epoch: the greatest epoch in it.
-        digest: the SHA-256 of its bytes.
-        stored_at: when it was stored, in seconds since this machine was started.
-    """
-
-    path: str
-    row_count: int
-    byte_count: int
-    first_position: int
-    last_position: int
-    first_date: date
-    last_date: date
-    max_epoch: int
-    digest: bytes
-    stored_at: float
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """What is recorded of it.
-
-        Raises:
-            StorageUnavailableError: it was stored too long ago, by a process that stood still: it
-                may have been swept meanwhile. Store the rows anew.
-        """
-        age = _now() - self.stored_at
-        if age > LONGEST_UNRECORDED_SECONDS:
-            raise StorageUnavailableError(
-                f"the file {self.path} was stored {age:.0f} s ago and is not recorded yet: it may "
-                "have been swept as an orphan"
-            )
-        return {name: value for name, value in vars(self).items() if name != "stored_at"}
-
-
-class ListedFile(NamedTuple):
-    """A file that may have some of the rows that a reader wants.
-
-    Attributes:
-        path: below the root of the lake.
-        is_merged: each of its rows has its own time of commit.
-        is_alone: no other file has rows of any of its positions on any of its dates. False: perhaps
-            one has.
-    """
-
-    path: str
-    is_merged: bool
-    is_alone: bool = False
 
 
 class Lake:
@@ -185,7 +121,7 @@ class Lake:
             row_count=len(rows),
             byte_count=len(data),
             digest=sha256(data).digest(),
-            stored_at=_now(),
+            stored_at=since_start(),
             **bounds,
         )
 
@@ -379,16 +315,6 @@ class Lake:
             glob=False,
             storage_options=self._storage.storage_options,
         )
-
-
-async def record(connection: Connection, file: StoredFile) -> None:
-    """Record a stored file in the transaction that finishes the jobs of its rows."""
-    await sql("register_file").execute(connection, **file.recorded)
-
-
-def _now() -> float:
-    """Return seconds of a clock that runs even while the process or the machine is stopped."""
-    return clock_gettime(CLOCK_BOOTTIME)
 
 
 @contextmanager

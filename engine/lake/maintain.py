@@ -21,9 +21,9 @@ from revalue.engine.core.date_ranges import months
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.errors import AccessDeniedError, WriteConflictError
 from revalue.engine.fault_injection import fault_point
-from revalue.engine.lake.lake import Lake, StoredFile
+from revalue.engine.lake.files import RecordedFile, StoredFile, recorded_files
+from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.parquet import MERGED_SCHEMA, VALUED_AT, in_blocks
-from revalue.engine.lake.recorded_files import RecordedFile, recorded_files
 from revalue.engine.lake.snapshot_rows import in_core_types, require_once
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements

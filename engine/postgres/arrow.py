@@ -1,16 +1,12 @@
-"""The data path: PostgreSQL -> Arrow -> polars, and polars -> Arrow -> binary COPY.
-
-ADBC reads; pgpq encodes and asyncpg writes.
-"""
+"""Read from PostgreSQL into Arrow and polars, by ADBC."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
-from io import BytesIO
 from threading import Thread
 from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -20,7 +16,6 @@ import polars as pl
 import pyarrow as pa
 from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_manager import Error as AdbcError
-from pgpq import ArrowToPostgresBinaryEncoder
 
 from revalue.engine.errors import DatabaseSetupError, WriteConflictError
 from revalue.engine.postgres.address import libpq_address
@@ -33,7 +28,7 @@ from revalue.engine.postgres.driver_errors import (
     unreachable,
 )
 from revalue.engine.postgres.opening import Session
-from revalue.engine.postgres.statement import Connection, Literal, Statement, statements
+from revalue.engine.postgres.statement import Literal, Statement, statements
 from revalue.engine.postgres.witness import LOST, Awaited, Use, Witness
 
 sql = statements(__package__)
@@ -41,7 +36,6 @@ sql = statements(__package__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_COPY_CHUNK_ROWS = 10_000
 # How the driver tells that a connection cannot be opened or is lost: there is no SQLSTATE then.
 _LOST = (
     AdbcStatusCode.IO,
@@ -293,99 +287,3 @@ def _with_storage_types(table: pa.Table) -> pa.Table:
             )
             table = table.set_column(index, field.name, column)
     return table.replace_schema_metadata(None)
-
-
-def encode_binary_copy(frame: pl.DataFrame) -> list[bytes]:
-    """Encode the frame as PostgreSQL's binary COPY stream, in chunks. Decimals stay exact."""
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    encoder = ArrowToPostgresBinaryEncoder(table.schema)
-    chunks = [encoder.write_header()]
-    chunks += [
-        encoder.write_batch(batch) for batch in table.to_batches(max_chunksize=_COPY_CHUNK_ROWS)
-    ]
-    chunks.append(encoder.finish())
-    return chunks
-
-
-async def copy_frame(connection: Connection, table: str, frame: pl.DataFrame) -> None:
-    """Append the frame to the table; columns are matched by name."""
-    await copy_encoded(connection, table, frame.columns, encode_binary_copy(frame))
-
-
-async def copy_csv(connection: Connection, table: str, frame: pl.DataFrame) -> None:
-    """Append the frame to the table as text, which PostgreSQL reads into types that Arrow lacks.
-
-    Columns are matched by name. NULL and an empty text are the same.
-    """
-    Statement.sent += 1
-    await connection.copy_to_table(
-        table,
-        columns=frame.columns,
-        source=BytesIO(frame.write_csv(include_header=False).encode()),
-        format="csv",
-    )
-
-
-async def copy_frames(
-    connection: Connection, table: str, columns: list[str], frames: Iterator[pl.DataFrame]
-) -> None:
-    """Append frames of the same columns to the table, in one COPY.
-
-    One frame at a time is in memory, besides the next one: it is made and encoded in a thread while
-    the server reads the one before.
-
-    Args:
-        columns: the names of the columns of each frame, in their order.
-        frames: an error that it raises ends the COPY.
-    """
-    Statement.sent += 1
-    encoder: ArrowToPostgresBinaryEncoder | None = None
-
-    def encode_next() -> list[bytes]:
-        nonlocal encoder
-        frame = next(frames, None)
-        if frame is None:
-            return []
-        batches = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        chunks = []
-        if encoder is None:
-            encoder = ArrowToPostgresBinaryEncoder(batches.schema)
-            chunks.append(encoder.write_header())
-        chunks += [encoder.write_batch(each) for each in batches.to_batches(_COPY_CHUNK_ROWS)]
-        return chunks
-
-    ahead = asyncio.create_task(asyncio.to_thread(encode_next))
-
-    async def stream() -> AsyncIterator[bytes]:
-        nonlocal ahead
-        while chunks := await ahead:
-            ahead = asyncio.create_task(asyncio.to_thread(encode_next))
-            for chunk in chunks:
-                yield chunk
-        if encoder is not None:
-            yield encoder.finish()
-
-    try:
-        await connection.copy_to_table(table, columns=columns, source=stream(), format="binary")
-    finally:
-        # A thread cannot be ended, and the frames may read a file that is closed next.
-        await asyncio.wait([ahead])
-        ahead.cancelled() or ahead.exception()  # if it has failed too, its error was noticed
-
-
-async def copy_encoded(
-    connection: Connection, table: str, columns: list[str], chunks: list[bytes]
-) -> None:
-    """Append rows that were encoded before, so that the transaction is short.
-
-    Args:
-        columns: the names of the encoded columns, in their order.
-        chunks: the result of `encode_binary_copy`.
-    """
-    Statement.sent += 1
-
-    async def stream() -> AsyncIterator[bytes]:
-        for chunk in chunks:
-            yield chunk
-
-    await connection.copy_to_table(table, columns=columns, source=stream(), format="binary")

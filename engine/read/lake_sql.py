@@ -22,7 +22,8 @@ from revalue.engine.errors import (
     StorageFileMissingError,
     UsageError,
 )
-from revalue.engine.lake.lake import Lake, ListedFile
+from revalue.engine.lake.files import ListedFile
+from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.parquet import MERGED_SCHEMA, SCHEMA, VALUED_AT
 from revalue.engine.lake.snapshot_rows import in_core_types
 from revalue.engine.lake.storage_errors import error_of_s3

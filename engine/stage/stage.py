@@ -12,7 +12,8 @@ from revalue.engine.core.eligibility import due_ranges
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
-from revalue.engine.postgres.arrow import Reader, copy_frame
+from revalue.engine.postgres.arrow import Reader
+from revalue.engine.postgres.bulk_copy import copy_frame
 from revalue.engine.postgres.database import SHORT_SECONDS, Connections
 from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import Connection, statements

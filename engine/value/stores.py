@@ -7,8 +7,9 @@ from typing import Protocol
 import polars as pl
 
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
-from revalue.engine.lake.lake import Lake, StoredFile, record
-from revalue.engine.postgres.arrow import copy_encoded, encode_binary_copy
+from revalue.engine.lake.files import StoredFile, record
+from revalue.engine.lake.lake import Lake
+from revalue.engine.postgres.bulk_copy import copy_encoded, encode_binary_copy
 from revalue.engine.postgres.statement import Connection
 
 

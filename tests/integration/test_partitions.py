@@ -17,7 +17,7 @@ from revalue.engine.correct.corrections import corrections
 from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import DatabaseSetupError
-from revalue.engine.postgres.arrow import encode_binary_copy
+from revalue.engine.postgres.bulk_copy import encode_binary_copy
 from revalue.engine.postgres.database import Database
 from revalue.engine.preview.preview import sql as preview_sql
 from revalue.engine.read.queries import ReaderQueries

@@ -21,13 +21,14 @@ from revalue.engine.errors import (
     UsageError,
 )
 from revalue.engine.lake.check import check, sweep
-from revalue.engine.lake.lake import Lake, StoredFile
+from revalue.engine.lake.files import StoredFile
+from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.maintain import maintain
 from revalue.engine.lake.ownership import adopt, make_lake
 from revalue.engine.lake.parquet import SCHEMA
 from revalue.engine.operate.status import count_position_days
 from revalue.engine.postgres import schema
-from revalue.engine.postgres.arrow import copy_frame
+from revalue.engine.postgres.bulk_copy import copy_frame
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
 from revalue.engine.read.queries import ReaderQueries, totals_by_currency, valuations

@@ -6,7 +6,7 @@ from types import TracebackType
 import polars as pl
 
 from revalue.engine.correct.inputs.parsing import Column
-from revalue.engine.postgres.arrow import copy_frames
+from revalue.engine.postgres.bulk_copy import copy_frames
 from revalue.engine.postgres.statement import Connection
 
 

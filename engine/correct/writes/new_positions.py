@@ -14,7 +14,7 @@ from revalue.engine.correct.inputs.sorted_rows import FRAME_ROWS, SortedRows, in
 from revalue.engine.correct.writes import upserts
 from revalue.engine.correct.writes.incoming import Incoming, InTheWayError
 from revalue.engine.postgres.ahead import ahead
-from revalue.engine.postgres.arrow import copy_csv, copy_frame
+from revalue.engine.postgres.bulk_copy import copy_csv, copy_frame
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)

@@ -14,7 +14,7 @@ from revalue.engine.correct.inputs.sorted_rows import SortedRows
 from revalue.engine.correct.writes import upserts
 from revalue.engine.correct.writes.incoming import Incoming, InTheWayError
 from revalue.engine.postgres.ahead import ahead
-from revalue.engine.postgres.arrow import copy_frame
+from revalue.engine.postgres.bulk_copy import copy_frame
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
 
