@@ -15,18 +15,9 @@ import revalue
 from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
 from tests.integration.test_cli_conventions import revalue as revalue_command
 from tests.support import DAYS, facts, fetch
-
-
-@pytest.fixture
-async def book_url(server_url: str, template: str) -> AsyncIterator[str]:
-    """P1 and P2 hold 10.5 and then, from the fifth day on, 7 of A and of B."""
-    address = await fresh_database(server_url, await book_template(server_url, template, 2))
-    yield address
-    await drop_database(server_url, address)
 
 
 @pytest.fixture

@@ -9,17 +9,8 @@ from revalue.engine.correct.policy.currencies import add_currency
 from revalue.engine.correct.policy.policy import Policy, change_policy, read_policy
 from revalue.engine.errors import InvalidInputError, UsageError
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
 from tests.support import engine, fetch
-
-
-@pytest.fixture
-async def book_url(server_url: str, template: str) -> AsyncIterator[str]:
-    """P1 in USD and P2 in EUR hold A and B, valued."""
-    address = await fresh_database(server_url, await book_template(server_url, template, 2))
-    yield address
-    await drop_database(server_url, address)
 
 
 @pytest.fixture
