@@ -1,4 +1,4 @@
-"""Fault points: named places at which tests kill, stop or disturb this process.
+"""Fault points: named places at which tests kill, stop or disturb the process.
 
 They do nothing unless the environment variable REVALUE_FAULTS names a folder. A file
 `<point>.<action>` in it arms a fault. The first process that reaches the point renames the file to

@@ -153,7 +153,7 @@ class _Replacement(_OverwriteFiles):
     """Some data files in place of others, in one snapshot."""
 
     def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
-        """Leave out what says only what an earlier snapshot has deleted: it adds up for ever."""
+        """Leave out manifests that only say what an earlier snapshot deleted: they add up."""
         return [
             each
             for each in manifests

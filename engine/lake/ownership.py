@@ -1,9 +1,9 @@
-"""Whose lake it is: one database writes to a lake, and knows it by a mark at its root.
+"""Whose lake it is: one database writes to a lake, and recognises it by a mark at its root.
 
 The mark has the id of the lake and the name of the database that owns it (`owner`: the server's
-system identifier and the database's oid, which a restored dump does not have). It is read before
-each write and each deletion, so a folder that is not mounted any more, another lake at the same
-address, or a database that another one has succeeded, is noticed before anything is written.
+system identifier and the database's oid, which a restored dump does not have). The mark is read
+before each write and each deletion. So a folder that is no longer mounted, another lake at the same
+address, or an owner that another database has replaced is noticed before anything is written.
 """
 
 import asyncio

@@ -41,15 +41,15 @@ class LakeStorage(Protocol):
     def put(self, path: str, data: bytes) -> None:
         """Store a new file: when this returns, it survives a loss of power.
 
-        A file is never replaced, and no reader ever sees a part of it. If a file of this name and
-        with these contents exists, this call or an earlier one has stored it, and all is well.
+        A file is never replaced, and no reader ever sees a part of it. If a file of this name with
+        these contents exists, this call or an earlier one has stored it, and that is a success.
 
         Args:
             path: relative, with `/`, new for each file.
 
         Raises:
-            StorageUnavailableError: the storage cannot be reached or is overloaded. Nobody knows
-                whether the file is there; never a part of it is.
+            StorageUnavailableError: the storage cannot be reached or is overloaded. The file may be
+                there or not; never only a part of it.
             StorageSetupError: no bucket, no access, no space, or a file of this name with other
                 contents.
             UsageError: the path is not one of a file below the lake's address.
@@ -58,7 +58,7 @@ class LakeStorage(Protocol):
     def replace(self, path: str, data: bytes) -> None:
         """Store a file in place of one of the same name, if there is one.
 
-        A reader sees the one or the other. No file of a lake is ever replaced: this is for a file
+        A reader sees one or the other. Data files of a lake are never replaced: this is for a file
         that points to others.
 
         Raises:
@@ -98,7 +98,7 @@ class LakeStorage(Protocol):
     def delete(self, paths: Sequence[str]) -> None:
         """Delete files. One that does not exist is no error.
 
-        What killed writers have left behind is deleted too when it is a day old.
+        Remains of killed writers are deleted too, when they are a day old.
 
         Raises:
             StorageUnavailableError, StorageSetupError: as `put`. Some may have been deleted.
@@ -115,7 +115,7 @@ def open_storage(
     Args:
         address: an absolute path, where `~` is the home folder, or s3://BUCKET/PREFIX.
         environment: the AWS_ variables of S3.
-        creates: create a folder that does not exist. Only who makes a lake may: a folder that is
+        creates: create a folder that does not exist. Only for making a lake: a folder that is
             missing later is a disk that is not mounted.
 
     Raises:

@@ -1,9 +1,9 @@
-"""What an error of the lake's storage means for the engine: decided here, for folder and S3.
+"""Decide what an error of the lake's storage means for the engine, for folders and for S3.
 
 * **transient**: the network, or a server that is overloaded or restarts. What waits for the file
   tries again (StorageUnavailableError).
-* **of the environment**: a bucket, a right, space or the address. It is the same for every file, so
-  it stops what is running (StorageSetupError, StorageAccessError).
+* **of the environment**: a bucket, a right, space or the address. It would be the same for every
+  file, so it stops what is running (StorageSetupError, StorageAccessError).
 """
 
 import errno
@@ -153,7 +153,7 @@ def is_missing_file(error: FileNotFoundError) -> bool:
 
 
 def _in_one_line(text: str, code: str | None) -> str:
-    """Return in one line what the client says, and what the server or the network told it."""
+    """Return in one line the client's message, with that of the server or the network."""
     line, _, details = text.partition("\n\nDebug source:")
     line = line.partition("<")[0].partition("\n")[0].strip(" :-")
     if code is not None:

@@ -53,7 +53,7 @@ _connections: WeakValueDictionary[str, adbc.Connection] = WeakValueDictionary()
 """The last connection to an address that was opened in this process, while it lives."""
 
 _awaited: ContextVar[Awaited | None] = ContextVar("awaited", default=None)
-"""What notes that a read of this thread awaits an answer."""
+"""Notes that a read of this thread awaits an answer."""
 
 
 class Snapshot(Protocol):

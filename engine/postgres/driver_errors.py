@@ -1,4 +1,4 @@
-"""What an error of PostgreSQL means for the engine: decided here, by SQLSTATE, for both drivers.
+"""Decide what an error of PostgreSQL means for the engine, by SQLSTATE, for both drivers.
 
 An error is of one of three kinds:
 

@@ -1,7 +1,7 @@
 """How a peer that has vanished without a word is noticed: a lost host, a firewall that forgot us.
 
-TCP notices it on both sides within a minute (keepalives). What answers TCP and no more, such as a
-proxy that hangs, is noticed by the time limits of Database and ArrowReader.
+TCP notices it on both sides within a minute (keepalives). A peer that answers TCP but nothing else,
+such as a proxy that hangs, is noticed by the time limits of Database and ArrowReader.
 """
 
 import asyncio

@@ -49,16 +49,16 @@ class Statement:
         return cls(text, names, positional, name)
 
     async def execute(self, connection: Connection, **values: Any) -> int:
-        """Run it; return the number of rows inserted, updated, deleted or selected."""
+        """Run the statement; return the number of rows inserted, updated, deleted or selected."""
         tag = await connection.execute(self.positional, *self._arguments(values))
         return int(tag.rsplit(" ", 1)[-1]) if tag[-1].isdigit() else 0
 
     async def fetch(self, connection: Connection, **values: Any) -> list[asyncpg.Record]:
-        """Run it; return all rows. Each is a Python object, so not for large results."""
+        """Run the statement; return all rows. Each is a Python object, so not for large results."""
         return await connection.fetch(self.positional, *self._arguments(values))
 
     async def row(self, connection: Connection, **values: Any) -> asyncpg.Record | None:
-        """Run it; return the first row, or None when there is none."""
+        """Run the statement; return the first row; None: there is no row."""
         return await connection.fetchrow(self.positional, *self._arguments(values))
 
     async def one(self, connection: Connection, **values: Any) -> asyncpg.Record:
@@ -73,7 +73,7 @@ class Statement:
         return row
 
     async def value(self, connection: Connection, **values: Any) -> Any:
-        """Run it; return the first column of the first row, or None when there is none."""
+        """Run the statement; return the first column of the first row; None: there is no row."""
         return await connection.fetchval(self.positional, *self._arguments(values))
 
     def rendered(self, **values: Literal) -> str:
@@ -129,7 +129,7 @@ def statements(package: str) -> Callable[[str], Statement]:
 
 
 def name_of(query: str | None) -> str | None:
-    """Return the name of a statement that was sent, for messages; of another one, its beginning."""
+    """Return the name of a statement by its text, for messages; if it has none, its beginning."""
     if query is None:
         return None
     return _names.get(query) or " ".join(query.split())[:_SHOWN_CHARACTERS]

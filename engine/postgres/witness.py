@@ -1,8 +1,8 @@
 """What the server knows about database sessions whose answer this process waits for.
 
-Who holds the locks that they wait for; and whether the question or the answer was lost on the way,
-as with a proxy that hangs: then each side waits for the other. TCP does not notice that (see
-liveness), and a time limit alone cannot tell it from a long statement.
+It knows who holds the locks that they wait for, and whether the question or the answer was lost on
+the way, as with a proxy that hangs: then each side waits for the other. TCP does not notice that
+(see liveness), and a time limit alone cannot distinguish it from a long statement.
 """
 
 import asyncio
@@ -125,7 +125,7 @@ class Use:
         self._last_met: tuple[float | None, list[Blocker]] = (None, [])
 
     def meet(self, since: float | None, blockers: list[Blocker]) -> None:
-        """Note who holds the lock that the answer awaited since then waits for; none: nobody."""
+        """Note who holds the lock for which the answer awaited since then waits; empty: nobody."""
         self.blockers = blockers
         if blockers:
             self._last_met = (since, blockers)
@@ -133,7 +133,7 @@ class Use:
     def named(
         self, error: WriteConflictError | StatementCancelledError
     ) -> WriteConflictError | StatementCancelledError:
-        """Return the error, with who holds the lock for which it waited, if that is known."""
+        """Return the error, extended by who holds the lock that it waited for, if that is known."""
         since, blockers = self._last_met
         if not blockers or since != self.awaited.failed:
             return error
@@ -147,7 +147,7 @@ class Use:
 class Witness:
     """Asks the server about the uses that take long, on a connection of its own.
 
-    It has no connection while none does.
+    It has no connection while no use takes long.
     """
 
     def __init__(self, url: str, *, patience: float = math.inf, tells: bool = True) -> None:

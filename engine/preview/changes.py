@@ -177,8 +177,8 @@ class Changes:
     def _lines(self, before: pl.DataFrame, valued: ValuedPage) -> pl.DataFrame:
         """Return the market value before and after of each position and date; 0 where missing.
 
-        Without dates that would have no value, and positions that would fail: nothing can be said
-        of their change.
+        Dates that would have no value and positions that would fail are left out: their change is
+        unknown.
         """
         zero = pl.lit(0).cast(_TOTAL)
         lines = (

@@ -1,9 +1,9 @@
 """Plan a correction: make it, and find what would be due, in a transaction that is rolled back.
 
 The correction, its triggers and their reach are real; due dates are found and inputs are read by
-the code that stages and values them. Only what follows from that is not written: epochs, jobs and
-rows. So a plan locks what the correction itself writes and nothing else, until its inputs are read,
-and for `preview_seconds` at most; they are valued after that. If another transaction holds one of
+the code that stages and values them. Only what follows from them is not written: epochs, jobs and
+rows. So a plan locks only what the correction itself writes, until its inputs are read, and for
+`preview_seconds` at most; the inputs are valued after that. If another transaction holds one of
 those rows for longer than a second, the plan is abandoned.
 """
 
@@ -90,13 +90,13 @@ class Hold:
         self._is_abandoned = False
 
     async def begin(self, connection: Connection) -> None:
-        """Limit each statement to the same time, unless the connection has a lower limit."""
+        """Limit each statement to the time of the hold, unless the connection has a lower limit."""
         self._until = monotonic() + self._seconds
         await connection.execute("SET LOCAL lock_timeout = '1s'")
         await sql("limits").execute(connection, max_ms=max(1, round(self._seconds * 1000)))
 
     def abandon(self) -> None:
-        """Let the plan end before its next statement."""
+        """Make the plan end before its next statement."""
         self._is_abandoned = True
 
     def check(self, step: str) -> None:

@@ -53,7 +53,8 @@ class Preview:
             value.
         movers: the biggest changes per base currency, the biggest first.
         waiting: number of positions with a date that would have no value, or that would fail, by
-            the reason; of several dates the first one, but what waits for no data comes first.
+            reason. Of several dates the first one gives the reason, except that reasons which no
+            data can resolve come first.
         without_value: position-days that would have no value, because data is missing or the value
             is too large.
         estimate: how long it would take; None: no finished job is recorded.
@@ -255,7 +256,7 @@ def _value(inputs: TaskInputs | None, settings: Settings) -> ValuedPage:
     return ValuedPage(
         rows=valued.rows.drop("span_no", "job_id", "epoch") if len(valued.rows) else _NOTHING.rows,
         holes=holes,
-        # As position_status chooses: a hole that does not wait for data is told first.
+        # As position_status chooses: a hole that does not wait for data gives the reason.
         reasons=outcomes.sort("position_id", waits, "problem_date")
         .unique("position_id", keep="first", maintain_order=True)
         .select("position_id", "failure_reason"),
