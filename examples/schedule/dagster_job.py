@@ -4,7 +4,7 @@
 configuration of the op `day`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import steps
 from dagster import (
@@ -36,12 +36,15 @@ def day(config: Day) -> str:
     return config.day
 
 
-def op_of(step: str) -> OpDefinition:
-    """Return the op of a step."""
+def op_of(step: str, behind: Iterable[str]) -> OpDefinition:
+    """Return the op of a step, with an input of its own for each output that it waits for.
+
+    One input for all of them would not do: it is skipped only if all of them are.
+    """
 
     @op(
         name=step,
-        ins={"day": In(str), "after": In(Nothing)},
+        ins={"day": In(str), **{name: In(Nothing) for name in behind}},
         out={"done": Out(Nothing), "complete": Out(Nothing, is_required=False)},
     )
     def run(context: OpExecutionContext, day: str) -> Iterator[Output[None]]:
@@ -66,7 +69,7 @@ def revalue_nightly() -> None:
     of = day()
     made = {}
     for step in steps.STEPS:
-        behind = [each.done for each in list(made.values())[-1:]]
+        behind = {"after": list(made.values())[-1].done} if made else {}
         if step in steps.NEEDS_COMPLETE:
-            behind.append(made["value"].complete)
-        made[step] = op_of(step)(day=of, after=behind)
+            behind["complete"] = made["value"].complete
+        made[step] = op_of(step, behind)(day=of, **behind)

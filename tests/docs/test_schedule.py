@@ -108,6 +108,62 @@ def test_evenings_of_a_book(book: str, feed: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["dagster", "airflow"])
+def test_evenings_by_a_scheduler(scheduler: str, book: str, feed: Path, tmp_path: Path) -> None:
+    """The first one is complete, and the second one not."""
+    programs = ROOT / "build" / scheduler / "bin"
+    if not programs.is_dir():
+        pytest.skip(f"{scheduler} is not installed: make build/{scheduler}")
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    for name in ("steps.py", "airflow_dag.py", "dagster_job.py"):
+        text = (SCHEDULE / name).read_text()
+        (dags / name).write_text(text.replace("/srv/revalue/feed", str(feed)))
+    own = {
+        "PATH": f"{variables(book)['PATH']}:{programs}",
+        "DAGSTER_HOME": str(tmp_path),
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+
+    def called(*command: str) -> None:
+        done = subprocess.run(
+            command,
+            env={**variables(book), **own},
+            cwd=dags,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def evening(day: str) -> None:
+        if scheduler == "airflow":
+            called("airflow", "dags", "test", "revalue_nightly", day)
+            return
+        given = tmp_path / "day.yaml"
+        given.write_text(f"ops: {{day: {{config: {{day: '{day}'}}}}}}")
+        job = ("-f", "dagster_job.py", "-j", "revalue_nightly", "-c", str(given))
+        called("dagster", "job", "execute", *job)
+
+    if scheduler == "airflow":
+        called("airflow", "db", "migrate")
+    evening("2024-03-06")
+    assert "GROWTH,EUR,2024-03-06,9875.0" in (feed / "totals-2024-03-06.csv").read_text()
+    assert (feed / "exceptions-2024-03-06.csv").is_file()
+    evening("2024-03-08")
+    assert "INDEXFUT" in (feed / "exceptions-2024-03-08.csv").read_text()
+    assert not (feed / "totals-2024-03-08.csv").exists(), "they are not complete"
+    (feed / "totals-2024-03-06.csv").unlink()
+    (feed / "prices.csv").write_text("no price\n")
+    with pytest.raises(AssertionError, match="exit code 65"):
+        evening("2024-03-06")
+    assert not (feed / "totals-2024-03-06.csv").exists(), "a step before it has failed"
+
+
+@pytest.mark.slow
 def test_an_evening_without_a_database_is_tried_again(
     feed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +223,6 @@ def test_every_command_of_the_files_is_one(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("file", ["airflow_dag.py", "dagster_job.py"])
 def test_the_files_for_schedulers_use_what_steps_has(file: str) -> None:
-    """Neither is installed here: their own parts are compiled and not run."""
     text = (SCHEDULE / file).read_text()
     compile(text, file, "exec")
     module = steps()
