@@ -11,6 +11,7 @@ from itertools import pairwise
 import polars as pl
 
 from revalue.engine.correct.inputs.csv_blocks import Block, count_lines, last_row_end
+from revalue.engine.correct.inputs.file_types import require_csv, unseen_in_text
 from revalue.engine.correct.inputs.problems import SHOWN_ROWS, shown
 from revalue.engine.errors import InvalidInputError
 
@@ -22,7 +23,6 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
 """How gzip, zstd and zlib begin: polars would unpack them unasked, however much it is."""
 
-_GZIP = b"\x1f\x8b"
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -77,8 +77,11 @@ class CsvTable:
         rows = block.rows
         frame = pl.DataFrame(schema=self._schema)
         if rows:
-            require_uncompressed(rows, self._place)
             _require_utf8(rows, block.first_line, self._place)
+            if rows.startswith(_COMPRESSED):
+                raise _unreadable(
+                    self._place, f"line {block.first_line} begins as compressed data do"
+                )
             try:
                 frame = pl.read_csv(rows, has_header=False, schema=self._schema)
             except UNREADABLE as error:
@@ -172,33 +175,18 @@ class CsvTable:
         return f"{said}. The file ends there: is it cut off?" if is_cut else said
 
 
-def require_uncompressed(content: bytes, place: str, advice: str = "") -> None:
-    """Refuse content that begins like a compressed file.
-
-    Args:
-        content: the content, or its beginning.
-        place: where it came from, for messages.
-        advice: what to do with a file of gzip.
-
-    Raises:
-        InvalidInputError: it does.
-    """
-    if content.startswith(_COMPRESSED):
-        what_to_do = advice if content.startswith(_GZIP) else ""
-        raise _unreadable(place, f"it is compressed, and not CSV{what_to_do}")
-
-
-def require_table(head: bytes, place: str) -> None:
-    """Refuse a file that is compressed, in UTF-16, without line breaks, or with too many columns.
+def require_table(head: bytes, place: str, packed_by: str = "", advice: str = "") -> None:
+    """Refuse a file of another type, in UTF-16, without line breaks, or with too many columns.
 
     Args:
         head: the beginning of the file, or all of it.
         place: where it is, for messages.
+        packed_by, advice: see `require_csv`.
 
     Raises:
         InvalidInputError: it is.
     """
-    require_uncompressed(head, place)
+    require_csv(head, place, packed_by, advice)
     _require_not_utf16(head[:64], place)
     end = head.find(b"\n")
     line = head[:end] if end >= 0 else head
@@ -228,6 +216,13 @@ def _require_utf8(content: bytes, first_line: int, place: str) -> None:
         line = first_line + content.count(b"\n", 0, at)
         begin = max(content.rfind(b"\n", 0, at), content.rfind(b",", 0, at)) + 1
         cell = re.split(rb"[,\r\n]", content[begin : at + 100], maxsplit=1)[0]
+        unseen = unseen_in_text(content)
+        if unseen is not None:
+            raise _unreadable(
+                place,
+                f"it is not text: line {line} is not UTF-8, and no text in another encoding has "
+                f"the byte 0x{unseen:02X}",
+            ) from error
         raise _unreadable(
             place,
             f"line {line} is not UTF-8: the byte 0x{content[at]:02X}. If "

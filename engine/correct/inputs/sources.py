@@ -15,8 +15,8 @@ from revalue.engine.correct.inputs.csv_table import (
     UNREADABLE,
     CsvTable,
     require_table,
-    require_uncompressed,
 )
+from revalue.engine.correct.inputs.file_types import HEAD_BYTES, require_csv, require_parquet
 from revalue.engine.correct.inputs.limits import Limits
 from revalue.engine.correct.inputs.unpacked import Unpacked
 from revalue.engine.errors import InvalidInputError, UsageError
@@ -117,6 +117,11 @@ class ParquetSource(Source):
     def __init__(self, path: Path, place: str | None = None) -> None:
         self._path = path
         self.place = place or str(path)
+        try:
+            with path.open("rb") as content:
+                require_parquet(content.read(HEAD_BYTES), self.place)
+        except OSError as error:
+            raise _unreadable(self.place, error) from error
         with self._open() as file:
             self.columns = file.schema_arrow.names
             self.size = file.metadata.num_rows
@@ -163,10 +168,8 @@ class CsvSource(Source):
             self.size = path.stat().st_size
             with path.open("rb") as file:
                 head = self._unpacked(file).read(_HEAD_BYTES)
-            if not self._is_packed:
-                advice = f". If it is a CSV file that gzip has packed, name it {path.name}.gz"
-                require_uncompressed(head, self.place, advice)
-            require_table(head, self.place)
+            advice = f"If it is a CSV file that gzip has packed, name it {path.name}.gz"
+            require_table(head, self.place, "gzip" if self._is_packed else "", advice)
             with path.open("rb") as file:
                 blocks = CsvBlocks(self._unpacked(file), BLOCK_BYTES, self.place)
                 next(iter(blocks), None)
@@ -251,7 +254,7 @@ def from_csv(content: bytes, place: str, *, limits: Limits | None = None) -> Fra
     Raises:
         InvalidInputError: it is not CSV, compressed, or larger than the limits.
     """
-    require_uncompressed(content, place)
+    require_csv(content, place)
     if limits is not None:
         limits.require_csv(content, place)
     require_table(content, place)
@@ -271,6 +274,8 @@ def from_parquet(content: BytesIO, place: str, *, limits: Limits | None = None) 
     Raises:
         InvalidInputError: it is not Parquet, or larger than the limits.
     """
+    require_parquet(content.read(HEAD_BYTES), place)
+    content.seek(0)
     if limits is not None:
         limits.require_parquet(content, place)
     try:
