@@ -8,6 +8,7 @@ cannot keep is refused here: one driver would connect in a way that the address 
 import os
 import ssl
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -17,7 +18,8 @@ from revalue.engine.postgres.liveness import LIBPQ_PARAMETERS
 _OF_LIBPQ_ONLY = {
     *("connect_timeout", "tcp_user_timeout", "fallback_application_name", "load_balance_hosts"),
     *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
-    *("sslsni", "sslcompression", "gssdelegation"),
+    *("sslsni", "sslcompression", "sslkeylogfile", "gssdelegation"),
+    *("min_protocol_version", "max_protocol_version"),
 }
 """What asyncpg does without: it has limits of its own (liveness), or has no such feature."""
 
@@ -31,6 +33,19 @@ _KEPT_BY_LIBPQ_ONLY = {
     "sslcrldir": (),
 }
 """What asyncpg does not know, and may ignore if it has one of these values."""
+
+_OF_BOTH = {
+    *("host", "port", "user", "password", "passfile", "dbname", "service"),
+    *("application_name", "client_encoding", "options", "target_session_attrs"),
+    *("sslmode", "sslnegotiation", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl"),
+    *("ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib"),
+}
+_KNOWN = _OF_BOTH | _OF_LIBPQ_ONLY | _KEPT_BY_LIBPQ_ONLY.keys()
+_ELSEWHERE = {
+    "database": "the database's name stands after the host: postgresql://user@host/database",
+    "ssl": "write sslmode=require",
+}
+"""What stands in addresses for other drivers."""
 
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
@@ -49,6 +64,9 @@ def asyncpg_address(url: str) -> str:
             there.
     """
     base, given = _parse(url)
+    _, slash, database = base.partition("://")[2].partition("/")
+    if slash and not database:
+        base = base[:-1]  # to asyncpg it names a database, so that it would not look for dbname
     kept = []
     for name, value in _checked(given):
         if name in _OF_LIBPQ_ONLY:
@@ -88,7 +106,52 @@ def _parse(url: str) -> tuple[str, list[tuple[str, str]]]:
     """Return what stands before the parameters, and these."""
     base, _, query = url.partition("?")
     parts = [part.partition("=") for part in query.split("&") if part]
-    return base, [(name, unquote(value)) for name, _, value in parts]
+    given = [(unquote(name), unquote(value)) for name, _, value in parts]
+    _require_known(given)
+    _require_once(base, [name for name, _ in given])
+    return base, given
+
+
+def _require_known(given: list[tuple[str, str]]) -> None:
+    """Refuse a parameter that only one of the drivers would take, for something else."""
+    for name, value in given:
+        if name not in _KNOWN:
+            like = get_close_matches(name, _KNOWN, 1)
+            advice = _ELSEWHERE.get(name) or (
+                f"is it {like[0]}?"
+                if like
+                else "a setting of the session is written options=-cNAME%3DVALUE"
+            )
+            raise UsageError(
+                f"the database's address has an unknown parameter, {name or 'without a name'}: "
+                f"{advice}"
+            )
+        if "\0" in value:
+            raise UsageError(f"the database's address has a byte 0 in {name}")
+
+
+def _require_once(base: str, names: list[str]) -> None:
+    """Refuse what is said twice: one driver takes the first, the other one the last.
+
+    One of them would read another database than the one into which the other one writes.
+    """
+    before, _, database = base.partition("://")[2].partition("/")
+    user, _, hosts = before.rpartition("@")
+    said = {
+        "user": user.partition(":")[0],
+        "password": user.partition(":")[2],
+        "host": hosts,
+        "port": hosts,  # asyncpg takes the usual port for a host without one
+        "dbname": database,
+    }
+    for name in names:
+        if said.get(name):
+            raise UsageError(
+                f"the database's address says {name} before the question mark and after it: write "
+                "it once, as in postgresql://user@host:port/database"
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"the database's address has the parameter {name} twice")
 
 
 def _checked(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from revalue.engine.postgres.opening import (
     Session,
     begin_session,
     connect,
+    connected,
     require_own_session,
 )
 from revalue.engine.postgres.statement import Connection, name_of, statements
@@ -114,7 +115,7 @@ async def require_access(url: str) -> None:
         UsageError: the address cannot be used.
     """
     with translated_errors():
-        connection = await asyncpg.connect(asyncpg_address(url), timeout=CONNECT_SECONDS)
+        connection = await connected(asyncpg_address(url), timeout=CONNECT_SECONDS)
         await connection.close(timeout=SHORT_SECONDS)
 
 
@@ -273,6 +274,7 @@ class Database:
                 min_size=0,
                 max_size=connections,
                 server_settings={"application_name": application},
+                connect=connected,
                 connection_class=AwaitedConnection,
                 init=partial(_prepare, settings),
                 timeout=CONNECT_SECONDS,

@@ -10,6 +10,7 @@ An error is of one of three kinds:
   every job, so it stops what is running (DatabaseSetupError, AccessDeniedError).
 """
 
+import re
 import ssl
 
 from revalue.engine.errors import (
@@ -22,6 +23,7 @@ from revalue.engine.errors import (
     NotAllInPostgresError,
     RevalueError,
     StatementCancelledError,
+    UsageError,
     WriteConflictError,
 )
 
@@ -77,6 +79,11 @@ _CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWan
 _DAMAGED = "RECORD_MAC"
 _NOT_OFFERED = "rejected SSL upgrade"  # of asyncpg
 _OF_CERTIFICATES = ("private key file", "certificate")
+# What libpq says of an address before it looks for a server.
+_OF_ADDRESS = re.compile(
+    r"invalid (URI|integer value|percent-encoded|\w+ value|SCRAM)|forbidden value|"
+    r"(definition of )?service .*not found|missing key/value separator|could not parse port"
+)
 _OTHER_SCHEMA = ("0A", "3F", "42")  # objects that are missing, or have another form
 
 
@@ -213,6 +220,8 @@ def error_of_libpq(message: str) -> RevalueError:
 
     A key that others may read, for example, is refused by libpq only.
     """
+    if _OF_ADDRESS.search(message):
+        return UsageError(f"the database's address cannot be used: {message}")
     if any(said in message for said in _OF_CERTIFICATES):
         return DatabaseSetupError(f"no encrypted connection to PostgreSQL can be made: {message}")
     return unreachable(message)

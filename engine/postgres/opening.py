@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
+from revalue.engine.errors import UsageError
 from revalue.engine.postgres.address import asyncpg_address
 from revalue.engine.postgres.driver_errors import shared_sessions
 from revalue.engine.postgres.liveness import CONNECT_SECONDS, SERVER_SETTINGS, keep_alive
@@ -23,6 +24,13 @@ sql = statements(__package__)
 # A pooler resets a session within milliseconds after its client has gone.
 _RESET_SECONDS = 5
 _RELEASES = 20
+_REFUSED_SETTING = (
+    "22",  # a value of a setting
+    "42601",  # options that are none
+    "42704",  # a setting that there is not
+    "55P02",  # a setting that cannot be changed
+)
+"""No statement of the engine has run yet when a connection is refused with one of these."""
 
 
 class Session(NamedTuple):
@@ -44,7 +52,7 @@ async def connect(
     Raises:
         DatabaseSetupError: a connection pooler gives sessions to others between transactions.
     """
-    connection = await asyncpg.connect(
+    connection = await connected(
         asyncpg_address(url),
         timeout=CONNECT_SECONDS,
         command_timeout=seconds,
@@ -57,6 +65,23 @@ async def connect(
         connection.terminate()
         raise
     return connection
+
+
+async def connected(*arguments: Any, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
+    """Connect as `asyncpg.connect` does.
+
+    Raises:
+        UsageError: the server refuses what the address sets.
+    """
+    try:
+        return await asyncpg.connect(*arguments, **options)
+    except asyncpg.PostgresError as error:
+        if error.sqlstate.startswith(_REFUSED_SETTING):
+            raise UsageError(
+                "the database's address sets something that the server refuses, see its options: "
+                f"{error.args[0]}"
+            ) from error
+        raise
 
 
 async def begin_session(
@@ -106,9 +131,7 @@ async def require_own_session(
         return  # the server itself has answered: a pooler gives its clients numbers of its own
     lock = secrets.randbits(62)
     # Named statements are lost between the sessions of such a pooler.
-    other = await asyncpg.connect(
-        asyncpg_address(url), timeout=CONNECT_SECONDS, statement_cache_size=0
-    )
+    other = await connected(asyncpg_address(url), timeout=CONNECT_SECONDS, statement_cache_size=0)
     try:
         async with _given_in_time(other):
             await other.fetchval(sql("take_probe").positional, lock)
@@ -145,7 +168,7 @@ async def _is_released(
 async def _release(url: str, lock: int) -> None:
     """Release the lock in whichever session it is, if it is found: it ends with that session."""
     with suppress(asyncpg.PostgresError, OSError):
-        other = await asyncpg.connect(
+        other = await connected(
             asyncpg_address(url), timeout=CONNECT_SECONDS, statement_cache_size=0
         )
         for _ in range(_RELEASES):

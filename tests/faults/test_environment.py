@@ -100,6 +100,16 @@ async def test_a_refused_connection_is_told_alike_by_both_drivers(
         assert read.value.exit_code == 77
 
 
+async def test_an_address_that_libpq_cannot_use_is_not_tried_again_and_again(url: str) -> None:
+    for parameter in ("connect_timeout=soon", "max_protocol_version=ten", "service=nowhere"):
+        with (
+            pytest.raises(errors.UsageError) as refused,
+            ArrowReader(f"{url}&{parameter}").snapshot(),
+        ):
+            pass
+        assert parameter.split("=")[1] in str(refused.value)
+
+
 async def stopped_by(running: Engine, kind: type[errors.PermanentError]) -> errors.PermanentError:
     """Run the loop, as in service, until it ends by itself; return what ended it."""
     with pytest.raises(errors.RevalueError) as ended:

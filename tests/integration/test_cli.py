@@ -255,6 +255,26 @@ def test_an_address_that_postgresql_refuses_is_told_and_its_password_is_not_prin
         assert "SECRET" not in output
 
 
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ("foo=bar", "unknown parameter, foo"),
+        ("options=-cfoo%3Dbar", 'unrecognized configuration parameter "foo"'),
+        ("options=rubbish", "invalid command-line argument for server process: rubbish"),
+        ("options=-cstatement_timeout%3D5x", 'invalid value for parameter "statement_timeout"'),
+        ("client_encoding=rubbish", 'invalid value for parameter "client_encoding"'),
+        ("dbname=other", "says dbname before the question mark and after it"),
+    ],
+)
+def test_a_parameter_of_an_address_that_is_refused_is_no_matter_of_the_schema(
+    url: str, parameter: str, message: str
+) -> None:
+    got, output = code(f"{url}&{parameter}", "status")
+    assert got == 2, output
+    assert output.startswith("the database's address ")
+    assert message in output
+
+
 def test_a_port_that_cannot_be_is_refused(url: str) -> None:
     for port in ("-1", "65536"):
         got, output = code(url, "value", "--metrics-port", port)

@@ -1,10 +1,12 @@
 """One address, as each driver takes it."""
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from asyncpg import connect_utils
 
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.address import asyncpg_address, libpq_address
@@ -113,3 +115,63 @@ def test_the_certificates_of_the_system_are_the_same_file_for_both(
     assert libpq_address(given, []).startswith(f"{expected}&")
     with pytest.raises(UsageError, match="anybody can have a certificate"):
         asyncpg_address(f"{given}&sslmode=require")
+
+
+@pytest.mark.parametrize("read", [asyncpg_address, lambda address: libpq_address(address, [])])
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ("foo=bar", "unknown parameter, foo: a setting of the session is written options=-c"),
+        ("sslmode=require&foo", "unknown parameter, foo"),
+        ("ssl_mode=require", "unknown parameter, ssl_mode: is it sslmode"),
+        ("connect_timeuot=10", "unknown parameter, connect_timeuot: is it connect_timeout"),
+        ("search_path=book", "unknown parameter, search_path"),
+        ("=x", "unknown parameter, without a name"),
+        ("database=d", "unknown parameter, database: the database's name stands after the host"),
+        ("ssl=true", "unknown parameter, ssl: write sslmode=require"),
+        ("application_name=a%00b", "a byte 0 in application_name"),
+        ("sslmode=require&sslmode=disable", "has the parameter sslmode twice"),
+    ],
+)
+def test_a_parameter_that_only_one_driver_would_understand_is_named(
+    read: Callable[[str], str], parameter: str, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        read(f"{HOST}?{parameter}")
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("postgresql://u@h/one?dbname=other", "dbname"),
+        ("postgresql://u@h/d?user=other", "user"),
+        ("postgresql://u:p@h/d?password=other", "password"),
+        ("postgresql://u@h/d?host=other", "host"),
+        ("postgresql://h:5432/d?port=5433", "port"),
+        ("postgresql://u@h/d?port=5433", "port"),
+        ("postgresql://u@h,i/d?port=5433", "port"),
+    ],
+)
+def test_what_is_said_twice_is_refused_because_the_drivers_take_it_differently(
+    address: str, name: str
+) -> None:
+    for read in (asyncpg_address, lambda address: libpq_address(address, [])):
+        with pytest.raises(UsageError, match=f"says {name} before the question mark and after it"):
+            read(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u@h/?dbname=b",
+        "postgresql://u@h?dbname=b",
+        "postgresql://?host=h&dbname=b&user=u",
+        "postgresql:///b?host=h&port=5432&user=u",
+    ],
+)
+def test_both_drivers_find_the_same_database(address: str) -> None:
+    parse = connect_utils._parse_connect_dsn_and_args
+    options = dict.fromkeys(set(signature(parse).parameters) - {"dsn"})
+    hosts, found = parse(dsn=asyncpg_address(address), **options)
+    assert (hosts, found.database, found.user) == ([("h", 5432)], "b", "u")
+    assert libpq_address(address, []).startswith(f"{address}&")
