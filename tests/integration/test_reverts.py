@@ -319,6 +319,38 @@ async def test_a_row_that_is_stored_again_meanwhile_is_a_conflict(
             await revert(database, again)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "is_of_a_revert"),
+    [
+        (Wrong(Kind.PRICES, prices("A", {DAYS[3]: "999"})), False),
+        (Wrong(Kind.PRICES, prices("A", {DAYS[10]: "7"})), False),
+        (Wrong(Kind.PRICES, prices("A", {DAYS[10]: "7"})), True),
+        (Wrong(Kind.FX_RATES, rates({DAYS[11]: "7"})), True),
+        (Wrong(Kind.POSITIONS, facts("P1", "A", {DAYS[3]: "7"})), False),
+    ],
+)
+async def test_of_two_reverts_at_once_the_later_one_says_that_it_is_done(
+    books: Callable[[], Any], wrong: Wrong, is_of_a_revert: bool
+) -> None:
+    waits = """SELECT 1 FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    async with await Database.open(await books()) as database:
+        [number] = await loaded(database, [wrong])
+        if is_of_a_revert:
+            number = (await revert(database, number)).load_id or 0
+        async with database.transaction() as connection:
+            first = await revert(OpenTransaction(connection), number)
+            later = asyncio.create_task(revert(database, number))
+
+            async def is_waiting() -> bool:
+                return bool(await fetch(database, waits))
+
+            await until(is_waiting, work=later)
+        said = rf"load {number}: .*\(load {first.load_id} has taken it back already\)"
+        with pytest.raises(CorrectionRefusedError, match=said):
+            await later
+
+
 async def test_a_price_per_contract_is_not_restored_without_a_multiplier(
     books: Callable[[], Any],
 ) -> None:

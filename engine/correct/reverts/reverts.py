@@ -105,7 +105,7 @@ async def revert(
         if kind is Kind.POSITIONS:
             done = await _restore_positions(connection)
         else:
-            done = await _restore_market_data(connection, kind, count["inserted"])
+            done = await _restore_market_data(connection, kind, load_id, count["inserted"])
         await connection.execute("DROP TABLE reverted")
         progress.next("committing", 0)
         as_load = await recorded.record(
@@ -184,7 +184,7 @@ async def _compare(connection: Connection, load_id: int, found: Any, *, keep_lat
     if not count["rows"]:
         raise _not_recorded(load_id)
     if count["later"] == count["rows"] or (count["later"] and not keep_later):
-        raise await _refusal(connection, load_id, kind, found, count)
+        raise await _refusal(connection, load_id, kind, count)
     if kind is Kind.PRICES:
         await _require_multipliers(connection, load_id)
     return count
@@ -245,16 +245,15 @@ def _require_revertible(load_id: int, found: Any) -> None:
 
 
 async def _refusal(
-    connection: Connection, load_id: int, kind: Kind, found: Any, count: Any
+    connection: Connection, load_id: int, kind: Kind, count: Any
 ) -> CorrectionRefusedError:
     """Say which rows are not any more as the load left them."""
+    taken_back = await _taken_back(connection, load_id)
     later = await sql(f"later_{kind.value}").fetch(connection, most=_SHOWN_ROWS)
     lines = [
         f"load {load_id}: {count['later']:,} of the {count['rows']:,} rows that it has changed "
-        "were changed since, nothing is taken back"
+        f"were changed since, nothing is taken back{taken_back}"
     ]
-    if found["reverted_by"] is not None:
-        lines[0] += f" (load {found['reverted_by']} has taken it back already)"
     lines += [
         f"  {row['subject']}: the load left {row['left_by_load'] or 'nothing'}, now it is "
         f"{row['now'] or 'deleted'}"
@@ -271,21 +270,38 @@ async def _refusal(
     return CorrectionRefusedError("\n".join(lines))
 
 
-async def _restore_market_data(connection: Connection, kind: Kind, missing: int) -> dict[str, Any]:
+async def _taken_back(connection: Connection, load_id: int) -> str:
+    """Say which load has taken this one back, perhaps while its rows were waited for."""
+    now = await sql("load_to_revert").row(connection, load=load_id)
+    if now is None or now["reverted_by"] is None:
+        return ""
+    return f" (load {now['reverted_by']} has taken it back already)"
+
+
+async def _restore_market_data(
+    connection: Connection, kind: Kind, load_id: int, missing: int
+) -> dict[str, Any]:
     """Restore prices or rates; return what became of them, by the names of LoadResult.
 
     Args:
         connection: in the transaction that has compared them.
         kind: what they are.
+        load_id: the load that is taken back.
         missing: how many of them are to be inserted.
 
     Raises:
+        CorrectionRefusedError: another session has taken the load back meanwhile.
         WriteConflictError: another session has stored some of these meanwhile.
     """
     removed = await sql(f"delete_reverted_{kind.value}").execute(connection)
     changed = await sql(f"update_reverted_{kind.value}").execute(connection)
     inserted = await sql(f"insert_reverted_{kind.value}").execute(connection)
     if inserted < missing:
+        if taken_back := await _taken_back(connection, load_id):
+            raise CorrectionRefusedError(
+                f"load {load_id}: another session has stored what would be restored, nothing is "
+                f"taken back{taken_back}"
+            )
         raise WriteConflictError(
             f"another session has stored {missing - inserted:,} of the {kind.value} meanwhile that "
             "would be restored, nothing is taken back. Try again: the rows are then named"
