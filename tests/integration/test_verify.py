@@ -97,6 +97,49 @@ async def test_what_lacks_data_waits(valued: Engine, database: Database) -> None
 
 
 @pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        (
+            ["ALTER TABLE market_prices ALTER COLUMN price TYPE numeric(28,10) USING price * 2"],
+            ROWS,
+        ),
+        (
+            ["ALTER TABLE fx_rates ALTER COLUMN rate TYPE numeric(28,18) USING rate * 2"],
+            ROWS // 2,
+        ),
+        (
+            [
+                "CREATE TABLE more_prices () INHERITS (market_prices)",
+                f"INSERT INTO more_prices VALUES ('A', '{DAYS[10]}', 9, 'USD', 'PER_UNIT')",
+            ],
+            2,
+        ),
+        (
+            [
+                "ALTER TABLE market_prices DISABLE TRIGGER USER",
+                f"UPDATE market_prices SET price = price + 1 WHERE price_date = '{DAYS[3]}'",
+                "ALTER TABLE market_prices ENABLE TRIGGER USER",
+            ],
+            4,
+        ),
+    ],
+    ids=["column of prices", "column of rates", "child", "disabled trigger"],
+)
+async def test_what_ddl_changes_past_the_triggers_is_found(
+    changes: list[str], wrong: int, url: str, valued: Engine, database: Database
+) -> None:
+    await corrections.delete_price(database, "A", DAYS[10])
+    await valued.settle()
+    for change in changes:
+        await execute(database, change)
+    assert await fetch(
+        database, "SELECT count(*) FROM reprocessing_triggers WHERE fanned_out_at IS NULL"
+    ) == [(0,)]
+    assert (await verified(database)).disagreements == wrong
+    assert code(url, "verify", "--all")[0] == 1
+
+
+@pytest.mark.parametrize(
     ("table", "change", "named"),
     [
         (
