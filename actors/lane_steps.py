@@ -18,7 +18,7 @@ from revalue.engine import logs, metrics
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.errors import WriteConflictError
 from revalue.engine.stage.outlook import UNKNOWN, Outlook
-from revalue.engine.stage.stage import PAGE_POSITIONS
+from revalue.engine.stage.scan import PAGE_POSITIONS
 
 _log = logs.logger("scheduler")
 

@@ -11,7 +11,8 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.errors import RevalueError
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import PAGE_POSITIONS, Among, Scan, Staged
+from revalue.engine.stage.scan import PAGE_POSITIONS, Among, Scan
+from revalue.engine.stage.stage import Staged
 
 
 class LaneState(StrEnum):

@@ -224,7 +224,7 @@ class ActorPool:
             self._replace(member)
 
     def _rest(self, member: _Member) -> None:
-        """Give the actor no task for some time; replace it if no other actor fails as often."""
+        """Give the actor no task for some time; replace it if only its attempts fail."""
         if member.state is MemberState.LOST:
             return
         if not member.failures:

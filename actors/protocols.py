@@ -17,7 +17,8 @@ from revalue.engine.leadership.term import Control
 from revalue.engine.postgres.blockers import Blocker
 from revalue.engine.settings import Settings
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import Among, Scan, Staged, StagedNewest
+from revalue.engine.stage.scan import Among, Scan
+from revalue.engine.stage.stage import Staged, StagedNewest
 
 
 class TaskLostError(TransientError):

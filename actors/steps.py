@@ -19,6 +19,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 from revalue.engine.stage import stage
 from revalue.engine.stage.outlook import Outlook, read_outlook
+from revalue.engine.stage.scan import Among, Scan, scan_page
 
 
 class DatabaseSteps:
@@ -84,10 +85,10 @@ class DatabaseSteps:
         cursor: int,
         *,
         page_positions: int,
-        among: stage.Among = stage.Among.ALL,
-    ) -> stage.Scan:
+        among: Among = Among.ALL,
+    ) -> Scan:
         scanned = await self._readers[lane].run(
-            stage.scan,
+            scan_page,
             lane,
             cursor,
             page_positions=page_positions,
@@ -117,7 +118,7 @@ class DatabaseSteps:
         return staged
 
     async def stage(
-        self, scan: stage.Scan, lane: Lane, *, capacity: int, leave_locked: bool
+        self, scan: Scan, lane: Lane, *, capacity: int, leave_locked: bool
     ) -> stage.Staged:
         task_rows = self._settings.task_rows
         return await stage.stage(

@@ -20,12 +20,13 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
+from revalue.engine.stage.scan import PAGE_POSITIONS, scan_page
 from revalue.engine.value.valuer import Valuer, ValuerOptions
 
 POSITIONS = 100_000
 DATES = 10
 _TASK_ROWS = 50_000
-_PAGE = stage.PAGE_POSITIONS
+_PAGE = PAGE_POSITIONS
 
 _CORRECT = """
     UPDATE market_prices SET price = price + 1
@@ -155,7 +156,7 @@ async def _value_all(term: Term, reader: ArrowReader, valuer: Valuer) -> None:
         pass
     cursor: int | None = 0
     while cursor is not None:
-        page = stage.scan(reader, Lane.HISTORY, cursor, page_positions=_PAGE, live_business_days=5)
+        page = scan_page(reader, Lane.HISTORY, cursor, page_positions=_PAGE, live_business_days=5)
         cursor = page.next_cursor
         staged = await stage.stage(
             term, page, Lane.HISTORY, task_rows=_TASK_ROWS, capacity_rows=2**31

@@ -11,6 +11,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
+from revalue.engine.stage.scan import scan_page
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.stores import encode_snapshots
 from revalue.engine.value.valuer import compute
@@ -27,7 +28,7 @@ async def measure(database: Database, positions: int, dates: int) -> dict[str, A
     await make_book(database, positions=positions, dates=dates)
     reader = ArrowReader(database.url)
     term = await Term.acquire(database, "profile", lease_seconds=60)
-    scanned = stage.scan(reader, Lane.HISTORY, 0, page_positions=positions, live_business_days=5)
+    scanned = scan_page(reader, Lane.HISTORY, 0, page_positions=positions, live_business_days=5)
     staged = await stage.stage(
         term, scanned, Lane.HISTORY, task_rows=positions * dates, capacity_rows=positions * dates
     )

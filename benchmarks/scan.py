@@ -9,7 +9,7 @@ from revalue.benchmarks.dataset import make_book
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
-from revalue.engine.stage import stage
+from revalue.engine.stage.scan import PAGE_POSITIONS, scan_page
 
 
 async def measure(database: Database, positions: int) -> dict[str, Any]:
@@ -27,11 +27,11 @@ async def measure(database: Database, positions: int) -> dict[str, Any]:
     found = rows = 0
     while cursor is not None:
         page = await asyncio.to_thread(
-            stage.scan,
+            scan_page,
             reader,
             Lane.HISTORY,
             cursor,
-            page_positions=stage.PAGE_POSITIONS,
+            page_positions=PAGE_POSITIONS,
             live_business_days=5,
         )
         found += len(page.positions)

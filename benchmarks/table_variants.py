@@ -16,6 +16,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
+from revalue.engine.stage.scan import scan_page
 from revalue.engine.value.valuer import Valuer, ValuerOptions
 
 VARIANTS = {
@@ -57,7 +58,7 @@ async def _valued(database: Database, positions: int) -> None:
         ArrowReader(database.url),
         await Valuer.open(database.url, ValuerOptions(max_attempts=1)),
     )
-    scanned = stage.scan(reader, Lane.HISTORY, 0, page_positions=positions, live_business_days=5)
+    scanned = scan_page(reader, Lane.HISTORY, 0, page_positions=positions, live_business_days=5)
     staged = await stage.stage(
         term, scanned, Lane.HISTORY, task_rows=_TASK_ROWS, capacity_rows=2**31
     )

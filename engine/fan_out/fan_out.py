@@ -14,7 +14,8 @@ from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import ArrowReader, Reader
 from revalue.engine.postgres.statement import statements
-from revalue.engine.stage.stage import INVALIDATED_BY, NO_RANGES, PROPOSED_POSITION, propose_jobs
+from revalue.engine.stage.scan import NO_RANGES
+from revalue.engine.stage.stage import INVALIDATED_BY, PROPOSED_POSITION, propose_jobs
 from revalue.engine.value.inputs import read_business_days
 
 sql = statements(__package__)

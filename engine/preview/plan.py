@@ -166,7 +166,7 @@ def _planned(reader: TransactionReader, correction: Any, hold: Hold) -> Plan:
 def _due(
     snapshot: "_LimitedSnapshot", positions: pl.DataFrame, most: dict[str, int]
 ) -> pl.DataFrame:
-    """Return the ranges of dates that would be due, as stage.scan finds them."""
+    """Return the ranges of dates that would be due, as stage.scan.scan_page finds them."""
     open_spans = positions.filter(~pl.col("is_split") & pl.col("open_first").is_not_null()).select(
         "position_id", first_date="open_first", last_date="open_last"
     )

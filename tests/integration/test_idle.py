@@ -16,7 +16,7 @@ from revalue.engine.operate.status import retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 from revalue.engine.stage import stage
-from revalue.engine.stage.stage import Among
+from revalue.engine.stage.scan import Among, Scan, scan_page
 from tests.faults.checks import assert_all_correct
 from tests.support import (
     DAYS,
@@ -36,7 +36,7 @@ def record_scans(loop: SchedulerLoop) -> list[tuple[Lane, Among, int]]:
     scans: list[tuple[Lane, Among, int]] = []
     real = loop._steps.scan
 
-    async def scan(lane: Lane, cursor: int, **how: Any) -> stage.Scan:
+    async def scan(lane: Lane, cursor: int, **how: Any) -> Scan:
         found = await real(lane, cursor, **how)
         scans.append((lane, how["among"], len(found.positions)))
         return found
@@ -133,7 +133,7 @@ async def test_the_neighbours_of_a_noted_position_are_not_read(
             await load(
                 database, Kind.POSITIONS, facts(portfolio, "A", {DAYS[3]: "5"}), replace=True
             )
-        scanned = stage.scan(
+        scanned = scan_page(
             running.reader,
             Lane.HISTORY,
             0,

@@ -13,6 +13,7 @@ from revalue.engine.correct.loads.load import load
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.database import Database, OpenTransaction, rolled_back
 from revalue.engine.stage import stage
+from revalue.engine.stage.scan import scan_page
 from tests.support import DAYS, Engine, engine, execute, facts, fetch, load_small_book, open_days
 
 NEW = [DAYS[-1] + timedelta(days=n) for n in (3, 4, 5)]
@@ -63,7 +64,7 @@ async def test_it_stages_what_a_scan_would_and_leaves_the_rest(
 ) -> None:
     async with engine(url) as running:
         await load_book(running, database)
-        scanned = stage.scan(
+        scanned = scan_page(
             running.reader, Lane.LIVE, 0, page_positions=100, live_business_days=LIVE_DAYS
         )
         number, holder = running.term.number, running.term.holder
@@ -194,7 +195,7 @@ async def test_a_frontier_that_is_no_business_day_is_left_for_the_scan(
         await execute(database, "DELETE FROM business_dates WHERE business_date = $1", saturday)
         await execute(database, "UPDATE reprocessing_triggers SET fanned_out_at = now()")
         assert (await stage_newest(running.term)).spans == 0
-        scanned = stage.scan(
+        scanned = scan_page(
             running.reader, Lane.LIVE, 0, page_positions=100, live_business_days=LIVE_DAYS
         )
         assert len(scanned.positions) == 6

@@ -26,6 +26,7 @@ from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import statements
 from revalue.engine.postgres.transaction_reader import TransactionReader
 from revalue.engine.stage import stage
+from revalue.engine.stage.scan import Scan, scan_page
 from revalue.engine.value import valuer
 from revalue.engine.value.commit import OUTCOME_COLUMNS, SPAN_COLUMNS, Results, commit_results
 from revalue.engine.value.inputs import read_inputs
@@ -55,11 +56,11 @@ async def reprice(database: Database, *days: date) -> None:
     )
 
 
-async def scan_all(running: Engine) -> stage.Scan:
+async def scan_all(running: Engine) -> Scan:
     """Scan what is due. The triggers of the first load invalidate nothing: nothing is scheduled."""
     while await fan_out.fan_out(running.term):
         pass
-    return stage.scan(running.reader, Lane.HISTORY, 0, page_positions=100, live_business_days=5)
+    return scan_page(running.reader, Lane.HISTORY, 0, page_positions=100, live_business_days=5)
 
 
 async def queued(database: Database) -> list[tuple]:  # type: ignore[type-arg]
@@ -453,8 +454,8 @@ async def test_a_position_that_both_lanes_have_scanned_is_staged_by_one(
     async with engine(url) as running:
         await running.settle()
         await open_days(database, [DAYS[-1] + timedelta(days=3)])
-        kept = stage.scan(running.reader, Lane.HISTORY, 0, page_positions=100, live_business_days=5)
-        live = stage.scan(running.reader, Lane.LIVE, 0, page_positions=100, live_business_days=5)
+        kept = scan_page(running.reader, Lane.HISTORY, 0, page_positions=100, live_business_days=5)
+        live = scan_page(running.reader, Lane.LIVE, 0, page_positions=100, live_business_days=5)
         first = await stage.stage(running.term, live, Lane.LIVE, task_rows=100, capacity_rows=100)
         second = await stage.stage(
             running.term, kept, Lane.HISTORY, task_rows=100, capacity_rows=100
@@ -573,7 +574,7 @@ async def test_a_position_that_one_transaction_publishes_twice_has_the_last_publ
             )
             assert await fan_out.fan_out(term)
             scanned = await asyncio.to_thread(
-                stage.scan,
+                scan_page,
                 TransactionReader(connection),
                 Lane.HISTORY,
                 0,

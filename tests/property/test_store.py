@@ -47,7 +47,7 @@ from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database, Isolation
 from revalue.engine.postgres.statement import Connection
 from revalue.engine.stage import stage
-from revalue.engine.stage.stage import Among
+from revalue.engine.stage.scan import Among, Scan, scan_page
 from revalue.engine.value.commit import OUTCOME_COLUMNS, SPAN_COLUMNS, Results, commit_results
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.stores import POSTGRESQL, LakeStore, SnapshotStore
@@ -162,7 +162,7 @@ class Memory:
     """
 
     term: Term
-    scans: dict[Lane, stage.Scan | None] = field(
+    scans: dict[Lane, Scan | None] = field(
         default_factory=lambda: {Lane.LIVE: None, Lane.HISTORY: None}
     )
     cursors: dict[Lane, int] = field(default_factory=lambda: {Lane.LIVE: 0, Lane.HISTORY: 0})
@@ -442,11 +442,11 @@ class Store(RuleBasedStateMachine):
 
     def scan_lane(
         self, lane: Lane, page_positions: int = 100, among: Among = Among.ALL
-    ) -> stage.Scan | None:
+    ) -> Scan | None:
         me = self.me
         if me.scans[lane] is not None:
             return me.scans[lane]
-        scanned = stage.scan(
+        scanned = scan_page(
             self.reader,
             lane,
             me.cursors[lane],

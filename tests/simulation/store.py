@@ -14,7 +14,8 @@ from revalue.engine.errors import TermLostError
 from revalue.engine.fan_out.fan_out import FannedOut
 from revalue.engine.leadership.term import Control
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import Among, Staged
+from revalue.engine.stage.scan import Among
+from revalue.engine.stage.stage import Staged
 
 _LIVE_DATES = 1
 _MAX_ATTEMPTS = 3
@@ -87,7 +88,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Page:
-    """Stands for engine.stage.stage.Scan."""
+    """Stands for engine.stage.scan.Scan."""
 
     found: tuple[Due, ...]
     next_cursor: int | None

@@ -12,7 +12,7 @@ from revalue.actors.attempts import Attempts
 from revalue.engine.core.lifecycle import JobStatus, Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import Among
+from revalue.engine.stage.scan import Among
 from tests.simulation.history import simulate, simulate_all
 from tests.simulation.store import Store
 

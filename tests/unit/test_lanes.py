@@ -15,7 +15,8 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.errors import DatabaseUnavailableError
 from revalue.engine.stage.outlook import Outlook
-from revalue.engine.stage.stage import Scan, Staged, StagedNewest
+from revalue.engine.stage.scan import Scan
+from revalue.engine.stage.stage import Staged, StagedNewest
 
 OUTLOOK = Outlook(has_triggers=False, has_unstaged=False, calendars="1 1", retry_in=None)
 PAGES = 3
