@@ -292,6 +292,13 @@ async def test_a_correction_that_cannot_be_made_says_why(
         await corrections.price(database, "A", DAYS[0].replace(year=2030), Decimal(1))
     with pytest.raises(NotFoundError, match="EUR/CHF"):
         await corrections.rate(database, "EUR", "CHF", DAYS[0], Decimal(1))
+    for refused in (
+        corrections.rate(database, "USD", "EUR", DAYS[0], Decimal(1)),
+        corrections.delete_rate(database, "USD", "EUR", DAYS[0]),
+    ):
+        with pytest.raises(NotFoundError, match=r"inverse has: EUR/USD [0-9.]+\. Name") as told:
+            await refused
+        assert "revalue load" not in str(told.value)
     for wrong in (Decimal(0), Decimal(-1), Decimal("0.12345678901"), Decimal(10) ** 18):
         with pytest.raises(InvalidInputError):
             await corrections.price(database, "A", DAYS[0], wrong)

@@ -527,6 +527,15 @@ async def test_a_file_of_corrections_replaces_and_does_not_add(
     ) as refused:
         await correct_file(database, path)
     assert [problem.kind for problem in refused.value.problems] == [ProblemKind.NOT_STORED]
+    for pair, hint in (
+        (("USD", "EUR"), r"only the inverse pair has a rate for that date.*row 1"),
+        (("USD", "CHF"), r"no rate is stored for that date: load it.*row 1"),
+    ):
+        rate = dict(zip(("base_currency", "quote_currency"), pair, strict=True))
+        frame = pl.DataFrame([{**rate, "rate_date": DAYS[0], "rate": Decimal("0.9")}])
+        with pytest.raises(RejectedInputError, match=hint) as refused:
+            await correct_file(database, frame)
+        assert [problem.kind for problem in refused.value.problems] == [ProblemKind.NOT_STORED]
     with pytest.raises(InvalidInputError, match="a file of corrections has the columns"):
         await correct_file(database, pl.DataFrame({"security_id": ["A"]}))
     prices("A", {DAYS[0]: "1", DAYS[1]: "101.25"}).write_csv(path)

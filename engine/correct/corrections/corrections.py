@@ -212,6 +212,14 @@ async def _locked_rate(
     """Lock a stored rate; return its description and the rate."""
     old = await sql("lock_rate").value(connection, base=base, quote=quote, date=day)
     if old is None:
+        inverse = await sql("lock_rate").value(connection, base=quote, quote=base, date=day)
+        if inverse is not None:
+            # No advice to load it: a rate of the pair itself would go before the inverse one.
+            stored = f"{quote}/{base} {inverse.normalize(Context(prec=60)):f}"
+            raise NotFoundError(
+                f"pair {base}/{quote} has no rate dated {day}, but its inverse has: {stored}. "
+                "Name the pair in that order"
+            )
         raise NotFoundError(f"pair {base}/{quote} has no rate dated {day}: {what_to_do}")
     return f"rate {base}/{quote} on {day}", old
 

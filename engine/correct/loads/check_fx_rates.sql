@@ -1,5 +1,6 @@
 -- The incoming rates that break a rule about stored data. :must_exist is true in a file of
 -- corrections: it replaces rates, and does not add any.
+-- Where the inverse pair has a rate, the hint does not say to load one: it would go before that.
 -- For each rule its first five rows in the order of the input, with the number of all.
 WITH problem AS (
     SELECT 1 AS rule, 'unknown_reference' AS kind, 'base_currency' AS column_name,
@@ -33,6 +34,24 @@ WITH problem AS (
       AND NOT EXISTS (
           SELECT FROM fx_rates r
           WHERE r.base_currency = i.base_currency AND r.quote_currency = i.quote_currency
+            AND r.rate_date = i.rate_date)
+      AND NOT EXISTS (
+          SELECT FROM fx_rates r
+          WHERE r.base_currency = i.quote_currency AND r.quote_currency = i.base_currency
+            AND r.rate_date = i.rate_date)
+    UNION ALL
+    SELECT 6, 'not_stored', 'rate_date',
+           'only the inverse pair has a rate for that date: give the pair in that order',
+           row_no, rate_date::text
+    FROM incoming i
+    WHERE :must_exist::boolean
+      AND NOT EXISTS (
+          SELECT FROM fx_rates r
+          WHERE r.base_currency = i.base_currency AND r.quote_currency = i.quote_currency
+            AND r.rate_date = i.rate_date)
+      AND EXISTS (
+          SELECT FROM fx_rates r
+          WHERE r.base_currency = i.quote_currency AND r.quote_currency = i.base_currency
             AND r.rate_date = i.rate_date)
 )
 SELECT rule, kind, column_name, hint, row_no, value, count
