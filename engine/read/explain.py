@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from revalue.engine.core.date_ranges import date_ranges
-from revalue.engine.errors import NotFoundError
 from revalue.engine.lake.lake import Lake
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read.book_data import read_date
+from revalue.engine.read.queries import never_held
 from revalue.engine.read.row_valuation import (
     DIRECT,
     Book,
@@ -96,7 +96,7 @@ async def explain(database: Database, portfolio: str, security: str, day: date) 
             connection, portfolio=portfolio, security=security, date=day
         )
         if position is None:
-            raise NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")
+            raise await never_held(connection, portfolio, security)
         stored = await _stored(connection, dict(position), portfolio, security, day)
         book = await read_date(connection, portfolio, security, day, position)
     calendar = {name: position[name] for name in _CALENDAR}

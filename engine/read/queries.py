@@ -386,8 +386,8 @@ async def valuations_of_position(
     """
     async with database.connection() as connection:
         found = await sql("position_id").value(connection, portfolio=portfolio, security=security)
-    if found is None:
-        raise _never_held(portfolio, security)
+        if found is None:
+            raise await never_held(connection, portfolio, security)
     return await valuations(
         database,
         portfolio=portfolio,
@@ -420,9 +420,17 @@ async def _position(
         connection, portfolio=portfolio, security=security, known_at=known_at
     )
     if row is None:
-        raise _never_held(portfolio, security)
+        raise await never_held(connection, portfolio, security)
     return {**row, "known_at": last_commit}
 
 
-def _never_held(portfolio: str, security: str) -> NotFoundError:
+async def never_held(connection: Connection, portfolio: str, security: str) -> NotFoundError:
+    """Return the error for a position that does not exist.
+
+    Whether the security exists elsewhere is not said: tokens may be limited to portfolios.
+
+    Raises:
+        NotFoundError: the portfolio itself does not exist.
+    """
+    await require_existing(connection, portfolios=[portfolio], securities=None)
     return NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")

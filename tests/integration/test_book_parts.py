@@ -159,6 +159,9 @@ async def test_the_history_of_a_position_is_its_valuations(
         early = book.history("P1", "A", known_at=datetime(2001, 1, 1, tzinfo=UTC))
         assert early.equals(whole.clear())
         assert book.valuations(portfolio="P1", security="Z").is_empty()
-        for never in (("P1", "Z"), ("NOPE", "A")):
-            with pytest.raises(NotFoundError, match=f"'{never[0]}' has never held security"):
+        for never, words in (
+            (("P1", "Z"), "portfolio 'P1' has never held security 'Z'"),
+            (("NOPE", "A"), "there is no portfolio 'NOPE'"),
+        ):
+            with pytest.raises(NotFoundError, match=words):
                 book.history(*never)
