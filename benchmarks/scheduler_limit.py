@@ -29,7 +29,8 @@ from revalue.benchmarks.harness import WORKLOADS, BenchmarkFailedError
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.postgres.backends import application_name
-from revalue.engine.postgres.database import Connections, Database, avoid_nested_loops
+from revalue.engine.postgres.database import Connections, Database
+from revalue.engine.postgres.planner import avoid_nested_loops
 from revalue.engine.settings import Settings
 from revalue.engine.value.commit import sql
 from revalue.engine.value.valuer import ValuerOptions

@@ -11,7 +11,8 @@ from revalue.console.cli.correction_run import DryRun, ShowAll, Why, run_correct
 from revalue.console.cli.output import err
 from revalue.console.cli.split_output import print_split
 from revalue.engine.correct.splits.splits import SplitCorrection, split
-from revalue.engine.postgres.database import Connections, Database, rolled_back
+from revalue.engine.postgres.database import Connections, Database
+from revalue.engine.postgres.open_transaction import rolled_back
 
 
 def correct_split(

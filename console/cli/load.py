@@ -33,7 +33,8 @@ from revalue.engine.correct.loads.load import load as load_input
 from revalue.engine.correct.loads.load_progress import LoadProgress
 from revalue.engine.correct.loads.position_records import PositionRecord
 from revalue.engine.postgres import embedded
-from revalue.engine.postgres.database import Database, rolled_back
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import rolled_back
 
 _SHOWN_RECORDS = 10
 

@@ -13,7 +13,7 @@ from revalue.console.web.problems import responses
 from revalue.console.web.schemas.corrections import CorrectionsMade
 from revalue.engine.correct.corrections.log import log_together
 from revalue.engine.correct.corrections.together import Change, Together, together
-from revalue.engine.postgres.database import OpenTransaction
+from revalue.engine.postgres.open_transaction import OpenTransaction
 
 router = APIRouter(route_class=TokenFirst, tags=["corrections"])
 

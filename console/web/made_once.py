@@ -15,7 +15,8 @@ from revalue.console.web.responses import json_response, json_text
 from revalue.engine.correct import authors
 from revalue.engine.correct.authors import Author
 from revalue.engine.correct.requests import RequestKey, once
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 
 Made = TypeVar("Made")
 """What has been made, as the engine returns it."""

@@ -6,7 +6,7 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.backends import application_name, terminate_backends
-from revalue.engine.postgres.database import avoid_nested_loops
+from revalue.engine.postgres.planner import avoid_nested_loops
 from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import Connection, statements
 

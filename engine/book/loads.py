@@ -8,7 +8,7 @@ from revalue.engine.book.open_database import Part
 from revalue.engine.correct.inputs.kinds import Kind, known_kind
 from revalue.engine.correct.loads.recorded import Load, list_loads
 from revalue.engine.correct.reverts.reverts import Revert, log_revert, revert
-from revalue.engine.postgres.database import rolled_back
+from revalue.engine.postgres.open_transaction import rolled_back
 
 MAX_LIMIT = 100_000
 """So many loads can be listed at once."""

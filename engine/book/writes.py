@@ -21,7 +21,8 @@ from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import LoadResult, load
 from revalue.engine.correct.splits.splits import SplitCorrection
 from revalue.engine.postgres import embedded
-from revalue.engine.postgres.database import Connections, rolled_back
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import rolled_back
 from revalue.engine.preview.preview import OnProgress, OnRows, Preview, preview
 
 

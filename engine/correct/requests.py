@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from revalue.engine.errors import KeyReusedError, RequestInProgressError
-from revalue.engine.postgres.database import Connections, OpenTransaction
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.statement import statements
 
 sql = statements(__package__)

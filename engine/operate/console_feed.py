@@ -11,7 +11,8 @@ from revalue.engine.operate.status import (
     list_dead_letters,
     read_status,
 )
-from revalue.engine.postgres.database import Connections, OpenTransaction
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.statement import statements
 from revalue.engine.settings import Settings
 

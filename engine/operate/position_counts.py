@@ -20,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError
 from revalue.engine.operate import eta
-from revalue.engine.postgres.database import Connections, OpenTransaction
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.settings import Settings
 

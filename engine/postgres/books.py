@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from revalue.engine.errors import BookInUseError, NotFoundError, UsageError
-from revalue.engine.postgres.database import SHORT_SECONDS, translated_errors
+from revalue.engine.postgres.asyncpg_errors import translated_errors
+from revalue.engine.postgres.database import SHORT_SECONDS
 from revalue.engine.postgres.opening import connect
 from revalue.engine.postgres.statement import statements
 from revalue.engine.settings import BOOK_NAMES, FIRST_BOOK, is_book_name

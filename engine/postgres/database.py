@@ -1,27 +1,23 @@
-"""Connections and transactions of the control path, over asyncpg.
-
-The driver's errors become the engine's own (`translated_errors`).
-"""
+"""Connections and transactions of the control path, over asyncpg."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Literal, Protocol
 
 import asyncpg
 
-from revalue.engine.core.tasks import Task
 from revalue.engine.errors import (
     DatabaseUnavailableError,
     StatementCancelledError,
-    UsageError,
     WriteConflictError,
 )
 from revalue.engine.postgres.address import asyncpg_address
+from revalue.engine.postgres.asyncpg_errors import translated_errors, translated_misuse
 from revalue.engine.postgres.blockers import Blocker
-from revalue.engine.postgres.driver_errors import engine_error, no_encryption, unreachable
+from revalue.engine.postgres.driver_errors import unreachable
 from revalue.engine.postgres.liveness import CONNECT_SECONDS
 from revalue.engine.postgres.opening import (
     Session,
@@ -30,7 +26,7 @@ from revalue.engine.postgres.opening import (
     connected,
     require_own_session,
 )
-from revalue.engine.postgres.statement import Connection, name_of, statements
+from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.witness import (
     LOST,
     Awaited,
@@ -47,57 +43,6 @@ ANSWER_SECONDS = 4 * 3600
 
 SHORT_SECONDS = 30
 """How long statements may take that read or write a few rows."""
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Raise the engine's errors instead of the driver's errors (see driver_errors)."""
-    try:
-        yield
-    except asyncpg.InvalidCachedStatementError as error:
-        # The driver forgets its plans at this error: the statement may succeed when it is repeated.
-        raise WriteConflictError(f"the schema was changed under a statement: {error}") from error
-    except asyncpg.PostgresError as error:
-        message = error.args[0] + (f" ({error.detail})" if error.detail else "")
-        raise engine_error(
-            error.sqlstate,
-            message,
-            hint=error.hint,
-            statement=name_of(getattr(error, "query", None)),
-            names_table_only=error.table_name is not None and error.constraint_name is None,
-        ) from error
-    except asyncpg.ClientConfigurationError as error:
-        raise UsageError(f"the database's address cannot be used: {error}") from error
-    except (
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,  # the connection was cut in the middle of a statement
-    ) as error:
-        raise unreachable(str(error)) from error
-    except OSError as error:
-        if error.filename is not None:  # of a file, not of a connection
-            raise
-        if (refused := no_encryption(error)) is not None:
-            raise refused from error
-        raise unreachable(str(error) or type(error).__name__) from error
-
-
-@contextmanager
-def _translated_misuse(connection: Connection) -> Iterator[None]:
-    """Raise RuntimeError for a wrong use of the driver.
-
-    The driver raises the same class of error for it as for a lost connection.
-    """
-    try:
-        yield
-    except asyncpg.InterfaceError as error:
-        try:
-            is_lost = connection.is_closed()
-        except asyncpg.InterfaceError:  # so that the pool has taken it back
-            is_lost = True
-        if is_lost:
-            raise
-        raise RuntimeError(f"asyncpg was used in a way that it refuses: {error}") from error
-
 
 sql = statements(__package__)
 
@@ -328,7 +273,7 @@ class Database:
                     limit.begin(connection)
                     use = Use(_awaited_of(connection), partial(limit.close, connection, LOST))
                     self._witness.begin(use)
-                    with _translated_misuse(connection):
+                    with translated_misuse(connection):
                         yield connection
         except DatabaseUnavailableError as error:
             # What happened to one connection has often happened to all: a failover, a server that
@@ -383,51 +328,3 @@ class Database:
             connection.transaction(isolation=isolation, readonly=readonly),
         ):
             yield connection
-
-
-class OpenTransaction:
-    """Connections whose every transaction is the one that is already open on a connection.
-
-    What runs on it is committed or rolled back together with that transaction. It makes no
-    savepoints, so that all rows have the transaction's own id (xmin).
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @asynccontextmanager
-    async def connection(self, *, seconds: float | None = None) -> AsyncIterator[Connection]:
-        """Give the connection of the open transaction."""
-        yield self._connection
-
-    @asynccontextmanager
-    async def transaction(
-        self,
-        *,
-        isolation: Isolation = "read_committed",
-        readonly: bool = False,
-        seconds: float | None = None,
-    ) -> AsyncIterator[Connection]:
-        """Give the open transaction; its isolation is what it was opened with."""
-        yield self._connection
-
-
-@asynccontextmanager
-async def rolled_back(database: Connections) -> AsyncIterator[OpenTransaction]:
-    """Give a transaction in which to find out what a change would do: nothing of it is written."""
-    async with database.connection() as connection:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            yield OpenTransaction(connection)
-        finally:
-            await transaction.rollback()
-
-
-async def avoid_nested_loops(connection: Connection, task: Task) -> None:
-    """Disable nested loops for this transaction if the task's ids are dense.
-
-    Statistics lag behind new jobs, so the planner would do one index lookup per position, which
-    doubles the time.
-    """
-    await connection.execute(f"SET LOCAL enable_nestloop = {'off' if task.is_dense else 'on'}")

@@ -15,7 +15,8 @@ import asyncpg
 from revalue import migrations
 from revalue.engine import logs
 from revalue.engine.errors import DatabaseSetupError, SchemaVersionError, UsageError
-from revalue.engine.postgres.database import SHORT_SECONDS, translated_errors
+from revalue.engine.postgres.asyncpg_errors import translated_errors
+from revalue.engine.postgres.database import SHORT_SECONDS
 from revalue.engine.postgres.opening import connect
 from revalue.engine.postgres.statement import statements
 

@@ -20,7 +20,8 @@ from revalue.engine.core.eligibility import due_ranges
 from revalue.engine.errors import PlanTooLongError, PreviewTooLargeError
 from revalue.engine.operate.eta import throughput
 from revalue.engine.postgres.arrow import Snapshot
-from revalue.engine.postgres.database import Connections, Database, OpenTransaction
+from revalue.engine.postgres.database import Connections, Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.statement import Connection, Literal, Statement, statements
 from revalue.engine.postgres.transaction_reader import TransactionReader
 from revalue.engine.settings import Settings

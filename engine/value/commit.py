@@ -14,7 +14,8 @@ from revalue.engine.core.tasks import Task
 from revalue.engine.core.valuation import SNAPSHOT_COLUMNS
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.postgres.bulk_copy import copy_frame
-from revalue.engine.postgres.database import Database, avoid_nested_loops
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.planner import avoid_nested_loops
 from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.value.stores import POSTGRESQL, PreparedRows, SnapshotStore

@@ -16,7 +16,8 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres import statement
 from revalue.engine.postgres.arrow import ArrowReader
-from revalue.engine.postgres.database import Database, translated_errors
+from revalue.engine.postgres.asyncpg_errors import translated_errors
+from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 from tests.conftest import named
 from tests.faults.checks import assert_all_correct

@@ -15,7 +15,8 @@ from revalue.engine.correct.authors import MAX_CHARACTERS, Author, sign
 from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import InvalidInputError
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
 from tests.support import DAYS, Engine, engine, execute, fetch, prices

@@ -14,7 +14,8 @@ from revalue.benchmarks.baselines import chunks_of
 from revalue.benchmarks.cost import Meter
 from revalue.benchmarks.harness import BenchmarkFailedError
 from revalue.benchmarks.sizes import Size, kept, others_per_snapshot_byte, table_sizes
-from revalue.engine.postgres.database import Database, rolled_back
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import rolled_back
 from revalue.engine.settings import Settings
 from tests.conftest import book_template, drop_database, fresh_database
 

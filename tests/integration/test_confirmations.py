@@ -20,7 +20,8 @@ from revalue.engine.errors import (
     UsageError,
 )
 from revalue.engine.operate.prune import CONFIRMATIONS, prune
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.read.exceptions import Limits, exceptions
 from revalue.engine.read.report import Wanted
 from tests.conftest import book_template, drop_database, fresh_database

@@ -15,7 +15,8 @@ from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import InvalidInputError, NotFoundError
 from revalue.engine.fan_out import fan_out
-from revalue.engine.postgres.database import Database, rolled_back
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import rolled_back
 from revalue.engine.postgres.statement import Connection
 from revalue.engine.preview.plan import sql as preview_sql
 from tests.faults.checks import assert_all_correct

@@ -25,7 +25,8 @@ from revalue.engine.correct.loads.load import load
 from revalue.engine.correct.loads.load_progress import LoadProgress
 from revalue.engine.correct.writes import new_positions, new_prices, upserts
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError, UsageError
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.statement import Connection
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import DAYS, examples, execute, facts, fetch, prices, state_of

@@ -17,7 +17,8 @@ from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.operate import job_list, status
 from revalue.engine.operate.job_list import JobCursor, JobFilter, list_jobs, page_of_jobs
 from revalue.engine.operate.status import list_dead_letters, page_of_stuck_positions
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.statement import Statement
 from tests.conftest import drop_database, fresh_database
 from tests.support import SETTINGS, fetch

@@ -11,7 +11,8 @@ from revalue.engine.core.lifecycle import Lane
 from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.leadership.term import Term
-from revalue.engine.postgres.database import Database, OpenTransaction, rolled_back
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction, rolled_back
 from revalue.engine.stage import stage
 from revalue.engine.stage.scan import scan_page
 from tests.support import DAYS, Engine, engine, execute, facts, fetch, load_small_book, open_days

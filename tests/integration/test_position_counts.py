@@ -22,7 +22,8 @@ from revalue.engine.operate.console_feed import read_console_state
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.position_counts import CountKeeper, PositionCounts, count_positions
 from revalue.engine.operate.status import list_corrections, read_status, retry_jobs
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.value import valuer
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.support import (

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from revalue.console.reference.reference import compare, read_book
 from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import LoadResult, load
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from tests.support import (
     DAYS,
     engine,

@@ -21,7 +21,8 @@ from revalue.engine.errors import CorrectionRefusedError, TermLostError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
 from revalue.engine.postgres.arrow import Snapshot
-from revalue.engine.postgres.database import Database, OpenTransaction
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.sequences import take_ids
 from revalue.engine.postgres.statement import statements
 from revalue.engine.postgres.transaction_reader import TransactionReader

@@ -20,7 +20,8 @@ from revalue.engine.correct.loads.recorded import list_loads
 from revalue.engine.correct.reverts.reverts import revert
 from revalue.engine.correct.splits.splits import SplitCorrection, split
 from revalue.engine.errors import CorrectionRefusedError, InvalidInputError
-from revalue.engine.postgres.database import Database, rolled_back
+from revalue.engine.postgres.database import Database
+from revalue.engine.postgres.open_transaction import rolled_back
 from tests.integration.test_cli import code, run
 from tests.integration.test_cli_conventions import revalue as revalue_command
 from tests.support import DAYS, facts, fetch, prices

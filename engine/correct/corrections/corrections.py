@@ -18,7 +18,8 @@ from revalue.engine.correct.loads.load import load
 from revalue.engine.correct.reach import dates_of, reach
 from revalue.engine.correct.securities import require_security
 from revalue.engine.errors import InvalidInputError, NotFoundError
-from revalue.engine.postgres.database import Connections, OpenTransaction
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)

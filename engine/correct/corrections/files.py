@@ -7,7 +7,8 @@ from revalue.engine.correct.inputs.sources import Input, read
 from revalue.engine.correct.loads.load import load
 from revalue.engine.correct.reach import reach
 from revalue.engine.errors import InvalidInputError
-from revalue.engine.postgres.database import Connections, OpenTransaction
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import OpenTransaction
 
 
 @dataclass(frozen=True)

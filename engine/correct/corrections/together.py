@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from revalue.engine.correct.corrections.corrections import Correction
 from revalue.engine.correct.reach import reach_together
-from revalue.engine.postgres.database import Connections, OpenTransaction
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import OpenTransaction
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from revalue.engine.errors import (
     UsageError,
 )
 from revalue.engine.postgres.ahead import ahead
-from revalue.engine.postgres.database import Connections, OpenTransaction
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)

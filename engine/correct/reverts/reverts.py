@@ -23,7 +23,8 @@ from revalue.engine.errors import (
     UsageError,
     WriteConflictError,
 )
-from revalue.engine.postgres.database import Connections, rolled_back
+from revalue.engine.postgres.database import Connections
+from revalue.engine.postgres.open_transaction import rolled_back
 from revalue.engine.postgres.statement import Connection, statements
 
 sql = statements(__package__)
