@@ -25,8 +25,9 @@ from revalue.engine.lake.maintain import maintain
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.transaction_reader import read_frame
 from revalue.engine.read import report
+from revalue.engine.read.frames import totals_by_currency
 from revalue.engine.read.lake_sql import LakeSql
-from revalue.engine.read.queries import ReaderQueries, totals_by_currency
+from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.read.report import Wanted
 from revalue.engine.settings import Settings
 

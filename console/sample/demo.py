@@ -32,7 +32,8 @@ from revalue.engine.errors import ValuationIncompleteError
 from revalue.engine.operate.status import Status, count_position_days
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.queries import read_price, totals_by_currency
+from revalue.engine.read.frames import totals_by_currency
+from revalue.engine.read.queries import read_price
 from revalue.engine.runtime import Run
 from revalue.engine.settings import Settings
 

@@ -15,7 +15,7 @@ from revalue.engine.errors import UsageError
 from revalue.engine.operate.job_list import MAX_ID, list_jobs, read_job
 from revalue.engine.operate.retries import Retried, retry, retry_failed
 from revalue.engine.operate.status import list_dead_letters
-from revalue.engine.read.queries import require_existing
+from revalue.engine.read.refusals import require_existing
 
 MAX_LIMIT = 10_000
 """So many spans or dead letters can be listed at once."""

@@ -11,7 +11,7 @@ from revalue.engine.argument_types import require_day, require_day_or_none
 from revalue.engine.book.open_database import Part
 from revalue.engine.export.export import Exported, Format, export
 from revalue.engine.export.export import OnProgress as OnExportProgress
-from revalue.engine.read import queries, report
+from revalue.engine.read import frames, report
 from revalue.engine.read.changes import changes
 from revalue.engine.read.explain import Explanation, explain
 from revalue.engine.read.files import write_file
@@ -63,7 +63,7 @@ class Reads(Part):
         require_day_or_none("first_date", first_date)
         require_day_or_none("last_date", last_date)
         return self._wait(
-            queries.valuations(
+            frames.valuations(
                 self._database,
                 portfolio=portfolio,
                 security=security,
@@ -117,7 +117,7 @@ class Reads(Part):
         require_day_or_none("first_date", first_date)
         require_day_or_none("last_date", last_date)
         return self._wait(
-            queries.valuations_of_position(
+            frames.valuations_of_position(
                 self._database,
                 portfolio,
                 security,
@@ -216,8 +216,8 @@ class Reads(Part):
             RevalueError: as for `positions`.
         """
         wanted = wanted_report(last_date, first_date, portfolios, securities, known_at)
-        frames = report.positions(self._database, wanted)
-        return self._wait(write_file(Path(file), report.REPORT_COLUMNS, frames))
+        pages = report.positions(self._database, wanted)
+        return self._wait(write_file(Path(file), report.REPORT_COLUMNS, pages))
 
     def export(
         self,
@@ -320,5 +320,5 @@ def wanted_report(
     )
 
 
-async def _all(frames: AsyncIterator[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat([frame async for frame in frames])
+async def _all(pages: AsyncIterator[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat([frame async for frame in pages])

@@ -17,7 +17,7 @@ from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.statement import Connection, Rows, statements
-from revalue.engine.read.queries import require_existing
+from revalue.engine.read.refusals import require_existing
 
 sql = statements(__package__)
 

@@ -180,7 +180,7 @@ async def valuations(
 
 
 async def totals_by_currency(connection: Connection, lake: Lake) -> pl.DataFrame:
-    """Return what queries.totals_by_currency does, of both stores: some months after the others.
+    """Return what frames.totals_by_currency does, of both stores: some months after the others.
 
     A file that is not merged may have rows of all months: it is read once for each period.
     """

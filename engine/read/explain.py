@@ -13,7 +13,7 @@ from revalue.engine.lake.lake import Lake
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read.book_data import read_date
-from revalue.engine.read.queries import never_held
+from revalue.engine.read.refusals import never_held
 from revalue.engine.read.row_valuation import (
     DIRECT,
     Book,

@@ -30,7 +30,7 @@ from revalue.engine.lake.storage_errors import error_of_s3
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements
 from revalue.engine.read.both_stores import read_all_spans, read_parameters
-from revalue.engine.read.queries import require_known
+from revalue.engine.read.refusals import require_known
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -12,22 +12,14 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-import polars as pl
-
-from revalue.engine.core.decimals import AMOUNT, RATE
-from revalue.engine.core.valuation import AMOUNT_COLUMNS, VALUE_COLUMNS
-from revalue.engine.errors import (
-    NoLongerKnownError,
-    NotFoundError,
-    NotYetKnownError,
-    UsageError,
-)
+from revalue.engine.core.valuation import VALUE_COLUMNS
+from revalue.engine.errors import NotFoundError
 from revalue.engine.lake.lake import Lake
 from revalue.engine.lake.overlay import READABLE, overlay_dicts, stored_twice
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, Rows, statements
-from revalue.engine.postgres.transaction_reader import read_frame
 from revalue.engine.read import both_stores
+from revalue.engine.read.refusals import never_held, require_known
 
 sql = statements(__package__)
 
@@ -254,47 +246,6 @@ async def open_limited(
     )
 
 
-async def require_known(connection: Connection, known_at: datetime | None) -> datetime | None:
-    """Return the last visible commit at or before `known_at` (None: now).
-
-    Returns:
-        The time of the commit, or None before the first one.
-
-    Raises:
-        NotYetKnownError: `known_at` is in the future of the database's clock.
-        NoLongerKnownError: `known_at` is before the retention floor.
-    """
-    found = await sql("known_at").one(connection, known_at=known_at)
-    if known_at is not None and found["is_future"]:
-        raise NotYetKnownError(
-            f"known_at {known_at.isoformat()} is in the future of the database's clock: "
-            "give a time that has passed"
-        )
-    if known_at is not None and found["passed_floor"] is not None:
-        raise NoLongerKnownError(
-            f"known_at {known_at.isoformat()} is before the retention floor "
-            f"{found['passed_floor'].isoformat()}: what was shown then is pruned. "
-            "Ask for the floor or a later time"
-        )
-    last_commit: datetime | None = found["last_commit"]
-    return last_commit
-
-
-async def require_existing(
-    connection: Connection, *, portfolios: list[str] | None, securities: list[str] | None
-) -> None:
-    """Refuse portfolios and securities that do not exist: an empty answer would look right.
-
-    Raises:
-        NotFoundError: one does not exist.
-    """
-    row = await sql("unknown_ids").one(connection, portfolios=portfolios, securities=securities)
-    if row["portfolio"] is not None:
-        raise NotFoundError(f"there is no portfolio {row['portfolio']!r}")
-    if row["security"] is not None:
-        raise NotFoundError(f"there is no security {row['security']!r}")
-
-
 async def read_price(database: Database, security: str, day: date) -> Decimal:
     """Return the stored price of a security that is dated `day`, as quoted.
 
@@ -306,96 +257,6 @@ async def read_price(database: Database, security: str, day: date) -> Decimal:
     if price is None:
         raise NotFoundError(f"security {security!r} has no price dated {day}")
     return price
-
-
-async def totals_by_currency(database: Database) -> pl.DataFrame:
-    """Return what readers see now, summed over all portfolios of a base currency.
-
-    Returns:
-        base_currency (text), date, market_value and unrealized_gain (AMOUNT, in the base currency),
-        ordered by base_currency and date.
-    """
-    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        lake = await Lake.of(connection)
-        if lake is not None:
-            return await both_stores.totals_by_currency(connection, lake)
-        rows = await read_frame(connection, sql("totals_by_currency").text)
-    return rows.with_columns(pl.col("market_value", "unrealized_gain").cast(AMOUNT))
-
-
-async def valuations(
-    database: Database,
-    *,
-    portfolio: str | None = None,
-    security: str | None = None,
-    first_date: date | None = None,
-    last_date: date | None = None,
-    known_at: datetime | None = None,
-) -> pl.DataFrame:
-    """Return the valued position-days that readers see: see Book.valuations.
-
-    Raises:
-        NotFoundError: there is no such portfolio or security.
-        UsageError: `known_at` has no time zone.
-        NotYetKnownError: `known_at` is in the future.
-        NoLongerKnownError: `known_at` is before the retention floor.
-    """
-    if known_at is not None and known_at.tzinfo is None:
-        raise UsageError(f"known_at {known_at} has no time zone: give one, for example UTC")
-    given = {
-        "portfolio": portfolio,
-        "security": security,
-        "first_date": first_date,
-        "last_date": last_date,
-        "known_at": known_at,
-    }
-    statement = sql("valuations")
-    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        await require_known(connection, known_at)
-        await require_existing(
-            connection,
-            portfolios=None if portfolio is None else [portfolio],
-            securities=None if security is None else [security],
-        )
-        rows = await read_frame(
-            connection, statement.positional, *(given[name] for name in statement.parameters)
-        )
-        rows = rows.with_columns(
-            pl.col(AMOUNT_COLUMNS).cast(AMOUNT), pl.col("price", "fx_rate").cast(RATE)
-        )
-        lake = await Lake.of(connection)
-        if lake is not None:
-            rows = await both_stores.valuations(connection, lake, rows, **given)
-    return rows
-
-
-async def valuations_of_position(
-    database: Database,
-    portfolio: str,
-    security: str,
-    *,
-    first_date: date | None = None,
-    last_date: date | None = None,
-    known_at: datetime | None = None,
-) -> pl.DataFrame:
-    """Return the `valuations` of one position.
-
-    Raises:
-        NotFoundError: the portfolio has never held the security.
-        RevalueError: as for `valuations`.
-    """
-    async with database.connection() as connection:
-        found = await sql("position_id").value(connection, portfolio=portfolio, security=security)
-        if found is None:
-            raise await never_held(connection, portfolio, security)
-    return await valuations(
-        database,
-        portfolio=portfolio,
-        security=security,
-        first_date=first_date,
-        last_date=last_date,
-        known_at=known_at,
-    )
 
 
 async def _rows(connection: Connection, name: str, **values: Any) -> Rows:
@@ -422,15 +283,3 @@ async def _position(
     if row is None:
         raise await never_held(connection, portfolio, security)
     return {**row, "known_at": last_commit}
-
-
-async def never_held(connection: Connection, portfolio: str, security: str) -> NotFoundError:
-    """Return the error for a position that does not exist.
-
-    Whether the security exists elsewhere is not said: tokens may be limited to portfolios.
-
-    Raises:
-        NotFoundError: the portfolio itself does not exist.
-    """
-    await require_existing(connection, portfolios=[portfolio], securities=None)
-    return NotFoundError(f"portfolio {portfolio!r} has never held security {security!r}")

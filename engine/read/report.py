@@ -19,7 +19,7 @@ from revalue.engine.lake.overlay import READABLE, overlay, price_effect
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.postgres.transaction_reader import read_frame
-from revalue.engine.read.queries import require_existing, require_known
+from revalue.engine.read.refusals import require_existing, require_known
 
 sql = statements(__package__)
 

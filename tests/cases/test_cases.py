@@ -33,7 +33,8 @@ from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.status import list_corrections, list_dead_letters
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
-from revalue.engine.read.queries import ReaderQueries, valuations
+from revalue.engine.read.frames import valuations
+from revalue.engine.read.queries import ReaderQueries
 from tests.support import Engine, engine, execute, fetch
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("*/case.toml"))

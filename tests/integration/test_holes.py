@@ -17,7 +17,8 @@ from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import CorrectionRefusedError
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.queries import ReaderQueries, valuations
+from revalue.engine.read.frames import valuations
+from revalue.engine.read.queries import ReaderQueries
 from tests.support import (
     Engine,
     dates,

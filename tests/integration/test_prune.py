@@ -40,7 +40,8 @@ from revalue.engine.operate.prune import (
 from revalue.engine.operate.status import retry_jobs
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.queries import ReaderQueries, valuations
+from revalue.engine.read.frames import valuations
+from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.read.queries import sql as read_sql
 from tests.conftest import drop_database, fresh_database, named
 from tests.integration.test_cli import code, run

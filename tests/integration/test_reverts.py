@@ -29,7 +29,7 @@ from revalue.engine.operate.prune import REPLACED_PRICES, REPLACED_RECORDS, prun
 from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.open_transaction import OpenTransaction, rolled_back
-from revalue.engine.read.queries import valuations
+from revalue.engine.read.frames import valuations
 from tests.conftest import book_template, drop_database, fresh_database
 from tests.integration.test_cli import code, run
 from tests.support import DAYS, engine, execute, facts, fetch, prices, until

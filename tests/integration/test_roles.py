@@ -32,7 +32,7 @@ from revalue.engine.leadership.sessions import require_sessions
 from revalue.engine.operate import tokens
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.queries import valuations
+from revalue.engine.read.frames import valuations
 from tests.conftest import in_memory, named
 from tests.support import (
     DAYS,

@@ -31,7 +31,8 @@ from revalue.engine.postgres import schema
 from revalue.engine.postgres.bulk_copy import copy_frame
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
-from revalue.engine.read.queries import ReaderQueries, totals_by_currency, valuations
+from revalue.engine.read.frames import totals_by_currency, valuations
+from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.settings import Settings
 from revalue.engine.value.valuer import Valuer, ValuerOptions
 from tests.conftest import drop_database, fresh_database

@@ -26,8 +26,8 @@ from revalue.engine.lake.maintain import maintain
 from revalue.engine.lake.storage import open_storage
 from revalue.engine.postgres.database import Database
 from revalue.engine.read import report
+from revalue.engine.read.frames import valuations
 from revalue.engine.read.lake_sql import EFFECTS, LakeSql, sql
-from revalue.engine.read.queries import valuations
 from revalue.engine.read.report import Wanted
 from tests.integration.test_cli import code, run
 from tests.integration.test_prune import live, moments

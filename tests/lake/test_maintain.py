@@ -16,7 +16,7 @@ from revalue.engine.lake.check import check, sweep
 from revalue.engine.lake.maintain import Maintained, maintain
 from revalue.engine.operate.prune import prune
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.queries import valuations
+from revalue.engine.read.frames import valuations
 from tests.faults.checks import assert_all_correct
 from tests.integration.test_prune import changes, everything, live, moments
 from tests.lake.test_lake import in_lake
