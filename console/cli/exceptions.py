@@ -25,9 +25,10 @@ from revalue.console.cli.report_output import Cells, Target, money, run_report
 from revalue.engine.correct.authors import local_author
 from revalue.engine.correct.confirmations import confirmations
 from revalue.engine.correct.confirmations.confirmations import Confirmable
+from revalue.engine.correct.corrections.large_moves import MOVE_PERCENT
 from revalue.engine.errors import UsageError
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.exceptions import EXCEPTION_COLUMNS, MOVE_PERCENT, MOVERS, Limits
+from revalue.engine.read.exceptions import EXCEPTION_COLUMNS, MOVERS, Limits
 from revalue.engine.read.exceptions import exceptions as read_exceptions
 from revalue.engine.read.moves import shown_move
 from revalue.engine.read.report import Wanted

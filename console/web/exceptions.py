@@ -22,10 +22,11 @@ from revalue.console.web.schemas.exceptions import Confirmation, Exceptions
 from revalue.engine.correct.authors import Author
 from revalue.engine.correct.confirmations import confirmations
 from revalue.engine.correct.confirmations.confirmations import Against, Confirmable
+from revalue.engine.correct.corrections.large_moves import MOVE_PERCENT
 from revalue.engine.correct.inputs.parsing import MAX_ID_CHARACTERS
 from revalue.engine.errors import ReportTooLargeError
 from revalue.engine.postgres.database import Database
-from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, find_exceptions
+from revalue.engine.read.exceptions import MOVERS, Limits, find_exceptions
 from revalue.engine.read.moves import shown_move
 from revalue.engine.read.report import Wanted
 

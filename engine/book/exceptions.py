@@ -12,7 +12,8 @@ from revalue.engine.book.reads import wanted_report
 from revalue.engine.correct.authors import local_author
 from revalue.engine.correct.confirmations import confirmations
 from revalue.engine.correct.confirmations.confirmations import Confirmable
-from revalue.engine.read.exceptions import MOVE_PERCENT, MOVERS, Limits, exceptions
+from revalue.engine.correct.corrections.large_moves import MOVE_PERCENT
+from revalue.engine.read.exceptions import MOVERS, Limits, exceptions
 from revalue.engine.read.moves import shown_move
 
 

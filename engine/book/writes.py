@@ -118,7 +118,7 @@ class Writes(Part):
 
         Returns:
             What was corrected, and how many positions and which dates it affects at most; under
-            `warnings`, that a date is in the future.
+            `warnings`, that a date is in the future, or a price or rate far from the one before.
 
         Raises:
             NotFoundError: the price or rate is not stored; nobody holds what is split.

@@ -13,6 +13,7 @@ import polars as pl
 
 from revalue.engine.core.decimals import AMOUNT, RATE
 from revalue.engine.correct.confirmations.confirmations import Confirmable
+from revalue.engine.correct.corrections.large_moves import MOVE_PERCENT
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Connection, statements
 from revalue.engine.read import report
@@ -21,10 +22,6 @@ from revalue.engine.read.moves import MOVES, with_moves
 from revalue.engine.read.report import Wanted
 
 sql = statements(__package__)
-
-MOVE_PERCENT = 20.0
-"""A price or rate that moved more than this is listed, unless the instrument has a limit of its
-own."""
 
 MOVERS = 10
 """So many positions whose value moved most are listed, per base currency."""

@@ -64,6 +64,45 @@ async def valued(url: str, database: Database):  # type: ignore[no-untyped-def]
         yield running
 
 
+async def test_a_price_or_rate_far_from_the_one_before_it_is_told(database: Database) -> None:
+    """A wrong one that is put right is not: it is compared with its neighbour, not with itself."""
+    await load_small_book(database, portfolios=1)
+    day, before = DAYS[7], DAYS[6]
+    await load(database, Kind.PRICES, prices("A", {before: "75", day: "75.5"}))
+    await load(database, Kind.PRICES, prices("B", {before: "10", day: "10"}))
+    await execute(database, "UPDATE instruments SET move_limit_percent=50 WHERE security_id = 'B'")
+
+    async def told(security: str, price: str) -> tuple[str, ...]:
+        return (await corrections.price(database, security, day, Decimal(price))).warnings
+
+    [warning] = await told("A", "0.755")
+    assert warning.startswith(
+        f"0.755 is -99.0 % from the price of {before}, 75: more than the 20 %"
+    )
+    assert await told("A", "75.5") == ()
+    assert await told("A", "90") == (), "that is 20 %, and not more"
+    assert await told("A", "60") == ()
+    assert len(await told("A", "59.99")) == 1
+    assert await told("B", "15") == (), "its own limit is 50 %"
+    [warning] = await told("B", "15.01")
+    assert "is +50.1 % from" in warning
+    assert "more than the 50 %" in warning
+    await execute(
+        database, "UPDATE market_prices SET currency = 'EUR' WHERE price_date = $1", before
+    )
+    assert await told("A", "0.8") == (), "in another currency"
+
+    async def of_rate(rate: str) -> tuple[str, ...]:
+        return (await corrections.rate(database, "EUR", "USD", day, Decimal(rate))).warnings
+
+    [[stored]] = await fetch(
+        database, "SELECT rate FROM fx_rates WHERE rate_date = $1 AND base_currency = 'EUR'", before
+    )
+    assert await of_rate(f"{stored * Decimal('1.2'):.18f}") == ()
+    [warning] = await of_rate(f"{stored * 2:.18f}")
+    assert warning.startswith(f"{(stored * 2).normalize():f} is +100.0 % from the rate of {before}")
+
+
 async def test_a_price_of_one_day_touches_one_row_of_each_holder(
     valued: Engine, database: Database
 ) -> None:

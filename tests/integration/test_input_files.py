@@ -243,7 +243,7 @@ def test_a_correction_of_a_day_to_come_is_told_on_the_command_line(
     given = parquet_of(prices("A", {FAR: "9"}))
     dry_run = ("correct", *arguments, "--dry-run")
     as_json = json.loads(call(book, *dry_run, "--json", given=given).stdout)
-    warnings = as_json["correction"]["warnings"]
+    warnings = [each for each in as_json["correction"]["warnings"] if "_date" in each]
     assert [told is not None and told in each for each in warnings] == [True] * (told is not None)
     for command in (dry_run, ("correct", *arguments)):
         said = call(book, *command, given=given).output.splitlines()
@@ -258,7 +258,7 @@ def test_a_day_to_come_is_told_in_python(book: str) -> None:
         assert f"(row 1: A {FAR})" in told
         corrected = opened.correct(revalue.Price("A", FAR, Decimal(8)))
         assert not isinstance(corrected, revalue.SplitCorrection)
-        assert corrected.warnings == (of_price(FAR),)
+        assert of_price(FAR) in corrected.warnings
         [told] = opened.correct(revalue.FileOf(prices("A", {FAR: "9"}))).warnings
         assert f"(row 1: A {FAR})" in told
         assert opened.load("prices", prices("A", {DAYS[3]: "7"})).warnings == ()

@@ -79,7 +79,10 @@ CorrectedWhy = Annotated[
 
 Warnings = Annotated[
     list[str],
-    Field(description="What is strange and was accepted, such as a date in the future."),
+    Field(
+        description="What is strange and was accepted: a date in the future, or a price or rate "
+        "far from the one before it."
+    ),
 ]
 
 

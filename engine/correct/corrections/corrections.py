@@ -11,6 +11,10 @@ from decimal import Context, Decimal
 import polars as pl
 
 from revalue.engine.core.date_ranges import DateRange
+from revalue.engine.correct.corrections.large_moves import (
+    price_move_warnings,
+    rate_move_warnings,
+)
 from revalue.engine.correct.inputs.future_dates import future_date_warnings
 from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.inputs.problems import RejectedInputError
@@ -43,7 +47,8 @@ class Correction:
         dates: the dates that it affects, both ends of each range included; empty without a trigger.
         portfolio: the portfolio of a corrected position.
         security: the security of a corrected price or position.
-        warnings: what is strange about the new value, in words: a date in the future.
+        warnings: what is strange about the new value, in words: a date in the future, or a price or
+            rate that is far from the one before it.
     """
 
     what: str
@@ -74,7 +79,10 @@ async def price(database: Connections, security: str, day: date, new: Decimal) -
     async with database.transaction() as connection:
         what, old = await _locked_price(connection, security, day, _LOAD_PRICE)
         await sql("replace_price").execute(connection, security=security, date=day, price=new)
-        warnings = future_date_warnings(Kind.PRICES, day)
+        warnings = (
+            *future_date_warnings(Kind.PRICES, day),
+            *await price_move_warnings(connection, security, day, new),
+        )
         return await _correction(connection, what, old, new, security=security, warnings=warnings)
 
 
@@ -113,7 +121,10 @@ async def rate(database: Connections, base: str, quote: str, day: date, new: Dec
     async with database.transaction() as connection:
         what, old = await _locked_rate(connection, base, quote, day, _LOAD_RATE)
         await sql("replace_rate").execute(connection, base=base, quote=quote, date=day, rate=new)
-        warnings = future_date_warnings(Kind.FX_RATES, day)
+        warnings = (
+            *future_date_warnings(Kind.FX_RATES, day),
+            *await rate_move_warnings(connection, base, quote, day, new),
+        )
         return await _correction(connection, what, old, new, warnings=warnings)
 
 
