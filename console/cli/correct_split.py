@@ -61,7 +61,8 @@ def correct_split(
 
     if not yes and not dry_run:
         what = f"the quantities of {security} would be multiplied by {ratio} from {day} on"
+        found = CliContext.of(ctx).run(look)  # first: what cannot be made is no question
         require_somebody(f"{what} (--dry-run shows it)")
-        print_split(CliContext.of(ctx).run(look), err)
+        print_split(found, err)
         require_confirmation(what, confirmed=False)
     run_correction(ctx, correct, dry_run, as_json, why, show_all=show_all)

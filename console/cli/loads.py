@@ -119,8 +119,9 @@ def take_back(
         return done
 
     if not yes and not dry_run:
+        found = context.run(count)  # first: what cannot be taken back is no question
         require_somebody(f"load {load} would be taken back (--dry-run shows it)")
-        err.print(describe_revert(context.run(count), is_done=False))
+        err.print(describe_revert(found, is_done=False))
         require_confirmation(f"load {load} would be taken back", confirmed=False)
     done = context.run(run)
     if isinstance(done, Preview):

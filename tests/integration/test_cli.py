@@ -345,7 +345,7 @@ async def test_a_file_is_loaded_and_a_bad_one_is_refused_whole(valued: str, tmp_
     pl.DataFrame({**frame, "price": ["x"]}).write_csv(path)
     got, output = code(valued, "load", "prices", str(path))
     assert got == 65
-    assert "price: not a number: 1 rows (line 2: x)" in output
+    assert "price: not a number such as 1070.5: 1 row (line 2: x)" in output
     pl.DataFrame(frame).clear().write_csv(path)
     got, output = code(valued, "load", "prices", str(path))
     assert (got, "has no rows" in output) == (65, True)

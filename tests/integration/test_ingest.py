@@ -145,7 +145,7 @@ def changed(kind: str, **cells: object) -> pl.DataFrame:
         (
             "prices",
             lambda: changed("prices", security_id="Z"),
-            "security_id: unknown security: 1 rows (row 1: Z)",
+            "security_id: unknown security: 1 row (row 1: Z)",
         ),
         (
             "prices",
@@ -156,34 +156,34 @@ def changed(kind: str, **cells: object) -> pl.DataFrame:
         (
             "prices",
             lambda: changed("prices", currency="ZZZ"),
-            "currency: unknown currency: 1 rows (row 1: ZZZ)",
+            "currency: unknown currency: 1 row (row 1: ZZZ)",
         ),
         (
             "prices",
             lambda: changed("prices", price=float("nan")),
-            "price: not a number (NaN or infinite): 1 rows (row 1: nan)",
+            "price: not a number (NaN or infinite): 1 row (row 1: nan)",
         ),
         (
             "prices",
             lambda: changed("prices", price="NaN"),
-            "price: not a number: 1 rows (row 1: NaN)",
+            "price: not a number such as 1070.5: 1 row (row 1: NaN)",
         ),
         ("prices", lambda: changed("prices", price="1e"), "price: not a number"),
         ("prices", lambda: changed("prices", price="1e1000"), "price: not a number"),
         (
             "prices",
             lambda: changed("prices", price="1.5e18"),
-            "price: more than 18 digits before the point: 1 rows (row 1: 1.5e18)",
+            "price: more than 18 digits before the point: 1 row (row 1: 1.5e18)",
         ),
         (
             "prices",
             lambda: changed("prices", price="1.5e-10"),
-            "price: more than 10 decimal places: round it before loading: 1 rows (row 1: 1.5e-10)",
+            "price: more than 10 decimal places: round it before loading: 1 row (row 1: 1.5e-10)",
         ),
         (
             "prices",
             lambda: changed("prices", price=Decimal("0E-10")),
-            "price: not positive: 1 rows (row 1: 0.0000000000)",
+            "price: not positive: 1 row (row 1: 0.0000000000)",
         ),
         ("prices", lambda: changed("prices", price="0"), "price: not positive"),
         ("prices", lambda: changed("prices", price="-3"), "price: not positive"),
@@ -222,7 +222,7 @@ def changed(kind: str, **cells: object) -> pl.DataFrame:
         (
             "prices",
             lambda: pl.concat([changed("prices")] * 2),
-            "the same security_id, price_date as a row before: 1 rows (row 2",
+            "the same security_id, price_date as a row before: 1 row (row 2",
         ),
         (
             "fx_rates",
@@ -816,7 +816,7 @@ async def test_rows_are_counted_where_line_numbers_would_be_wrong(
         path.write_text(text)
         with pytest.raises(RejectedInputError) as refused:
             await load(book, "prices", path)
-        assert f"price: not a number: 1 rows ({unit})" in str(refused.value)
+        assert f"price: not a number such as 1070.5: 1 row ({unit})" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -440,7 +440,9 @@ async def test_the_command_shows_what_it_would_do_and_wants_consent(
         assert (told["correction"]["load_id"], told["positions"]) == (None, 2)
         got, message = code(url, "loads", "revert", str(number))
         assert (got, "pass --yes to confirm" in message) == (2, True)
-        assert code(url, "loads", "revert", "4711", "--yes")[0] == 4
+        for confirmed in (("--yes",), ()):
+            got, message = code(url, "loads", "revert", "4711", *confirmed)
+            assert (got, "4711" in message) == (4, True)
         with revalue.connect(url) as book:
             assert book.loads.revert(number, dry_run=True).load_id is None
         assert await inputs(database) == before

@@ -37,6 +37,7 @@ COMMANDS = [
     ("exceptions", "unconfirm", "price", "NOPE", DAY),
     ("correct", "price", "NOPE", DAY, "1"),
     ("correct", "split", "NOPE", DAY, "2:1", "--yes"),
+    ("correct", "split", "NOPE", DAY, "2:1"),
     ("open", DAY, "--calendar", "NOPE"),
     ("tokens", "create", "desk", "--scope", "read", *OF_PORTFOLIO),
 ]

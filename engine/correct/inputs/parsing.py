@@ -263,7 +263,7 @@ def _decimal(
     long = text.str.extract(r"\.([0-9]+)$").str.strip_chars_end("0").str.len_bytes() > column.places
     large = text.str.extract(r"^[+-]?0*([0-9]*)").str.len_bytes() > column.digits
     problems += [
-        find(ProblemKind.NOT_A_NUMBER, "not a number", column.name, bad, raw),
+        find(ProblemKind.NOT_A_NUMBER, "not a number such as 1070.5", column.name, bad, raw),
         find(
             ProblemKind.TOO_MANY_PLACES,
             f"more than {column.places} decimal places: round it before loading",

@@ -129,16 +129,20 @@ class RejectedInputError(InvalidInputError):
 
     def __init__(self, place: str, rows: int, unit: str, problems: list[InputProblem]) -> None:
         self.problems = problems
-        lines = [f"{place}: {rows:,} rows, nothing loaded"]
+        lines = [f"{place}: {_counted(rows)}, nothing loaded"]
         for problem in problems:
-            rows_shown = ", ".join(
-                f"{unit} {number}: {shown(value)}" for number, value in problem.rows
-            )
-            lines.append(
-                f"  {shown(problem.column)}: {problem.hint}: {problem.count:,} rows"
-                + (f" ({rows_shown})" if rows_shown else "")
-            )
+            line = f"  {shown(problem.column)}: {problem.hint}"
+            if problem.kind not in _OF_COLUMNS:
+                line += f": {_counted(problem.count)}"
+            if problem.rows:
+                named = (f"{unit} {number}: {shown(value)}" for number, value in problem.rows)
+                line += f" ({', '.join(named)})"
+            lines.append(line)
         super().__init__("\n".join(lines))
+
+
+def _counted(rows: int) -> str:
+    return f"{rows:,} row" if rows == 1 else f"{rows:,} rows"
 
 
 def find(
