@@ -68,6 +68,17 @@ async def test_a_correction_is_shown_from_start_to_end(
     assert await console.evaluate("window.notReloaded")
 
 
+async def test_what_is_due_without_a_scheduler_names_the_command_that_does_it(
+    url: str, database: Database, chrome: Browser
+) -> None:
+    await corrections.price(database, "A", DAYS[7], Decimal("31.5"))
+    with serving(create_app(url, feed=FEED)) as base:
+        async with page(chrome, base) as shown:
+            await shown.goto("")
+            tile = shown.locator(".tile.leader")
+            await expect(tile).to_contain_text('No scheduler is running. "revalue value" does')
+
+
 async def test_a_portfolio_shows_that_it_is_reprocessed_and_then_the_new_number(
     console: Page, database: Database, valued: Engine
 ) -> None:

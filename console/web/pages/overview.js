@@ -202,14 +202,14 @@ function figures(tile, state) {
   );
   const age = state.heartbeat_age_seconds;
   const silent = state.holder !== null && age > state.lease_seconds;
+  const isDue = state.remaining_position_days > 0 || state.triggers_queued > 0; // without work no scheduler is needed
   put(
     "leader",
     state.holder === null ? "none" : silent ? "silent" : state.paused_at ? "paused" : "leads",
     state.holder === null
-      ? "No scheduler is running"
+      ? `No scheduler is running${isDue ? '. "revalue value" does what is due' : ""}`
       : `${state.holder}, term ${state.term}, heartbeat ${duration(age)} ago`,
   );
-  const isDue = state.remaining_position_days > 0 || state.triggers_queued > 0; // without work no scheduler is needed
   tile.leader.value.dataset.tone =
     state.holder === null || silent ? (isDue ? "bad" : "") : state.paused_at ? "warn" : "good";
   put(
