@@ -15,20 +15,14 @@ from math import inf
 from revalue.actors.attempts import Attempts
 from revalue.actors.backoff import Backoff, require_within
 from revalue.actors.concurrency import arrives_within, gather_all, now, raise_most_serious
+from revalue.actors.database_watch import DatabaseWatch
 from revalue.actors.lane_steps import MAX_STALL_SECONDS, LaneSteps
 from revalue.actors.lanes import LaneState, LaneWork
 from revalue.actors.progress import Progress
 from revalue.actors.protocols import Pool, Steps
 from revalue.engine import logs
 from revalue.engine.core.lifecycle import Lane
-from revalue.engine.errors import (
-    DatabaseUnavailableError,
-    OutageError,
-    RevalueError,
-    TermLostError,
-    TransientError,
-)
-from revalue.engine.leadership.term import Control
+from revalue.engine.errors import OutageError, TransientError
 from revalue.engine.settings import Settings
 
 _log = logs.logger("scheduler")
@@ -77,11 +71,12 @@ class SchedulerLoop:
             wake=self.wake,
             tell=self._tell_trouble,
         )
+        self._watch = DatabaseWatch(
+            steps, settings, wake=self.wake, is_away=lambda: self._transient is not None
+        )
         self._transient_since = 0.0
         self._transient: str | None = None  # what the loop tries again until it succeeds
         self._failing: set[Lane] = set()  # whose last turn has met it
-        self._is_listening = False  # so that nothing is committed without a notification
-        self._is_cut_off = False  # the server may have been replaced since the last recovery
         self._woken = asyncio.Event()
         self._turned = asyncio.Condition()
 
@@ -113,7 +108,7 @@ class SchedulerLoop:
         backoff = Backoff()
         beside = [
             asyncio.create_task(work())
-            for work in (self._beat, self._listen, self._lane_steps.locks.run)
+            for work in (self._watch.beat, self._watch.listen, self._lane_steps.locks.run)
         ]
         try:
             while not self._is_over():
@@ -185,7 +180,7 @@ class SchedulerLoop:
         """
         while not self._is_over(work.lane) and self.phase is Phase.TURNING:
             try:
-                self._require_not_cut_off()
+                self._watch.require_not_cut_off()
                 worked = await self._turn(work)
             except TransientError:
                 self._failing.add(work.lane)
@@ -201,19 +196,10 @@ class SchedulerLoop:
 
     async def recover(self) -> None:
         """Apply results that nobody has applied; release the attempts that nobody waits for."""
-        self._is_cut_off = False
+        self._watch.recovering()
         for work in self._lanes.values():
             work.forget_passes()
         await self._lane_steps.recover()
-
-    def _require_not_cut_off(self) -> None:
-        """Raise a transient error once the listener's session was lost: its end is recovery.
-
-        A pool opens its other connections anew without a word. So an idle scheduler may have no
-        other sign that its server was replaced by one without the last commits.
-        """
-        if self._is_cut_off:
-            raise DatabaseUnavailableError("the database session that listens for changes was lost")
 
     async def woken(self) -> None:
         """Wait until something may have changed since the last call: a commit, a finished task."""
@@ -364,7 +350,7 @@ class SchedulerLoop:
     async def _sleep(self, work: LaneWork) -> None:
         """Wait for a commit, a result, the next retry that is due, or the poll interval."""
         seconds = self._settings.poll_seconds
-        if self._is_listening and work.state is LaneState.IDLE:
+        if self._watch.is_listening and work.state is LaneState.IDLE:
             seconds = max(seconds, min(_IDLE_POLLS * seconds, _MAX_IDLE_SECONDS))
         if work.lane is Lane.HISTORY:
             seconds = min(seconds, await self._seconds_to_next_retry())
@@ -386,51 +372,3 @@ class SchedulerLoop:
             self._attempts.forget_trouble()
             await self._tell_trouble()
         return inf if due is None else max(due, 0.05)
-
-    async def _listen(self) -> None:
-        """Wake the loop at every commit of data.
-
-        While no notifications arrive, polling finds the commits. When the session that listens is
-        lost, the loop recovers.
-        """
-        failures = 0
-        while True:
-            try:
-                async with self._steps.listening(self.wake) as lost:
-                    failures = 0
-                    self._is_listening = True
-                    self.wake()
-                    await lost.wait()
-                self._is_listening, self._is_cut_off = False, True
-                self.wake()
-            except TermLostError:
-                raise
-            except RevalueError as error:
-                failures += 1
-                # When the database is away, the loop meets it too, and reports it.
-                is_transient = isinstance(error, TransientError)
-                if failures == (2 if is_transient else 1) and self._transient is None:
-                    _log.warning(
-                        "cannot listen for changes; they are found by looking for them every "
-                        f"{self._settings.poll_seconds:g} s, and listening is tried again",
-                        trouble=str(error),
-                        term=self._steps.term,
-                    )
-            await asyncio.sleep(self._settings.poll_seconds)
-
-    async def _beat(self) -> None:
-        """Send heartbeats, and wake the loop if their answer concerns it.
-
-        Raises TermLostError once another scheduler leads.
-        """
-        seen: Control | None = None
-        while True:
-            try:
-                asked = await self._steps.heartbeat()
-            except TransientError:
-                self.wake()  # the loop meets it too, and reports it
-            else:
-                if asked != seen:
-                    seen = asked
-                    self.wake()
-            await asyncio.sleep(self._settings.lease_seconds / 4)

@@ -61,6 +61,7 @@ def _recovery_is_left_out(patch: pytest.MonkeyPatch) -> None:
     async def recover(self: loop.SchedulerLoop) -> None:
         for work in self._lanes.values():
             work.forget_scan()
+        self._watch.recovering()
 
     patch.setattr(loop.SchedulerLoop, "recover", recover)
 
