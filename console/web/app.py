@@ -30,7 +30,7 @@ from revalue.console.web.readiness import Readiness
 from revalue.console.web.responses import PARQUET
 from revalue.console.web.security_headers import SecurityHeaders
 from revalue.console.web.turns import TakeTurns
-from revalue.engine.operate.position_counts import CountKeeper
+from revalue.engine.operate.count_keeper import CountKeeper
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import ReaderQueries, open_limited
 from revalue.engine.settings import Settings
@@ -71,7 +71,7 @@ def create_app(
             files of the console (see auth.py).
         settings: settings of the engine, for previews and for the estimated time; None: defaults.
         feed: options of the console's feed (console_feed.Feed).
-        counter: options of the count of positions (position_counts.CountKeeper).
+        counter: options of the count of positions (count_keeper.CountKeeper).
         body_bytes: maximum size of a request body, in bytes.
         preview_wait_seconds: a preview that takes longer goes on in the background; None: a call
             waits as long as it takes.

@@ -24,7 +24,7 @@ from revalue.console.web.turns import client_of
 from revalue.engine import logs
 from revalue.engine.errors import TransientError
 from revalue.engine.operate.console_feed import LAG_BOUNDS, read_console_state
-from revalue.engine.operate.position_counts import CountKeeper
+from revalue.engine.operate.count_keeper import CountKeeper
 from revalue.engine.postgres.database import Database
 from revalue.engine.settings import Settings
 

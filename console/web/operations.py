@@ -20,6 +20,7 @@ from revalue.engine.core.lifecycle import FailureReason, JobStatus
 from revalue.engine.correct.calendars.openings import open_calendars
 from revalue.engine.errors import NotFoundError
 from revalue.engine.operate.console_feed import known_left
+from revalue.engine.operate.count_keeper import CountKeeper
 from revalue.engine.operate.job_list import (
     MAX_ID,
     JobCursor,
@@ -28,7 +29,6 @@ from revalue.engine.operate.job_list import (
     portfolios_of_job,
     read_job,
 )
-from revalue.engine.operate.position_counts import CountKeeper
 from revalue.engine.operate.status import (
     list_corrections,
     page_of_stuck_positions,

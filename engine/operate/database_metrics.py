@@ -18,11 +18,8 @@ from prometheus_client.registry import Collector
 
 from revalue.engine import logs
 from revalue.engine.errors import RevalueError
-from revalue.engine.operate.position_counts import (
-    PositionCounts,
-    known_counts,
-    shared_counts,
-)
+from revalue.engine.operate.kept_counts import known_counts, shared_counts
+from revalue.engine.operate.position_counts import PositionCounts
 from revalue.engine.operate.status import Status, read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import statements

@@ -1,24 +1,15 @@
-"""Counts of positions by state, by portfolio and by correction, and the time of each count.
+"""Counts of positions by state, by portfolio and by correction, and what can have changed them.
 
-To count a million positions takes most of a second. A small book is counted for every request. Of a
-large book, the database keeps the last count for all processes, and everything derived from it says
-when it was counted. A count is up to date as long as nothing can have changed it, which one look-up
-tells. While there is work, counts are so far apart that they take a twentieth of the time. Whether
-every position is current is answered as of now all the same: what makes a position stop being
-current leaves a mark (last_change.sql).
+To count a million positions takes most of a second. A count is up to date as long as nothing can
+have changed it, which one look-up tells: what makes a position stop being current leaves a mark
+(last_change.sql).
 """
 
-import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cache
 from time import monotonic
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from revalue.engine import logs
-from revalue.engine.errors import RevalueError
 from revalue.engine.operate import eta
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.open_transaction import OpenTransaction
@@ -28,19 +19,11 @@ from revalue.engine.settings import Settings
 sql = statements(__package__)
 
 _PORTFOLIOS = 50
-FEW_POSITIONS = 20_000
-"""So many positions are counted for every question."""
-
-SHARE = 0.05
-"""More are counted, while they change, so seldom that it takes this share of the time."""
-
 UNCHANGED_SECONDS = 600.0
 """For so long a count is kept that nothing can have changed. What leaves no mark is seen then, such
 as a portfolio without positions."""
 
 _SECONDS = 120  # a count may take longer than other statements of a server
-
-_log = logs.logger("counts")
 
 
 @dataclass(frozen=True)
@@ -157,78 +140,6 @@ class PositionCounts:
         return (change.read_at - self.made_at).total_seconds()
 
 
-@cache
-def _kept_form() -> TypeAdapter[PositionCounts]:
-    return TypeAdapter(PositionCounts)
-
-
-async def known_counts(
-    database: Connections,
-    settings: Settings | None = None,
-    *,
-    last: PositionCounts | None = None,
-    few_positions: int | None = None,
-    share: float | None = None,
-    exact: bool = False,
-) -> PositionCounts | None:
-    """Return the positions as they were counted before; None: count them. See shared_counts."""
-    few = FEW_POSITIONS if few_positions is None else few_positions
-    async with database.connection() as connection:
-        change = await read_last_change(connection)
-        kept = await sql("kept_counts").value(connection)
-    for counts in (_read(kept), last):
-        if counts is None or counts.total <= few:
-            continue
-        if counts.is_unchanged(change):
-            left = eta.Remaining(0, None, 0.0) if settings else counts.left
-            return replace(counts, counted_at=change.read_at, left=left)
-        is_complete = counts.left is not None or settings is None
-        if not exact and is_complete and counts.is_young(change, share or SHARE):
-            return counts
-    return None
-
-
-async def shared_counts(
-    database: Connections,
-    settings: Settings | None = None,
-    *,
-    last: PositionCounts | None = None,
-    few_positions: int | None = None,
-    share: float | None = None,
-    exact: bool = False,
-) -> PositionCounts:
-    """Return the positions as they are kept in the database, or count them and keep that.
-
-    Args:
-        database: the database to ask.
-        settings: count the work that is left with these; None: it may be left out.
-        last: what the caller had before; of use to one who may not keep anything.
-        few_positions: up to this many are counted now. None: FEW_POSITIONS.
-        share: while a larger book changes, counts take this share of the time. None: SHARE.
-        exact: count them now, unless nothing can have changed them.
-    """
-    few = FEW_POSITIONS if few_positions is None else few_positions
-    known = await known_counts(
-        database, settings, last=last, few_positions=few, share=share, exact=exact
-    )
-    if known is not None:
-        return known
-    counts = await count_positions(database, settings)
-    if counts.total > few:
-        async with database.connection() as connection:
-            if await sql("may_keep_counts").value(connection):
-                text = _kept_form().dump_json(counts).decode()
-                await sql("keep_counts").execute(connection, made_at=counts.made_at, counts=text)
-    return counts
-
-
-def _read(text: str | None) -> PositionCounts | None:
-    try:
-        return None if text is None else _kept_form().validate_json(text)
-    except ValidationError:  # another version has kept them
-        return None
-
-
 async def read_last_change(connection: Connection) -> LastChange:
     """Return the last change that can have made a position not current."""
     return LastChange(**await sql("last_change").one(connection))
@@ -239,7 +150,7 @@ async def count_positions(
 ) -> PositionCounts:
     """Count all positions in one snapshot; with settings, the work that is left too.
 
-    Most want shared_counts: of many positions this takes seconds.
+    Most want kept_counts.shared_counts: of many positions this takes seconds.
     """
     began = monotonic()
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
@@ -296,75 +207,3 @@ async def count_positions(
         left=left,
         **counts,
     )
-
-
-class CountKeeper:
-    """The last count, for all who ask in this process.
-
-    Args:
-        settings: count the work that is left with these; None: do not count it.
-        few_positions: so many positions are counted for every question.
-        share: more are counted so seldom that it takes this share of the time.
-    """
-
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        few_positions: int = FEW_POSITIONS,
-        share: float = SHARE,
-    ) -> None:
-        self._settings, self._few_positions, self._share = settings, few_positions, share
-        self._last: PositionCounts | None = None
-        self._began = 0.0
-        self._counting: asyncio.Task[PositionCounts] | None = None
-
-    async def counts(self, database: Connections) -> PositionCounts:
-        """Return the last count.
-
-        One that is due is made in the background. It is waited for if it is the first or of few
-        positions, or if nobody has asked for long. All who ask meanwhile share it.
-
-        Raises:
-            RevalueError: nothing was counted yet, and it fails.
-        """
-        last, age, pause = self._last, monotonic() - self._began, self._pause()
-        if last is not None and age < pause:
-            return last
-        if self._counting is None:
-            self._counting = asyncio.create_task(self._count(database))
-            self._counting.add_done_callback(self._counted)
-        if last is None or not pause or age > 3 * pause + 1:
-            return await asyncio.shield(self._counting)
-        return last
-
-    async def close(self) -> None:
-        """End a count that is being made."""
-        if self._counting is not None:
-            self._counting.cancel()
-            await asyncio.wait([self._counting])
-
-    def _pause(self) -> float:
-        """The time from the beginning of one count to that of the next."""
-        last = self._last
-        is_few = last is None or last.total <= self._few_positions
-        return 0.0 if last is None or is_few else last.seconds / self._share
-
-    async def _count(self, database: Connections) -> PositionCounts:
-        began = monotonic()
-        try:
-            self._last = await shared_counts(
-                database,
-                self._settings,
-                last=self._last,
-                few_positions=self._few_positions,
-                share=self._share,
-            )
-        finally:
-            self._began = began
-        return self._last
-
-    def _counted(self, task: "asyncio.Task[PositionCounts]") -> None:
-        self._counting = None
-        if not task.cancelled() and isinstance(error := task.exception(), RevalueError):
-            _log.warning("positions cannot be counted", reason=str(error))

@@ -17,10 +17,11 @@ from revalue.engine.correct.corrections import corrections
 from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.fan_out import fan_out
-from revalue.engine.operate import database_metrics, position_counts
+from revalue.engine.operate import database_metrics, kept_counts
 from revalue.engine.operate.console_feed import read_console_state
+from revalue.engine.operate.count_keeper import CountKeeper
 from revalue.engine.operate.job_list import list_jobs
-from revalue.engine.operate.position_counts import CountKeeper, PositionCounts, count_positions
+from revalue.engine.operate.position_counts import PositionCounts, count_positions
 from revalue.engine.operate.status import list_corrections, read_status, retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.open_transaction import OpenTransaction
@@ -198,7 +199,7 @@ async def test_many_positions_are_counted_seldom_and_by_one_question(
         await go_on.wait()
         return await real(*given)
 
-    monkeypatch.setattr("revalue.engine.operate.position_counts.count_positions", slow)
+    monkeypatch.setattr("revalue.engine.operate.kept_counts.count_positions", slow)
     few, many = CountKeeper(SETTINGS), CountKeeper(SETTINGS, few_positions=2, share=1e-6)
     asking = [asyncio.create_task(many.counts(database)) for _ in range(5)]
     await asyncio.sleep(0)
@@ -230,16 +231,16 @@ async def test_many_positions_are_not_counted_again_while_nothing_can_have_chang
         counted += 1
         return await count_positions(*given)
 
-    monkeypatch.setattr(position_counts, "count_positions", count)
-    monkeypatch.setattr(position_counts, "FEW_POSITIONS", 0)
-    monkeypatch.setattr(position_counts, "SHARE", 1.0)
+    monkeypatch.setattr(kept_counts, "count_positions", count)
+    monkeypatch.setattr(kept_counts, "FEW_POSITIONS", 0)
+    monkeypatch.setattr(kept_counts, "SHARE", 1.0)
     keeper = CountKeeper(few_positions=0, share=1.0)
     collector = database_metrics.DatabaseCollector(url)
 
     async def ask() -> PositionCounts:
         if who == "the console":
             return await keeper.counts(database)
-        known = await position_counts.known_counts(database, last=collector._counts)
+        known = await kept_counts.known_counts(database, last=collector._counts)
         return known or await asyncio.to_thread(collector._count)
 
     async def counted_after(time: datetime) -> bool:
@@ -268,8 +269,8 @@ async def test_many_positions_are_not_counted_again_while_nothing_can_have_chang
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three positions are many, and a count is kept for long while there is work."""
-    monkeypatch.setattr(position_counts, "FEW_POSITIONS", 0)
-    monkeypatch.setattr(position_counts, "SHARE", 1e-6)
+    monkeypatch.setattr(kept_counts, "FEW_POSITIONS", 0)
+    monkeypatch.setattr(kept_counts, "SHARE", 1e-6)
 
 
 @pytest.mark.usefixtures("many")
@@ -277,9 +278,9 @@ async def test_a_count_is_kept_for_all_processes_and_says_when_it_was_made(
     url: str, database: Database, valued: Engine
 ) -> None:
     await valued.settle()
-    made = (await position_counts.shared_counts(database)).made_at
+    made = (await kept_counts.shared_counts(database)).made_at
     async with await Database.open(url, connections=1) as other:
-        same = await position_counts.shared_counts(other, SETTINGS)
+        same = await kept_counts.shared_counts(other, SETTINGS)
         status = await read_status(other)
     assert same.made_at == made < same.counted_at
     assert same.left is not None
@@ -305,20 +306,20 @@ async def test_a_count_is_kept_for_all_processes_and_says_when_it_was_made(
 async def test_what_failed_for_good_is_not_counted_again_until_it_is_retried(
     database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(position_counts, "SHARE", 1e9)  # a count of what changes is never kept
+    monkeypatch.setattr(kept_counts, "SHARE", 1e9)  # a count of what changes is never kept
     amounts = (Decimal(99999999999999999), Decimal(1), Decimal(1))
     await corrections.position(database, "P1", "A", DAYS[4], *amounts)
     await valued.settle()
-    failed = await position_counts.shared_counts(database)
+    failed = await kept_counts.shared_counts(database)
     assert failed.positions == {"CURRENT": 5, "FAILED": 1}
-    assert (await position_counts.shared_counts(database)).made_at == failed.made_at
+    assert (await kept_counts.shared_counts(database)).made_at == failed.made_at
     [job] = await list_jobs(database, status="FAILED") or await list_jobs(
         database, status="WAITING_FOR_DATA"
     )
     assert await retry_jobs(database, [job["job_id"]]) == [job["job_id"]]
     assert (await read_status(database, failed)).changed_since_count
     await valued.settle()
-    assert (await position_counts.shared_counts(database)).made_at > failed.made_at
+    assert (await kept_counts.shared_counts(database)).made_at > failed.made_at
 
 
 @pytest.mark.usefixtures("many")
@@ -328,10 +329,10 @@ async def test_a_reader_is_given_what_others_keep_and_keeps_nothing(
     await execute(database, "CREATE ROLE test_counts_reader IN ROLE revalue_reader")
     try:
         async with await Database.open(f"{url}&role=test_counts_reader", connections=1) as reader:
-            await position_counts.shared_counts(reader)
+            await kept_counts.shared_counts(reader)
             assert await fetch(database, "SELECT count(*) FROM kept_counts") == [(0,)]
-            kept = await position_counts.shared_counts(database)
-            assert (await position_counts.shared_counts(reader)).made_at == kept.made_at
+            kept = await kept_counts.shared_counts(database)
+            assert (await kept_counts.shared_counts(reader)).made_at == kept.made_at
             async with reader.transaction(readonly=True) as connection:
                 inside = OpenTransaction(connection)
                 assert (await read_status(inside, exact=True)).positions == {"CURRENT": 6}
@@ -344,7 +345,7 @@ async def test_the_command_says_how_old_its_counts_are(
     url: str, database: Database, valued: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REVALUE_DATABASE_URL", url)
-    await position_counts.shared_counts(database)
+    await kept_counts.shared_counts(database)
     await execute(
         database,
         "UPDATE kept_counts SET counts = jsonb_set(counts::jsonb, '{counted_at}', "

@@ -23,7 +23,7 @@ from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.fan_out import fan_out
 from revalue.engine.leadership.term import Term
-from revalue.engine.operate import database_metrics, position_counts
+from revalue.engine.operate import database_metrics, kept_counts
 from revalue.engine.operate.database_metrics import DatabaseCollector
 from revalue.engine.operate.position_counts import PositionCounts
 from revalue.engine.postgres.database import Database
@@ -272,7 +272,7 @@ async def test_a_scrape_counts_all_positions_once_and_many_of_them_seldom(
     first = await collector.read()
     whole = [name for name in ran if "position" in name]
     assert [name.rpartition("/")[2] for name in whole] == ["position_counts.sql"]
-    monkeypatch.setattr(position_counts, "FEW_POSITIONS", 0)
+    monkeypatch.setattr(kept_counts, "FEW_POSITIONS", 0)
     again = [await DatabaseCollector(url).read() for _ in range(3)]
     assert ran.count(whole[0]) == 2
     assert len({each.status.counted_at for each in again}) == 1
@@ -290,14 +290,14 @@ async def test_a_count_that_takes_longer_than_a_scrape_is_that_of_a_later_one(
 ) -> None:
     await load_small_book(database, portfolios=1)
     go_on = asyncio.Event()
-    real = position_counts.count_positions
+    real = kept_counts.count_positions
 
     async def slow(*given: Any) -> PositionCounts:
         while not go_on.is_set():
             await asyncio.sleep(0.01)
         return await real(*given)
 
-    monkeypatch.setattr(position_counts, "count_positions", slow)
+    monkeypatch.setattr(kept_counts, "count_positions", slow)
     monkeypatch.setattr(database_metrics, "_ANSWER_SECONDS", 0.5)
     collector = DatabaseCollector(url)
     assert await asyncio.to_thread(values, collector) == {"revalue_database_up": 0}
