@@ -328,7 +328,9 @@ async def test_a_reader_is_given_what_others_keep_and_keeps_nothing(
 ) -> None:
     await execute(database, "CREATE ROLE test_counts_reader IN ROLE revalue_reader")
     try:
-        async with await Database.open(f"{url}&role=test_counts_reader", connections=1) as reader:
+        async with await Database.open(
+            f"{url}&options=-crole%3Dtest_counts_reader", connections=1
+        ) as reader:
             await kept_counts.shared_counts(reader)
             assert await fetch(database, "SELECT count(*) FROM kept_counts") == [(0,)]
             kept = await kept_counts.shared_counts(database)
