@@ -195,7 +195,8 @@ def exceptions_of(
         * subject: a security, or a pair of currencies LOCAL/BASE; of VALUE_MOVE and NOT_VALUED a
           portfolio and a security;
         * detail: the reason and the date of what is missing (FAILED, NO_VALUE); else in words, with
-          the values before and now;
+          the values before and now. A price of the date that was quoted in another currency and
+          converted at an older rate is an OLD_PRICE too: no other line would say why it is stale;
         * move_percent: by how much a price, rate or value moved, in percent, to four decimals;
           null: not of a move, or of one that has no percentage: from 0, or from a price that cannot
           be compared, as it is quoted in another currency;
@@ -212,6 +213,8 @@ def exceptions_of(
     )
     status = pl.col("valuation_status")
     is_stale = status == "VALUED_STALE"
+    is_old_price = pl.col("price_date") < pl.col("date")
+    is_old_rate = pl.col("fx_date").is_not_null() & (pl.col("fx_date") < pl.col("date"))
     parts = [
         _lines(both.filter(status == "FAILED"), ExceptionKind.FAILED, *_of_reason()),
         _lines(both.filter(status == "WAITING_FOR_DATA"), ExceptionKind.NO_VALUE, *_of_reason()),
@@ -231,13 +234,15 @@ def exceptions_of(
             pl.lit("corrected, and not valued again yet: numbers are those of before"),
         ),
         _lines(
-            both.filter(is_stale & (pl.col("price_date") < pl.col("date"))),
+            both.filter(is_stale & (is_old_price | ~is_old_rate)),
             ExceptionKind.OLD_PRICE,
             pl.col("security_id"),
-            pl.format("price of {}", "price_date"),
+            pl.when(is_old_price)
+            .then(pl.format("price of {}", "price_date"))
+            .otherwise(pl.format("price of {}, converted at an older rate", "price_date")),
         ),
         _lines(
-            both.filter(is_stale & (pl.col("fx_date") < pl.col("date"))),
+            both.filter(is_stale & is_old_rate),
             ExceptionKind.OLD_RATE,
             pl.col("pair"),
             pl.format("rate of {}", "fx_date"),

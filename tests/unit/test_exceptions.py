@@ -102,6 +102,24 @@ def test_old_prices_and_rates_are_told_by_their_dates() -> None:
     ]
 
 
+def test_a_price_that_is_old_only_by_its_conversion_is_told_too() -> None:
+    """No date of the row says why it is stale, and no number is stale without a line."""
+    old = date(2024, 3, 1)
+    stale = {"status": "VALUED_STALE", "price": "10"}
+    rows = frame(
+        line("P1", "A", DAY, **stale, market_value="100"),
+        line("P2", "A", DAY, **stale, fx_date=None, market_value="300"),
+        line("P3", "A", DAY, **stale, fx_date=old, market_value="7"),
+        line("P1", "B", DAY, **stale, price_date=old, market_value="500"),
+    )
+    columns = ("kind", "subject", "detail", "positions", "market_value")
+    assert found(*columns, rows=rows, before=frame(), movers=0) == [
+        ("OLD_PRICE", "B", "price of 2024-03-01", 1, Decimal(500)),
+        ("OLD_PRICE", "A", "price of 2024-03-06, converted at an older rate", 2, Decimal(400)),
+        ("OLD_RATE", "USD/EUR", "rate of 2024-03-01", 1, Decimal(7)),
+    ]
+
+
 def test_moves_beyond_the_limit_are_listed_once_per_price_and_the_largest_changes() -> None:
     rows = frame(
         line("P1", "A", DAY, price="12.01", fx_rate="0.9", market_value="120.1"),
