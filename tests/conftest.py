@@ -10,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 # Each Ray of the tests, and each process of theirs that joins one, asks for a token. Ray reads the
@@ -170,11 +170,30 @@ async def drop_database(server_url: str, url: str) -> None:
     await connection.close()
 
 
+@asynccontextmanager
+async def new_database(server_url: str, template: str | None) -> AsyncIterator[str]:
+    """The address of a database of this block, made from the template or empty."""
+    address = await fresh_database(server_url, template)
+    try:
+        yield address
+    finally:
+        await drop_database(server_url, address)
+
+
+@asynccontextmanager
+async def small_book(
+    server_url: str, template: str, portfolios: int, *, valued: bool = True
+) -> AsyncIterator[str]:
+    """The address of a database of this block with the small book: see book_template."""
+    book = await book_template(server_url, template, portfolios, valued=valued)
+    async with new_database(server_url, book) as address:
+        yield address
+
+
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, template)
-    yield address
-    await drop_database(server_url, address)
+    async with new_database(server_url, template) as address:
+        yield address
 
 
 @pytest.fixture

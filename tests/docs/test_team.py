@@ -15,7 +15,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.read import report
 from revalue.engine.read.report import Wanted
 from revalue.engine.settings import Settings
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.docs.test_pages import ROOT, ran
 from tests.integration.test_cli import run
 from tests.support import DAYS, fetch, prices
@@ -28,9 +28,8 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 @pytest.fixture
 async def valued(server_url: str, template: str) -> AsyncIterator[str]:
     """Portfolios P1 and P2 hold A and B."""
-    address = await fresh_database(server_url, await book_template(server_url, template, 2))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 2) as address:
+        yield address
 
 
 async def numbers(url: str, portfolio: str) -> list[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 
 
 @pytest.fixture
@@ -27,6 +27,5 @@ async def book_url(server_url: str, template: str) -> AsyncIterator[str]:
     """The address of a valued book: P1 in USD and P2 in EUR hold 10.5 of A and of B, and 7 from the
     fifth day on.
     """
-    address = await fresh_database(server_url, await book_template(server_url, template, 2))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 2) as address:
+        yield address

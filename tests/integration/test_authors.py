@@ -17,7 +17,7 @@ from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import InvalidInputError
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.open_transaction import OpenTransaction
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.integration.test_cli import code, run
 from tests.support import DAYS, Engine, engine, execute, fetch, prices
 
@@ -27,9 +27,8 @@ CLIENT = f"{getpass.getuser()}@{socket.gethostname()}"
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, await book_template(server_url, template, 1))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 1) as address:
+        yield address
 
 
 @pytest.fixture

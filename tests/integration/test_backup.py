@@ -28,7 +28,7 @@ from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.backends import application_name
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.sequences import take_ids
-from tests.conftest import book_template, drop_database, fresh_database, in_memory, named
+from tests.conftest import book_template, in_memory, named, new_database
 from tests.faults.checks import assert_all_correct, broken_invariants
 from tests.support import (
     DAYS,
@@ -76,9 +76,8 @@ def restore(file: Path, url: str) -> None:
 
 @asynccontextmanager
 async def empty_copy(server_url: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, None)
-    yield address
-    await drop_database(server_url, address)
+    async with new_database(server_url, None) as address:
+        yield address
 
 
 class Gate:

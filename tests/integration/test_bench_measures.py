@@ -17,7 +17,7 @@ from revalue.benchmarks.sizes import Size, kept, others_per_snapshot_byte, table
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.open_transaction import rolled_back
 from revalue.engine.settings import Settings
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 
 MIB = 2**20
 
@@ -120,19 +120,16 @@ def test_all_other_tables_are_compared_with_the_snapshots() -> None:
 
 
 async def test_the_upper_bound_sends_many_positions_at_once(server_url: str, template: str) -> None:
-    book = await book_template(server_url, template, 1)
-    url = await fresh_database(server_url, book)
-    try:
-        async with await Database.open(url) as database, database.connection() as connection:
-            first, last = await connection.fetchrow(
-                "SELECT min(position_id), max(position_id) FROM daily_position_snapshots"
-            )
-            assert [tuple(chunk) for chunk in await chunks_of(connection, 50_000)] == [
-                (first, last)
-            ]
-            assert len(await chunks_of(connection, 1)) == last - first + 1 > 1
-    finally:
-        await drop_database(server_url, url)
+    async with (
+        small_book(server_url, template, 1) as url,
+        await Database.open(url) as database,
+        database.connection() as connection,
+    ):
+        first, last = await connection.fetchrow(
+            "SELECT min(position_id), max(position_id) FROM daily_position_snapshots"
+        )
+        assert [tuple(chunk) for chunk in await chunks_of(connection, 50_000)] == [(first, last)]
+        assert len(await chunks_of(connection, 1)) == last - first + 1 > 1
 
 
 async def test_a_position_costs_less_log_where_columns_that_change_are_together_at_the_end(

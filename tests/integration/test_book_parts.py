@@ -18,7 +18,7 @@ from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import NotFoundError, UsageError
 from revalue.engine.operate.retries import Retried
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.support import DAYS, Engine, engine, execute, facts, fetch
 
 OVERFLOW = f"OVERFLOW A {DAYS[3]}"
@@ -26,10 +26,8 @@ OVERFLOW = f"OVERFLOW A {DAYS[3]}"
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
-    loaded = await book_template(server_url, template, 2, valued=False)
-    address = await fresh_database(server_url, loaded)
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 2, valued=False) as address:
+        yield address
 
 
 @pytest.fixture

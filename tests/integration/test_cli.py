@@ -19,15 +19,14 @@ import revalue
 from revalue.console.cli.main import app, main
 from revalue.engine.errors import NotFoundError
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.support import DAYS, execute, fetch, prices
 
 
 @pytest.fixture
 async def valued(server_url: str, template: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, await book_template(server_url, template, 2))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 2) as address:
+        yield address
 
 
 @pytest.fixture

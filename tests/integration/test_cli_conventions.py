@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from revalue.console.cli.main import GLOBAL_OPTIONS, app, named_command
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
-from tests.conftest import drop_database, fresh_database
+from tests.conftest import new_database
 from tests.integration.test_cli import code, run, valued
 from tests.support import DAYS, fetch, prices
 
@@ -253,8 +253,7 @@ async def test_what_deletes_data_needs_consent(
 
 
 async def test_with_consent_the_schema_goes_back(server_url: str, template: str) -> None:
-    address = await fresh_database(server_url, template)
-    try:
+    async with new_database(server_url, template) as address:
         assert run(address, "migrate", "0006", "--yes").stdout == (
             "the schema is at revision 0006\n"
         )
@@ -265,8 +264,6 @@ async def test_with_consent_the_schema_goes_back(server_url: str, template: str)
         assert run(address, "migrate", "base").stdout == "the schema is at revision base\n", (
             "there is nothing to lose"
         )
-    finally:
-        await drop_database(server_url, address)
 
 
 @pytest.mark.slow
@@ -274,8 +271,7 @@ async def test_with_consent_the_schema_goes_back(server_url: str, template: str)
 async def test_on_a_terminal_one_is_asked(
     server_url: str, template: str, answer: str, exit_code: int, revision: str
 ) -> None:
-    address = await fresh_database(server_url, template)
-    try:
+    async with new_database(server_url, template) as address:
         ours, theirs = pty.openpty()
         os.write(ours, f"{answer}\n".encode())
         done = revalue("migrate", "0006", stdin=theirs, REVALUE_DATABASE_URL=address)
@@ -286,8 +282,6 @@ async def test_on_a_terminal_one_is_asked(
         assert "Go on? [y/N]" in done.stderr
         async with await Database.open(address) as opened:
             assert await fetch(opened, "SELECT version_num FROM alembic_version") == [(revision,)]
-    finally:
-        await drop_database(server_url, address)
 
 
 OPTIONAL = ("fastapi", "uvicorn", "matplotlib", "obstore", "deltalake", "pyiceberg")

@@ -24,7 +24,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.read.exceptions import Limits, exceptions
 from revalue.engine.read.report import Wanted
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.integration.test_cli import code, run
 from tests.support import DAYS, Engine, engine, execute, fetch, until
 
@@ -34,9 +34,8 @@ OF_ONE = Against(frozenset({Decimal(1)}), frozenset({Decimal(1)}))
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, await book_template(server_url, template, 2))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 2) as address:
+        yield address
 
 
 @pytest.fixture

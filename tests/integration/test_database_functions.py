@@ -13,17 +13,15 @@ import pytest
 from revalue.engine.errors import DatabaseSetupError, UsageError
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import drop_database, fresh_database, small_book
 from tests.support import execute, fetch
 
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
     """A database with the small book, not valued."""
-    book = await book_template(server_url, template, 1, valued=False)
-    address = await fresh_database(server_url, book)
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 1, valued=False) as address:
+        yield address
 
 
 @pytest.fixture

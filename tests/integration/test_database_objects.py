@@ -10,7 +10,7 @@ import pytest
 
 from revalue.engine.postgres import schema
 from revalue.migrations import objects
-from tests.conftest import drop_database, fresh_database
+from tests.conftest import new_database
 
 DEFINITIONS = """
     SELECT 'function ' || proname AS object, pg_get_functiondef(oid) AS definition,
@@ -43,10 +43,9 @@ async def definitions(url: str) -> dict[str, tuple[str, str | None]]:
 @pytest.fixture
 async def older(server_url: str) -> AsyncIterator[str]:
     """A database that was never at a later revision than 0007."""
-    url = await fresh_database(server_url, None)
-    await schema.migrate(url, "0007")
-    yield url
-    await drop_database(server_url, url)
+    async with new_database(server_url, None) as url:
+        await schema.migrate(url, "0007")
+        yield url
 
 
 async def test_every_object_has_one_file_and_every_file_is_in_the_database(url: str) -> None:

@@ -47,7 +47,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.statement import Statement
 from revalue.engine.read import report
 from revalue.engine.settings import Settings
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import book_template, drop_database, fresh_database, small_book
 from tests.integration.test_cli import code, run
 from tests.integration.test_prune import live
 from tests.lake.test_lake import in_lake
@@ -503,9 +503,8 @@ async def test_an_export_that_dies_lists_no_file_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At the first export and at a later one; the next one makes up for it."""
-    url = await fresh_database(server_url, await book_template(server_url, template, 1))
-    target, deaths = str(tmp_path), 0
-    try:
+    async with small_book(server_url, template, 1) as url:
+        target, deaths = str(tmp_path), 0
         async with await Database.open(url) as database:
             for new in ("31.5", None):
                 with monkeypatch.context() as patched:
@@ -526,8 +525,6 @@ async def test_an_export_that_dies_lists_no_file_twice(
                     await corrections.price(database, "A", DAYS[3], Decimal(new))
                     async with engine(url) as running:
                         await running.settle()
-    finally:
-        await drop_database(server_url, url)
     assert deaths == (0 if (format, point) == ("delta", "export.committed") else 2)
 
 
@@ -652,9 +649,8 @@ async def test_another_program_that_commits_at_the_same_time_wins(
     server_url: str, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that this database's lock does not keep away, as on a standby."""
-    url = await fresh_database(server_url, await book_template(server_url, template, 1))
-    monkeypatch.setattr("revalue.engine.export.export.sql", _without_lock)
-    try:
+    async with small_book(server_url, template, 1) as url:
+        monkeypatch.setattr("revalue.engine.export.export.sql", _without_lock)
         async with await Database.open(url) as database:
             for format in FORMATS:
                 await export(database, str(tmp_path / format), format=format)
@@ -669,8 +665,6 @@ async def test_another_program_that_commits_at_the_same_time_wins(
                     await export(database, beside.target, format=format)
                 assert beside.is_done
                 assert_read_as(beside.target, format, published)
-    finally:
-        await drop_database(server_url, url)
 
 
 def _without_lock(name: str) -> Statement:
@@ -729,9 +723,8 @@ async def test_tables_in_an_object_store(
 
 
 async def test_the_command(server_url: str, template: str, tmp_path: Path) -> None:
-    url = await fresh_database(server_url, await book_template(server_url, template, 1))
-    target = str(tmp_path / "table")
-    try:
+    async with small_book(server_url, template, 1) as url:
+        target = str(tmp_path / "table")
         made = json.loads(run(url, "export", "--format", "delta", target, "--json").stdout)
         assert (made["target"], made["format"], made["version"]) == (target, "delta", "0")
         assert (made["is_new"], made["months"]) == (True, [JANUARY])
@@ -744,8 +737,6 @@ async def test_the_command(server_url: str, template: str, tmp_path: Path) -> No
         new = run(url, "export", "--format", "parquet", str(tmp_path / "new"))
         assert f"{2 * len(DAYS)} rows of 1 month in 1 file, " in new.stdout
         assert code(url, "export", "--format", "iceberg", target)[0] == 2
-    finally:
-        await drop_database(server_url, url)
 
 
 def test_the_page_has_every_column() -> None:

@@ -19,7 +19,7 @@ import revalue
 from revalue.console.cli.main import app
 from revalue.engine.correct.inputs.future_dates import today_somewhere
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.support import DAYS, facts, fetch, prices
 
 FRAME = prices("A", {DAYS[3]: "55.5", DAYS[4]: "56.5"})
@@ -27,10 +27,8 @@ FRAME = prices("A", {DAYS[3]: "55.5", DAYS[4]: "56.5"})
 
 @pytest.fixture
 async def book(server_url: str, template: str) -> AsyncIterator[str]:
-    loaded = await book_template(server_url, template, 2, valued=False)
-    address = await fresh_database(server_url, loaded)
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 2, valued=False) as address:
+        yield address
 
 
 def call(book: str, *arguments: str, given: bytes = b"") -> Result:

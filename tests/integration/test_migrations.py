@@ -14,7 +14,7 @@ from revalue.engine.errors import CorrectionRefusedError, SchemaVersionError
 from revalue.engine.fan_out import fan_out
 from revalue.engine.postgres import schema
 from revalue.engine.postgres.database import Database
-from tests.conftest import drop_database, fresh_database
+from tests.conftest import new_database
 from tests.faults.checks import broken_invariants
 from tests.support import DAYS, engine, execute, fetch, load_small_book, until
 
@@ -33,9 +33,8 @@ LEFT_OVER = """
 
 @pytest.fixture
 async def empty_url(server_url: str):  # type: ignore[no-untyped-def]
-    url = await fresh_database(server_url, None)
-    yield url
-    await drop_database(server_url, url)
+    async with new_database(server_url, None) as url:
+        yield url
 
 
 SCRIPTS = ScriptDirectory.from_config(schema.alembic_config())

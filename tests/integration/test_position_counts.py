@@ -26,7 +26,7 @@ from revalue.engine.operate.status import list_corrections, read_status, retry_j
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.open_transaction import OpenTransaction
 from revalue.engine.value import valuer
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.support import (
     DAYS,
     SETTINGS,
@@ -43,9 +43,8 @@ from tests.support import (
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, await book_template(server_url, template, 3))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 3) as address:
+        yield address
 
 
 @pytest.fixture

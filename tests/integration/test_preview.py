@@ -31,7 +31,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.preview import changes, plan
 from revalue.engine.preview import preview as preview_module
 from revalue.engine.preview.preview import Estimate, Preview, compute, preview
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.support import DAYS, SETTINGS, Engine, engine, execute, facts, fetch, prices
 
 WRITTEN = [name for name in SNAPSHOT_COLUMNS if name not in ("job_id", "epoch")]
@@ -92,9 +92,8 @@ ACTS: dict[str, Act] = {
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
     """The small book, valued."""
-    address = await fresh_database(server_url, await book_template(server_url, template, 4))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 4) as address:
+        yield address
 
 
 @pytest.fixture

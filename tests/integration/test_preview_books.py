@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from revalue.console.reference.reference import Book
 from revalue.engine.postgres.database import Database
 from tests.books import books
-from tests.conftest import drop_database, fresh_database
+from tests.conftest import new_database
 from tests.integration.test_preview import new_rows, stored, with_rows
 from tests.integration.test_valuation import CORRECTIONS, correct, load_book
 from tests.support import engine, fetch
@@ -40,15 +40,15 @@ HOLES = """SELECT h.position_id, b.business_date, h.reason,
 async def test_a_preview_is_what_then_comes(
     server_url: str, template: str, book: Book, corrections: list[Sequence[Any]]
 ) -> None:
-    url = await fresh_database(server_url, template)
-    try:
-        async with await Database.open(url) as database, engine(url) as running:
-            await load_book(database, book)
-            await running.settle()
-            for correction in corrections:
-                await held_against_the_act(database, book, correction, running)
-    finally:
-        await drop_database(server_url, url)
+    async with (
+        new_database(server_url, template) as url,
+        await Database.open(url) as database,
+        engine(url) as running,
+    ):
+        await load_book(database, book)
+        await running.settle()
+        for correction in corrections:
+            await held_against_the_act(database, book, correction, running)
 
 
 async def held_against_the_act(

@@ -43,7 +43,7 @@ from revalue.engine.postgres.database import Database
 from revalue.engine.read.frames import valuations
 from revalue.engine.read.queries import ReaderQueries
 from revalue.engine.read.queries import sql as read_sql
-from tests.conftest import drop_database, fresh_database, named
+from tests.conftest import drop_database, fresh_database, named, new_database
 from tests.integration.test_cli import code, run
 from tests.integration.test_valuation import check
 from tests.support import (
@@ -181,10 +181,9 @@ def lived(server_url: str, template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def url(server_url: str, lived: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, lived)
-    assert named(server_url, lived) != address
-    yield address
-    await drop_database(server_url, address)
+    async with new_database(server_url, lived) as address:
+        assert named(server_url, lived) != address
+        yield address
 
 
 async def moments(database: Database) -> list[datetime]:

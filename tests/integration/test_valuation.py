@@ -20,7 +20,7 @@ from revalue.engine.correct.loads.load import load
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.explain import explain
 from tests.books import DAYS, ORDINARY_COSTS, ORDINARY_QUANTITIES, book_frames, books, histories
-from tests.conftest import drop_database, fresh_database
+from tests.conftest import new_database
 from tests.support import SETTINGS, engine, examples, execute, fetch
 
 pytestmark = pytest.mark.slow
@@ -184,22 +184,18 @@ async def check(database: Database) -> None:
 async def test_every_row_is_that_of_the_reference_before_and_after_corrections(
     server_url: str, template: str, book: Book, corrections: list[Sequence[Any]], task_rows: int
 ) -> None:
-    url = await fresh_database(server_url, template)
-    try:
-        async with await Database.open(url) as database:
-            await load_book(database, book)
-            async with engine(
-                url, settings=SETTINGS.model_copy(update={"task_rows": task_rows})
-            ) as running:
-                await running.settle()
-                await check(database)
-                for correction in corrections:
-                    await correct(database, book, correction)
-                await running.settle()
-                await check(database)
-            await check_explanations(database)
-    finally:
-        await drop_database(server_url, url)
+    async with new_database(server_url, template) as url, await Database.open(url) as database:
+        await load_book(database, book)
+        async with engine(
+            url, settings=SETTINGS.model_copy(update={"task_rows": task_rows})
+        ) as running:
+            await running.settle()
+            await check(database)
+            for correction in corrections:
+                await correct(database, book, correction)
+            await running.settle()
+            await check(database)
+        await check_explanations(database)
 
 
 async def check_explanations(database: Database) -> None:

@@ -8,7 +8,7 @@ import pytest
 from revalue.console.cli.verify import Verified, describe, verify_rows
 from revalue.engine.correct.corrections import corrections
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.integration.test_cli import code
 from tests.support import DAYS, Engine, engine, execute, fetch, open_days, weekdays
 
@@ -21,9 +21,8 @@ WRONG = """UPDATE daily_position_snapshots SET market_value = market_value + 1
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
     """The small book, valued: P1 and P2 hold A and B."""
-    address = await fresh_database(server_url, await book_template(server_url, template, 2))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 2) as address:
+        yield address
 
 
 @pytest.fixture

@@ -18,17 +18,15 @@ from revalue.engine.correct.loads.load import load
 from revalue.engine.errors import CorrectionRefusedError, DataFaultError
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database, named
+from tests.conftest import named, small_book
 from tests.support import engine, execute, facts, fetch, open_days, prices, until
 
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
     """A database with the small book, not valued."""
-    book = await book_template(server_url, template, 1, valued=False)
-    address = await fresh_database(server_url, book)
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 1, valued=False) as address:
+        yield address
 
 
 @pytest.fixture

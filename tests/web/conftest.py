@@ -5,15 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from revalue.engine.postgres.database import Database
-from tests.conftest import book_template, drop_database, fresh_database
+from tests.conftest import small_book
 from tests.support import Engine, engine
 
 
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
-    address = await fresh_database(server_url, await book_template(server_url, template, 2))
-    yield address
-    await drop_database(server_url, address)
+    async with small_book(server_url, template, 2) as address:
+        yield address
 
 
 @pytest.fixture

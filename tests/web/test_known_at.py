@@ -17,7 +17,7 @@ from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads.load import load
 from revalue.engine.operate.status import retry_jobs
 from revalue.engine.postgres.database import Database
-from tests.conftest import drop_database, fresh_database
+from tests.conftest import new_database
 from tests.support import (
     DAYS,
     SETTINGS,
@@ -117,9 +117,8 @@ class Recorder:
 @pytest.fixture
 async def url(server_url: str, template: str) -> AsyncIterator[str]:
     """A database that is not valued yet, so that its first valuations are in the recorded past."""
-    address = await fresh_database(server_url, template)
-    yield address
-    await drop_database(server_url, address)
+    async with new_database(server_url, template) as address:
+        yield address
 
 
 @pytest.fixture
