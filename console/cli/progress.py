@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias
 
 from rich.live import Live
 from rich.text import Text
@@ -34,129 +35,109 @@ OnDate: TypeAlias = Callable[[int, date | None, float], None]
 """Called with the position-days that are read, the last date, and which part of all that is."""
 
 
-@contextmanager
-def _line(*, show: bool = True) -> Iterator[Callable[[Text], None] | None]:
-    """Give what redraws the line in this block; None if nothing is drawn."""
-    if not show:
-        yield None
-        return
-    with Live(console=err, refresh_per_second=8, transient=True) as live:
-        yield live.update
+_Given = ParamSpec("_Given")
 
 
 @contextmanager
-def progress_line(title: str, *, show: bool = True) -> Iterator[OnProgress | None]:
+def _line(
+    as_line: Callable[_Given, Text], *, first: Text | None = None
+) -> Iterator[Callable[_Given, None]]:
+    """Draw `first`; give what draws the line that `as_line` makes of its arguments instead."""
+    with Live(first, console=err, refresh_per_second=8, transient=True) as live:
+
+        def draw(*given: _Given.args, **named: _Given.kwargs) -> None:
+            live.update(as_line(*given, **named))
+
+        yield draw
+
+
+def _line_if(
+    show: bool, as_line: Callable[_Given, Text], *, first: Text | None = None
+) -> AbstractContextManager[Callable[_Given, None] | None]:
+    """Draw as `_line` does, or nothing: then None is given."""
+    return _line(as_line, first=first) if show else nullcontext()
+
+
+def progress_line(title: str, *, show: bool = True) -> AbstractContextManager[OnProgress | None]:
     """Draw the progress of a run in this block.
 
     Yields:
         what to pass to the run as `on_progress`; None if nothing is drawn.
     """
-    with _line(show=show) as draw:
-        yield draw and (lambda now: draw(describe_progress(title, now)))
+    return _line_if(show, partial(describe_progress, title))
 
 
-@contextmanager
-def preview_line(*, show: bool = True) -> Iterator[OnPreviewProgress | None]:
+def preview_line(*, show: bool = True) -> AbstractContextManager[OnPreviewProgress | None]:
     """Draw how many position-days of a preview are valued, in this block.
 
     Yields:
         what to pass to the preview as `on_progress`; None if nothing is drawn.
     """
-    with _line(show=show) as draw:
-        if draw is None:
-            yield None
-            return
-        draw(describe("planning"))
-        begun = time.monotonic()
-        yield lambda valued, of_all: draw(
-            describe(
-                "valuing",
-                f"{valued:,} of {counted(of_all, 'position-day')}",
-                fraction=valued / of_all if of_all else None,
-                speed=(valued, ""),
-                seconds=time.monotonic() - begun,
-            )
-        )
+    return _line_if(show, _timed(describe_preview), first=describe("planning"))
 
 
-@contextmanager
-def load_line(*, show: bool = True) -> Iterator[OnLoadProgress | None]:
+def load_line(*, show: bool = True) -> AbstractContextManager[OnLoadProgress | None]:
     """Draw the progress of a load in this block.
 
     Yields:
         what to pass to the load as `on_progress`; None if nothing is drawn.
     """
-    with _line(show=show) as draw:
-        yield draw and (lambda now: draw(describe_load(now)))
+    return _line_if(show, describe_load)
 
 
-@contextmanager
-def prune_line(*, show: bool = True) -> Iterator[OnPruneProgress | None]:
+def prune_line(*, show: bool = True) -> AbstractContextManager[OnPruneProgress | None]:
     """Draw the progress of a prune in this block.
 
     Yields:
         what to pass to the prune as `on_progress`; None if nothing is drawn.
     """
-    with _line(show=show) as draw:
-        yield draw and (lambda now: draw(describe_prune(now)))
+    return _line_if(show, describe_prune)
 
 
-@contextmanager
-def verify_line(*, show: bool = True) -> Iterator[OnRows | None]:
+def verify_line(*, show: bool = True) -> AbstractContextManager[OnRows | None]:
     """Draw how many rows are compared, in this block.
 
     Yields:
         what to call with it; None if nothing is drawn.
     """
-    begun = time.monotonic()
-    with _line(show=show) as draw:
-        yield draw and (
-            lambda rows, fraction: draw(describe_verify(rows, fraction, time.monotonic() - begun))
-        )
+    return _line_if(show, _timed(describe_verify))
 
 
-@contextmanager
-def read_line() -> Iterator[OnDate]:
+def read_line() -> AbstractContextManager[OnDate]:
     """Draw how many position-days are read, and up to which date, in this block.
 
     Yields:
         what to call with it.
     """
-    begun = time.monotonic()
-    with _line() as draw:
-        assert draw is not None
-        yield lambda rows, day, fraction: draw(
-            describe_read(rows, day, fraction, time.monotonic() - begun)
-        )
+    return _line(_timed(describe_read))
 
 
-@contextmanager
-def export_line() -> Iterator[OnExportProgress]:
+def export_line() -> AbstractContextManager[OnExportProgress]:
     """Draw how many months are written, in this block.
 
     Yields:
         what to pass to the export as `on_progress`.
     """
-    begun = time.monotonic()
-    with _line() as draw:
-        assert draw is not None
-        yield lambda now: draw(describe_export(now, time.monotonic() - begun))
+    return _line(_timed(describe_export))
 
 
-@contextmanager
-def migrate_line(*, show: bool = True) -> Iterator[OnMigration | None]:
+def migrate_line(*, show: bool = True) -> AbstractContextManager[OnMigration | None]:
     """Draw how many migrations are done, in this block.
 
     Yields:
         what to pass to the migration as `on_migration`; None if nothing is drawn.
     """
+    return _line_if(show, _timed(describe_migration))
+
+
+def _timed(as_line: Callable[Concatenate[float, _Given], Text]) -> Callable[_Given, Text]:
+    """Give `as_line` the seconds since now as its first argument."""
     begun = time.monotonic()
-    with _line(show=show) as draw:
-        yield draw and (
-            lambda revision, done, of_all: draw(
-                describe_migration(revision, done, of_all, time.monotonic() - begun)
-            )
-        )
+
+    def of_now(*given: _Given.args, **named: _Given.kwargs) -> Text:
+        return as_line(time.monotonic() - begun, *given, **named)
+
+    return of_now
 
 
 def describe(
@@ -217,7 +198,18 @@ def describe_load(now: LoadProgress) -> Text:
     )
 
 
-def describe_verify(rows: int, fraction: float | None, seconds: float) -> Text:
+def describe_preview(seconds: float, valued: int, of_all: int) -> Text:
+    """Return the progress of a preview as a line."""
+    return describe(
+        "valuing",
+        f"{valued:,} of {counted(of_all, 'position-day')}",
+        fraction=valued / of_all if of_all else None,
+        speed=(valued, ""),
+        seconds=seconds,
+    )
+
+
+def describe_verify(seconds: float, rows: int, fraction: float | None) -> Text:
     """Return the progress of a comparison with the reference valuation as a line."""
     return describe(
         "verifying",
@@ -228,7 +220,7 @@ def describe_verify(rows: int, fraction: float | None, seconds: float) -> Text:
     )
 
 
-def describe_read(rows: int, day: date | None, fraction: float, seconds: float) -> Text:
+def describe_read(seconds: float, rows: int, day: date | None, fraction: float) -> Text:
     """Return the progress of a report as a line."""
     return describe(
         "reading",
@@ -239,7 +231,7 @@ def describe_read(rows: int, day: date | None, fraction: float, seconds: float) 
     )
 
 
-def describe_export(now: ExportProgress, seconds: float) -> Text:
+def describe_export(seconds: float, now: ExportProgress) -> Text:
     """Return the progress of an export as a line."""
     return describe(
         "exporting",
@@ -250,7 +242,7 @@ def describe_export(now: ExportProgress, seconds: float) -> Text:
     )
 
 
-def describe_migration(revision: str, done: int, of_all: int, seconds: float) -> Text:
+def describe_migration(seconds: float, revision: str, done: int, of_all: int) -> Text:
     """Return the progress of a migration as a line.
 
     It has no time that is left: one migration rewrites a large table, the next one a function.

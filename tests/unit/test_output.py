@@ -274,10 +274,10 @@ def test_every_command_says_its_progress_in_the_same_form(
     """What, how much, percent, speed, time that is left."""
     now = RunProgress(4.0, 500, 5, 1, 2, False, False, None, position_days_left=1_500)
     err.print(describe_progress("valuing", now))
-    err.print(describe_verify(500, 0.25, 4.0))
-    err.print(describe_read(500, A, 0.25, 4.0))
-    err.print(describe_migration("0023", 2, 8, 4.0))
-    err.print(describe_export(ExportProgress(1, 4, 500), 4.0))
+    err.print(describe_verify(4.0, 500, 0.25))
+    err.print(describe_read(4.0, 500, A, 0.25))
+    err.print(describe_migration(4.0, "0023", 2, 8))
+    err.print(describe_export(4.0, ExportProgress(1, 4, 500)))
     valuing, verifying, reading, migrating, exporting = capsys.readouterr().err.splitlines()
     cells = ["valuing", "500 position-days", "25%", "125/s", "12 s left", "2 tasks in flight"]
     assert valuing.split("  ")[:6] == cells
