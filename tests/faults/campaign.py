@@ -18,6 +18,7 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
+from revalue.engine.errors import RevalueError
 from revalue.engine.operate.status import Status, list_failed_jobs, read_status, retry_jobs
 from revalue.engine.postgres import embedded, schema
 from revalue.engine.postgres.database import Database
@@ -121,6 +122,11 @@ async def campaign(
         await service.end()
         await supervised
         await proxy.stop()
+    if unexpected := service.exits.get(RevalueError.exit_code):
+        seen.violations.append(
+            f"the service ended {unexpected} times with an error that is none of its own: see "
+            f"{service.log}"
+        )
     async with await Database.open(url, connections=1) as database:
         rows = await assert_all_correct(database)
         [[files]] = await fetch(database, "SELECT count(*) FROM lake_files")
@@ -168,7 +174,9 @@ def main() -> None:
     parser.add_argument("--lake", choices=("folder", "s3"), help="store every result in a lake")
     parser.add_argument("--moves", action="store_true", help="move between the process and Ray")
     parser.add_argument(
-        "--keep", action="store_true", help="keep the database and the service's log"
+        "--keep",
+        action="store_true",
+        help="keep database and log, as after a violation",
     )
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="revalue-campaign-"))
@@ -180,6 +188,7 @@ def main() -> None:
                 lake = f"s3://{seaweed.BUCKET}/campaign"
             run = campaign(given.seed, given.faults, folder, lake=lake, moves=given.moves)
             seen, _, _, report = asyncio.run(run)
+            given.keep |= bool(seen.violations)
     finally:
         embedded.stop(folder / "data")
         if given.keep:

@@ -45,6 +45,7 @@ class Service:
         url: the server's address; own_url: the one that the process has, by which it reaches the
             server through a proxy and has the rights of revalue_engine only.
         exits: how often it has ended with each exit code.
+        log: what it has printed.
     """
 
     def __init__(
@@ -71,14 +72,14 @@ class Service:
         self.data_dir = data_dir
         self.armory = armory
         self.exits: dict[int, int] = {}
-        self._log = log
+        self.log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = False
 
     async def run(self) -> None:
         """Keep the process running until `end` is called."""
         while not self._ending:
-            with self._log.open("ab") as log:
+            with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", *self._command, "--quiet", "--actors", "2"],
                     cwd=ROOT,

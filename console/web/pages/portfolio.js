@@ -340,7 +340,7 @@ function totalsTable(items) {
 const COLUMNS = [
   { title: "Security", by: (each) => each.security_id },
   { title: "Quantity", by: (each) => each.quantity, numeric: true },
-  { title: "Price", by: (each) => each.price, numeric: true },
+  { title: "Unit price", by: (each) => each.price, numeric: true },
   { title: "Rate", by: (each) => each.fx_rate, numeric: true },
   { title: "Market value", by: (each) => each.market_value, numeric: true },
   { title: "Unrealized gain", by: (each) => each.unrealized_gain, numeric: true },
