@@ -12,9 +12,9 @@ from revalue.engine.postgres.arrow import ArrowReader
 from revalue.engine.postgres.database import Database
 from revalue.engine.stage import stage
 from revalue.engine.stage.scan import scan_page
+from revalue.engine.value.computation import compute
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.stores import encode_snapshots
-from revalue.engine.value.valuer import compute
 
 _SHOWN = 15
 

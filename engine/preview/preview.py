@@ -25,8 +25,8 @@ from revalue.engine.postgres.transaction_reader import read_frame
 from revalue.engine.preview.changes import Changes, Mover, PortfolioChange, ValuedPage
 from revalue.engine.preview.plan import Correct, Estimate, Hold, Plan, plan_correction
 from revalue.engine.settings import Settings
+from revalue.engine.value.computation import compute
 from revalue.engine.value.inputs import TaskInputs
-from revalue.engine.value.valuer import compute
 
 __all__ = ["Estimate", "Mover", "OnProgress", "OnRows", "PortfolioChange", "Preview", "preview"]
 

@@ -1,17 +1,13 @@
 """Step 4, value: read the inputs of a task, compute, commit. Runs in any process."""
 
-import traceback
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from revalue.engine.core.lifecycle import FailureReason, JobStatus
-from revalue.engine.core.market import decode_pair
+from revalue.engine.core.lifecycle import FailureReason
 from revalue.engine.core.tasks import Task, TaskResult
-from revalue.engine.core.valuation import SNAPSHOT_COLUMNS, Valued, in_storage_order, value
-from revalue.engine.errors import CorrectionRefusedError, DataFaultError, RevalueError
+from revalue.engine.core.valuation import in_storage_order
 from revalue.engine.fault_injection import fault_point
 from revalue.engine.lake.lake import Lake
 from revalue.engine.postgres.arrow import ArrowReader
@@ -20,35 +16,17 @@ from revalue.engine.postgres.database import ANSWER_SECONDS, Database
 from revalue.engine.postgres.statement import Statement, statements
 from revalue.engine.settings import Settings
 from revalue.engine.value.commit import (
-    HOLE_COLUMNS,
     OUTCOME_COLUMNS,
     SPAN_COLUMNS,
     Results,
     commit_results,
 )
-from revalue.engine.value.inputs import TaskInputs, numbered, read_inputs
+from revalue.engine.value.computation import NO_HOLES, compute
+from revalue.engine.value.failures import after_failure, reraise_unless_failure
+from revalue.engine.value.inputs import numbered, read_inputs
 from revalue.engine.value.stores import POSTGRESQL, LakeStore, SnapshotStore
 
 sql = statements(__package__)
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_TRACEBACK_CHARACTERS = 8_000
-_OF_THE_DATA = (DataFaultError, CorrectionRefusedError)
-_NO_HOLES = pl.DataFrame(
-    schema=dict(
-        zip(
-            ("span_no", *HOLE_COLUMNS),
-            (pl.Int64, pl.Int64, pl.Int32, pl.Int64, pl.Date, pl.Date, pl.String, pl.String),
-            strict=True,
-        )
-    )
-)
-_OVERFLOW_RULE = (
-    "A market value, gain or unit price does not fit NUMERIC(28,10): "
-    "see docs/valuation.md, section 4."
-)
 
 
 @dataclass(frozen=True)
@@ -142,7 +120,7 @@ class Valuer:
         try:
             return await self._attempt(task)
         except BaseException as error:  # from reading or writing: `compute` handles its own
-            _reraise_unless_failure(error)
+            reraise_unless_failure(error)
             if task.first_position_id == task.last_position_id:
                 return await self._record_failure(task, error)
         middle = (task.first_position_id + task.last_position_id) // 2
@@ -194,7 +172,7 @@ class Valuer:
         if not found:
             return TaskResult(task, spans=0, rows=0, fenced=0)
         spans = numbered(pl.DataFrame([dict(row) for row in found]))
-        status, trace = _after_failure(spans["attempt_count"][0], error, self._max_attempts)
+        status, trace = after_failure(spans["attempt_count"][0], error, self._max_attempts)
         reason = FailureReason.UNEXPECTED_ERROR.value
         outcomes = spans.select(
             "span_no",
@@ -207,7 +185,7 @@ class Valuer:
         fenced, _ = await commit_results(
             self._database,
             task,
-            Results(spans.select(SPAN_COLUMNS), pl.DataFrame(), _NO_HOLES, outcomes),
+            Results(spans.select(SPAN_COLUMNS), pl.DataFrame(), NO_HOLES, outcomes),
         )
         count = len(spans)
         return TaskResult(
@@ -218,136 +196,6 @@ class Valuer:
             statuses={status: count},
             reasons={reason: count},
         )
-
-
-def compute(inputs: TaskInputs, *, max_attempts: int) -> Valued:
-    """Value a task from its inputs alone.
-
-    A span whose data makes the computation fail gets a failed outcome; nothing is raised.
-
-    Returns:
-        The valuation; its outcomes also have failure_reason and traceback, its holes span_no and
-        HOLE_COLUMNS.
-    """
-    valued = _concatenate(list(_value_or_halve(inputs, max_attempts)))
-    return replace(
-        valued,
-        holes=_with_subjects(valued.holes, inputs).select("span_no", *HOLE_COLUMNS)
-        if len(valued.holes)
-        else _NO_HOLES,
-        outcomes=_with_failure_reasons(valued.outcomes, inputs),
-    )
-
-
-def _value_or_halve(inputs: TaskInputs, max_attempts: int) -> "Iterator[Valued]":
-    """Value all spans; when that fails, value each half, so that only the failing span fails."""
-    try:
-        yield _with_tracebacks(value(inputs.spans, inputs.history, inputs.market))
-    except BaseException as error:
-        _reraise_unless_failure(error)
-        if len(inputs.spans) == 1:
-            yield _failed_span(inputs.spans, error, max_attempts)
-            return
-        middle = len(inputs.spans) // 2
-        for half in (inputs.spans[:middle], inputs.spans[middle:]):
-            yield from _value_or_halve(replace(inputs, spans=half), max_attempts)
-
-
-def _with_tracebacks(valued: Valued) -> Valued:
-    """Add `traceback`: of a span that fails by a rule (OVERFLOW), the rule itself."""
-    rule = pl.when(pl.col("status") == JobStatus.FAILED.value).then(pl.lit(_OVERFLOW_RULE))
-    return replace(valued, outcomes=valued.outcomes.with_columns(traceback=rule.cast(pl.String)))
-
-
-def _failed_span(span: pl.DataFrame, error: BaseException, max_attempts: int) -> Valued:
-    status, trace = _after_failure(span["attempt_count"][0], error, max_attempts)
-    outcome = span.select(
-        "span_no",
-        rows_written=pl.lit(0, dtype=pl.Int32),
-        reason=pl.lit(FailureReason.UNEXPECTED_ERROR.value),
-        instrument_no="instrument_no",
-        problem_date="first_date",
-        problem_pair=pl.lit(None, dtype=pl.Int64),
-        status=pl.lit(status),
-        valued_through=pl.lit(None, dtype=pl.Date),
-        traceback=pl.lit(trace, dtype=pl.String),
-    )
-    return Valued(pl.DataFrame(), pl.DataFrame(), outcome)
-
-
-def _reraise_unless_failure(error: BaseException) -> None:
-    """Return for an error that the data of a position can cause; raise any other one again.
-
-    Of the engine's own errors these are the two that say so: the others are of the database or of
-    its setup. A panic of polars or pgpq is a failure but not an Exception; each library has its own
-    class.
-    """
-    if isinstance(error, RevalueError):
-        if not isinstance(error, _OF_THE_DATA):
-            raise error
-    elif not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-        raise error
-
-
-def _after_failure(
-    attempts: int, error: BaseException, max_attempts: int
-) -> tuple[str, str | None]:
-    """Return a span's new status and, after its last attempt, the traceback for its dead letter."""
-    if attempts < max_attempts:
-        return JobStatus.PENDING.value, None
-    trace = "".join(traceback.format_exception(error))
-    return JobStatus.FAILED.value, trace[-_TRACEBACK_CHARACTERS:]
-
-
-def _concatenate(parts: list[Valued]) -> Valued:
-    """Return the parts of a task, in order, as one."""
-    rows = [part.rows for part in parts if len(part.rows)]
-    holes = [part.holes for part in parts if len(part.holes)]
-    return Valued(
-        pl.concat(rows)
-        if rows
-        else pl.DataFrame(schema=dict.fromkeys(("span_no", *SNAPSHOT_COLUMNS), pl.Null)),
-        pl.concat(holes) if holes else _NO_HOLES,
-        pl.concat([part.outcomes for part in parts]),
-    )
-
-
-def _with_failure_reasons(outcomes: pl.DataFrame, inputs: TaskInputs) -> pl.DataFrame:
-    """Add failure_reason as docs/valuation.md words it: reason, security or currency pair, date."""
-    if outcomes["reason"].null_count() == len(outcomes):
-        return outcomes.with_columns(failure_reason=pl.lit(None, dtype=pl.String))
-    return _with_subjects(outcomes, inputs).with_columns(
-        failure_reason=pl.format("{} {} {}", "reason", "subject", "problem_date")
-    )
-
-
-def _with_subjects(problems: pl.DataFrame, inputs: TaskInputs) -> pl.DataFrame:
-    """Add `subject`: what is missing, a security or a currency pair.
-
-    Args:
-        problems: reason, instrument_no and problem_pair, and any other columns.
-    """
-    names = inputs.currencies.with_columns(pl.col("currency_no").cast(pl.Int64))
-    base_no, quote_no = decode_pair("problem_pair")
-    named = (
-        problems.with_columns(first=base_no, second=quote_no)
-        .join(inputs.securities, on="instrument_no", how="left", maintain_order="left")
-        .join(
-            names.rename({"currency_no": "first", "currency": "from"}),
-            on="first",
-            how="left",
-            maintain_order="left",
-        )
-        .join(
-            names.rename({"currency_no": "second", "currency": "to"}),
-            on="second",
-            how="left",
-            maintain_order="left",
-        )
-    )
-    of_pair = pl.col("reason") == FailureReason.FX_MISSING.value
-    subject = pl.when(of_pair).then(pl.format("{}/{}", "from", "to")).otherwise("security_id")
-    return named.with_columns(subject=subject)
 
 
 def _count_by(frame: pl.DataFrame, column: str) -> dict[str, int]:

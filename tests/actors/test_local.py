@@ -33,7 +33,7 @@ from revalue.engine.operate.status import read_status
 from revalue.engine.postgres.database import Database
 from revalue.engine.runtime import Run, runtime
 from revalue.engine.settings import Settings
-from revalue.engine.value import valuer
+from revalue.engine.value import computation
 from tests.faults.armory import Armory
 from tests.faults.checks import assert_all_correct
 from tests.support import DAYS, engine, execute, facts, fetch, load_small_book, until
@@ -200,14 +200,14 @@ async def test_a_failure_inside_of_polars_is_one_dead_letter(
 ) -> None:
     """As on Ray: there, too, it ends no process."""
     await load_small_book(database, portfolios=2)
-    sound = valuer.value
+    sound = computation.value
 
     def value(spans: pl.DataFrame, *rest: Any) -> Any:
         if 2 in spans["position_id"]:
             raise error
         return sound(spans, *rest)
 
-    monkeypatch.setattr(valuer, "value", value)
+    monkeypatch.setattr(computation, "value", value)
     settings = Settings(runtime="local", max_attempts=2, retry_seconds=0.05)
 
     def run() -> dict[str, int]:

@@ -16,7 +16,7 @@ from revalue.engine.core.tasks import Task, TaskResult
 from revalue.engine.correct.corrections import corrections
 from revalue.engine.correct.corrections.log import log_correction
 from revalue.engine.postgres.database import Database
-from revalue.engine.value import valuer
+from revalue.engine.value import computation
 from tests.support import DAYS, SETTINGS, engine, execute, load_small_book, settle_until
 from tests.web.test_api import client
 
@@ -156,7 +156,7 @@ async def test_only_lost_tasks_and_dead_letters_are_logged_by_default(
         def broken(*_: Any) -> Any:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(valuer, "value", broken)
+        monkeypatch.setattr(computation, "value", broken)
         await execute(
             database,
             "UPDATE market_prices SET price = 2 WHERE security_id = 'A' AND price_date = $1",

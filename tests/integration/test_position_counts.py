@@ -25,7 +25,7 @@ from revalue.engine.operate.position_counts import PositionCounts, count_positio
 from revalue.engine.operate.status import list_corrections, read_status, retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.open_transaction import OpenTransaction
-from revalue.engine.value import valuer
+from revalue.engine.value import computation
 from tests.conftest import small_book
 from tests.support import (
     DAYS,
@@ -135,7 +135,7 @@ async def test_every_count_is_that_of_the_views(
         def broken(*_: Any) -> Any:
             raise ZeroDivisionError
 
-        patched.setattr(valuer, "value", broken)
+        patched.setattr(computation, "value", broken)
         await open_days(database, [DAYS[-1].replace(day=29)])
         seen.update((await compare(database)).positions)
 

@@ -13,6 +13,7 @@ import pytest
 from revalue.engine.apply import apply
 from revalue.engine.core.lifecycle import Lane
 from revalue.engine.core.tasks import Task
+from revalue.engine.core.valuation import in_storage_order
 from revalue.engine.correct.calendars.openings import open_calendars
 from revalue.engine.correct.corrections import corrections
 from revalue.engine.correct.inputs.kinds import Kind
@@ -30,6 +31,7 @@ from revalue.engine.stage import stage
 from revalue.engine.stage.scan import Scan, scan_page
 from revalue.engine.value import valuer
 from revalue.engine.value.commit import OUTCOME_COLUMNS, SPAN_COLUMNS, Results, commit_results
+from revalue.engine.value.computation import compute
 from revalue.engine.value.inputs import read_inputs
 from tests.faults.checks import assert_all_correct
 from tests.support import (
@@ -727,10 +729,10 @@ async def test_an_attempt_that_leaves_spans_of_its_job_finishes_the_others_once(
         inputs = read_inputs(running.reader, task)
         assert inputs is not None
         assert (len(inputs.spans), inputs.spans["span_count"].to_list()) == (2, [4, 4])
-        valued = valuer.compute(inputs, max_attempts=3)
+        valued = compute(inputs, max_attempts=3)
         results = Results(
             inputs.spans.select(SPAN_COLUMNS),
-            valuer.in_storage_order(valued.rows),
+            in_storage_order(valued.rows),
             valued.holes,
             valued.outcomes.select(OUTCOME_COLUMNS),
         )
@@ -760,7 +762,7 @@ async def test_an_attempt_that_has_no_rows_is_fenced_like_any_other(
         (task,) = staged.tasks
         inputs = read_inputs(running.reader, task)
         assert inputs is not None
-        valued = valuer.compute(inputs, max_attempts=3)
+        valued = compute(inputs, max_attempts=3)
         assert len(valued.rows) == 0
         await apply.release(running.term, task, retry_seconds=1, reason="test")
         results = Results(

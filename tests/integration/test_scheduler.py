@@ -25,7 +25,7 @@ from revalue.engine.leadership.term import Term
 from revalue.engine.operate.job_list import list_jobs
 from revalue.engine.operate.status import read_status, retry_jobs
 from revalue.engine.postgres.database import Database
-from revalue.engine.value import valuer
+from revalue.engine.value import computation
 from tests.support import (
     DAYS,
     SETTINGS,
@@ -269,14 +269,14 @@ async def test_a_new_day_is_valued_once_whether_it_is_opened_before_or_after_its
 async def failing_when(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, breaks: Callable[[set[int]], bool]
 ) -> None:
-    real = valuer.value
+    real = computation.value
 
     def value(jobs, history, market):  # type: ignore[no-untyped-def]
         if breaks(set(jobs["position_id"].to_list())):
             raise error
         return real(jobs, history, market)
 
-    monkeypatch.setattr(valuer, "value", value)
+    monkeypatch.setattr(computation, "value", value)
 
 
 @pytest.mark.parametrize("failure", [ArithmeticError, pl.exceptions.PanicException])

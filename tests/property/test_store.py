@@ -49,9 +49,9 @@ from revalue.engine.postgres.statement import Connection
 from revalue.engine.stage import stage
 from revalue.engine.stage.scan import Among, Scan, scan_page
 from revalue.engine.value.commit import OUTCOME_COLUMNS, SPAN_COLUMNS, Results, commit_results
+from revalue.engine.value.computation import compute
 from revalue.engine.value.inputs import read_inputs
 from revalue.engine.value.stores import POSTGRESQL, LakeStore, SnapshotStore
-from revalue.engine.value.valuer import compute
 from tests.conftest import drop_database, fresh_database, named
 from tests.faults.checks import VIOLATIONS
 from tests.integration.test_valuation import check

@@ -13,7 +13,7 @@ from revalue.engine.fan_out import fan_out
 from revalue.engine.operate.status import list_failed_jobs, retry_jobs
 from revalue.engine.postgres.database import Database
 from revalue.engine.read.queries import ReaderQueries
-from revalue.engine.value import valuer
+from revalue.engine.value import computation
 from tests.support import DAYS, Engine, execute, has_dead_letters, open_days, settle_until
 from tests.web.test_api import client
 
@@ -101,7 +101,7 @@ async def test_a_response_is_never_unchanged_when_it_differs(
         def broken(*_: Any) -> Any:
             raise ZeroDivisionError
 
-        patched.setattr(valuer, "value", broken)
+        patched.setattr(computation, "value", broken)
         await open_days(database, [date(2024, 1, 29)])
         await compare("failures, queued")
         await settle_until(valued, lambda: has_dead_letters(database))
