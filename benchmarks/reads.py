@@ -8,7 +8,8 @@ from typing import Any
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.operate.console_feed import read_console_state
 from revalue.engine.operate.database_metrics import DatabaseCollector
-from revalue.engine.operate.job_list import JobFilter, page_of_jobs
+from revalue.engine.operate.job_filter import JobFilter
+from revalue.engine.operate.job_list import page_of_jobs
 from revalue.engine.operate.kept_counts import shared_counts
 from revalue.engine.operate.position_counts import count_positions
 from revalue.engine.operate.status import (

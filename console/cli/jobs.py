@@ -10,7 +10,8 @@ from revalue.console.cli.output import counted, format_time, out, print_json, pr
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import UsageError
 from revalue.engine.operate import retries
-from revalue.engine.operate.job_list import MAX_ID, list_jobs, read_job
+from revalue.engine.operate.job_filter import MAX_ID
+from revalue.engine.operate.job_list import list_jobs, read_job
 from revalue.engine.operate.status import list_dead_letters
 from revalue.engine.postgres.database import Database
 

@@ -19,7 +19,7 @@ from revalue.console.web.schemas.previews import PreviewRevert
 from revalue.engine.correct.inputs.kinds import Kind
 from revalue.engine.correct.loads import recorded
 from revalue.engine.correct.reverts.reverts import Revert, log_revert, revert
-from revalue.engine.operate.job_list import MAX_ID
+from revalue.engine.operate.job_filter import MAX_ID
 from revalue.engine.postgres.database import Connections
 from revalue.engine.postgres.open_transaction import OpenTransaction
 

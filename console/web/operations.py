@@ -21,14 +21,8 @@ from revalue.engine.correct.calendars.openings import open_calendars
 from revalue.engine.errors import NotFoundError
 from revalue.engine.operate.console_feed import known_left
 from revalue.engine.operate.count_keeper import CountKeeper
-from revalue.engine.operate.job_list import (
-    MAX_ID,
-    JobCursor,
-    JobFilter,
-    page_of_jobs,
-    portfolios_of_job,
-    read_job,
-)
+from revalue.engine.operate.job_filter import MAX_ID, JobCursor, JobFilter
+from revalue.engine.operate.job_list import page_of_jobs, portfolios_of_job, read_job
 from revalue.engine.operate.status import (
     list_corrections,
     page_of_stuck_positions,

@@ -12,7 +12,8 @@ from revalue.engine.argument_types import require_limit
 from revalue.engine.book.open_database import Part
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.errors import UsageError
-from revalue.engine.operate.job_list import MAX_ID, list_jobs, read_job
+from revalue.engine.operate.job_filter import MAX_ID
+from revalue.engine.operate.job_list import list_jobs, read_job
 from revalue.engine.operate.retries import Retried, retry, retry_failed
 from revalue.engine.operate.status import list_dead_letters
 from revalue.engine.read.refusals import require_existing

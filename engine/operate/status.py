@@ -9,7 +9,7 @@ from typing import Any
 
 from revalue.engine.lake.check import count_position_days as count_of_both
 from revalue.engine.lake.lake import Lake
-from revalue.engine.operate.job_list import MAX_ID
+from revalue.engine.operate.job_filter import MAX_ID
 from revalue.engine.operate.kept_counts import shared_counts
 from revalue.engine.operate.position_counts import PositionCounts, read_last_change
 from revalue.engine.postgres.database import Connections

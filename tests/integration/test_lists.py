@@ -15,7 +15,8 @@ import pytest
 from revalue.benchmarks import reads
 from revalue.engine.core.lifecycle import JobStatus
 from revalue.engine.operate import job_list, status
-from revalue.engine.operate.job_list import JobCursor, JobFilter, list_jobs, page_of_jobs
+from revalue.engine.operate.job_filter import MAX_ID, JobCursor, JobFilter
+from revalue.engine.operate.job_list import list_jobs, page_of_jobs
 from revalue.engine.operate.status import list_dead_letters, page_of_stuck_positions
 from revalue.engine.postgres.database import Database
 from revalue.engine.postgres.open_transaction import OpenTransaction
@@ -159,7 +160,7 @@ async def test_the_pages_of_jobs_are_the_whole_list(
             and wanted.security in (None, row[2])
         ]
         found: list[tuple[Any, ...]] = []
-        before: JobCursor | None = JobCursor(job_list.MAX_ID)
+        before: JobCursor | None = JobCursor(MAX_ID)
         while before is not None and len(found) < min(15 * limit, 1500):
             rows, after = await page_of_jobs(
                 database, wanted, before=before, limit=limit, is_full=is_full
