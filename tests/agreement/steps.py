@@ -181,7 +181,7 @@ async def change(world: "World") -> str:
             new = (rate * draw.randint(70, 140) / 100).quantize(Decimal(1).scaleb(-9))
             is_new = what == "rate"
             of_correction = Rate(*pair, day, new) if is_new else DeleteRate(*pair, day)
-        case "position":
+        case "position" if data.records:
             key = draw.choice(sorted(data.records))
             quantity, cost_local, cost = map(Decimal, record(draw, key[1]))
             of_correction = Position(*key, day, quantity, cost_local, cost)
