@@ -15,6 +15,7 @@ from ray._private import ray_constants
 from ray.actor import ActorHandle
 
 from revalue.actors import log_relay
+from revalue.actors.protocols import RayTooSlowError
 from revalue.actors.ray_scheduler import NAMESPACE, ValuationScheduler
 from revalue.actors.runner import STOP_SECONDS
 from revalue.engine.errors import LeaderActiveError, UsageError
@@ -38,6 +39,7 @@ def connected(settings: Settings) -> Iterator[None]:
 
     Raises:
         UsageError: Ray cannot be reached, or cannot be started.
+        RayTooSlowError: a local Ray did not start in time.
     """
     if ray.is_initialized():
         yield
@@ -52,10 +54,11 @@ def connected(settings: Settings) -> Iterator[None]:
                 _start_local_ray(settings.actors)
             else:
                 ray.init(address=address, namespace=NAMESPACE, logging_level="WARNING")
-        except Exception as error:  # of no class of its own, if a busy machine starts it too slowly
-            raise UsageError(
-                f"Ray cannot be reached at {address or 'this machine'}: {error}"
-            ) from error
+        except Exception as error:
+            said = f"Ray cannot be reached at {address or 'this machine'}: {error}"
+            # Ray has no class of its own for a start that took too long.
+            is_slow = address is None and type(error) is Exception
+            raise (RayTooSlowError if is_slow else UsageError)(said) from error
         try:
             yield
         finally:

@@ -44,6 +44,10 @@ class NoActorsError(PermanentError):
     """No valuation actor runs, and many in a row could not be started."""
 
 
+class RayTooSlowError(TransientError):
+    """A Ray of this machine's own did not start in Ray's time, as on a busy machine."""
+
+
 class SchedulerStartError(PermanentError):
     """The scheduler's process could not begin: a node lacks what it needs."""
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from revalue.actors.protocols import Host, Mover, SchedulerStartError
+from revalue.actors.protocols import Host, Mover, RayTooSlowError, SchedulerStartError
 from revalue.actors.work_left import WorkLeft
 from revalue.engine import logs, metrics
 from revalue.engine.errors import RevalueError, TransientError, UsageError
@@ -143,7 +143,7 @@ class Runner:
                 if (last := self._hand_over()) is None:
                     return None
                 self._start(host, there)
-        except (UsageError, SchedulerStartError) as error:
+        except (UsageError, RayTooSlowError, SchedulerStartError) as error:
             mover.refused(here.runtime, str(error))
             if last is not None:
                 self._start(here, left)

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
+
+from revalue.actors import cluster
+from revalue.actors.protocols import RayTooSlowError
+from revalue.engine.errors import RevalueError, UsageError
+from revalue.engine.settings import Settings
 
 START = """
 import json, sys
@@ -94,3 +100,30 @@ def test_a_local_ray_is_closed(local_ray: tuple[str, psutil.Process], tmp_path: 
     )
     allowed = join(address, tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
     assert "ran: code" in allowed.stdout, allowed.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (Exception("The current node timed out during startup."), RayTooSlowError),
+        (PermissionError("/tmp/ray"), UsageError),
+    ],
+)
+def test_only_a_ray_that_starts_too_slowly_may_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, told: type[RevalueError]
+) -> None:
+    """In place of Ray: it waits half a minute before it says so, without a class of its own."""
+
+    def init(**_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    with (
+        pytest.raises(told, match="Ray cannot be reached at this machine: ") as error,
+        cluster.connected(Settings()),
+    ):
+        pytest.fail("it is connected")
+    assert error.type is told
+    assert error.value.exit_code == (75 if told is RayTooSlowError else 2)
