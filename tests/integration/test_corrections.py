@@ -77,7 +77,7 @@ async def test_a_price_or_rate_far_from_the_one_before_it_is_told(database: Data
 
     [warning] = await told("A", "0.755")
     assert warning.startswith(
-        f"0.755 is -99.0 % from the price of {before}, 75: more than the 20 %"
+        f"0.755 is -98.99 % from the price of {before}, 75: more than the limit of 20 %"
     )
     assert await told("A", "75.5") == ()
     assert await told("A", "90") == (), "that is 20 %, and not more"
@@ -85,8 +85,8 @@ async def test_a_price_or_rate_far_from_the_one_before_it_is_told(database: Data
     assert len(await told("A", "59.99")) == 1
     assert await told("B", "15") == (), "its own limit is 50 %"
     [warning] = await told("B", "15.01")
-    assert "is +50.1 % from" in warning
-    assert "more than the 50 %" in warning
+    assert "is +50.10 % from" in warning
+    assert "more than the limit of 50 %" in warning
     await execute(
         database, "UPDATE market_prices SET currency = 'EUR' WHERE price_date = $1", before
     )
@@ -100,7 +100,7 @@ async def test_a_price_or_rate_far_from_the_one_before_it_is_told(database: Data
     )
     assert await of_rate(f"{stored * Decimal('1.2'):.18f}") == ()
     [warning] = await of_rate(f"{stored * 2:.18f}")
-    assert warning.startswith(f"{(stored * 2).normalize():f} is +100.0 % from the rate of {before}")
+    assert f" is +100.00 % from the rate of {before}, {stored.normalize():f}" in warning
 
 
 async def test_a_price_of_one_day_touches_one_row_of_each_holder(

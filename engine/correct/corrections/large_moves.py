@@ -10,7 +10,7 @@ from revalue.engine.postgres.statement import Connection, statements
 sql = statements(__package__)
 
 MOVE_PERCENT = 20.0
-"""A price or rate that moves by more is told, unless its security has a move_limit_percent."""
+"""A move of more than this is told, unless the security has a move_limit_percent."""
 
 
 async def price_move_warnings(
@@ -35,7 +35,7 @@ async def price_move_warnings(
 async def rate_move_warnings(
     connection: Connection, base: str, quote: str, day: date, new: Decimal
 ) -> tuple[str, ...]:
-    """Say that a stored rate is far from the last one of its pair before its date."""
+    """Say that a stored rate is far from the last one of its pair before its date; else none."""
     before = await sql("rate_before").row(connection, base=base, quote=quote, date=day)
     if before is None:
         return ()
@@ -49,6 +49,6 @@ def _warnings(new: Decimal, before: Decimal, what: str, limit: float) -> tuple[s
     if abs(percent) <= limit:
         return ()
     return (
-        f"{new.normalize():f} is {percent:+,.1f} % from {what}, {before.normalize():f}: more than "
-        f"the {limit:g} % from which `revalue exceptions` lists it. Is it in the same unit?",
+        f"{new.normalize():f} is {percent:+,.2f} % from {what}, {before.normalize():f}: more than "
+        f"the limit of {limit:g} % for a move. Is it in the same unit?",
     )

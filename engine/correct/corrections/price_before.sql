@@ -1,5 +1,5 @@
 -- The last price of a security before the stored one of a date, if it is quoted as that one is, and
--- from how many percent on the moves of the security are told; NULL: as of all others.
+-- the security's own limit for moves, in percent; NULL: the usual one.
 SELECT b.price, b.price_date, i.move_limit_percent
 FROM market_prices n
 JOIN instruments i USING (security_id)
